@@ -1,0 +1,322 @@
+"""The dispatchers: a name becomes a plan, and a strategy runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from enum import Enum
+from typing import Any, TypeVar, overload
+
+from antiphon._adapters import SyncListeners, as_async, as_sync, check_sync_listeners
+from antiphon._events import Event
+from antiphon._guards import AsyncGuard, Guard
+from antiphon._listeners import Subscription, do_nothing, do_nothing_async, once, once_async, safe_repr
+from antiphon._plan import Plan
+from antiphon._policies import ErrorPolicy, Failures, add_note, check_policy, explained
+from antiphon._registration import Dispatcher
+from antiphon._strategies import SEQUENTIAL, Strategy, check_strategy, is_plain
+
+__all__ = ("AsyncEventDispatcher", "EventDispatcher")
+
+E = TypeVar("E")
+
+
+class AsyncEventDispatcher(Dispatcher):
+    """Dispatches events to async listeners, on asyncio or trio.
+
+    It belongs to no event loop, can be made at import time, and may be used by several loops and threads at once.
+
+    Args:
+        strategy: How a dispatch runs its listeners when it is not told otherwise: ``Sequential()``,
+            ``Concurrent()``, ``Race()``, or one of your own. The default is ``Sequential()``.
+        sync_listeners: What to do with plain functions: ``"refuse"`` them with a TypeError, call
+            them ``"inline"`` on the event loop, or run them in a worker ``"thread"``.
+        name: What the dispatcher is called in its repr, and in the notes on errors.
+
+    Raises:
+        TypeError: ``strategy`` is no strategy, or the class overrides ``_adispatch`` and it is not the default one.
+        ValueError: ``sync_listeners`` is none of the three.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._overridden = cls._adispatch is not AsyncEventDispatcher._adispatch
+
+    def __init__(
+        self,
+        *,
+        strategy: Strategy | None = None,
+        sync_listeners: SyncListeners = "refuse",
+        name: str | None = None,
+    ) -> None:
+        self._strategy = SEQUENTIAL if strategy is None else self._checked(strategy)
+        self._sync_listeners: SyncListeners = check_sync_listeners(sync_listeners)
+        super().__init__(name=name, silence=do_nothing_async)
+
+    @overload
+    async def adispatch(
+        self, name: str | Enum, event: None = None, /, *, strategy: Strategy | None = None
+    ) -> Event: ...
+    @overload
+    async def adispatch(self, event: E, /, *, strategy: Strategy | None = None) -> E: ...
+    @overload
+    async def adispatch(self, name: Hashable, event: E, /, *, strategy: Strategy | None = None) -> E: ...
+    # The hot path: what could be a method of its own stands here in full, since a call would cost as much as the
+    # rest of a dispatch. For the same reason only the signatures above say that the strategy is keyword-only.
+    async def adispatch(  # noqa: C901, PLR0912
+        self, name: Any, event: Any = None, /, strategy: Strategy | None = None
+    ) -> Any:
+        """Give an event to its listeners. (whistle)
+
+        ``adispatch(name, event)`` dispatches the event under the name, ``adispatch(name)`` a fresh `Event` (for a
+        ``str`` or an ``Enum`` member), and ``adispatch(event)`` the event under the ``name`` that its class has,
+        if it has one. Nobody listening is normal.
+
+        Args:
+            name: What listeners listen to.
+            event: What they are given.
+            strategy: How this dispatch runs its listeners; None for the dispatcher's own way.
+
+        Returns:
+            The very event.
+
+        Raises:
+            TypeError: The name is unhashable, there is no event, or the strategy is none.
+            Exception: What a listener raised, under the policy ``"raise"`` of a sequential dispatch: unchanged but
+                for a note that tells where.
+            ExceptionGroup: What listeners raised, in all other cases.
+        """
+        if event is None:
+            name, event = self._address(name)
+        try:
+            plan = self._plans[name][event.__class__]
+        except (KeyError, TypeError):
+            plan = self._plan(name, event)
+        listeners = plan.loop
+        if listeners is None or strategy is not None:
+            return await self._run(plan, event, strategy)
+
+        dispatcher = event.dispatcher
+        if dispatcher is not None:
+            # It was dispatched before, and perhaps still is: by the listener that called us.
+            try:
+                nested = event._antiphon_in_flight is event
+            except AttributeError:
+                nested = False
+            if nested:
+                return await self._run(plan, event, strategy)
+        if dispatcher is not self:
+            event.dispatcher = self
+        if event.name is not name:
+            event.name = name
+        if event.propagation_stopped:
+            event.propagation_stopped = False
+        event._antiphon_in_flight = event
+        try:
+            for subscription in listeners:
+                try:
+                    await subscription.call(event)
+                except BaseException as exc:
+                    error = explained(exc, subscription, plan, event)
+                    if error is exc:
+                        raise
+                    raise error from exc
+                if event.propagation_stopped:
+                    break
+        finally:
+            event._antiphon_in_flight = None
+        return event
+
+    def dispatch(self, name: Any, event: Any = None, /) -> Any:
+        """Refuse: async listeners have to be awaited. (whistle)
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            f"the listeners of an AsyncEventDispatcher are async: await dispatcher.adispatch({safe_repr(name)}, ...)"
+        )
+
+    async def _adispatch(self, listeners: Iterable[Callable[[Any], Awaitable[object]]], event: Any) -> None:
+        """Run listeners one after another until one stops the event. (whistle)
+
+        A subclass may override it. What it gets are the listeners in order, each an async callable that
+        equals the listener and has its repr; one that is removed during the dispatch does nothing when it is called.
+        """
+        for listener in listeners:
+            await listener(event)
+            if getattr(event, "propagation_stopped", False):
+                break
+
+    async def _run(self, plan: Plan, event: Any, strategy: Strategy | None) -> Any:
+        strategy = self._strategy if strategy is None else self._checked(strategy)
+        service = plan.service
+        outer = service.enter(event, plan.name, self)
+        try:
+            if self._overridden:
+                await self._adispatch(plan.guarded, event)
+            else:
+                await strategy.run(plan, event)
+        finally:
+            service.leave(event, outer)
+        return event
+
+    def _checked(self, strategy: object) -> Strategy:
+        checked = check_strategy(strategy)
+        if self._overridden and not is_plain(checked):
+            raise TypeError(
+                f"{type(self).__name__} overrides _adispatch, which runs its listeners one after another; "
+                f"it cannot follow {safe_repr(strategy)}"
+            )
+        return checked
+
+    def _callable_for(self, subscription: Subscription, once_only: bool, /) -> Callable[[Any], Any]:
+        call = as_async(subscription.listener, self._sync_listeners)
+        return once_async(subscription, call) if once_only else call
+
+    def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
+        return tuple(AsyncGuard(subscription, plan) for subscription in plan.listeners)
+
+    def _runs_plainly(self) -> bool:
+        return is_plain(self._strategy)
+
+
+class EventDispatcher(Dispatcher):
+    """Dispatches events to plain functions, without an event loop.
+
+    Args:
+        errors: The error policy: ``"raise"`` (the first error leaves unchanged), ``"collect"`` (all listeners run,
+            then the errors leave in one ``ExceptionGroup``), or a plain function of the exception, the event
+            and the listener, after which the dispatch goes on.
+        name: What the dispatcher is called in its repr, and in the notes on errors.
+
+    Raises:
+        TypeError: ``errors`` is neither a string nor a plain function, or the class overrides ``do_dispatch`` and
+            the policy is not ``"raise"``.
+        ValueError: ``errors`` is another string.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._overridden = cls.do_dispatch is not EventDispatcher.do_dispatch
+
+    def __init__(self, *, errors: ErrorPolicy = "raise", name: str | None = None) -> None:
+        self._errors: ErrorPolicy = check_policy(errors)
+        if self._overridden and self._errors != "raise":
+            raise TypeError(
+                f"{type(self).__name__} overrides do_dispatch, which runs its listeners itself; it cannot follow "
+                f"errors={safe_repr(errors)}"
+            )
+        super().__init__(name=name, silence=do_nothing)
+
+    @overload
+    def dispatch(self, name: str | Enum, event: None = None, /) -> Event: ...
+    @overload
+    def dispatch(self, event: E, /) -> E: ...
+    @overload
+    def dispatch(self, name: Hashable, event: E, /) -> E: ...
+    # The hot path, as above.
+    def dispatch(self, name: Any, event: Any = None, /) -> Any:  # noqa: C901, PLR0912
+        """Give an event to its listeners, one after another. (whistle)
+
+        The arguments are those of `AsyncEventDispatcher.adispatch`.
+
+        Returns:
+            The very event.
+
+        Raises:
+            TypeError: The name is unhashable, or there is no event.
+            Exception: What a listener raised, under the policy ``"raise"``: unchanged but for a note that tells where.
+            ExceptionGroup: What listeners raised, under ``"collect"``.
+        """
+        if event is None:
+            name, event = self._address(name)
+        try:
+            plan = self._plans[name][event.__class__]
+        except (KeyError, TypeError):
+            plan = self._plan(name, event)
+        listeners = plan.loop
+        if listeners is None:
+            return self._run(plan, event)
+
+        dispatcher = event.dispatcher
+        if dispatcher is not None:
+            # It was dispatched before, and perhaps still is: by the listener that called us.
+            try:
+                nested = event._antiphon_in_flight is event
+            except AttributeError:
+                nested = False
+            if nested:
+                return self._run(plan, event)
+        if dispatcher is not self:
+            event.dispatcher = self
+        if event.name is not name:
+            event.name = name
+        if event.propagation_stopped:
+            event.propagation_stopped = False
+        event._antiphon_in_flight = event
+        try:
+            for subscription in listeners:
+                try:
+                    subscription.call(event)
+                except Exception as exc:
+                    add_note(exc, subscription, plan, event)
+                    raise
+                if event.propagation_stopped:
+                    break
+        finally:
+            event._antiphon_in_flight = None
+        return event
+
+    async def adispatch(self, name: Any, event: Any = None, /) -> Any:
+        """Do what `dispatch` does, for code that awaits its dispatcher. (whistle)"""
+        return self.dispatch(name, event)
+
+    def do_dispatch(self, listeners: Iterable[Callable[[Any], object]], event: Any, /) -> None:
+        """Run listeners one after another until one stops the event. (whistle)
+
+        A subclass may override it. What it gets are the listeners in order, each a callable that equals the
+        listener and has its repr; one that is removed during the dispatch does nothing when it is called.
+        """
+        for listener in listeners:
+            listener(event)
+            if getattr(event, "propagation_stopped", False):
+                break
+
+    def _run(self, plan: Plan, event: Any) -> Any:
+        service = plan.service
+        outer = service.enter(event, plan.name, self)
+        try:
+            if self._overridden:
+                self.do_dispatch(plan.guarded, event)
+            else:
+                self._run_under_policy(plan, event)
+        finally:
+            service.leave(event, outer)
+        return event
+
+    def _run_under_policy(self, plan: Plan, event: Any) -> None:
+        failures = Failures(self._errors, plan, event)
+        for subscription in plan.listeners:
+            try:
+                subscription.call(event)
+            except Exception as exc:
+                ending = failures.take(exc, subscription)
+                if ending is exc:
+                    raise
+                if ending is not None:
+                    raise ending from exc
+            except BaseException as exc:
+                failures.leave_with(exc)
+            if plan.stoppable and event.propagation_stopped:
+                break
+        failures.leave()
+
+    def _callable_for(self, subscription: Subscription, once_only: bool, /) -> Callable[[Any], Any]:
+        call = as_sync(subscription.listener)
+        return once(subscription, call) if once_only else call
+
+    def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
+        return tuple(Guard(subscription, plan) for subscription in plan.listeners)
+
+    def _runs_plainly(self) -> bool:
+        return self._errors == "raise"

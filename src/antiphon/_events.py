@@ -1,0 +1,225 @@
+"""Events, and what an event object lets a dispatch do with it.
+
+A dispatch writes three attributes on its event: ``name``, ``dispatcher`` and ``propagation_stopped``.
+Which objects take them is a matter of their class, so it is decided once per class, by `service_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from enum import Enum
+from typing import Any, Final, NamedTuple, Protocol, cast
+
+__all__ = ("BARE", "Event", "Service", "View", "class_level_name", "service_of", "stop_observer")
+
+_set = object.__setattr__
+
+#: Told of each event that is stopped in this context. Only a race listens: it has to act at once, and to know which
+#: of its listeners it was, also when a helper task or a worker thread of that listener stops the event.
+stop_observer: Final[ContextVar[Callable[[Event], None] | None]] = ContextVar("stop_observer", default=None)
+
+
+class Event:
+    """Base class of events: what is dispatched, and what listeners are given.
+
+    A subclass carries the data its listeners need; it may skip ``super().__init__()``, and it may be a
+    (frozen) dataclass. The three attributes below have their defaults on the class, so that they can be
+    read before a dispatch; a dispatch sets them on the instance before it starts the first listener, and
+    they stay readable after it. (whistle)
+    """
+
+    #: The name under which the event is dispatched. A subclass may set it, so that
+    #: ``adispatch(event)`` needs no name.
+    name: Any = None
+
+    #: The dispatcher that dispatches the event, or dispatched it last.
+    dispatcher: Any = None
+
+    #: Whether a listener stopped the running dispatch, or the last one. Every dispatch starts with False.
+    propagation_stopped: bool = False
+
+    def stop_propagation(self) -> None:
+        """Keep the running dispatch from starting further listeners.
+
+        What that means for listeners of the same priority depends on the strategy; see the table of
+        guarantees. Setting ``propagation_stopped = True`` does the same. (whistle, PSR-14)
+        """
+        # Not a plain assignment, which a frozen dataclass would refuse.
+        _set(self, "propagation_stopped", True)
+        observer = stop_observer.get()
+        if observer is not None:
+            observer(self)
+
+    def __getstate__(self) -> Any:
+        """The state that copies and pickles take over: all but the dispatch that is under way."""
+        # A class with slots has a pair: the dict of its instance, and its slots.
+        state = cast("dict[str, Any] | tuple[dict[str, Any] | None, dict[str, Any]] | None", object.__getstate__(self))
+        if isinstance(state, tuple):
+            return _without_dispatch(state[0]), state[1]
+        return _without_dispatch(state)
+
+
+#: While an event is dispatched, this attribute of it is the event itself. That it is the event, and not just
+#: True, keeps a copy made by a listener from passing for an event in flight.
+IN_FLIGHT: Final = "_antiphon_in_flight"
+
+
+def _without_dispatch(attributes: dict[str, Any] | None) -> dict[str, Any] | None:
+    if attributes is None:
+        return None
+    return {name: value for name, value in attributes.items() if name not in ("dispatcher", IN_FLIGHT)}
+
+
+class View(NamedTuple):
+    """What an event shows of a dispatch; the outer one's is kept while a nested one runs."""
+
+    name: Any
+    dispatcher: Any
+    propagation_stopped: bool
+
+    @classmethod
+    def of(cls, event: Any) -> View:
+        """What an event shows now."""
+        return cls(
+            getattr(event, "name", None),
+            getattr(event, "dispatcher", None),
+            getattr(event, "propagation_stopped", False),
+        )
+
+
+class Service(Protocol):
+    """How a dispatch treats the events of one class."""
+
+    #: Whether a listener can stop a dispatch of such an event.
+    stoppable: bool
+    #: Whether plain assignments do all that `enter` and `leave` do, so that the dispatcher may inline them.
+    plain: bool
+
+    def enter(self, event: Any, name: Any, dispatcher: Any, /) -> View | None:
+        """Start a dispatch of the event. Returns what an outer dispatch had set, None if there is no outer one."""
+        ...
+
+    def leave(self, event: Any, outer: View | None, /) -> None:
+        """End a dispatch of the event; an outer one's view is put back."""
+        ...
+
+
+class _Bare:
+    """For objects on which nothing is set, and which cannot be stopped."""
+
+    stoppable = False
+    plain = False
+
+    def enter(self, event: Any, name: Any, dispatcher: Any, /) -> View | None:
+        return None
+
+    def leave(self, event: Any, outer: View | None, /) -> None:
+        return None
+
+
+class _Own:
+    """For subclasses of `Event`."""
+
+    stoppable = True
+
+    def __init__(self, settable: frozenset[str], *, plain: bool) -> None:
+        self._settable = settable
+        self.plain = plain
+
+    def enter(self, event: Any, name: Any, dispatcher: Any, /) -> View | None:
+        outer: View | None
+        if getattr(event, IN_FLIGHT, None) is event:
+            outer = View.of(event)
+        else:
+            outer = None
+            _set(event, IN_FLIGHT, event)
+        self._show(event, View(name, dispatcher, False))
+        return outer
+
+    def leave(self, event: Any, outer: View | None, /) -> None:
+        if outer is None:
+            _set(event, IN_FLIGHT, None)
+        else:
+            self._show(event, outer)
+
+    def _show(self, event: Any, view: View) -> None:
+        for attribute in self._settable:
+            _set(event, attribute, getattr(view, attribute))
+
+
+class _DuckTyped(_Own):
+    """For other classes with a ``stop_propagation()``; their marks are kept here, not on the foreign object."""
+
+    #: The events in flight, by identity.
+    _in_flight: Final[dict[int, object]] = {}
+
+    def enter(self, event: Any, name: Any, dispatcher: Any, /) -> View | None:
+        outer = None
+        if id(event) in self._in_flight:
+            outer = View.of(event)
+        else:
+            self._in_flight[id(event)] = event
+        self._show(event, View(name, dispatcher, False))
+        return outer
+
+    def leave(self, event: Any, outer: View | None, /) -> None:
+        if outer is None:
+            self._in_flight.pop(id(event), None)
+        else:
+            self._show(event, outer)
+
+
+BARE: Final[Service] = _Bare()
+
+_PLAIN: Final[Service] = _Own(frozenset(View._fields), plain=True)
+
+
+def service_of(cls: type[Any]) -> Service:
+    """Decide what a dispatch may do with the events of a class.
+
+    Subclasses of `Event`, and classes that quack like it (a callable ``stop_propagation`` and room for
+    ``propagation_stopped``), get full service; everything else is dispatched bare.
+    """
+    own = issubclass(cls, Event)
+    if not own and not callable(getattr(cls, "stop_propagation", None)):
+        return BARE
+    settable = frozenset(attribute for attribute in View._fields if _is_settable(cls, attribute))
+    if own:
+        assigns_plainly = _raw(cls, "__setattr__") is vars(object)["__setattr__"]
+        overrides = any(_is_descriptor(cls, attribute) for attribute in View._fields)
+        return _PLAIN if assigns_plainly and not overrides else _Own(settable, plain=False)
+    return _DuckTyped(settable, plain=False) if "propagation_stopped" in settable else BARE
+
+
+def class_level_name(cls: type[Any]) -> Any:
+    """The name that a class gives to its events, None if it gives none.
+
+    A property, a slot and (outside of `Event`) a dataclass field called ``name`` are the event's data, not its name.
+    """
+    name: Any = getattr(cls, "name", None)
+    if hasattr(name, "__get__"):
+        return None
+    if issubclass(cls, Event):
+        return name
+    fields: Any = getattr(cls, "__dataclass_fields__", {})
+    return name if isinstance(name, (str, Enum)) and "name" not in fields else None
+
+
+def _raw(cls: type[Any], attribute: str) -> object:
+    for base in cls.__mro__:
+        if attribute in base.__dict__:
+            return base.__dict__[attribute]
+    return None
+
+
+def _is_descriptor(cls: type[Any], attribute: str) -> bool:
+    return hasattr(type(_raw(cls, attribute)), "__set__")
+
+
+def _is_settable(cls: type[Any], attribute: str) -> bool:
+    raw = _raw(cls, attribute)
+    if isinstance(raw, property):
+        setter: Callable[[Any, Any], None] | None = raw.fset
+        return setter is not None
+    return _is_descriptor(cls, attribute) or cls.__dictoffset__ != 0

@@ -1,0 +1,66 @@
+"""The plan of a dispatch: who runs, in which order, decided before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Self
+
+from antiphon._events import Service
+from antiphon._listeners import Subscription
+
+__all__ = ("Plan", "in_order")
+
+_by_order = attrgetter("order")
+_by_priority = attrgetter("priority")
+
+
+def in_order(subscriptions: Iterable[Subscription]) -> tuple[Subscription, ...]:
+    """Sort registrations as they run: by priority, then in the order of registration."""
+    # Two stable sorts on ints are several times faster than one on pairs.
+    ordered = sorted(subscriptions, key=_by_order)
+    ordered.sort(key=_by_priority)
+    return tuple(ordered)
+
+
+class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can have no slots but empty ones
+    """An immutable tuple of tiers, each the tuple of the registrations of one priority, in order.
+
+    Beside the tiers it knows what a strategy may want to know of the dispatch.
+    """
+
+    #: The registrations of all tiers in one tuple.
+    listeners: tuple[Subscription, ...]
+    #: The name under which the event is dispatched; None when it has none.
+    name: Hashable
+    #: The dispatcher.
+    dispatcher: Any
+    #: What the class of the event allows.
+    service: Service
+    #: Whether a listener can stop the dispatch.
+    stoppable: bool
+    #: The same registrations if the dispatcher may run them itself, in a plain loop; None if it may not.
+    loop: tuple[Subscription, ...] | None
+    #: The listeners as a subclass that runs them itself gets them; empty for other dispatchers.
+    guarded: tuple[Any, ...]
+
+    def __new__(
+        cls,
+        listeners: tuple[Subscription, ...],
+        *,
+        name: Hashable,
+        dispatcher: Any,
+        service: Service,
+        plain: bool,
+    ) -> Self:
+        """Group listeners that are in order into tiers."""
+        plan = super().__new__(cls, (tuple(tier) for _, tier in groupby(listeners, key=_by_priority)))
+        plan.listeners = listeners
+        plan.name = name
+        plan.dispatcher = dispatcher
+        plan.service = service
+        plan.stoppable = service.stoppable
+        plan.loop = listeners if plain else None
+        plan.guarded = ()
+        return plan

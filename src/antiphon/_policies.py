@@ -1,0 +1,165 @@
+"""Error policies: what an error that leaves a listener does to the dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
+
+from antiphon._backend import is_leaked_cancellation
+from antiphon._exceptions import ListenerCancelled
+from antiphon._listeners import Subscription, is_async_callable, safe_repr
+from antiphon._plan import Plan
+
+__all__ = ("ErrorPolicy", "Failures", "add_note", "as_error", "check_policy", "explained")
+
+#: "raise", "collect", or a plain function that is given the exception, the event and the listener.
+ErrorPolicy: TypeAlias = Literal["raise", "collect"] | Callable[[Exception, Any, Any], object]
+
+#: More notes than this on one exception (from dispatch within dispatch) would bury its message.
+MAX_NOTES: Final = 8
+NOTE_PREFIX: Final = "antiphon: "
+
+
+def check_policy(errors: object) -> ErrorPolicy:
+    """Refuse what is no error policy.
+
+    Returns:
+        The policy.
+
+    Raises:
+        TypeError: It is neither a string nor callable, or it is async.
+        ValueError: It is another string than "raise" and "collect".
+    """
+    expected = 'errors= is "raise", "collect" or a plain function of exception, event and listener'
+    if isinstance(errors, str):
+        if errors not in ("raise", "collect"):
+            raise ValueError(f"{expected}; got {errors!r}")
+    elif not callable(errors):
+        raise TypeError(f"{expected}; got {safe_repr(errors)} ({type(errors).__name__})")
+    elif is_async_callable(errors):
+        raise TypeError(
+            f"{expected}; {safe_repr(errors)} is async, and nobody would await it: let a plain function note the "
+            f"error, and do what must be awaited after the dispatch"
+        )
+    return cast(ErrorPolicy, errors)
+
+
+def as_error(exc: BaseException, subscription: Subscription) -> Exception | None:
+    """Tell what the policies see of an exception that left a listener.
+
+    Returns:
+        The exception itself, a `ListenerCancelled` in the place of a leaked cancellation, or None for what
+        no policy may see: a cancellation that was asked for, ``KeyboardInterrupt`` and the like.
+    """
+    if isinstance(exc, Exception):
+        return exc
+    if not is_leaked_cancellation(exc):
+        return None
+    error = ListenerCancelled(subscription.listener)
+    error.__cause__ = exc
+    return error
+
+
+def explained(exc: BaseException, subscription: Subscription, plan: Plan, event: object) -> BaseException:
+    """Give what leaves a dispatch for an exception that left a listener: the same one, unless it is a leak."""
+    error = as_error(exc, subscription)
+    if error is None:
+        return exc
+    add_note(error, subscription, plan, event)
+    return error
+
+
+def add_note(error: BaseException, subscription: Subscription, plan: Plan, event: object) -> None:
+    """Say on an exception where it was raised; in a group, on each of its leaves."""
+    if isinstance(error, BaseExceptionGroup):
+        for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            add_note(member, subscription, plan, event)
+        return
+    under = "" if plan.name is None else f"{safe_repr(plan.name)} "
+    note = (
+        f"{NOTE_PREFIX}raised in listener {_named(subscription.listener)}, while {safe_repr(plan.dispatcher)} "
+        f"dispatched {under}({type(event).__qualname__})"
+    )
+    notes: Any = getattr(error, "__notes__", ())
+    try:
+        if note not in notes and sum(str(earlier).startswith(NOTE_PREFIX) for earlier in notes) < MAX_NOTES:
+            error.add_note(note)
+    except Exception:  # noqa: S110  an exception that takes no notes (a frozen dataclass, say) still has to leave
+        pass
+
+
+def _named(listener: Any) -> str:
+    name = getattr(listener, "__qualname__", None)
+    module = getattr(listener, "__module__", None)
+    return f"{module}.{name}" if isinstance(name, str) and isinstance(module, str) else safe_repr(listener)
+
+
+class Failures:
+    """What went wrong in one dispatch, under its error policy."""
+
+    __slots__ = ("_collected", "_event", "_plan", "_policy", "ended")
+
+    #: Whether an error ended the dispatch.
+    ended: bool
+
+    def __init__(self, policy: ErrorPolicy, plan: Plan, event: Any) -> None:
+        self._policy = policy
+        self._plan = plan
+        self._event = event
+        self._collected: list[tuple[tuple[int, int], Exception]] = []
+        self.ended = False
+
+    def __bool__(self) -> bool:
+        """Whether errors are in hand."""
+        return bool(self._collected)
+
+    def take(self, error: Exception, subscription: Subscription) -> Exception | None:
+        """Give an error of a listener to the policy.
+
+        Returns:
+            The error that ends the dispatch, None if it goes on.
+        """
+        policy = self._policy
+        if not isinstance(policy, str):
+            try:
+                policy(error, self._event, subscription.listener)
+            except Exception as raised:
+                error = raised
+            else:
+                return None
+        if all(error is not earlier for _, earlier in self._collected):
+            add_note(error, subscription, self._plan, self._event)
+        self._collected.append(((subscription.priority, subscription.order), error))
+        if policy == "collect":
+            return None
+        self.ended = True
+        return error
+
+    def leave(self) -> None:
+        """End a dispatch that ran its course.
+
+        Raises:
+            ExceptionGroup: Errors are in hand; they stand in the order of the dispatch.
+        """
+        if self._collected:
+            raise ExceptionGroup(self._message(), self._errors())
+
+    def leave_with(self, exc: BaseException) -> NoReturn:
+        """End a dispatch that was ended from outside, by a cancellation or an interrupt.
+
+        Raises:
+            BaseException: The one given, if no errors are in hand.
+            BaseExceptionGroup: The errors in hand and the one given: errors alone would let an ``except Exception``
+                lose the cancellation.
+        """
+        if not self._collected:
+            raise exc
+        raise BaseExceptionGroup(f"{self._message()}, and the dispatch was ended", [*self._errors(), exc]) from None
+
+    def _errors(self) -> list[Exception]:
+        return [error for _, error in sorted(self._collected, key=itemgetter(0))]
+
+    def _message(self) -> str:
+        under = type(self._event).__qualname__ if self._plan.name is None else safe_repr(self._plan.name)
+        return f"errors in listeners of {under}"

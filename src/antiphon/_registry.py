@@ -1,0 +1,175 @@
+"""The one mutable place: who is registered, and the plans that were made of it.
+
+Rules that its editors keep:
+
+- Whatever changes goes through the lock; a dispatch reads `Registry.plans` without it.
+- A plan is made and kept under the lock, so that no plan of an earlier state can replace a newer one.
+- Adding drops the plans that the key appears in; a dispatch under way goes on with the plan it has.
+- Removing drops them too, and silences the registration itself, which takes effect in plans under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from threading import RLock
+from typing import Any, Final
+
+from antiphon._listeners import Subscription, check_key, safe_repr
+from antiphon._plan import Plan, in_order
+
+__all__ = ("Registry",)
+
+#: How many names that nobody registered for may have a plan of their own at a time. Names with listeners are
+#: not counted: there are only as many of them as registrations.
+MAX_UNHEARD_NAMES: Final = 1024
+
+#: How many event classes may have a plan under one name at a time.
+MAX_CLASSES: Final = 1024
+
+#: The registrations of one listener under one key: nearly always one.
+_Registrations = Subscription | dict[Subscription, None]
+
+
+class Registry:
+    """The registrations of one dispatcher, and its plans by name and event class."""
+
+    __slots__ = ("_buckets", "_lock", "_make_plan", "_silence", "_unheard", "plans")
+
+    #: The plans made so far: by name, then by class of the event.
+    plans: dict[Hashable, dict[type, Plan]]
+
+    def __init__(
+        self,
+        make_plan: Callable[[Hashable, type, tuple[Subscription, ...]], Plan],
+        silence: Callable[[Any], Any],
+    ) -> None:
+        """Start empty.
+
+        Args:
+            make_plan: Makes the plan of a name, an event class and the listeners in order.
+            silence: What is called in the place of a removed listener.
+        """
+        self._make_plan = make_plan
+        self._silence = silence
+        # Reentrant, since comparing listeners, and a collected object's finalizer, may run code that registers.
+        self._lock = RLock()
+        self._buckets: dict[Hashable, dict[Hashable, _Registrations]] = {}
+        # The names in `plans` that are no key: only these could grow without end.
+        self._unheard: set[Hashable] = set()
+        self.plans = {}
+
+    def add(self, subscription: Subscription) -> None:
+        """Keep a registration."""
+        key, slot = subscription.key, _slot(subscription.listener)
+        with self._lock:
+            bucket = self._buckets.get(key)
+            if bucket is None:
+                self._buckets[key] = {slot: subscription}
+                self._unheard.discard(key)
+            else:
+                earlier = bucket.setdefault(slot, subscription)
+                if isinstance(earlier, dict):
+                    earlier[subscription] = None
+                elif earlier is not subscription:
+                    bucket[slot] = {earlier: None, subscription: None}
+            self.plans.pop(key, None)
+
+    def discard(self, subscription: Subscription, /) -> bool:
+        """Take one registration back. Returns whether it was still there."""
+        key = subscription.key
+        with self._lock:
+            bucket = self._buckets.get(key, {})
+            slot = _slot(subscription.listener)
+            if not _holds(bucket.get(slot), subscription):
+                # The listener's hash or equality may have changed since; identity has not.
+                slot = next((slot for slot, kept in bucket.items() if _holds(kept, subscription)), None)
+                if slot is None:
+                    return False
+            kept = bucket[slot]
+            if isinstance(kept, dict) and len(kept) > 1:
+                del kept[subscription]
+            else:
+                del bucket[slot]
+            self._forget(key, bucket, (subscription,))
+        return True
+
+    def remove(self, key: Hashable, listener: object) -> None:
+        """Take back every registration of a listener, and of those equal to it, under a key.
+
+        Raises:
+            TypeError: The key is None or unhashable.
+            ValueError: There is none.
+        """
+        check_key(key)
+        with self._lock:
+            bucket = self._buckets.get(key, {})
+            slot = _slot(listener)
+            # An unhashable listener may equal another one, which only a search finds.
+            slots = [slot] if slot in bucket else [s for s, kept in bucket.items() if _first(kept).listener == listener]
+            removed = [subscription for slot in slots for subscription in _all(bucket.pop(slot))]
+            if not removed:
+                raise ValueError(
+                    f"{safe_repr(listener)} does not listen to {key!r}; get_listeners({key!r}) tells who does"
+                )
+            self._forget(key, bucket, removed)
+
+    def plan(self, name: Hashable, cls: type) -> Plan:
+        """Make, or look up, the plan for events of a class dispatched under a name."""
+        with self._lock:
+            by_class = self.plans.get(name)
+            if by_class is None:
+                if name not in self._buckets:
+                    self._count_unheard(name)
+                by_class = self.plans[name] = {}
+            plan = by_class.get(cls)
+            if plan is None:
+                if len(by_class) >= MAX_CLASSES:
+                    by_class.clear()
+                plan = by_class[cls] = self._make_plan(name, cls, self.heard(name))
+            return plan
+
+    def heard(self, name: Hashable) -> tuple[Subscription, ...]:
+        """All that would run for a name, in order."""
+        with self._lock:
+            bucket = self._buckets.get(name, {})
+            return in_order(subscription for kept in bucket.values() for subscription in _all(kept))
+
+    def keys(self) -> tuple[Hashable, ...]:
+        """The keys that somebody listens to."""
+        with self._lock:
+            return tuple(self._buckets)
+
+    def _forget(self, key: Hashable, bucket: dict[Hashable, _Registrations], removed: Iterable[Subscription]) -> None:
+        for subscription in removed:
+            subscription.call = self._silence
+        if not bucket:
+            self._buckets.pop(key, None)
+        self.plans.pop(key, None)
+
+    def _count_unheard(self, name: Hashable) -> None:
+        if len(self._unheard) >= MAX_UNHEARD_NAMES:
+            for unheard in self._unheard:
+                self.plans.pop(unheard, None)
+            self._unheard.clear()
+        self._unheard.add(name)
+
+
+def _slot(listener: object) -> Hashable:
+    """What a listener is kept under: itself, so that equal ones are found without a search."""
+    try:
+        hash(listener)
+    except TypeError:
+        return ("unhashable", id(listener))
+    return listener
+
+
+def _all(kept: _Registrations) -> tuple[Subscription, ...]:
+    return tuple(kept) if isinstance(kept, dict) else (kept,)
+
+
+def _first(kept: _Registrations) -> Subscription:
+    return next(iter(kept)) if isinstance(kept, dict) else kept
+
+
+def _holds(kept: _Registrations | None, subscription: Subscription) -> bool:
+    return subscription in kept if isinstance(kept, dict) else kept is subscription

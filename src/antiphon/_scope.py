@@ -1,0 +1,66 @@
+"""Registrations that live as long as a ``with`` block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from types import TracebackType
+from typing import Self, TypeVar
+
+from antiphon._listeners import Subscription, safe_repr
+from antiphon.typing import IListener
+
+__all__ = ("Registrar",)
+
+L = TypeVar("L", bound=IListener)
+
+
+class Registrar:
+    """Registers on a dispatcher, and takes all of it back at the end of its ``with`` block.
+
+    Made by ``dispatcher.temporarily()``.
+    """
+
+    def __init__(self, register: Callable[[Hashable, IListener, int, bool], list[Subscription]]) -> None:
+        self._register = register
+        self._subscriptions: list[Subscription] = []
+        self._ended = False
+
+    def add_listener(
+        self, key: Hashable, listener: IListener, /, *, priority: int = 0, once: bool = False
+    ) -> Subscription | None:
+        """Register a listener until the block ends; the arguments are those of the dispatcher's ``add_listener``.
+
+        Returns:
+            The handle of the registration; None if a subclass overrides ``add_listener`` and did not register.
+
+        Raises:
+            RuntimeError: The block has ended.
+            TypeError: As the dispatcher's ``add_listener``.
+        """
+        if self._ended:
+            raise RuntimeError(
+                f"the block of this registrar has ended, so nothing would take {safe_repr(listener)} back; "
+                f"register on the dispatcher, or in a new `with dispatcher.temporarily()`"
+            )
+        registered = self._register(key, listener, priority, once)
+        self._subscriptions += registered
+        return registered[-1] if registered else None
+
+    def listen(self, key: Hashable, /, *, priority: int = 0, once: bool = False) -> Callable[[L], L]:
+        """Register the decorated function until the block ends."""
+
+        def decorate(listener: L) -> L:
+            self.add_listener(key, listener, priority=priority, once=once)
+            return listener
+
+        return decorate
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self._ended = True
+        while self._subscriptions:
+            self._subscriptions.pop().unsubscribe()
