@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from enum import Enum
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from antiphon._adapters import SyncListeners, as_async, as_sync, check_sync_listeners
 from antiphon._events import Event
@@ -14,10 +14,12 @@ from antiphon._plan import Plan
 from antiphon._policies import ErrorPolicy, Failures, add_note, check_policy, explained
 from antiphon._registration import Dispatcher
 from antiphon._strategies import SEQUENTIAL, Strategy, check_strategy, is_plain
+from antiphon.typing import AsyncListener
 
 __all__ = ("AsyncEventDispatcher", "EventDispatcher")
 
 E = TypeVar("E")
+A = TypeVar("A", bound=AsyncListener)
 
 
 class AsyncEventDispatcher(Dispatcher):
@@ -51,6 +53,14 @@ class AsyncEventDispatcher(Dispatcher):
         self._strategy = SEQUENTIAL if strategy is None else self._checked(strategy)
         self._sync_listeners: SyncListeners = check_sync_listeners(sync_listeners)
         super().__init__(name=name, silence=do_nothing_async)
+
+    if TYPE_CHECKING:
+        # What checkers can know of this dispatcher's listeners beside what every dispatcher takes.
+        def add_listener(
+            self, key: Hashable, listener: AsyncListener, /, *, priority: int = 0, once: bool = False
+        ) -> Subscription: ...
+
+        def listen(self, key: Hashable, /, *, priority: int = 0, once: bool = False) -> Callable[[A], A]: ...
 
     @overload
     async def adispatch(
