@@ -1,0 +1,85 @@
+"""The command: ``python -m examples.proxy``, from the root of the repository."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import anyio
+
+from antiphon import Concurrent, Sequential
+from examples.proxy.applications import Application, default_applications
+from examples.proxy.report import Progress, Run, table
+from examples.proxy.run import Result, run
+
+BACKENDS = ("asyncio", "trio")
+STRATEGIES = {"sequential": Sequential, "concurrent": Concurrent}
+SHOWN_PROBLEMS = 10
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    make_applications: Callable[[], Sequence[Application]] = default_applications,
+) -> int:
+    """Run what the arguments ask for and return the status to exit with: 0 if every response was right, else 1.
+
+    Args:
+        arguments: The words after the command; those of the process by default.
+        make_applications: Makes the applications of one run.
+    """
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.INFO if options.verbose else logging.ERROR)
+    results: dict[Run, Result] = {}
+
+    for backend in [options.backend] if options.backend else BACKENDS:
+        for strategy in [options.strategy] if options.strategy else STRATEGIES:
+            progress = Progress((backend, strategy), options.requests)
+            start = partial(
+                run, STRATEGIES[strategy](), make_applications(), options.requests, options.clients, progress.step
+            )
+            results[backend, strategy] = anyio.run(start, backend=backend)
+
+    print(table(results))
+
+    problems = [f"{' '.join(key)}: {problem}" for key, result in results.items() for problem in result.problems]
+
+    for problem in problems[:SHOWN_PROBLEMS]:
+        print(problem, file=sys.stderr)
+
+    if len(problems) > SHOWN_PROBLEMS:
+        print(f"... and {len(problems) - SHOWN_PROBLEMS} more", file=sys.stderr)
+
+    return 1 if problems else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.proxy",
+        description="Send real requests through a small reverse proxy, and show what it dispatched.",
+    )
+    parser.add_argument("--backend", choices=BACKENDS, help="default: both")
+    parser.add_argument("--strategy", choices=tuple(STRATEGIES), help="default: both")
+    parser.add_argument(
+        "--requests", type=_positive, default=300, metavar="N", help="of each run; default: %(default)s"
+    )
+    parser.add_argument("--clients", type=_positive, default=6, metavar="N", help="at a time; default: %(default)s")
+    parser.add_argument("--verbose", action="store_true", help="show the access log")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+
+    return number
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        # What the shell gives to a command that Ctrl-C ended; the traceback would tell nothing.
+        sys.exit(130)

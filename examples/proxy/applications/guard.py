@@ -1,0 +1,32 @@
+"""An application that refuses requests before anyone else looks at them."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from antiphon import IAsyncEventDispatcher
+from examples.proxy.events import FILTER_REQUEST, FilterRequest
+from examples.proxy.messages import Response
+
+
+class Guard:
+    """Answers for what is private."""
+
+    def __init__(self, prefix: str = "/private") -> None:
+        self._prefix = prefix
+        self._refusals = 0
+
+    def register(self, dispatcher: IAsyncEventDispatcher) -> None:
+        """Add the application's listener: before the cache, which would answer whoever asks."""
+        dispatcher.add_listener(FILTER_REQUEST, self.refuse, priority=-20)
+
+    def figures(self) -> Mapping[str, int]:
+        """Return how many requests were refused."""
+        return {"refusals": self._refusals}
+
+    async def refuse(self, event: FilterRequest) -> None:
+        """Answer a request for something private; nobody else is asked, the upstream least of all."""
+        if f"{event.request.path}/".startswith(f"{self._prefix}/"):
+            self._refusals += 1
+            event.transaction.marks.add("refused")
+            event.response = Response.text(HTTPStatus.FORBIDDEN, "this is private")
+            event.stop_propagation()

@@ -1,0 +1,108 @@
+"""The proxy: what happens to a request, told as a sequence of events that applications listen to."""
+
+import logging
+from http import HTTPStatus
+
+import anyio
+import h11
+
+from antiphon import AsyncEventDispatcher
+from examples.proxy.client import HttpClient
+from examples.proxy.events import (
+    FILTER_REQUEST,
+    FILTER_RESPONSE,
+    PROXY_ERROR,
+    TRANSACTION_ENDED,
+    TRANSACTION_MESSAGE,
+    TRANSACTION_STARTED,
+    FilterRequest,
+    FilterResponse,
+    ProxyError,
+    TransactionEnded,
+    TransactionEvent,
+    TransactionMessage,
+    TransactionStarted,
+)
+from examples.proxy.limits import Limits
+from examples.proxy.messages import Request, Response, Transaction
+from examples.proxy.server import Reply
+
+logger = logging.getLogger(__name__)
+
+
+class Proxy:
+    """A service that answers with what its upstream says, unless a listener knows better."""
+
+    def __init__(self, dispatcher: AsyncEventDispatcher, host: str, port: int, limits: Limits) -> None:
+        self._dispatcher = dispatcher
+        self._host = host
+        self._port = port
+        self._limits = limits
+
+    async def __call__(self, request: Request, reply: Reply) -> None:
+        """Carry one transaction from its start to its end."""
+        transaction = Transaction(request)
+
+        try:
+            transaction.response = await self._answer_safely(transaction)
+            await reply(transaction.response)
+        except BaseException:
+            # The client left, or the proxy is being cancelled: what has started is still seen to end, within a bound.
+            with anyio.move_on_after(self._limits.ending_seconds, shield=True):
+                await self._report(TRANSACTION_ENDED, TransactionEnded(transaction))
+
+            raise
+
+        await self._report(TRANSACTION_ENDED, TransactionEnded(transaction))
+
+    async def _answer_safely(self, transaction: Transaction) -> Response:
+        try:
+            return await self._answer(transaction)
+        except Exception as error:
+            # A listener raised: one application's failure is one transaction's failure, not the proxy's.
+            await self._report(PROXY_ERROR, ProxyError(transaction, error))
+            return Response.text(HTTPStatus.INTERNAL_SERVER_ERROR, "the proxy failed")
+
+    async def _answer(self, transaction: Transaction) -> Response:
+        dispatch = self._dispatcher.adispatch
+        request = transaction.request
+
+        await dispatch(TRANSACTION_STARTED, TransactionStarted(transaction))
+        await dispatch(TRANSACTION_MESSAGE, TransactionMessage(transaction, request))
+
+        outgoing = Request(request.method, request.target, request.headers.end_to_end(), request.body)
+        filtered = await dispatch(FILTER_REQUEST, FilterRequest(transaction, outgoing))
+        response = filtered.response or await self._ask_upstream(transaction, filtered.request)
+
+        response = (await dispatch(FILTER_RESPONSE, FilterResponse(transaction, response))).response
+        await dispatch(TRANSACTION_MESSAGE, TransactionMessage(transaction, response))
+        return response
+
+    async def _ask_upstream(self, transaction: Transaction, request: Request) -> Response:
+        # The proxy has read the whole body, so it has told the client to continue; the upstream need not be asked.
+        request.headers.remove("expect")
+
+        if "host" not in request.headers:
+            # An HTTP/1.0 client may leave it out, we may not.
+            request.headers.set("host", f"{self._host}:{self._port}")
+
+        try:
+            with anyio.fail_after(self._limits.upstream_seconds):
+                async with HttpClient.connect(self._host, self._port, self._limits) as client:
+                    response = await client.exchange(request)
+        except TimeoutError as error:
+            await self._report(PROXY_ERROR, ProxyError(transaction, error))
+            return Response.text(HTTPStatus.GATEWAY_TIMEOUT, "the upstream took too long")
+        except (OSError, anyio.BrokenResourceError, h11.RemoteProtocolError) as error:
+            await self._report(PROXY_ERROR, ProxyError(transaction, error))
+            return Response.text(HTTPStatus.BAD_GATEWAY, "the upstream failed")
+
+        response.headers = response.headers.end_to_end()
+        return response
+
+    async def _report(self, name: str, event: TransactionEvent) -> None:
+        """Dispatch an event whose listeners can change nothing any more; if one raises, it is logged."""
+        try:
+            await self._dispatcher.adispatch(name, event)
+        except Exception:
+            logger.exception("a listener of %s failed", name)
