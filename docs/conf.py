@@ -1,0 +1,46 @@
+"""Configuration of the docs: ``nox -s docs`` builds them, offline."""
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+project = "antiphon"
+author = "The antiphon authors"
+copyright = "2026, The antiphon authors"  # noqa: A001 - Sphinx's own name for it
+release = installed_version("antiphon")
+version = release
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+    # Our own: the table of guarantees.
+    "guarantees",
+]
+exclude_patterns = ["_build", "inventories"]
+html_theme = "furo"
+html_title = "antiphon"
+html_show_copyright = False
+myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_preserve_defaults = True
+autodoc_typehints_format = "short"
+napoleon_numpy_docstring = False
+
+# The names we refer to, and no more: a full inventory would have to be fetched. Add a line when a build asks for it.
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3", "inventories/python.txt"),
+    "anyio": ("https://anyio.readthedocs.io/en/stable", "inventories/anyio.txt"),
+}
+# What stands in single backticks in a docstring is a name of ours, and has to exist.
+default_role = "py:obj"
+nitpicky = True
+nitpick_ignore_regex = [
+    # Type variables have no page.
+    ("py:.*", r"(antiphon\.(_\w+\.)?)?(_?[A-Z]|_?[A-Z][A-Za-z]*T(_co|_contra)?|P)"),
+]
