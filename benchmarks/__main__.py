@@ -1,0 +1,59 @@
+"""The command: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+
+from benchmarks import backends
+from benchmarks.cases import Case
+from benchmarks.report import as_json, as_text
+from benchmarks.running import run
+from benchmarks.sampling import FULL, QUICK
+from benchmarks.stages import STAGES
+
+
+def main() -> None:
+    """Measures what was asked for, shows it, and writes it down."""
+    asked = arguments()
+    settings = QUICK if asked.quick else FULL
+    started = monotonic()
+    absent = {name: reason for name in asked.backend if (reason := backends.missing(name))}
+    results = run(cases(asked, tuple(name for name in asked.backend if name not in absent)), settings, asked.seed)
+    took = round(monotonic() - started)
+
+    print(as_text(results))
+    for name, reason in absent.items():
+        print(f"{name}: absent, {reason}")
+    print(f"Ratios are medians over rounds; differences under 5 % are ties. {took} s, seed {asked.seed}.")
+    if asked.json:
+        options = {"quick": asked.quick, "seed": asked.seed, "seconds": took, "absent": absent, **asdict(settings)}
+        asked.json.write_text(as_json(results, options), encoding="utf-8")
+
+
+def arguments() -> Namespace:
+    """Reads the command line."""
+    parser = ArgumentParser(prog="python -m benchmarks", description="What a dispatch costs, beside a loop by hand.")
+    parser.add_argument("--quick", action="store_true", help="a rough answer in under a minute")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the results there")
+    parser.add_argument("--only", action="append", choices=STAGES, help="measure this stage (may be repeated)")
+    parser.add_argument("--backend", action="append", choices=backends.LOOPS, help="on this loop (may be repeated)")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of the candidates (default: %(default)s)")
+    asked = parser.parse_args()
+    asked.only = asked.only or list(STAGES)
+    asked.backend = asked.backend or list(backends.LOOPS)
+    return asked
+
+
+def cases(asked: Namespace, present: tuple[str, ...]) -> Iterator[Case]:
+    """Yields the cases of the stages that were asked for."""
+    for name, stage in STAGES.items():
+        if name in asked.only:
+            yield from stage.cases(present, asked.quick)
+
+
+if __name__ == "__main__":
+    main()

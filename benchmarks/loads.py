@@ -1,0 +1,58 @@
+"""A load: which event goes to which listeners. Candidates are built from it, so that all of them do the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.cases import Candidate, Role
+from benchmarks.events import NAME, event_class
+from benchmarks.listeners import listeners
+from benchmarks.timing import timed
+
+__all__ = ("Load",)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one repetition of a dispatch has to do."""
+
+    #: How many listeners there are.
+    size: int
+    #: How they behave: one of ``benchmarks.listeners.KINDS``.
+    kind: str
+    backend: str = "none"
+    #: Whether the caller makes a new event each time, or gives the same one again.
+    made: bool = False
+    #: Whether the event's class has a ``name``.
+    named: bool = False
+
+    @property
+    def workload(self) -> str:
+        """What the rows of the table call this load."""
+        return f"event {'made' if self.made else 'given'}{', class-level name' if self.named else ''}"
+
+    def listeners(self) -> tuple[Callable[[Any], Any], ...]:
+        """Makes new listeners."""
+        return listeners(self.kind, self.size, backend=self.backend)
+
+    def candidate(
+        self, name: str, statement: str, *, event_base: type = object, role: Role = "limit", **names: object
+    ) -> Candidate:
+        """Makes a candidate that dispatches by a statement.
+
+        Args:
+            name: What the table calls it.
+            statement: What dispatches ``EVENT`` under ``name``; the former stands for the event that is given, or for
+                the call that makes one.
+            event_base: The class that events derive from.
+            role: What the candidate is in the comparison.
+            **names: The values of what else the statement uses.
+        """
+        order_placed = event_class(event_base, named=self.named)
+        sampler = timed(
+            statement.replace("EVENT", "OrderPlaced(1, 2)" if self.made else "event"),
+            {"OrderPlaced": order_placed, "event": order_placed(1, 2), "name": NAME, **names},
+        )
+        return Candidate(name, sampler, role)

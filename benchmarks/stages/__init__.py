@@ -1,0 +1,12 @@
+"""The stages, one module each: what is measured, against what."""
+
+from __future__ import annotations
+
+from benchmarks.cases import Stage
+from benchmarks.stages import concurrent, dispatch, importing, lookup, register, sync
+
+__all__ = ("STAGES",)
+
+STAGES: dict[str, Stage] = {
+    module.STAGE.name: module.STAGE for module in (dispatch, sync, concurrent, register, lookup, importing)
+}
