@@ -1,0 +1,313 @@
+"""A bounded buffer between those who hand something over and those who take it, in one event loop.
+
+Handing over works from any thread and loop; only the loop that made the buffer may wait for it. So every
+change of its state happens under a lock, and who waits is woken in the owner's loop.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import Final, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
+
+import anyio
+
+from antiphon._backend import Home
+from antiphon._exceptions import StreamLagged
+from antiphon._listeners import check_limit, safe_repr
+
+__all__ = ("Buffer", "Fifo", "Lanes", "Overflow", "check_overflow")
+
+T = TypeVar("T")
+
+#: What happens to one more item when the buffer is full.
+Overflow: TypeAlias = Literal["raise", "suspend", "drop_oldest", "drop_newest"]
+
+
+def check_overflow(overflow: object) -> Overflow:
+    """Refuse what is no overflow policy.
+
+    Raises:
+        ValueError: It is none of the four.
+    """
+    for known in get_args(Overflow):
+        if overflow == known:
+            return known  # type: ignore[no-any-return]  # get_args knows no types
+    raise ValueError(f'overflow= is "raise", "suspend", "drop_oldest" or "drop_newest"; got {safe_repr(overflow)}')
+
+
+class Line(Protocol[T]):
+    """The order in which items leave a buffer."""
+
+    def __len__(self) -> int: ...
+
+    def push(self, item: T, /) -> None:
+        """Put an item at the end."""
+        ...
+
+    def pop(self) -> T | None:
+        """Take the first item that may leave, None if there is none."""
+        ...
+
+    def drop(self) -> T:
+        """Throw the oldest item away."""
+        ...
+
+
+class Fifo(Generic[T]):
+    """First in, first out."""
+
+    def __init__(self) -> None:
+        self._items: deque[T] = deque()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def push(self, item: T, /) -> None:
+        """Put an item at the end."""
+        self._items.append(item)
+
+    def pop(self) -> T | None:
+        """Take the first item, None if there is none."""
+        return self._items.popleft() if self._items else None
+
+    def drop(self) -> T:
+        """Throw the oldest item away."""
+        return self._items.popleft()
+
+
+class Lanes(Generic[T]):
+    """First in, first out, but of the items of one lane only one is out at a time; `done` lets the next one go."""
+
+    def __init__(self, lane_of: Callable[[T], Hashable]) -> None:
+        self._lane_of = lane_of
+        self._count = 0
+        self._items: OrderedDict[int, T] = OrderedDict()
+        # The numbers of the items in each lane of which an item is waiting or out.
+        self._lanes: dict[Hashable, deque[int]] = {}
+        self._ready: deque[Hashable] = deque()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def push(self, item: T, /) -> None:
+        """Put an item at the end of its lane."""
+        self._count += 1
+        self._items[self._count] = item
+        lane = self._lane_of(item)
+        waiting = self._lanes.get(lane)
+        if waiting is None:
+            self._lanes[lane] = deque([self._count])
+            self._ready.append(lane)
+        else:
+            waiting.append(self._count)
+
+    def pop(self) -> T | None:
+        """Take the first item whose lane has none out, None if there is none."""
+        while self._ready:
+            lane = self._ready.popleft()
+            waiting = self._lanes[lane]
+            while waiting:
+                item = self._items.pop(waiting.popleft(), None)
+                if item is not None:
+                    return item
+            # All that waited here was dropped.
+            del self._lanes[lane]
+        return None
+
+    def drop(self) -> T:
+        """Throw the oldest item away."""
+        return self._items.popitem(last=False)[1]
+
+    def done(self, item: T) -> None:
+        """Let the next item of a lane go."""
+        lane = self._lane_of(item)
+        if self._lanes[lane]:
+            self._ready.append(lane)
+        else:
+            del self._lanes[lane]
+
+
+class _Waiting(Generic[T]):
+    """Somebody who waits until there is room for an item."""
+
+    __slots__ = ("item", "taken", "woken")
+
+    def __init__(self, item: T) -> None:
+        self.item = item
+        self.woken = anyio.Event()
+        self.taken = False
+
+
+class Buffer(Generic[T]):
+    """Holds so many items at most.
+
+    Args:
+        owner: What the buffer belongs to, for messages.
+        line: The order in which items leave.
+        max_size: How many items it holds at most.
+        overflow: What happens to one more. Under ``"raise"`` the oldest goes, and is counted as missed.
+
+    Raises:
+        TypeError: ``max_size`` is no int.
+        ValueError: ``max_size`` is less than 1, or ``overflow`` is none.
+    """
+
+    def __init__(self, owner: object, line: Line[T], max_size: int, overflow: Overflow) -> None:
+        self.max_size: Final = check_limit(max_size, "max_buffer_size= is how many events may wait")
+        self.overflow: Final = check_overflow(overflow)
+        self._owner = owner
+        self._line = line
+        self._lock = Lock()
+        self._home = Home()
+        self._senders: deque[_Waiting[T]] = deque()
+        self._receivers: deque[anyio.Event] = deque()
+        self.closed = False
+        #: How many items went in, came out, and were thrown away.
+        self.accepted = 0
+        self.delivered = 0
+        self.dropped = 0
+        #: How many the receivers have not been told of yet.
+        self.missed = 0
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    @property
+    def waiting_senders(self) -> int:
+        """How many wait until there is room."""
+        return len(self._senders)
+
+    @property
+    def waiting_receivers(self) -> int:
+        """How many wait for an item."""
+        return len(self._receivers)
+
+    def put_nowait(self, item: T) -> bool:
+        """Hand an item over, from any thread.
+
+        Returns:
+            Whether that is done; False if there is no room, and the policy is to wait.
+        """
+        with self._lock:
+            return self._put(item)
+
+    async def put(self, item: T) -> bool:
+        """Hand an item over, and wait until there is room if that is the policy; else there is no checkpoint.
+
+        Returns:
+            Whether that is done; False if the buffer was closed while it waited.
+
+        Raises:
+            RuntimeError: It would have to wait in another event loop or thread than the owner's.
+        """
+        with self._lock:
+            if self._put(item):
+                return True
+            if not self._home.is_here():
+                raise RuntimeError(
+                    f"{safe_repr(self._owner)} is full, and one can wait for it only where it was entered, in "
+                    f"{self._home}; here, in another event loop or thread, choose an overflow= that drops"
+                )
+            waiting = _Waiting(item)
+            self._senders.append(waiting)
+        try:
+            await waiting.woken.wait()
+        except BaseException:
+            with self._lock:
+                if waiting in self._senders:
+                    self._senders.remove(waiting)
+            raise
+        return waiting.taken
+
+    async def get(self) -> T:
+        """Take an item, and wait for one if there is none. Always a checkpoint.
+
+        Raises:
+            anyio.EndOfStream: The buffer is closed, and empty.
+            StreamLagged: Items were missed since the last call.
+        """
+        await anyio.lowlevel.checkpoint()
+        while True:
+            with self._lock:
+                if self.missed:
+                    missed, self.missed = self.missed, 0
+                    raise StreamLagged(missed)
+                item = self._line.pop()
+                if item is not None:
+                    self.delivered += 1
+                    self._admit()
+                    return item
+                if self.closed:
+                    raise anyio.EndOfStream
+                woken = anyio.Event()
+                self._receivers.append(woken)
+            try:
+                await woken.wait()
+            except BaseException:
+                with self._lock:
+                    if woken in self._receivers:
+                        self._receivers.remove(woken)
+                    else:
+                        # It was woken for an item that somebody else must take now.
+                        self._wake_receiver()
+                raise
+
+    def done(self, item: T) -> None:
+        """Let the next item of a lane go."""
+        if isinstance(self._line, Lanes):
+            with self._lock:
+                self._line.done(item)
+                self._wake_receiver()
+
+    def close(self) -> list[T]:
+        """Take nothing more. Who waits to hand something over goes on; their items are dropped, and returned."""
+        with self._lock:
+            self.closed = True
+            refused = [waiting.item for waiting in self._senders]
+            self.dropped += len(refused)
+            while self._senders:
+                self._home.call(self._senders.popleft().woken.set)
+            while self._receivers:
+                self._wake_receiver()
+            return refused
+
+    def clear(self) -> list[T]:
+        """Throw away what is still there, and return it."""
+        with self._lock:
+            thrown = [self._line.drop() for _ in range(len(self._line))]
+            self.dropped += len(thrown)
+            return thrown
+
+    def _put(self, item: T) -> bool:
+        if self.closed:
+            self.dropped += 1
+            return True
+        if len(self._line) >= self.max_size:
+            if self.overflow == "suspend":
+                return False
+            self.dropped += 1
+            if self.overflow == "drop_newest":
+                return True
+            self._line.drop()
+            if self.overflow == "raise":
+                self.missed += 1
+        self._accept(item)
+        return True
+
+    def _accept(self, item: T) -> None:
+        self.accepted += 1
+        self._line.push(item)
+        self._wake_receiver()
+
+    def _admit(self) -> None:
+        if self._senders and len(self._line) < self.max_size:
+            waiting = self._senders.popleft()
+            waiting.taken = True
+            self._accept(waiting.item)
+            waiting.woken.set()
+
+    def _wake_receiver(self) -> None:
+        if self._receivers:
+            self._home.call(self._receivers.popleft().set)

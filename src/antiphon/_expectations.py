@@ -1,0 +1,98 @@
+"""Waiting for one event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from threading import Lock
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+
+from antiphon._backend import Home
+from antiphon._listeners import NamedListener, Options, Subscription, safe_repr
+
+__all__ = ("Expectation",)
+
+
+class Expectation:
+    """Expects an event: made by ``dispatcher.expect(...)``, and used with ``async with``.
+
+    It is armed when the block is entered, and the block ends when the event has come; a block that raises ends at once.
+    """
+
+    def __init__(
+        self,
+        register: Callable[[Hashable, Any, int, Options], list[Subscription]],
+        key: Hashable,
+        where: Callable[[Any], object] | None,
+    ) -> None:
+        self._register = register
+        self._key = key
+        self._where = where
+        self._lock = Lock()
+        self._subscriptions: list[Subscription] = []
+        self._woken: tuple[Home, anyio.Event] | None = None
+
+    @property
+    def event(self) -> Any:
+        """The event that came.
+
+        Raises:
+            LookupError: None has come yet.
+        """
+        self._check_come()
+        return self._event
+
+    @property
+    def name(self) -> Hashable:
+        """The name under which it was dispatched; None if it had none.
+
+        Raises:
+            LookupError: None has come yet.
+        """
+        self._check_come()
+        return self._name
+
+    async def _hear(self, name: Hashable, event: Any) -> None:
+        # Several dispatches may be here at the same time, in several threads.
+        with self._lock:
+            if hasattr(self, "_event"):
+                return
+            self._event = event
+            self._name = name
+        self._disarm()
+        if self._woken is not None:
+            home, woken = self._woken
+            home.call(woken.set)
+
+    async def __aenter__(self) -> Self:
+        if self._woken is not None:
+            raise RuntimeError(f"{self!r} has been used; write a new `async with dispatcher.expect(...)`")
+        self._woken = Home(), anyio.Event()
+        self._subscriptions = self._register(self._key, NamedListener(self, self._hear), 0, Options(where=self._where))
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        try:
+            if exc is None and self._woken is not None:
+                await anyio.lowlevel.checkpoint()
+                await self._woken[1].wait()
+        finally:
+            self._disarm()
+
+    def _disarm(self) -> None:
+        while self._subscriptions:
+            self._subscriptions.pop().unsubscribe()
+
+    def _check_come(self) -> None:
+        if not hasattr(self, "_event"):
+            raise LookupError(
+                f"{self!r} has not come yet; look at it after the `async with` block, or wait for it with "
+                f"`await dispatcher.wait_for({self._key!r})`"
+            )
+
+    def __repr__(self) -> str:
+        return f"<expected {safe_repr(self._key)}>"

@@ -1,0 +1,133 @@
+"""Events as a stream that one reads in one's own time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import anyio
+
+from antiphon._buffers import Buffer, Fifo, Overflow
+from antiphon._keys import AnyOf, check_key
+from antiphon._listeners import NO_OPTIONS, NamedListener, Options, Subscription, safe_repr
+
+__all__ = ("Stream", "StreamStatistics")
+
+
+class StreamStatistics(NamedTuple):
+    """What a stream has done so far, and what is in it."""
+
+    #: How many events were read.
+    delivered: int
+    #: How many events were let go, because the buffer was full or the stream was closed.
+    dropped: int
+    #: How many events wait to be read.
+    current_buffer_used: int
+    #: How many events can wait.
+    max_buffer_size: int
+    #: How many dispatches wait for room; more than 0 only under ``overflow="suspend"``.
+    dispatches_waiting: int
+    #: How many readers wait for an event.
+    readers_waiting: int
+
+
+class Stream:
+    """A stream of events: made by ``dispatcher.stream(...)``, and used with ``async with``.
+
+    Within the block it listens, and ``async for event in stream`` reads; several readers share the events among them.
+    When the block ends, what is in the buffer can still be read, and then the readers end.
+    """
+
+    def __init__(
+        self,
+        register: Callable[[Hashable, Any, int, Options], list[Subscription]],
+        keys: tuple[Hashable, ...],
+        max_buffer_size: int,
+        overflow: Overflow,
+        priority: int,
+    ) -> None:
+        if not keys:
+            raise TypeError('stream() takes the keys to listen to; "*" hears every event')
+        for key in keys:
+            check_key(key)
+        self._register = register
+        self._key = keys[0] if len(keys) == 1 else AnyOf(keys)
+        self._max_size = max_buffer_size
+        self._overflow: Overflow = overflow
+        self._priority = priority
+        self._subscriptions: list[Subscription] = []
+
+    async def __aenter__(self) -> Self:
+        if hasattr(self, "_buffer"):
+            raise RuntimeError(f"{self!r} has been used; write a new `async with dispatcher.stream(...)`")
+        self._buffer: Buffer[tuple[Hashable, Any]] = Buffer(self, Fifo(), self._max_size, self._overflow)
+        self._subscriptions = self._register(self._key, NamedListener(self, self._hear), self._priority, NO_OPTIONS)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening. What is in the buffer can still be read; dispatches that wait for room go on without it."""
+        while self._subscriptions:
+            self._subscriptions.pop().unsubscribe()
+        self._entered().close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        """Read the next event. Always a checkpoint.
+
+        Raises:
+            StreamLagged: Events were let go since the last read; the next read goes on.
+        """
+        return (await self._next())[1]
+
+    def items(self) -> AsyncIterator[tuple[Hashable, Any]]:
+        """Read the name of each dispatch together with its event."""
+        return _Items(self._next)
+
+    def statistics(self) -> StreamStatistics:
+        """Tell what the stream has done so far, and what is in it."""
+        buffer = self._entered()
+        return StreamStatistics(
+            delivered=buffer.delivered,
+            dropped=buffer.dropped,
+            current_buffer_used=len(buffer),
+            max_buffer_size=buffer.max_size,
+            dispatches_waiting=buffer.waiting_senders,
+            readers_waiting=buffer.waiting_receivers,
+        )
+
+    async def _hear(self, name: Hashable, event: Any) -> None:
+        await self._entered().put((name, event))
+
+    async def _next(self) -> tuple[Hashable, Any]:
+        try:
+            return await self._entered().get()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    def _entered(self) -> Buffer[tuple[Hashable, Any]]:
+        try:
+            return self._buffer
+        except AttributeError:
+            raise RuntimeError(f"{self!r} has not been entered; write `async with dispatcher.stream(...)`") from None
+
+    def __repr__(self) -> str:
+        return f"<stream of {safe_repr(self._key)}>"
+
+
+class _Items:
+    def __init__(self, read: Callable[[], Awaitable[tuple[Hashable, Any]]]) -> None:
+        self._read = read
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> tuple[Hashable, Any]:
+        return await self._read()
