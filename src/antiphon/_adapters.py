@@ -6,7 +6,7 @@ from collections.abc import Callable
 from inspect import isawaitable
 from typing import Any, Final, Literal, TypeAlias, cast
 
-from anyio import to_thread
+import anyio
 
 from antiphon._listeners import is_async_callable, safe_repr
 
@@ -58,7 +58,7 @@ class _InThread(_Adapter):
         return (self.abandon_on_cancel,)
 
     async def __call__(self, event: Any, /) -> Any:
-        return await to_thread.run_sync(self.function, event, abandon_on_cancel=self.abandon_on_cancel)
+        return await anyio.to_thread.run_sync(self.function, event, abandon_on_cancel=self.abandon_on_cancel)
 
     def __repr__(self) -> str:
         option = ", abandon_on_cancel=True" if self.abandon_on_cancel else ""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from threading import current_thread
+from typing import Any
 
 import anyio
-from anyio import lowlevel
 
 __all__ = (
+    "Home",
     "is_cancellation",
     "is_leaked_cancellation",
     "requested_cancellation",
@@ -63,7 +66,7 @@ def swallowed_cancellation(error: BaseException) -> BaseException | None:
 async def requested_cancellation() -> BaseException | None:
     """Fetch the cancellation that waits for the running task, if a scope around it has been cancelled."""
     try:
-        await lowlevel.checkpoint_if_cancelled()
+        await anyio.lowlevel.checkpoint_if_cancelled()
     except BaseException as exc:
         if is_cancellation(exc):
             return exc
@@ -83,3 +86,37 @@ def _native_requests() -> int:
     except RuntimeError:
         return 0
     return 0 if task is None else int(task.cancelling())
+
+
+class Home:
+    """The event loop that something was made in, and belongs to."""
+
+    __slots__ = ("_loop", "_thread")
+
+    def __init__(self) -> None:
+        self._loop: Any = anyio.lowlevel.current_token().native_token
+        self._thread = current_thread()
+
+    def is_here(self) -> bool:
+        """Tell whether the running code runs in this event loop."""
+        try:
+            return current_thread() is self._thread and anyio.lowlevel.current_token().native_token is self._loop
+        except Exception:
+            # No event loop runs here.
+            return False
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call a function that must run in this event loop: at once if this is it, else soon, without waiting."""
+        if self.is_here():
+            function()
+            return
+        # asyncio's name for it, and trio's.
+        soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
+        try:
+            soon(function)
+        except RuntimeError:
+            # The loop has ended, and with it whoever waited there. (trio's RunFinishedError is a RuntimeError too.)
+            pass
+
+    def __repr__(self) -> str:
+        return f"{type(self._loop).__module__.partition('.')[0]}, thread {self._thread.name!r}"

@@ -17,7 +17,6 @@ from types import coroutine
 from typing import Any
 
 import anyio
-from anyio import from_thread, lowlevel
 
 from antiphon._backend import is_cancellation, scope_is_cancelled
 from antiphon._events import Event, stop_observer
@@ -96,7 +95,7 @@ class RacingTier(Tier):
         super().__init__(event, failures)
         self._scopes: dict[Subscription, anyio.CancelScope] = {}
         self._thread = get_ident()
-        self._token = lowlevel.current_token()
+        self._token = anyio.lowlevel.current_token()
         self._over = False
         self.winner: Subscription | None = None
 
@@ -118,7 +117,7 @@ class RacingTier(Tier):
             elif get_ident() == self._thread:
                 self._win(subscription)
             else:
-                from_thread.run_sync(self._win, subscription, token=self._token)
+                anyio.from_thread.run_sync(self._win, subscription, token=self._token)
 
         outer = stop_observer.get()
         stop_observer.set(observe)

@@ -1,5 +1,6 @@
 """The dispatchers: a name becomes a plan, and a strategy runs it."""
 
+# ruff: noqa: SLF001  a scope is made of the inside of its parent
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable
@@ -9,20 +10,23 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from antiphon._adapters import SyncListeners, as_async, as_sync, check_sync_listeners
 from antiphon._events import Event
 from antiphon._guards import AsyncGuard, Guard
-from antiphon._listeners import Subscription, do_nothing, do_nothing_async, once, once_async, safe_repr
+from antiphon._listeners import NO_OPTIONS, Options, Subscription, do_nothing, do_nothing_async, safe_repr
+from antiphon._options import compose, compose_async
 from antiphon._plan import Plan
 from antiphon._policies import ErrorPolicy, Failures, add_note, check_policy, explained
-from antiphon._registration import Dispatcher
+from antiphon._registration import Dispatcher, Ending
 from antiphon._strategies import SEQUENTIAL, Strategy, check_strategy, is_plain
+from antiphon._waiting import WaitingDispatcher
 from antiphon.typing import AsyncListener
 
 __all__ = ("AsyncEventDispatcher", "EventDispatcher")
 
 E = TypeVar("E")
+R = TypeVar("R")
 A = TypeVar("A", bound=AsyncListener)
 
 
-class AsyncEventDispatcher(Dispatcher):
+class AsyncEventDispatcher(WaitingDispatcher):
     """Dispatches events to async listeners, on asyncio or trio.
 
     It belongs to no event loop, can be made at import time, and may be used by several loops and threads at once.
@@ -57,10 +61,43 @@ class AsyncEventDispatcher(Dispatcher):
     if TYPE_CHECKING:
         # What checkers can know of this dispatcher's listeners beside what every dispatcher takes.
         def add_listener(
-            self, key: Hashable, listener: AsyncListener, /, *, priority: int = 0, once: bool = False
+            self,
+            key: Hashable,
+            listener: AsyncListener,
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
         ) -> Subscription: ...
 
-        def listen(self, key: Hashable, /, *, priority: int = 0, once: bool = False) -> Callable[[A], A]: ...
+        @overload
+        def listen(
+            self,
+            key: type[E],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Callable[[Callable[[E], Awaitable[R]]], Callable[[E], Awaitable[R]]]: ...
+        @overload
+        def listen(
+            self,
+            key: Hashable,
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Callable[[A], A]: ...
+        def listen(self, key: Any, /, **options: Any) -> Any: ...
 
     @overload
     async def adispatch(
@@ -103,7 +140,7 @@ class AsyncEventDispatcher(Dispatcher):
             plan = self._plan(name, event)
         listeners = plan.loop
         if listeners is None or strategy is not None:
-            return await self._run(plan, event, strategy)
+            return await self._run(plan, name, event, strategy)
 
         dispatcher = event.dispatcher
         if dispatcher is not None:
@@ -113,7 +150,7 @@ class AsyncEventDispatcher(Dispatcher):
             except AttributeError:
                 nested = False
             if nested:
-                return await self._run(plan, event, strategy)
+                return await self._run(plan, name, event, strategy)
         if dispatcher is not self:
             event.dispatcher = self
         if event.name is not name:
@@ -157,10 +194,11 @@ class AsyncEventDispatcher(Dispatcher):
             if getattr(event, "propagation_stopped", False):
                 break
 
-    async def _run(self, plan: Plan, event: Any, strategy: Strategy | None) -> Any:
+    async def _run(self, plan: Plan, name: Hashable, event: Any, strategy: Strategy | None) -> Any:
         strategy = self._strategy if strategy is None else self._checked(strategy)
         service = plan.service
-        outer = service.enter(event, plan.name, self)
+        # Not the name of the plan, which may be an equal one.
+        outer = service.enter(event, name, self)
         try:
             if self._overridden:
                 await self._adispatch(plan.guarded, event)
@@ -169,6 +207,17 @@ class AsyncEventDispatcher(Dispatcher):
         finally:
             service.leave(event, outer)
         return event
+
+    def scope(self) -> AsyncScope:
+        """Make a dispatcher for a request, or a test, that adds listeners of its own to those of this one.
+
+        What is dispatched on the scope reaches its own listeners and this dispatcher's in one order; what is
+        dispatched here does not reach the scope's. It has this dispatcher's strategy.
+
+        Returns:
+            The scope: a dispatcher, and a context manager; when its block ends, its listeners are taken back.
+        """
+        return AsyncScope(self)
 
     def _checked(self, strategy: object) -> Strategy:
         checked = check_strategy(strategy)
@@ -179,9 +228,9 @@ class AsyncEventDispatcher(Dispatcher):
             )
         return checked
 
-    def _callable_for(self, subscription: Subscription, once_only: bool, /) -> Callable[[Any], Any]:
+    def _callable_for(self, subscription: Subscription, /) -> Callable[[Any], Any]:
         call = as_async(subscription.listener, self._sync_listeners)
-        return once_async(subscription, call) if once_only else call
+        return call if subscription.options is NO_OPTIONS else compose_async(subscription, call)
 
     def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
         return tuple(AsyncGuard(subscription, plan) for subscription in plan.listeners)
@@ -246,7 +295,7 @@ class EventDispatcher(Dispatcher):
             plan = self._plan(name, event)
         listeners = plan.loop
         if listeners is None:
-            return self._run(plan, event)
+            return self._run(plan, name, event)
 
         dispatcher = event.dispatcher
         if dispatcher is not None:
@@ -256,7 +305,7 @@ class EventDispatcher(Dispatcher):
             except AttributeError:
                 nested = False
             if nested:
-                return self._run(plan, event)
+                return self._run(plan, name, event)
         if dispatcher is not self:
             event.dispatcher = self
         if event.name is not name:
@@ -292,9 +341,16 @@ class EventDispatcher(Dispatcher):
             if getattr(event, "propagation_stopped", False):
                 break
 
-    def _run(self, plan: Plan, event: Any) -> Any:
+    def scope(self) -> Scope:
+        """Make a dispatcher for a request, or a test, that adds listeners of its own to those of this one.
+
+        As `AsyncEventDispatcher.scope`.
+        """
+        return Scope(self)
+
+    def _run(self, plan: Plan, name: Hashable, event: Any) -> Any:
         service = plan.service
-        outer = service.enter(event, plan.name, self)
+        outer = service.enter(event, name, self)
         try:
             if self._overridden:
                 self.do_dispatch(plan.guarded, event)
@@ -321,12 +377,52 @@ class EventDispatcher(Dispatcher):
                 break
         failures.leave()
 
-    def _callable_for(self, subscription: Subscription, once_only: bool, /) -> Callable[[Any], Any]:
+    def _check_options(self, options: Options, /) -> None:
+        super()._check_options(options)
+        for option in ("timeout", "limit"):
+            if getattr(options, option) is not None:
+                raise TypeError(
+                    f"an EventDispatcher has no event loop that could end or hold back a listener: {option}= is for "
+                    f"listeners of an AsyncEventDispatcher"
+                )
+
+    def _callable_for(self, subscription: Subscription, /) -> Callable[[Any], Any]:
         call = as_sync(subscription.listener)
-        return once(subscription, call) if once_only else call
+        return call if subscription.options is NO_OPTIONS else compose(subscription, call)
 
     def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
         return tuple(Guard(subscription, plan) for subscription in plan.listeners)
 
     def _runs_plainly(self) -> bool:
         return self._errors == "raise"
+
+
+class AsyncScope(Ending, AsyncEventDispatcher):
+    """The scope of an `AsyncEventDispatcher`."""
+
+    _parent: AsyncEventDispatcher
+
+    def __init__(self, parent: AsyncEventDispatcher) -> None:
+        self._parent = parent
+        self._overridden = parent._overridden
+        super().__init__(strategy=parent._strategy, sync_listeners=parent._sync_listeners)
+        self._extend(parent)
+
+    async def _adispatch(self, listeners: Iterable[Callable[[Any], Awaitable[object]]], event: Any) -> None:
+        await self._parent._adispatch(listeners, event)
+
+
+class Scope(Ending, EventDispatcher):
+    """The scope of an `EventDispatcher`."""
+
+    _parent: EventDispatcher
+
+    def __init__(self, parent: EventDispatcher) -> None:
+        self._parent = parent
+        self._overridden = parent._overridden
+        super().__init__(errors=parent._errors)
+        self._extend(parent)
+
+    def do_dispatch(self, listeners: Iterable[Callable[[Any], object]], event: Any, /) -> None:
+        """Run listeners as the parent does."""
+        self._parent.do_dispatch(listeners, event)

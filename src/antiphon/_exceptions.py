@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ("ListenerCancelled",)
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+__all__ = ("ListenerCancelled", "QueueNotDrained", "StreamLagged")
 
 
 class ListenerCancelled(Exception):
@@ -25,4 +28,41 @@ class ListenerCancelled(Exception):
         return (
             f"a cancellation left the listener {self.listener!r}, but neither a cancel scope around it nor its task "
             f"was cancelled; if it waits for something that others may cancel, let it catch that cancellation there"
+        )
+
+
+class StreamLagged(Exception):
+    """Raised by the next read of a stream whose reader was too slow, so that its buffer had to let events go.
+
+    The stream goes on: the read after that gives the oldest event that is still there.
+
+    Attributes:
+        missed: How many events were let go since the last read.
+    """
+
+    def __init__(self, missed: int) -> None:
+        super().__init__(missed)
+        self.missed = missed
+
+    def __str__(self) -> str:
+        return (
+            f"the reader of a stream missed {self.missed} of its events; read faster, give the stream a larger "
+            f"max_buffer_size=, or choose another overflow="
+        )
+
+
+class QueueNotDrained(Exception):
+    """Raised at the end of a queue whose ``drain_timeout`` passed before all that was posted had been dispatched.
+
+    Attributes:
+        undone: The name and the event of each dispatch that did not start, or did not finish.
+    """
+
+    def __init__(self, undone: Sequence[tuple[Hashable, Any]]) -> None:
+        super().__init__(undone)
+        self.undone = tuple(undone)
+
+    def __str__(self) -> str:
+        return (
+            f"a queue ended before {len(self.undone)} of its events had been dispatched; drain_timeout= was too short"
         )

@@ -4,26 +4,46 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 from itertools import count
 from types import FunctionType, MethodType, TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 __all__ = (
+    "NO_OPTIONS",
+    "NamedListener",
+    "NamedSubscription",
+    "Options",
     "Subscription",
-    "check_key",
+    "check_limit",
+    "check_options",
     "check_priority",
+    "check_seconds",
     "do_nothing",
     "do_nothing_async",
     "is_async_callable",
-    "once",
-    "once_async",
     "safe_repr",
 )
 
 #: One counter for the whole process, so that the listeners of several dispatchers merge in the order of registration.
 _orders: Final = count(1)
+
+
+class Options(NamedTuple):
+    """The options of a registration. What they mean together, in this order, is written in `antiphon._options`."""
+
+    #: Whether the listener is taken back by its first call.
+    once: bool = False
+    #: A plain function of the event, which tells whether the listener is called.
+    where: Callable[[Any], object] | None = None
+    #: How long a call may take, in seconds.
+    timeout: float | None = None
+    #: How many calls may run at a time, per event loop.
+    limit: int | None = None
+
+
+NO_OPTIONS: Final = Options()
 
 
 class Owner(Protocol):
@@ -43,7 +63,7 @@ class Subscription:
             ...
     """
 
-    __slots__ = ("_owner", "call", "key", "listener", "order", "priority")
+    __slots__ = ("_owner", "call", "key", "listener", "options", "order", "priority")
 
     #: What was listened to.
     key: Hashable
@@ -53,16 +73,21 @@ class Subscription:
     priority: int
     #: The place in the order of all registrations of the process.
     order: int
-    #: What a strategy calls with the event: the listener itself, or a callable that was composed around it when
+    #: What it was registered with.
+    options: Options
+    #: What a strategy calls with the event; the listener itself, or a callable that was composed around it when
     #: it was registered. Removal puts a callable here that does nothing, so that a dispatch under way, which
     #: reads this attribute at the last moment, does not start the listener any more.
     call: Callable[[Any], Any]
 
-    def __init__(self, owner: Owner, key: Hashable, listener: Any, priority: int) -> None:
+    def __init__(
+        self, owner: Owner, key: Hashable, listener: Any, priority: int, options: Options = NO_OPTIONS
+    ) -> None:
         self._owner = owner
         self.key = key
         self.listener = listener
         self.priority = priority
+        self.options = options
         self.order = next(_orders)
         self.call = listener
 
@@ -86,34 +111,56 @@ class Subscription:
         return f"<Subscription {self.key!r} -> {safe_repr(self.listener)}, priority {self.priority}>"
 
 
+class NamedListener:
+    """A listener on behalf of something else, which also wants the name of the dispatch: a bare event cannot tell it.
+
+    Args:
+        owner: What listens; it gives the repr.
+        hear: Called with the name and the event.
+    """
+
+    __slots__ = ("_owner", "hear")
+
+    def __init__(self, owner: object, hear: Callable[[Hashable, Any], Any]) -> None:
+        self._owner = owner
+        self.hear = hear
+
+    async def __call__(self, event: Any, /) -> None:
+        """Hear an event that tells its name itself."""
+        await self.hear(getattr(event, "name", None), event)
+
+    def __repr__(self) -> str:
+        return repr(self._owner)
+
+
+class NamedSubscription:
+    """The registration of a `NamedListener` as it stands in the plan of a name."""
+
+    __slots__ = ("_subscription", "key", "listener", "name", "options", "order", "priority", "unsubscribe")
+
+    def __init__(self, subscription: Subscription, name: Hashable) -> None:
+        self._subscription = subscription
+        self.name = name
+        self.key = subscription.key
+        self.listener: NamedListener = subscription.listener
+        self.options = subscription.options
+        self.order = subscription.order
+        self.priority = subscription.priority
+        self.unsubscribe = subscription.unsubscribe
+
+    @property
+    def call(self) -> Callable[[Any], Any]:
+        """What is called with the event: the listener with the name, unless it has been removed."""
+        call = self._subscription.call
+        return partial(self.listener.hear, self.name) if call is self.listener else call
+
+
 async def do_nothing_async(event: Any, /) -> None:
     """Stand in for a listener that was removed while a dispatch was under way."""
 
 
 def do_nothing(event: Any, /) -> None:
     """Stand in for a listener that was removed while a dispatch was under way."""
-
-
-def once_async(
-    subscription: Subscription, call: Callable[[Any], Awaitable[object]]
-) -> Callable[[Any], Awaitable[object]]:
-    """Compose a call that claims its subscription first, so that it runs once over all overlapping dispatches."""
-
-    async def call_once(event: Any, /) -> None:
-        if subscription.unsubscribe():
-            await call(event)
-
-    return call_once
-
-
-def once(subscription: Subscription, call: Callable[[Any], object]) -> Callable[[Any], object]:
-    """Do what `once_async` does, for plain functions."""
-
-    def call_once(event: Any, /) -> None:
-        if subscription.unsubscribe():
-            call(event)
-
-    return call_once
 
 
 def is_async_callable(candidate: Any) -> bool:
@@ -141,22 +188,6 @@ else:
         return bool(known(candidate))
 
 
-def check_key(key: object) -> None:
-    """Refuse what cannot be listened to.
-
-    Raises:
-        TypeError: The key is None or unhashable.
-    """
-    if key is None:
-        raise TypeError('a key is what one listens to, such as the name "order.placed"; None is not a key')
-    try:
-        hash(key)
-    except TypeError:
-        raise TypeError(
-            f'a key must be hashable, such as the name "order.placed"; got {safe_repr(key)} ({type(key).__name__})'
-        ) from None
-
-
 def check_priority(priority: object) -> None:
     """Refuse what does not order.
 
@@ -164,10 +195,61 @@ def check_priority(priority: object) -> None:
         TypeError: The priority is not an int.
     """
     if not isinstance(priority, int):
-        raise TypeError(
-            f"a priority is an int (lower runs first, the default is 0); got {safe_repr(priority)} "
-            f"({type(priority).__name__})"
-        )
+        raise TypeError(f"a priority is an int (lower runs first, the default is 0); got {_described(priority)}")
+
+
+def check_options(options: Options) -> None:
+    """Refuse options that make no sense.
+
+    Raises:
+        TypeError: ``where`` is not a plain function, ``timeout`` no number, or ``limit`` no int.
+        ValueError: ``timeout`` is not more than 0, or ``limit`` is less than 1.
+    """
+    _, where, timeout, limit = options
+    if where is not None:
+        if not callable(where):
+            raise TypeError(f"where= is a plain function of the event; got {_described(where)}")
+        if is_async_callable(where):
+            raise TypeError(
+                f"where= is a plain function of the event; {safe_repr(where)} is async, and its coroutine would "
+                f"count as true without being run: await in the listener instead"
+            )
+    if timeout is not None:
+        check_seconds(timeout, "timeout= is how long a call may take, in seconds")
+    if limit is not None:
+        check_limit(limit, "limit= is how many calls of the listener may run at a time")
+
+
+def check_limit(limit: object, meaning: str) -> int:
+    """Refuse a number of things at a time that is none.
+
+    Raises:
+        TypeError: It is no int.
+        ValueError: It is less than 1.
+    """
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        raise TypeError(f"{meaning}, an int or None; got {_described(limit)}")
+    if limit < 1:
+        raise ValueError(f"{meaning}, at least 1 (None for no limit), or nothing would ever run; got {limit}")
+    return limit
+
+
+def check_seconds(seconds: object, meaning: str) -> float:
+    """Refuse a span of time that is none.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is not more than 0.
+    """
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        raise TypeError(f"{meaning}, a number or None; got {_described(seconds)}")
+    if not seconds > 0:
+        raise ValueError(f"{meaning}, more than 0 (None for no bound); got {seconds!r}")
+    return seconds
+
+
+def _described(thing: object) -> str:
+    return f"{safe_repr(thing)} ({type(thing).__name__})"
 
 
 def safe_repr(thing: object) -> str:

@@ -32,7 +32,7 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
 
     #: The registrations of all tiers in one tuple.
     listeners: tuple[Subscription, ...]
-    #: The name under which the event is dispatched; None when it has none.
+    #: The name under which the event is dispatched, or one that equals it; None when it has none.
     name: Hashable
     #: The dispatcher.
     dispatcher: Any

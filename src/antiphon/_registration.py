@@ -1,18 +1,30 @@
 """What the two kinds of dispatcher share: registering listeners and looking them up."""
 
+# ruff: noqa: SLF001  a scope is made of the inside of its parent
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from enum import Enum
-from types import FunctionType
-from typing import Any, ClassVar, Final, NamedTuple, TypeVar, overload
+from types import FunctionType, TracebackType
+from typing import Any, Final, NamedTuple, Self, TypeVar, cast, overload
 
 from antiphon._events import Event, class_level_name, service_of
-from antiphon._listeners import Subscription, check_key, check_priority, safe_repr
+from antiphon._keys import check_key, check_name
+from antiphon._listeners import (
+    NO_OPTIONS,
+    NamedListener,
+    NamedSubscription,
+    Options,
+    Subscription,
+    check_options,
+    check_priority,
+    safe_repr,
+)
 from antiphon._plan import Plan
 from antiphon._registry import Registry
 from antiphon._scope import Registrar
+from antiphon._subscribers import Subscriptions, marked_methods
 from antiphon.typing import IListener
 
 __all__ = ("Dispatcher",)
@@ -34,12 +46,12 @@ class Dispatcher:
     """Keeps listeners; the subclasses dispatch to them."""
 
     #: Whether the class runs the listeners itself, in whistle's override point; seen once, when the class is made.
-    _overridden: ClassVar[bool] = False
+    _overridden: bool = False
 
     def __init__(self, *, name: str | None, silence: Callable[[Any], Any]) -> None:
         self._name = name
-        self._registry = Registry(self._make_plan, silence)
-        self._plans = self._registry.plans
+        self._silence = silence
+        self._keep(Registry(self._make_plan, silence))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name!r}>" if self._name else object.__repr__(self)
@@ -47,31 +59,59 @@ class Dispatcher:
     # Registering
 
     def add_listener(
-        self, key: Hashable, listener: IListener, /, *, priority: int = 0, once: bool = False
+        self,
+        key: Hashable,
+        listener: IListener,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
     ) -> Subscription:
         """Register a listener. It first runs in the next dispatch. (whistle)
 
         Args:
-            key: What to listen to: the name under which events are dispatched, usually a string; any
-                hashable will do, and matches exactly.
+            key: What to listen to. A string is the name under which events are dispatched, or a pattern of names if it
+                has ``*`` for one segment between dots, or ``**`` for any number; ``"*"`` alone hears every event. A
+                class hears the events of that class and its subclasses, under any name. Any other hashable is
+                a name.
             listener: Called with the event. The same one added twice runs twice.
             priority: Lower ones run first; equal ones in the order of registration.
             once: Whether the listener is taken back by its first call, which is then the only one.
+            where: A plain function of the event, which tells whether the listener is called. What it raises is an error
+                of the listener.
+            timeout: How long a call may take, in seconds; a longer one is cancelled and ends as a ``TimeoutError`` of
+                the listener. For async listeners.
+            limit: How many calls of it may run at a time, per event loop; others wait. For async listeners.
 
         Returns:
-            The handle of this registration: ``unsubscribe()`` takes it back, and so does the end of a ``with`` block.
+            The handle of this registration; ``unsubscribe()`` takes it back, and so does the end of a ``with`` block.
 
         Raises:
-            TypeError: The key is None or unhashable, the listener is not one that this dispatcher can
-                call, or the priority is no int. Nothing is registered then.
+            TypeError: The key is None or unhashable, the listener is not one that this dispatcher can call, or an
+                option has a wrong type. Nothing is registered then.
+            ValueError: The key is no pattern though it has a ``*``, ``timeout`` is not more than 0, or ``limit`` is
+                less than 1.
         """
-        subscription = self._subscribe(key, listener, priority, once)
+        subscription = self._subscribe(key, listener, priority, Options(bool(once), where, timeout, limit))
         registered = _registered.get()
         if registered is not None:
             registered.append(subscription)
         return subscription
 
-    def listen(self, key: Hashable, /, *, priority: int = 0, once: bool = False) -> Callable[[L], L]:
+    def listen(
+        self,
+        key: Hashable,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Callable[[L], L]:
         """Register the decorated function; the arguments are those of `add_listener`. (whistle)
 
         Returns:
@@ -79,6 +119,7 @@ class Dispatcher:
 
         Raises:
             TypeError: As `add_listener`, or it was used without a key.
+            ValueError: As `add_listener`.
         """
         if isinstance(key, FunctionType):
             raise TypeError(
@@ -87,12 +128,34 @@ class Dispatcher:
             )
         check_key(key)
         check_priority(priority)
+        options = Options(bool(once), where, timeout, limit)
+        self._check_options(options)
 
         def decorate(listener: L) -> L:
-            self._register(key, listener, priority, once)
+            self._register(key, listener, priority, options)
             return listener
 
         return decorate
+
+    def add_subscriber(self, subscriber: object, /) -> Subscriptions:
+        """Register the methods of an object that are marked with `listens_to`, all or none of them.
+
+        Methods of base classes come first, then the order of definition; equal priorities run in that order.
+
+        Returns:
+            One handle for all of them.
+
+        Raises:
+            TypeError: It is a class, no method of it is marked, or one is not a listener for this dispatcher.
+        """
+        registered: list[Subscription] = []
+        try:
+            for name, mark in marked_methods(subscriber):
+                registered += self._register(mark.key, getattr(subscriber, name), mark.priority, mark.options)
+        except BaseException:
+            Subscriptions(registered).unsubscribe()
+            raise
+        return Subscriptions(registered)
 
     def remove_listener(self, key: Hashable, listener: IListener, /) -> None:
         """Take back every registration of a listener, and of those equal to it, under a key. (whistle)
@@ -109,8 +172,8 @@ class Dispatcher:
         """Register for the length of a ``with`` block, for tests and plugins.
 
         Returns:
-            A context manager with ``add_listener`` and ``listen``. What is registered through it counts for this
-            dispatcher as usual, and is taken back when the block ends.
+            A context manager with ``add_listener``, ``listen`` and ``add_subscriber``. What is registered through
+            it counts for this dispatcher as usual, and is taken back when the block ends.
         """
         return Registrar(self._register)
 
@@ -119,12 +182,16 @@ class Dispatcher:
     @overload
     def get_listeners(self, name: None = None, /) -> dict[Hashable, tuple[Any, ...]]: ...  # type: ignore[overload-overlap]  # None is no name
     @overload
-    def get_listeners(self, name: Hashable, /) -> tuple[Any, ...]: ...
-    def get_listeners(self, name: Hashable = None, /) -> dict[Hashable, tuple[Any, ...]] | tuple[Any, ...]:
+    def get_listeners(self, name: Hashable, event_class: type[Any] = Event, /) -> tuple[Any, ...]: ...
+    def get_listeners(
+        self, name: Hashable = None, event_class: type[Any] | None = None, /
+    ) -> dict[Hashable, tuple[Any, ...]] | tuple[Any, ...]:
         """Tell who listens. (whistle)
 
         Args:
-            name: The name that an event would be dispatched under.
+            name: The name that an event would be dispatched under, or the class of an event dispatched
+                without a name.
+            event_class: The class of the event, which matters to listeners of classes; `Event` if not given.
 
         Returns:
             The listeners that would run, in order, empty if nobody listens. Without a name, a dict
@@ -134,25 +201,40 @@ class Dispatcher:
             TypeError: The name is unhashable.
         """
         if name is None:
-            return {key: self.get_listeners(key) for key in self._registry.keys()}  # noqa: SIM118  no dict
-        check_key(name)
-        return tuple(subscription.listener for subscription in self._registry.heard(name))
+            return {key: _listeners(self._registry.registered(key)) for key in self._registry.keys()}  # noqa: SIM118  no dict
+        return _listeners(self._heard(name, event_class))
 
-    def has_listeners(self, name: Hashable = None, /) -> bool:
+    def has_listeners(self, name: Hashable = None, event_class: type[Any] | None = None, /) -> bool:
         """Tell whether anybody listens to a name, or, without one, whether anybody listens at all. (whistle)
+
+        Args:
+            name: As for `get_listeners`.
+            event_class: As for `get_listeners`.
 
         Raises:
             TypeError: The name is unhashable.
         """
         if name is None:
             return bool(self._registry.keys())
-        check_key(name)
-        return bool(self._registry.heard(name))
+        return bool(self._heard(name, event_class))
+
+    def _keep(self, registry: Registry) -> None:
+        self._registry = registry
+        self._plans = registry.plans
 
     # For subclasses and for the rooms that register on behalf of others
 
-    def _callable_for(self, subscription: Subscription, once_only: bool, /) -> Callable[[Any], Any]:
-        """Give what a dispatch calls for a registration.
+    def _check_options(self, options: Options, /) -> None:
+        """Refuse options that this dispatcher cannot keep.
+
+        Raises:
+            TypeError: An option has a wrong type, or the dispatcher cannot keep it.
+            ValueError: An option has a value that makes no sense.
+        """
+        check_options(options)
+
+    def _callable_for(self, subscription: Subscription, /) -> Callable[[Any], Any]:
+        """Give what a dispatch calls for a registration: its listener, with the options around it.
 
         Raises:
             TypeError: The dispatcher cannot call the listener.
@@ -167,19 +249,23 @@ class Dispatcher:
         """Whether the dispatcher runs its listeners itself, in a plain loop, unless it is told otherwise."""
         raise NotImplementedError
 
-    def _subscribe(self, key: Hashable, listener: IListener, priority: int, once: bool, /) -> Subscription:
+    def _subscribe(self, key: Hashable, listener: IListener, priority: int, options: Options, /) -> Subscription:
         check_key(key)
         check_priority(priority)
-        subscription = Subscription(self._registry, key, listener, priority)
-        subscription.call = self._callable_for(subscription, once)
+        if options == NO_OPTIONS:
+            options = NO_OPTIONS
+        else:
+            self._check_options(options)
+        subscription = Subscription(self._registry, key, listener, priority, options)
+        subscription.call = self._callable_for(subscription)
         self._registry.add(subscription)
         return subscription
 
-    def _register(self, key: Hashable, listener: IListener, priority: int, once: bool, /) -> list[Subscription]:
+    def _register(self, key: Hashable, listener: IListener, priority: int, options: Options, /) -> list[Subscription]:
         # An overridden add_listener is to see registrations, but it may know only whistle's arguments and return
-        # nothing: it gets the plain ones, and what they registered is noted on the way.
-        if once:
-            return [self._subscribe(key, listener, priority, once)]
+        # nothing: it gets those without options, and what they registered is noted on the way.
+        if options != NO_OPTIONS:
+            return [self._subscribe(key, listener, priority, options)]
         registered: list[Subscription] = []
         token = _registered.set(registered)
         try:
@@ -187,6 +273,12 @@ class Dispatcher:
         finally:
             _registered.reset(token)
         return registered
+
+    def _heard(self, name: Hashable, event_class: type[Any] | None) -> tuple[Subscription, ...]:
+        check_name(name)
+        if isinstance(name, type) and event_class is None:
+            return self._registry.heard(class_level_name(name), name)
+        return self._registry.heard(name, Event if event_class is None else event_class)
 
     # From what is to be dispatched to a plan
 
@@ -207,13 +299,18 @@ class Dispatcher:
 
     def _plan(self, name: Hashable, event: Any) -> Plan:
         if name is not None:
-            check_key(name)
+            check_name(name)
         return self._registry.plan(name, event.__class__)
 
     def _make_plan(self, name: Hashable, cls: type, listeners: tuple[Subscription, ...]) -> Plan:
         service = service_of(cls)
         plan = Plan(
-            listeners,
+            tuple(
+                subscription
+                if not isinstance(subscription.listener, NamedListener)
+                else cast("Subscription", NamedSubscription(subscription, name))
+                for subscription in listeners
+            ),
             name=name,
             dispatcher=self,
             service=service,
@@ -222,3 +319,37 @@ class Dispatcher:
         if self._overridden:
             plan.guarded = self._guarded(plan)
         return plan
+
+
+class Ending(Dispatcher):
+    """A scope: a dispatcher whose listeners go with it, and which also dispatches to those of its parent."""
+
+    _parent: Any
+    _ended = False
+
+    def _extend(self, parent: Dispatcher) -> None:
+        self._keep(Registry(self._make_plan, self._silence, parent._registry))
+
+    def _subscribe(self, key: Hashable, listener: IListener, priority: int, options: Options, /) -> Subscription:
+        if self._ended:
+            raise RuntimeError(
+                f"{self!r} has ended, so nothing would take {safe_repr(listener)} back; register on the dispatcher, or "
+                f"in a new `with dispatcher.scope()`"
+            )
+        return super()._subscribe(key, listener, priority, options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self._ended = True
+        self._registry.clear()
+
+    def __repr__(self) -> str:
+        return f"<scope of {safe_repr(self._parent)}>"
+
+
+def _listeners(subscriptions: tuple[Subscription, ...]) -> tuple[Any, ...]:
+    return tuple(subscription.listener for subscription in subscriptions)

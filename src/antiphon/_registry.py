@@ -4,17 +4,22 @@ Rules that its editors keep:
 
 - Whatever changes goes through the lock; a dispatch reads `Registry.plans` without it.
 - A plan is made and kept under the lock, so that no plan of an earlier state can replace a newer one.
-- Adding drops the plans that the key appears in; a dispatch under way goes on with the plan it has.
+- Adding drops the plans in which the key appears, or all of them if its names cannot be listed; a dispatch
+  under way goes on with the plan it has.
 - Removing drops them too, and silences the registration itself, which takes effect in plans under way.
 """
 
+# ruff: noqa: SLF001  a registry knows the inside of its parent and of its children
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from threading import RLock
 from typing import Any, Final
+from weakref import WeakSet
 
-from antiphon._listeners import Subscription, check_key, safe_repr
+from antiphon._events import Event
+from antiphon._keys import Matcher, check_key, exact_keys, matcher_of
+from antiphon._listeners import Subscription, safe_repr
 from antiphon._plan import Plan, in_order
 
 __all__ = ("Registry",)
@@ -31,9 +36,23 @@ _Registrations = Subscription | dict[Subscription, None]
 
 
 class Registry:
-    """The registrations of one dispatcher, and its plans by name and event class."""
+    """The registrations of one dispatcher, and its plans by name and event class.
 
-    __slots__ = ("_buckets", "_lock", "_make_plan", "_silence", "_unheard", "plans")
+    The registry of a scope has a parent: what the parent's listeners hear, the scope's plans contain too.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_buckets",
+        "_children",
+        "_lock",
+        "_make_plan",
+        "_matchers",
+        "_parent",
+        "_silence",
+        "_unheard",
+        "plans",
+    )
 
     #: The plans made so far: by name, then by class of the event.
     plans: dict[Hashable, dict[type, Plan]]
@@ -42,18 +61,30 @@ class Registry:
         self,
         make_plan: Callable[[Hashable, type, tuple[Subscription, ...]], Plan],
         silence: Callable[[Any], Any],
+        parent: Registry | None = None,
     ) -> None:
         """Start empty.
 
         Args:
             make_plan: Makes the plan of a name, an event class and the listeners in order.
             silence: What is called in the place of a removed listener.
+            parent: The registry that a scope adds to.
         """
         self._make_plan = make_plan
         self._silence = silence
         # Reentrant, since comparing listeners, and a collected object's finalizer, may run code that registers.
-        self._lock = RLock()
+        # A family has one, since a change of the parent drops plans of its scopes, whose plans are made of the parent.
+        self._lock: RLock = RLock() if parent is None else parent._lock
         self._buckets: dict[Hashable, dict[Hashable, _Registrations]] = {}
+        # The keys among them that hear more than their own name.
+        self._matchers: dict[Hashable, Matcher] = {}
+        self._parent = parent
+        self._children: WeakSet[Registry] | None = None
+        if parent is not None:
+            with self._lock:
+                if parent._children is None:
+                    parent._children = WeakSet()
+                parent._children.add(self)
         # The names in `plans` that are no key: only these could grow without end.
         self._unheard: set[Hashable] = set()
         self.plans = {}
@@ -65,14 +96,16 @@ class Registry:
             bucket = self._buckets.get(key)
             if bucket is None:
                 self._buckets[key] = {slot: subscription}
-                self._unheard.discard(key)
+                matcher = matcher_of(key)
+                if matcher is not None:
+                    self._matchers[key] = matcher
             else:
                 earlier = bucket.setdefault(slot, subscription)
                 if isinstance(earlier, dict):
                     earlier[subscription] = None
                 elif earlier is not subscription:
                     bucket[slot] = {earlier: None, subscription: None}
-            self.plans.pop(key, None)
+            self._drop_plans(key, exact=key not in self._matchers)
 
     def discard(self, subscription: Subscription, /) -> bool:
         """Take one registration back. Returns whether it was still there."""
@@ -97,8 +130,8 @@ class Registry:
         """Take back every registration of a listener, and of those equal to it, under a key.
 
         Raises:
-            TypeError: The key is None or unhashable.
-            ValueError: There is none.
+            TypeError: The key is none.
+            ValueError: The listener does not listen to it.
         """
         check_key(key)
         with self._lock:
@@ -113,6 +146,14 @@ class Registry:
                 )
             self._forget(key, bucket, removed)
 
+    def clear(self) -> None:
+        """Take every registration back."""
+        with self._lock:
+            for key, bucket in list(self._buckets.items()):
+                removed = [subscription for kept in bucket.values() for subscription in _all(kept)]
+                bucket.clear()
+                self._forget(key, bucket, removed)
+
     def plan(self, name: Hashable, cls: type) -> Plan:
         """Make, or look up, the plan for events of a class dispatched under a name."""
         with self._lock:
@@ -125,26 +166,54 @@ class Registry:
             if plan is None:
                 if len(by_class) >= MAX_CLASSES:
                     by_class.clear()
-                plan = by_class[cls] = self._make_plan(name, cls, self.heard(name))
+                plan = by_class[cls] = self._make_plan(name, cls, self.heard(name, cls))
             return plan
 
-    def heard(self, name: Hashable) -> tuple[Subscription, ...]:
-        """All that would run for a name, in order."""
+    def heard(self, name: Hashable, cls: type = Event) -> tuple[Subscription, ...]:
+        """All that would run for events of a class dispatched under a name, in order."""
         with self._lock:
-            bucket = self._buckets.get(name, {})
-            return in_order(subscription for kept in bucket.values() for subscription in _all(kept))
+            return in_order(self._heard(name, cls))
+
+    def registered(self, key: Hashable) -> tuple[Subscription, ...]:
+        """What is registered here under exactly a key, in order."""
+        with self._lock:
+            return in_order(subscription for kept in self._buckets.get(key, {}).values() for subscription in _all(kept))
 
     def keys(self) -> tuple[Hashable, ...]:
         """The keys that somebody listens to."""
         with self._lock:
             return tuple(self._buckets)
 
+    def _heard(self, name: Hashable, cls: type) -> Iterator[Subscription]:
+        keys = [key for key, matches in self._matchers.items() if matches(name, cls)]
+        if name in self._buckets and name not in self._matchers:
+            keys.append(name)
+        for key in keys:
+            for kept in self._buckets[key].values():
+                yield from _all(kept)
+        if self._parent is not None:
+            yield from self._parent._heard(name, cls)
+
+    def _drop_plans(self, key: Hashable, *, exact: bool) -> None:
+        names = (key,) if exact else exact_keys(key)
+        if names is None:
+            self.plans.clear()
+            self._unheard.clear()
+        else:
+            for name in names:
+                self.plans.pop(name, None)
+                self._unheard.discard(name)
+        if self._children:
+            for child in self._children:
+                child._drop_plans(key, exact=exact)
+
     def _forget(self, key: Hashable, bucket: dict[Hashable, _Registrations], removed: Iterable[Subscription]) -> None:
         for subscription in removed:
             subscription.call = self._silence
+        self._drop_plans(key, exact=key not in self._matchers)
         if not bucket:
             self._buckets.pop(key, None)
-        self.plans.pop(key, None)
+            self._matchers.pop(key, None)
 
     def _count_unheard(self, name: Hashable) -> None:
         if len(self._unheard) >= MAX_UNHEARD_NAMES:

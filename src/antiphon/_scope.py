@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from antiphon._listeners import Subscription, safe_repr
+from antiphon._listeners import Options, Subscription, safe_repr
+from antiphon._subscribers import Subscriptions, marked_methods
 from antiphon.typing import IListener
 
 __all__ = ("Registrar",)
@@ -20,13 +21,22 @@ class Registrar:
     Made by ``dispatcher.temporarily()``.
     """
 
-    def __init__(self, register: Callable[[Hashable, IListener, int, bool], list[Subscription]]) -> None:
+    def __init__(self, register: Callable[[Hashable, IListener, int, Options], list[Subscription]]) -> None:
         self._register = register
         self._subscriptions: list[Subscription] = []
         self._ended = False
 
     def add_listener(
-        self, key: Hashable, listener: IListener, /, *, priority: int = 0, once: bool = False
+        self,
+        key: Hashable,
+        listener: IListener,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
     ) -> Subscription | None:
         """Register a listener until the block ends; the arguments are those of the dispatcher's ``add_listener``.
 
@@ -36,24 +46,48 @@ class Registrar:
         Raises:
             RuntimeError: The block has ended.
             TypeError: As the dispatcher's ``add_listener``.
+            ValueError: As the dispatcher's ``add_listener``.
         """
+        registered = self._add(key, listener, priority, Options(bool(once), where, timeout, limit))
+        return registered[-1] if registered else None
+
+    def listen(
+        self,
+        key: Hashable,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Callable[[L], L]:
+        """Register the decorated function until the block ends."""
+        options = Options(bool(once), where, timeout, limit)
+
+        def decorate(listener: L) -> L:
+            self._add(key, listener, priority, options)
+            return listener
+
+        return decorate
+
+    def add_subscriber(self, subscriber: object, /) -> Subscriptions:
+        """Register a subscriber until the block ends, as the dispatcher's ``add_subscriber``."""
+        return Subscriptions(
+            subscription
+            for name, mark in marked_methods(subscriber)
+            for subscription in self._add(mark.key, getattr(subscriber, name), mark.priority, mark.options)
+        )
+
+    def _add(self, key: Hashable, listener: IListener, priority: int, options: Options) -> list[Subscription]:
         if self._ended:
             raise RuntimeError(
                 f"the block of this registrar has ended, so nothing would take {safe_repr(listener)} back; "
                 f"register on the dispatcher, or in a new `with dispatcher.temporarily()`"
             )
-        registered = self._register(key, listener, priority, once)
+        registered = self._register(key, listener, priority, options)
         self._subscriptions += registered
-        return registered[-1] if registered else None
-
-    def listen(self, key: Hashable, /, *, priority: int = 0, once: bool = False) -> Callable[[L], L]:
-        """Register the decorated function until the block ends."""
-
-        def decorate(listener: L) -> L:
-            self.add_listener(key, listener, priority=priority, once=once)
-            return listener
-
-        return decorate
+        return registered
 
     def __enter__(self) -> Self:
         return self

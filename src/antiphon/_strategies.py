@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol, cast
 
-from anyio import lowlevel
+import anyio
 
 from antiphon._backend import requested_cancellation, swallowed_cancellation
 from antiphon._concurrency import RacingTier, Tier
-from antiphon._listeners import safe_repr
+from antiphon._listeners import check_limit, safe_repr
 from antiphon._plan import Plan
 from antiphon._policies import ErrorPolicy, Failures, as_error, check_policy
 
@@ -122,7 +122,7 @@ class Concurrent(_Strategy):
 
     def __init__(self, limit: int | None = None, *, errors: ErrorPolicy = "raise") -> None:
         super().__init__(errors=errors)
-        self._limit = _check_limit(limit)
+        self._limit = None if limit is None else check_limit(limit, "limit= is how many listeners may run at a time")
 
     @property
     def limit(self) -> int | None:
@@ -136,7 +136,7 @@ class Concurrent(_Strategy):
         """Run the tiers of a plan one after another, each in a task group."""
         if not plan:
             return
-        await lowlevel.checkpoint_if_cancelled()
+        await anyio.lowlevel.checkpoint_if_cancelled()
         failures = Failures(self._errors, plan, event)
         for listeners in plan:
             await Tier(event, failures, self._limit).run(listeners)
@@ -169,7 +169,7 @@ class Race(_Strategy):
         if not plan.stoppable:
             await Concurrent(errors=self._errors).run(plan, event)
             return
-        await lowlevel.checkpoint_if_cancelled()
+        await anyio.lowlevel.checkpoint_if_cancelled()
         failures = Failures(self._errors, plan, event)
         for listeners in plan:
             tier = RacingTier(event, failures)
@@ -186,19 +186,6 @@ async def _leave(failures: Failures) -> None:
         if cancellation is not None:
             failures.leave_with(cancellation)
         failures.leave()
-
-
-def _check_limit(limit: object) -> int | None:
-    if limit is None:
-        return None
-    if not isinstance(limit, int) or isinstance(limit, bool):
-        raise TypeError(
-            f"limit= is how many listeners may run at a time, an int or None; got {safe_repr(limit)} "
-            f"({type(limit).__name__})"
-        )
-    if limit < 1:
-        raise ValueError(f"limit= is at least 1 (None for no limit), or nothing would ever run; got {limit}")
-    return limit
 
 
 #: The default.

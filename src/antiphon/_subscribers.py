@@ -1,0 +1,125 @@
+"""Subscribers: objects of which several methods listen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from inspect import getattr_static
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self, TypeVar
+
+from antiphon._keys import check_key
+from antiphon._listeners import NO_OPTIONS, Options, Subscription, check_options, check_priority, safe_repr
+
+__all__ = ("Mark", "Subscriptions", "listens_to", "marked_methods")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MARKS: Final = "__antiphon_listens_to__"
+
+
+class Mark(NamedTuple):
+    """What a method listens to."""
+
+    key: Hashable
+    priority: int = 0
+    options: Options = NO_OPTIONS
+
+
+def listens_to(
+    key: Hashable,
+    /,
+    *,
+    priority: int = 0,
+    once: bool = False,
+    where: Callable[[Any], object] | None = None,
+    timeout: float | None = None,
+    limit: int | None = None,
+) -> Callable[[F], F]:
+    """Mark a method of a subscriber: ``add_subscriber`` registers it. A method may have several marks.
+
+    The marks of a method are inherited; a method that overrides it keeps them, unless it has marks of its own.
+
+    Args:
+        key: What to listen to, as for ``add_listener``.
+        priority: Lower ones run first.
+        once: Whether the method is taken back by its first call under this mark.
+        where: A plain function of the event, which tells whether the method is called.
+        timeout: How long a call may take, in seconds.
+        limit: How many calls may run at a time, per event loop.
+
+    Returns:
+        A decorator that gives its method back unchanged.
+
+    Raises:
+        TypeError: As ``add_listener``.
+        ValueError: As ``add_listener``.
+    """
+    mark = Mark(key, priority, Options(bool(once), where, timeout, limit))
+    check_key(key)
+    check_priority(priority)
+    check_options(mark.options)
+
+    def decorate(method: F) -> F:
+        marks: tuple[Mark, ...] = vars(method).get(_MARKS, ())
+        # Decorators apply from below; marks count as they are read, from above.
+        setattr(method, _MARKS, (mark, *marks))
+        return method
+
+    return decorate
+
+
+def marked_methods(subscriber: object) -> Iterator[tuple[str, Mark]]:
+    """Find the marks of a subscriber's methods, base classes first, each in the order of definition.
+
+    Raises:
+        TypeError: The subscriber is a class, or has no marked method.
+    """
+    if isinstance(subscriber, type):
+        raise TypeError(f"a subscriber is an instance; write {subscriber.__name__}() instead of {subscriber.__name__}")
+    cls = type(subscriber)
+    names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
+    found = [(name, mark) for name in names for mark in _marks(cls, name)]
+    if not found:
+        raise TypeError(
+            f'{safe_repr(subscriber)} has no method marked with @listens_to("order.placed"), so it would hear nothing'
+        )
+    return iter(found)
+
+
+def _marks(cls: type[Any], name: str) -> tuple[Mark, ...]:
+    if not callable(getattr(cls, name, None)):
+        return ()
+    for base in cls.__mro__:
+        raw = getattr_static(base, name, None) if name in vars(base) else None
+        marks = _marks_on(raw) or _marks_on(getattr_static(raw, "__func__", None))
+        if marks:
+            return marks
+    return ()
+
+
+def _marks_on(method: object) -> tuple[Mark, ...]:
+    # Asked of its __dict__, since a mock has every attribute it is asked for.
+    marks: tuple[Mark, ...] = getattr(method, "__dict__", {}).get(_MARKS, ())
+    return marks
+
+
+class Subscriptions(tuple[Subscription, ...]):
+    """The handle of a subscriber: its registrations, to be taken back together."""
+
+    __slots__ = ()
+
+    def unsubscribe(self) -> bool:
+        """Take all of these registrations back, at once.
+
+        Returns:
+            Whether any of them was still there. A second use does nothing.
+        """
+        return sum(subscription.unsubscribe() for subscription in self) > 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.unsubscribe()
