@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import isawaitable
+from inspect import isasyncgenfunction, isawaitable, isgeneratorfunction
+from types import CoroutineType
 from typing import Any, Final, Literal, TypeAlias, cast
 
 import anyio
 
+from antiphon._events import stop_observer
 from antiphon._listeners import is_async_callable, safe_repr
 
 __all__ = ("SyncListeners", "as_async", "as_sync", "check_sync_listeners", "in_thread", "inline")
@@ -20,6 +22,8 @@ class _Adapter:
     """A listener around a function; two are equal if they do the same with the same function."""
 
     __slots__ = ("__weakref__", "function")
+
+    function: Callable[[Any], Any]
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
@@ -50,6 +54,8 @@ class _Inline(_Adapter):
 class _InThread(_Adapter):
     __slots__ = ("abandon_on_cancel",)
 
+    abandon_on_cancel: bool
+
     def __init__(self, function: Callable[[Any], Any], *, abandon_on_cancel: bool) -> None:
         super().__init__(function)
         self.abandon_on_cancel = abandon_on_cancel
@@ -58,7 +64,26 @@ class _InThread(_Adapter):
         return (self.abandon_on_cancel,)
 
     async def __call__(self, event: Any, /) -> Any:
-        return await anyio.to_thread.run_sync(self.function, event, abandon_on_cancel=self.abandon_on_cancel)
+        function = self.function if stop_observer.get() is None else self._watched
+        result = await anyio.to_thread.run_sync(function, event, abandon_on_cancel=self.abandon_on_cancel)
+        if isawaitable(result):
+            if isinstance(result, CoroutineType):
+                result.close()
+            raise TypeError(
+                f"{safe_repr(self.function)} returned something to await, which a worker thread cannot do: register "
+                f"inline({_name(self.function)})"
+            )
+        return result
+
+    def _watched(self, event: Any) -> Any:
+        # In a race: whoever waits for this thread cannot see the event being stopped by assignment, but it can.
+        before = getattr(event, "propagation_stopped", False)
+        try:
+            return self.function(event)
+        finally:
+            observer = stop_observer.get()
+            if observer is not None and not before and getattr(event, "propagation_stopped", False):
+                observer(event)
 
     def __repr__(self) -> str:
         option = ", abandon_on_cancel=True" if self.abandon_on_cancel else ""
@@ -80,7 +105,7 @@ def inline(function: Callable[[Any], Any], /) -> _Inline:
     Raises:
         TypeError: The function is not callable.
     """
-    _check_callable(function, "inline")
+    _check_callable(function, "inline() takes a function of the event")
     return _Inline(function)
 
 
@@ -100,7 +125,7 @@ def in_thread(function: Callable[[Any], Any], /, *, abandon_on_cancel: bool = Fa
     Raises:
         TypeError: The function is not callable, or it is async: a worker thread has no loop to run it.
     """
-    _check_callable(function, "in_thread")
+    _check_callable(function, "in_thread() takes a function of the event")
     if is_async_callable(function):
         raise TypeError(
             f"in_thread() takes a plain function; {safe_repr(function)} is async, and is a listener as it is"
@@ -108,10 +133,17 @@ def in_thread(function: Callable[[Any], Any], /, *, abandon_on_cancel: bool = Fa
     return _InThread(function, abandon_on_cancel=bool(abandon_on_cancel))
 
 
-def _check_callable(function: object, adapter: str) -> None:
+def _name(function: object) -> str:
+    return getattr(function, "__name__", None) or safe_repr(function)
+
+
+def _check_callable(function: object, expected: str) -> None:
     if not callable(function):
+        raise TypeError(f"{expected}; got {safe_repr(function)} ({type(function).__name__}), which cannot be called")
+    if isgeneratorfunction(function) or isasyncgenfunction(function):
         raise TypeError(
-            f"{adapter}() takes a function of the event; got {safe_repr(function)} ({type(function).__name__})"
+            f"{expected}; {safe_repr(function)} is a generator function, and calling it runs nothing of it: a listener "
+            f"has no `yield`"
         )
 
 
@@ -129,15 +161,10 @@ def as_async(listener: Any, sync_listeners: SyncListeners) -> Callable[[Any], An
     """
     if is_async_callable(listener):
         return cast("Callable[[Any], Any]", listener)
-    what = safe_repr(listener)
-    if not callable(listener):
-        raise TypeError(
-            f"a listener is an async callable taking the event; got {what} ({type(listener).__name__}), which cannot "
-            f"be called"
-        )
+    _check_callable(listener, "a listener is an async callable taking the event")
     if sync_listeners != "refuse":
         return _ADAPT[sync_listeners](listener)
-    name = getattr(listener, "__name__", what)
+    what, name = safe_repr(listener), _name(listener)
     raise TypeError(
         f"a listener of an AsyncEventDispatcher is an async callable taking the event; {what} is not known to be "
         f"async. Make it `async def`, or register inline({name}), which calls it on the event loop (and awaits what it "
@@ -151,14 +178,10 @@ def as_sync(listener: Any) -> Callable[[Any], Any]:
     Raises:
         TypeError: The listener is not callable, or it is async.
     """
-    what = safe_repr(listener)
-    if not callable(listener):
-        raise TypeError(
-            f"a listener is a callable taking the event; got {what} ({type(listener).__name__}), which cannot be called"
-        )
+    _check_callable(listener, "a listener is a callable taking the event")
     if is_async_callable(listener):
         raise TypeError(
-            f"an EventDispatcher calls plain functions; {what} is async, and nobody would await it. "
+            f"an EventDispatcher calls plain functions; {safe_repr(listener)} is async, and nobody would await it. "
             f"Register it with an AsyncEventDispatcher"
         )
     return cast("Callable[[Any], Any]", listener)

@@ -69,7 +69,9 @@ class Tier:
             self._judge(exc, subscription)
 
     async def _call(self, subscription: Subscription) -> None:
-        await subscription.call(self._event)
+        # An error may have ended the tier before this task got its turn: then nobody starts any more.
+        if not self._failures.ended:
+            await subscription.call(self._event)
 
     def _judge(self, exc: BaseException, subscription: Subscription) -> None:
         error = as_error(exc, subscription)

@@ -202,8 +202,15 @@ def class_level_name(cls: type[Any]) -> Any:
         return None
     if issubclass(cls, Event):
         return name
-    fields: Any = getattr(cls, "__dataclass_fields__", {})
-    return name if isinstance(name, (str, Enum)) and "name" not in fields else None
+    if not isinstance(name, (str, Enum)):
+        return None
+    if hasattr(cls, "__dataclass_fields__"):
+        # Imported here, since whoever made the dataclass has paid for it.
+        from dataclasses import fields
+
+        if any(field.name == "name" for field in fields(cls)):
+            return None
+    return name
 
 
 def _raw(cls: type[Any], attribute: str) -> object:

@@ -31,7 +31,9 @@ class _Guard:
         return repr(self._subscription.listener)
 
     def __getattr__(self, attribute: str) -> Any:
-        # For what a subclass may want to log, such as __name__ and __qualname__.
+        # For what a subclass may want to log, such as __name__ and __qualname__; a copy in the making has nothing yet.
+        if attribute in _Guard.__slots__:
+            raise AttributeError(attribute)
         return getattr(self._subscription.listener, attribute)
 
 

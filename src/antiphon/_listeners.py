@@ -99,6 +99,10 @@ class Subscription:
         """
         return self._owner.discard(self)
 
+    def belongs_to(self, owner: Owner, /) -> bool:
+        """Tell whether something keeps this registration, or kept it."""
+        return self._owner is owner
+
     def __enter__(self) -> Self:
         return self
 
@@ -108,7 +112,7 @@ class Subscription:
         self.unsubscribe()
 
     def __repr__(self) -> str:
-        return f"<Subscription {self.key!r} -> {safe_repr(self.listener)}, priority {self.priority}>"
+        return f"<Subscription {safe_repr(self.key)} -> {safe_repr(self.listener)}, priority {self.priority}>"
 
 
 class NamedListener:
@@ -169,11 +173,11 @@ def is_async_callable(candidate: Any) -> bool:
         candidate = candidate.func
     if isinstance(candidate, (FunctionType, MethodType)):
         return _is_marked(candidate)
-    # For an instance the question is what its class says of __call__; a class is never async: calling it makes
-    # an instance.
-    return _is_marked(candidate) or (
-        not isinstance(candidate, type) and callable(candidate) and _is_marked(type(candidate).__call__)
-    )
+    if isinstance(candidate, type):
+        # Calling it makes an instance.
+        return False
+    # The class says it with its __call__, an instance (of a mock) with a mark.
+    return callable(candidate) and (_is_marked(type(candidate).__call__) or _is_marked(candidate))
 
 
 if sys.version_info >= (3, 12):

@@ -76,22 +76,24 @@ def add_note(error: BaseException, subscription: Subscription, plan: Plan, event
         for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
             add_note(member, subscription, plan, event)
         return
-    under = "" if plan.name is None else f"{safe_repr(plan.name)} "
-    note = (
-        f"{NOTE_PREFIX}raised in listener {_named(subscription.listener)}, while {safe_repr(plan.dispatcher)} "
-        f"dispatched {under}({type(event).__qualname__})"
-    )
-    notes: Any = getattr(error, "__notes__", ())
     try:
+        under = "" if plan.name is None else f"{safe_repr(plan.name)} "
+        note = (
+            f"{NOTE_PREFIX}raised in listener {_named(subscription.listener)}, while {safe_repr(plan.dispatcher)} "
+            f"dispatched {under}({type(event).__qualname__})"
+        )
+        notes: Any = getattr(error, "__notes__", ())
         if note not in notes and sum(str(earlier).startswith(NOTE_PREFIX) for earlier in notes) < MAX_NOTES:
             error.add_note(note)
-    except Exception:  # noqa: S110  an exception that takes no notes (a frozen dataclass, say) still has to leave
+    except Exception:  # noqa: S110  no note is better than an error that does not leave
         pass
 
 
 def _named(listener: Any) -> str:
-    name = getattr(listener, "__qualname__", None)
-    module = getattr(listener, "__module__", None)
+    try:
+        name, module = listener.__qualname__, listener.__module__
+    except Exception:
+        return safe_repr(listener)
     return f"{module}.{name}" if isinstance(name, str) and isinstance(module, str) else safe_repr(listener)
 
 

@@ -121,15 +121,8 @@ class Dispatcher:
             TypeError: As `add_listener`, or it was used without a key.
             ValueError: As `add_listener`.
         """
-        if isinstance(key, FunctionType):
-            raise TypeError(
-                f'listen() takes the key: above {key.__name__}, write @dispatcher.listen("order.placed") instead of '
-                f"@dispatcher.listen"
-            )
-        check_key(key)
-        check_priority(priority)
         options = Options(bool(once), where, timeout, limit)
-        self._check_options(options)
+        self._check_listen(key, priority, options)
 
         def decorate(listener: L) -> L:
             self._register(key, listener, priority, options)
@@ -175,7 +168,7 @@ class Dispatcher:
             A context manager with ``add_listener``, ``listen`` and ``add_subscriber``. What is registered through
             it counts for this dispatcher as usual, and is taken back when the block ends.
         """
-        return Registrar(self._register)
+        return Registrar(self._register, self._check_listen)
 
     # Looking up
 
@@ -249,6 +242,16 @@ class Dispatcher:
         """Whether the dispatcher runs its listeners itself, in a plain loop, unless it is told otherwise."""
         raise NotImplementedError
 
+    def _check_listen(self, key: Hashable, priority: int, options: Options, /) -> None:
+        if isinstance(key, FunctionType):
+            raise TypeError(
+                f'listen() takes the key: above {key.__name__}, write @dispatcher.listen("order.placed") instead of '
+                f"@dispatcher.listen"
+            )
+        check_key(key)
+        check_priority(priority)
+        self._check_options(options)
+
     def _subscribe(self, key: Hashable, listener: IListener, priority: int, options: Options, /) -> Subscription:
         check_key(key)
         check_priority(priority)
@@ -272,7 +275,8 @@ class Dispatcher:
             self.add_listener(key, listener, priority=priority)
         finally:
             _registered.reset(token)
-        return registered
+        # An override may register elsewhere too, which is its own affair.
+        return [subscription for subscription in registered if subscription.belongs_to(self._registry)]
 
     def _heard(self, name: Hashable, event_class: type[Any] | None) -> tuple[Subscription, ...]:
         check_name(name)
@@ -300,6 +304,10 @@ class Dispatcher:
     def _plan(self, name: Hashable, event: Any) -> Plan:
         if name is not None:
             check_name(name)
+        if isinstance(event, type):
+            raise TypeError(f"the event is a class; make one: {event.__name__}(...)")
+        if isinstance(name, Event):
+            raise TypeError(f"the name comes first, then the event; got {safe_repr(name)} and {safe_repr(event)}")
         return self._registry.plan(name, event.__class__)
 
     def _make_plan(self, name: Hashable, cls: type, listeners: tuple[Subscription, ...]) -> Plan:

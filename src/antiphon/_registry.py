@@ -50,6 +50,7 @@ class Registry:
         "_matchers",
         "_parent",
         "_silence",
+        "_unhashable",
         "_unheard",
         "plans",
     )
@@ -78,6 +79,8 @@ class Registry:
         self._buckets: dict[Hashable, dict[Hashable, _Registrations]] = {}
         # The keys among them that hear more than their own name.
         self._matchers: dict[Hashable, Matcher] = {}
+        # Whether a listener without a hash was ever registered: then equal ones may stand in several slots.
+        self._unhashable = False
         self._parent = parent
         self._children: WeakSet[Registry] | None = None
         if parent is not None:
@@ -99,12 +102,10 @@ class Registry:
                 matcher = matcher_of(key)
                 if matcher is not None:
                     self._matchers[key] = matcher
-            else:
-                earlier = bucket.setdefault(slot, subscription)
-                if isinstance(earlier, dict):
-                    earlier[subscription] = None
-                elif earlier is not subscription:
-                    bucket[slot] = {earlier: None, subscription: None}
+            elif bucket.setdefault(slot, subscription) is not subscription:
+                _put(bucket, subscription)
+            if slot is not subscription.listener:
+                self._unhashable = True
             self._drop_plans(key, exact=key not in self._matchers)
 
     def discard(self, subscription: Subscription, /) -> bool:
@@ -113,13 +114,12 @@ class Registry:
         with self._lock:
             bucket = self._buckets.get(key, {})
             slot = _slot(subscription.listener)
-            if not _holds(bucket.get(slot), subscription):
-                # The listener's hash or equality may have changed since; identity has not.
-                slot = next((slot for slot, kept in bucket.items() if _holds(kept, subscription)), None)
-                if slot is None:
+            kept = bucket.get(slot)
+            if not _holds(kept, subscription):
+                if not any(_holds(other, subscription) for other in list(bucket.values())):
                     return False
-            kept = bucket[slot]
-            if isinstance(kept, dict) and len(kept) > 1:
+                bucket = self._rebuild(key, without=subscription)
+            elif isinstance(kept, dict) and len(kept) > 1:
                 del kept[subscription]
             else:
                 del bucket[slot]
@@ -137,14 +137,18 @@ class Registry:
         with self._lock:
             bucket = self._buckets.get(key, {})
             slot = _slot(listener)
-            # An unhashable listener may equal another one, which only a search finds.
-            slots = [slot] if slot in bucket else [s for s, kept in bucket.items() if _first(kept).listener == listener]
-            removed = [subscription for slot in slots for subscription in _all(bucket.pop(slot))]
-            if not removed:
+            if slot in bucket and not self._unhashable:
+                self._forget(key, bucket, _all(bucket.pop(slot)))
+                return
+            # Equality alone finds a listener that has no hash, or no longer the one it was registered with.
+            equal = [s for kept in list(bucket.values()) for s in _all(kept) if s.listener == listener]
+            for subscription in equal:
+                self.discard(subscription)
+            if not equal:
                 raise ValueError(
-                    f"{safe_repr(listener)} does not listen to {key!r}; get_listeners({key!r}) tells who does"
+                    f"{safe_repr(listener)} does not listen to {safe_repr(key)}; "
+                    f"get_listeners({safe_repr(key)}) tells who does"
                 )
-            self._forget(key, bucket, removed)
 
     def clear(self) -> None:
         """Take every registration back."""
@@ -207,6 +211,15 @@ class Registry:
             for child in self._children:
                 child._drop_plans(key, exact=exact)
 
+    def _rebuild(self, key: Hashable, *, without: Subscription) -> dict[Hashable, _Registrations]:
+        # The hash of a listener has changed since it was registered, so that its slot cannot be found any more.
+        everyone = [s for kept in self._buckets[key].values() for s in _all(kept) if s is not without]
+        bucket: dict[Hashable, _Registrations] = {}
+        for subscription in everyone:
+            _put(bucket, subscription)
+        self._buckets[key] = bucket
+        return bucket
+
     def _forget(self, key: Hashable, bucket: dict[Hashable, _Registrations], removed: Iterable[Subscription]) -> None:
         for subscription in removed:
             subscription.call = self._silence
@@ -227,17 +240,24 @@ def _slot(listener: object) -> Hashable:
     """What a listener is kept under: itself, so that equal ones are found without a search."""
     try:
         hash(listener)
-    except TypeError:
+    except Exception:
         return ("unhashable", id(listener))
     return listener
 
 
+def _put(bucket: dict[Hashable, _Registrations], subscription: Subscription) -> None:
+    slot = _slot(subscription.listener)
+    earlier = bucket.get(slot)
+    if earlier is None:
+        bucket[slot] = subscription
+    elif isinstance(earlier, dict):
+        earlier[subscription] = None
+    else:
+        bucket[slot] = {earlier: None, subscription: None}
+
+
 def _all(kept: _Registrations) -> tuple[Subscription, ...]:
     return tuple(kept) if isinstance(kept, dict) else (kept,)
-
-
-def _first(kept: _Registrations) -> Subscription:
-    return next(iter(kept)) if isinstance(kept, dict) else kept
 
 
 def _holds(kept: _Registrations | None, subscription: Subscription) -> bool:

@@ -21,8 +21,13 @@ class Registrar:
     Made by ``dispatcher.temporarily()``.
     """
 
-    def __init__(self, register: Callable[[Hashable, IListener, int, Options], list[Subscription]]) -> None:
+    def __init__(
+        self,
+        register: Callable[[Hashable, IListener, int, Options], list[Subscription]],
+        check: Callable[[Hashable, int, Options], None],
+    ) -> None:
         self._register = register
+        self._check = check
         self._subscriptions: list[Subscription] = []
         self._ended = False
 
@@ -62,8 +67,14 @@ class Registrar:
         timeout: float | None = None,
         limit: int | None = None,
     ) -> Callable[[L], L]:
-        """Register the decorated function until the block ends."""
+        """Register the decorated function until the block ends; the arguments are those of `add_listener`.
+
+        Raises:
+            TypeError: As `add_listener`, or it was used without a key.
+            ValueError: As `add_listener`.
+        """
         options = Options(bool(once), where, timeout, limit)
+        self._check(key, priority, options)
 
         def decorate(listener: L) -> L:
             self._add(key, listener, priority, options)

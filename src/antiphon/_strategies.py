@@ -8,7 +8,7 @@ import anyio
 
 from antiphon._backend import requested_cancellation, swallowed_cancellation
 from antiphon._concurrency import RacingTier, Tier
-from antiphon._listeners import check_limit, safe_repr
+from antiphon._listeners import check_limit, is_async_callable, safe_repr
 from antiphon._plan import Plan
 from antiphon._policies import ErrorPolicy, Failures, as_error, check_policy
 
@@ -204,11 +204,11 @@ def check_strategy(strategy: object) -> Strategy:
         The strategy.
 
     Raises:
-        TypeError: It has no ``run`` method, or is a class.
+        TypeError: It has no async ``run`` method, or is a class.
     """
     if isinstance(strategy, type):
         raise TypeError(f"strategy= is an instance; write {strategy.__name__}() instead of {strategy.__name__}")
-    if not callable(getattr(strategy, "run", None)):
+    if not is_async_callable(getattr(strategy, "run", None)):
         raise TypeError(
             f"strategy= is Sequential(), Concurrent(), Race() or an object with `async def run(plan, event)`; "
             f"got {safe_repr(strategy)} ({type(strategy).__name__})"

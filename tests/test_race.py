@@ -1,0 +1,679 @@
+"""Rule 16: the first listener that stops the event wins, and is the only one of its tier that finishes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+from anyio import CancelScope, from_thread, lowlevel, to_thread
+
+from antiphon import AsyncEventDispatcher, Concurrent, Event, ListenerCancelled, Race, Sequential, in_thread, inline
+from tests.cancellation.tasks import (
+    Watch,
+    forever,
+    is_cancellation,
+    leaves,
+    left_by,
+    no_task_left_behind,
+    settle,
+    tasks_before_and_after,
+)
+
+__all__ = ("no_task_left_behind", "tasks_before_and_after")
+
+
+class Runners:
+    """Listeners that tell how they fared."""
+
+    def __init__(self) -> None:
+        self.dispatcher = AsyncEventDispatcher(strategy=Race())
+        self.log: list[str] = []
+
+    def add(self, name: str, run: Callable[[Event], Awaitable[object]], priority: int = 0) -> None:
+        async def runner(event: Event) -> None:
+            try:
+                await run(event)
+            except BaseException as exc:
+                self.log.append(f"{name} cancelled" if is_cancellation(exc) else f"{name} failed")
+                raise
+            self.log.append(f"{name} finished")
+
+        self.dispatcher.add_listener("race", runner, priority=priority)
+
+
+async def stop_by_method(event: Event) -> None:
+    event.stop_propagation()
+
+
+async def stop_by_assignment(event: Event) -> None:
+    event.propagation_stopped = True
+
+
+async def stop_from_a_helper_task(event: Event) -> None:
+    async def help() -> None:
+        await lowlevel.checkpoint()
+        event.stop_propagation()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(help)
+
+
+async def stop_from_a_thread(event: Event) -> None:
+    await to_thread.run_sync(event.stop_propagation)
+
+
+async def stop_by_way_of_the_loop_from_a_thread(event: Event) -> None:
+    await to_thread.run_sync(lambda: from_thread.run_sync(event.stop_propagation))
+
+
+STOPS = [
+    stop_by_method,
+    stop_by_assignment,
+    stop_from_a_helper_task,
+    stop_from_a_thread,
+    stop_by_way_of_the_loop_from_a_thread,
+]
+every_stop = pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.__name__)
+
+
+async def instantly(event: Event) -> None:
+    await settle()
+
+
+@every_stop
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_the_listener_that_stops_the_event_wins_and_the_others_of_its_tier_are_cancelled(
+    stop: Callable[[Event], Awaitable[None]], place: int
+) -> None:
+    runners, watch = Runners(), Watch()
+
+    async def win(event: Event) -> None:
+        await settle()
+        await stop(event)
+        await settle()
+
+    for number in range(3):
+        if number == place:
+            runners.add("winner", win)
+        else:
+            runners.add("loser", forever)
+    event = await runners.dispatcher.adispatch("race")
+    assert runners.log == ["loser cancelled", "loser cancelled", "winner finished"]
+    assert event.propagation_stopped
+    watch.assert_alone()
+
+
+@every_stop
+async def test_later_tiers_do_not_run_and_earlier_ones_have(stop: Callable[[Event], Awaitable[None]]) -> None:
+    runners = Runners()
+    runners.add("earlier", instantly, priority=-1)
+    runners.add("winner", stop)
+    runners.add("later", instantly, priority=1)
+    await runners.dispatcher.adispatch("race")
+    assert runners.log == ["earlier finished", "winner finished"]
+
+
+async def test_the_others_are_cancelled_at_the_call_and_not_when_the_winner_ends() -> None:
+    runners = Runners()
+    lost = anyio.Event()
+
+    async def lose(event: Event) -> None:
+        try:
+            await forever()
+        finally:
+            lost.set()
+
+    async def win(event: Event) -> None:
+        await settle()
+        event.stop_propagation()
+        await lost.wait()
+
+    runners.add("loser", lose)
+    runners.add("winner", win)
+    await runners.dispatcher.adispatch("race")
+    assert runners.log == ["loser cancelled", "winner finished"]
+
+
+async def test_listeners_that_have_not_started_when_one_wins_are_skipped_and_claim_no_once() -> None:
+    dispatcher, ran = AsyncEventDispatcher(strategy=Race()), list[str]()
+
+    def listener(number: int) -> Any:
+        async def stop(event: Event) -> None:
+            ran.append("ran")
+            event.stop_propagation()
+
+        return stop
+
+    for number in range(5):
+        dispatcher.add_listener("race", listener(number), once=True)
+    await dispatcher.adispatch("race")
+    assert ran == ["ran"]
+    assert len(dispatcher.get_listeners("race")) == 4
+
+
+async def test_the_first_to_stop_wins_and_a_stop_in_the_clean_up_of_another_comes_too_late() -> None:
+    runners = Runners()
+
+    async def stop_too_late(event: Event) -> None:
+        try:
+            await forever()
+        finally:
+            event.stop_propagation()
+
+    async def win(event: Event) -> None:
+        await settle()
+        event.stop_propagation()
+        await settle()
+
+    runners.add("late", stop_too_late)
+    runners.add("winner", win)
+    await runners.dispatcher.adispatch("race")
+    assert runners.log == ["late cancelled", "winner finished"]
+
+
+async def test_if_nobody_stops_the_event_it_is_concurrent() -> None:
+    runners = Runners()
+    here, there = anyio.Event(), anyio.Event()
+
+    async def first(event: Event) -> None:
+        here.set()
+        await there.wait()
+
+    async def second(event: Event) -> None:
+        there.set()
+        await here.wait()
+
+    runners.add("first", first)
+    runners.add("second", second)
+    runners.add("later", instantly, priority=1)
+    await runners.dispatcher.adispatch("race")
+    assert sorted(runners.log[:2]) == ["first finished", "second finished"]
+    assert runners.log[2:] == ["later finished"]
+
+
+async def test_an_event_of_foreign_make_is_won_too() -> None:
+    class Quacks:
+        name = dispatcher = None
+        propagation_stopped = False
+
+        def stop_propagation(self) -> None:
+            self.propagation_stopped = True
+
+    runners = Runners()
+
+    async def win(event: Event) -> None:
+        await settle()
+        event.stop_propagation()
+        await settle()
+
+    runners.add("loser", forever)
+    runners.add("winner", win)
+    runners.add("later", instantly, priority=1)
+    await runners.dispatcher.adispatch("race", Quacks())
+    assert runners.log == ["loser cancelled", "winner finished"]
+
+
+async def test_a_subclass_that_stops_in_its_own_way_is_won_too() -> None:
+    class Own(Event):
+        def stop_propagation(self) -> None:
+            self.propagation_stopped = True
+
+    runners = Runners()
+
+    async def win(event: Event) -> None:
+        await settle()
+        event.stop_propagation()
+        await settle()
+
+    runners.add("loser", forever)
+    runners.add("winner", win)
+    await runners.dispatcher.adispatch("race", Own())
+    assert runners.log == ["loser cancelled", "winner finished"]
+
+
+async def test_a_plain_function_in_a_thread_wins_while_it_still_runs() -> None:
+    runners = Runners()
+    lost = threading.Event()
+
+    async def lose(event: Event) -> None:
+        try:
+            await forever()
+        finally:
+            lost.set()
+
+    def win(event: Event) -> None:
+        event.stop_propagation()
+        assert lost.wait(10), "the loser was not cancelled at the call"
+
+    runners.add("loser", lose)
+    runners.add("winner", in_thread(win))
+    await runners.dispatcher.adispatch("race")
+    assert runners.log == ["loser cancelled", "winner finished"]
+
+
+async def test_a_plain_function_in_a_thread_wins_by_assignment_too() -> None:
+    runners = Runners()
+
+    def win(event: Event) -> None:
+        event.propagation_stopped = True
+
+    runners.add("loser", forever)
+    runners.add("winner", in_thread(win))
+    with anyio.fail_after(1):  # if nobody is seen to win, the loser never ends
+        await runners.dispatcher.adispatch("race")
+    assert sorted(runners.log) == ["loser cancelled", "winner finished"]
+
+
+async def test_a_plain_function_called_inline_wins() -> None:
+    runners = Runners()
+    runners.add("winner", inline(lambda event: event.stop_propagation()))
+    runners.add("later", instantly, priority=1)
+    await runners.dispatcher.adispatch("race")
+    assert runners.log == ["winner finished"]
+
+
+async def test_a_loser_in_a_thread_is_waited_for() -> None:
+    runners = Runners()
+    go_on, ended = threading.Event(), list[str]()
+
+    def lose(event: Event) -> None:
+        assert go_on.wait(10)
+        ended.append("thread ended")
+
+    async def win(event: Event) -> None:
+        await lowlevel.checkpoint()
+        event.stop_propagation()
+        go_on.set()
+
+    runners.add("loser", in_thread(lose))
+    runners.add("winner", win)
+    await runners.dispatcher.adispatch("race")
+    assert "winner finished" in runners.log
+    # A loser that had not started yet was skipped.
+    assert len(ended) == len(runners.log) - 1
+
+
+async def test_a_thread_that_was_abandoned_and_stops_the_event_later_disturbs_nobody() -> None:
+    go_on, stopped = threading.Event(), threading.Event()
+    started = threading.Event()
+    dispatcher = AsyncEventDispatcher(strategy=Race())
+
+    def late(event: Event) -> None:
+        started.set()
+        assert go_on.wait(10)
+        event.stop_propagation()
+        stopped.set()
+
+    @dispatcher.listen("race")
+    async def win(event: Event) -> None:
+        while not started.is_set():
+            await lowlevel.checkpoint()
+        event.stop_propagation()
+
+    dispatcher.add_listener("race", in_thread(late, abandon_on_cancel=True))
+    await dispatcher.adispatch("race")
+    go_on.set()
+    assert await to_thread.run_sync(stopped.wait, 10)
+
+
+async def test_a_loser_that_swallows_its_cancellation_is_waited_for_and_changes_nothing() -> None:
+    runners = Runners()
+
+    async def stubborn(event: Event) -> None:
+        try:
+            await forever()
+        except anyio.get_cancelled_exc_class():
+            pass
+
+    async def win(event: Event) -> None:
+        await settle()
+        event.stop_propagation()
+
+    runners.add("stubborn", stubborn)
+    runners.add("winner", win)
+    await runners.dispatcher.adispatch("race")
+    assert sorted(runners.log) == ["stubborn finished", "winner finished"]
+
+
+# Errors
+
+
+async def _fails_in_cleanup(event: Event) -> None:
+    try:
+        await forever()
+    finally:
+        raise ValueError("clean-up of a loser")
+
+
+async def _wins_slowly(event: Event) -> None:
+    await settle()
+    event.stop_propagation()
+    await settle()
+    await settle()
+
+
+@pytest.mark.parametrize("policy", ["raise", "collect"])
+async def test_an_error_of_a_cancelled_loser_leaves_when_the_winner_has_finished(policy: Any) -> None:
+    runners, watch = Runners(), Watch()
+    runners.add("loser", _fails_in_cleanup)
+    runners.add("winner", _wins_slowly)
+    runners.add("loser", _fails_in_cleanup)
+    runners.add("later", instantly, priority=1)
+    with pytest.raises(ExceptionGroup) as caught:
+        await runners.dispatcher.adispatch("race", strategy=Race(errors=policy))
+    assert runners.log == ["loser failed", "loser failed", "winner finished"], "the winner is never cancelled by a loser"
+    assert [str(error) for error in caught.value.exceptions] == ["clean-up of a loser"] * 2
+    watch.assert_alone()
+
+
+async def test_an_error_of_a_cancelled_loser_is_given_to_a_callable_policy() -> None:
+    runners, seen = Runners(), list[str]()
+    runners.add("loser", _fails_in_cleanup)
+    runners.add("winner", _wins_slowly)
+    await runners.dispatcher.adispatch(
+        "race", strategy=Race(errors=lambda exc, event, listener: seen.append(str(exc)))
+    )
+    assert seen == ["clean-up of a loser"]
+    assert runners.log == ["loser failed", "winner finished"]
+
+
+async def test_what_a_callable_policy_raises_for_a_loser_does_not_cancel_the_winner() -> None:
+    runners = Runners()
+    runners.add("loser", _fails_in_cleanup)
+    runners.add("winner", _wins_slowly)
+
+    def refuse(exc: Exception, event: Any, listener: Any) -> None:
+        raise LookupError
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await runners.dispatcher.adispatch("race", strategy=Race(errors=refuse))
+    assert [type(error) for error in caught.value.exceptions] == [LookupError]
+    assert runners.log == ["loser failed", "winner finished"]
+
+
+async def test_an_error_before_anybody_has_won_cancels_all_and_the_race_is_over() -> None:
+    runners = Runners()
+
+    async def fail(event: Event) -> None:
+        await settle()
+        raise ValueError("first")
+
+    async def stop_in_cleanup(event: Event) -> None:
+        try:
+            await forever()
+        finally:
+            event.stop_propagation()
+
+    runners.add("cancelled", forever)
+    runners.add("failing", fail)
+    runners.add("too late", stop_in_cleanup)
+    runners.add("later", instantly, priority=1)
+    with pytest.raises(ExceptionGroup) as caught:
+        await runners.dispatcher.adispatch("race")
+    assert [str(error) for error in caught.value.exceptions] == ["first"]
+    assert sorted(runners.log) == ["cancelled cancelled", "failing failed", "too late cancelled"]
+
+
+async def test_a_winner_that_fails_leaves_its_error_in_a_group() -> None:
+    runners = Runners()
+
+    async def win_and_fail(event: Event) -> None:
+        await settle()
+        event.stop_propagation()
+        raise ValueError("the winner's")
+
+    runners.add("loser", forever)
+    runners.add("winner", win_and_fail)
+    with pytest.raises(ExceptionGroup) as caught:
+        await runners.dispatcher.adispatch("race")
+    assert [str(error) for error in caught.value.exceptions] == ["the winner's"]
+    assert sorted(runners.log) == ["loser cancelled", "winner failed"]
+
+
+async def test_under_collect_an_error_ends_no_race() -> None:
+    runners = Runners()
+
+    async def fail(event: Event) -> None:
+        raise ValueError("collected")
+
+    runners.add("failing", fail)
+    runners.add("loser", forever)
+    runners.add("winner", _wins_slowly)
+    with pytest.raises(ExceptionGroup) as caught:
+        await runners.dispatcher.adispatch("race", strategy=Race(errors="collect"))
+    assert [str(error) for error in caught.value.exceptions] == ["collected"]
+    assert runners.log == ["failing failed", "loser cancelled", "winner finished"]
+
+
+async def test_a_loser_that_a_leaked_cancellation_leaves_is_a_loser_that_was_cancelled() -> None:
+    # In doubt: it was cancelled.
+    runners, stored = Runners(), list[BaseException]()
+    with CancelScope() as scope:
+        scope.cancel()
+        try:
+            await lowlevel.checkpoint()
+        except BaseException as exc:
+            stored.append(exc)
+            raise
+
+    async def leak_when_cancelled(event: Event) -> None:
+        try:
+            await forever()
+        except BaseException:
+            raise stored[0] from None
+
+    runners.add("loser", leak_when_cancelled)
+    runners.add("winner", _wins_slowly)
+    await runners.dispatcher.adispatch("race")
+    assert runners.log == ["loser cancelled", "winner finished"]
+
+
+async def test_a_leak_before_anybody_has_won_is_an_error() -> None:
+    runners, stored = Runners(), list[BaseException]()
+    with CancelScope() as scope:
+        scope.cancel()
+        try:
+            await lowlevel.checkpoint()
+        except BaseException as exc:
+            stored.append(exc)
+            raise
+
+    async def leak(event: Event) -> None:
+        await settle()
+        raise stored[0]
+
+    runners.add("sibling", forever)
+    runners.add("leaking", leak)
+    with pytest.raises(ExceptionGroup) as caught:
+        await runners.dispatcher.adispatch("race")
+    assert [type(error) for error in caught.value.exceptions] == [ListenerCancelled]
+
+
+# Cancelled from outside
+
+
+async def test_cancelled_while_the_winner_finishes_the_winner_is_cancelled_and_the_cancellation_leaves() -> None:
+    runners, watch = Runners(), Watch()
+
+    async def win(event: Event) -> None:
+        event.stop_propagation()
+        await forever()
+
+    async def cancel(scope: CancelScope) -> None:
+        await settle()
+        scope.cancel()
+
+    left: BaseException | None = None
+    runners.add("winner", win)
+    async with anyio.create_task_group() as group:
+        with CancelScope() as scope:
+            group.start_soon(cancel, scope)
+            try:
+                await runners.dispatcher.adispatch("race")
+            except BaseException as exc:
+                left = exc
+                raise
+    assert is_cancellation(left)
+    assert scope.cancelled_caught
+    assert runners.log == ["winner cancelled"]
+    watch.assert_alone()
+
+
+async def test_cancelled_while_a_loser_cleans_up_and_fails_both_leave() -> None:
+    runners = Runners()
+    left: BaseException | None = None
+    cleaning = anyio.Event()
+
+    async def lose(event: Event) -> None:
+        try:
+            await forever()
+        finally:
+            with CancelScope(shield=True):
+                cleaning.set()
+                await settle()
+                await settle()
+            raise ValueError("clean-up")
+
+    async def cancel(scope: CancelScope) -> None:
+        await cleaning.wait()
+        scope.cancel()
+
+    async def win(event: Event) -> None:
+        await settle()
+        event.stop_propagation()
+
+    runners.add("loser", lose)
+    runners.add("winner", win)
+    out: BaseException | None = None
+    async with anyio.create_task_group() as group:
+        try:
+            with CancelScope() as scope:
+                group.start_soon(cancel, scope)
+                try:
+                    await runners.dispatcher.adispatch("race")
+                except BaseException as exc:
+                    left = exc
+                    raise
+        except BaseException as exc:
+            out = exc
+    assert [str(leaf) == "clean-up" or is_cancellation(leaf) for leaf in leaves(left)] == [True, True]
+    assert type(left) is BaseExceptionGroup
+    assert [str(leaf) for leaf in leaves(out)] == ["clean-up"]
+
+
+# Dispatches within a race
+
+
+@pytest.mark.parametrize("inner", [Sequential(), Concurrent(), Race()], ids=["sequential", "concurrent", "race"])
+async def test_a_stop_of_another_event_within_a_race_does_not_win_it(inner: Any) -> None:
+    runners, other = Runners(), AsyncEventDispatcher(strategy=inner)
+
+    @other.listen("other")
+    async def stop(event: Event) -> None:
+        event.stop_propagation()
+
+    async def dispatch(event: Event) -> None:
+        await other.adispatch("other")
+
+    runners.add("dispatching", dispatch)
+    runners.add("sibling", instantly)
+    runners.add("later", instantly, priority=1)
+    await runners.dispatcher.adispatch("race")
+    assert runners.log == ["dispatching finished", "sibling finished", "later finished"]
+
+
+@pytest.mark.parametrize("inner", [Sequential(), Concurrent(), Race()], ids=["sequential", "concurrent", "race"])
+async def test_a_listener_of_another_dispatch_may_stop_the_race_it_runs_in(inner: Any) -> None:
+    runners, other = Runners(), AsyncEventDispatcher(strategy=inner)
+    lost = anyio.Event()
+
+    async def dispatch(event: Event) -> None:
+        @other.listen("other")
+        async def stop(_: Event) -> None:
+            await settle()
+            event.stop_propagation()
+            await lost.wait()
+
+        await other.adispatch("other")
+
+    async def lose(event: Event) -> None:
+        try:
+            await forever()
+        finally:
+            lost.set()
+
+    runners.add("winner", dispatch)
+    runners.add("loser", lose)
+    await runners.dispatcher.adispatch("race")
+    assert runners.log == ["loser cancelled", "winner finished"]
+
+
+async def test_a_task_that_outlives_the_race_and_stops_the_event_disturbs_nobody() -> None:
+    dispatcher, go_on = AsyncEventDispatcher(strategy=Race()), anyio.Event()
+
+    async def late(event: Event) -> None:
+        await go_on.wait()
+        event.stop_propagation()
+
+    async with anyio.create_task_group() as group:
+
+        @dispatcher.listen("race")
+        async def start(event: Event) -> None:
+            group.start_soon(late, event)
+
+        event = await dispatcher.adispatch("race")
+        assert not event.propagation_stopped
+        go_on.set()
+    assert event.propagation_stopped
+
+
+async def test_two_races_of_two_events_at_a_time_do_not_disturb_each_other() -> None:
+    dispatcher, won = AsyncEventDispatcher(strategy=Race()), list[Any]()
+
+    class Numbered(Event):
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+    async def listener(event: Numbered) -> None:
+        await settle()
+        event.stop_propagation()
+        await settle()
+        won.append(event.number)
+
+    dispatcher.add_listener("race", listener)
+    dispatcher.add_listener("race", forever)
+
+    async def race(number: int) -> None:
+        await dispatcher.adispatch("race", Numbered(number))
+
+    async with anyio.create_task_group() as group:
+        for number in range(3):
+            group.start_soon(race, number)
+    assert sorted(won) == [0, 1, 2]
+
+
+async def test_a_listener_that_gives_an_awaitable_which_is_no_coroutine_races_too() -> None:
+    class Awaitable_:
+        def __init__(self, event: Event) -> None:
+            self.event = event
+
+        def __await__(self) -> Any:
+            yield from lowlevel.checkpoint().__await__()
+            self.event.stop_propagation()
+
+    dispatcher, ran = AsyncEventDispatcher(strategy=Race()), list[str]()
+    dispatcher.add_listener("race", inline(Awaitable_))
+
+    @dispatcher.listen("race", priority=1)
+    async def later(event: Event) -> None:
+        ran.append("later")
+
+    await dispatcher.adispatch("race")
+    assert ran == []
+
+
+async def test_what_is_left_by_a_race_alone_is_nothing() -> None:
+    assert await left_by(lambda: AsyncEventDispatcher(strategy=Race()).adispatch("nobody listens")) is None

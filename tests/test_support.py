@@ -1,0 +1,256 @@
+"""The test tools themselves: virtual time and seeded schedules."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import anyio
+import pytest
+from anyio import from_thread, to_thread
+
+from tests.support import Backend, VirtualTimeLoop, backends
+
+PLAIN = backends(seeds=[None])
+ALL = backends(seeds=[None, 1])
+
+every_backend = pytest.mark.parametrize("backend", ALL, ids=str)
+plain_backends = pytest.mark.parametrize("backend", PLAIN, ids=str)
+names = pytest.mark.parametrize("name", ["asyncio", "trio"])
+
+
+@pytest.fixture(autouse=True)
+def takes_no_real_time() -> Iterator[None]:
+    before = time.monotonic()
+    yield
+    assert time.monotonic() - before < 10
+
+
+@every_backend
+def test_time_starts_at_zero_and_jumps_to_each_timer_in_turn(backend: Backend) -> None:
+    async def main() -> list[tuple[str, float]]:
+        woken = []
+
+        async def sleeper(name: str, seconds: float) -> None:
+            await anyio.sleep(seconds)
+            woken.append((name, anyio.current_time()))
+
+        assert anyio.current_time() == 0
+        async with anyio.create_task_group() as group:
+            group.start_soon(sleeper, "day", 86400)
+            group.start_soon(sleeper, "second", 1)
+            group.start_soon(sleeper, "hour", 3600)
+        return woken
+
+    assert backend.run(main) == [("second", 1), ("hour", 3600), ("day", 86400)]
+
+
+@every_backend
+def test_a_deadline_expires_exactly_when_it_is_due(backend: Backend) -> None:
+    async def main() -> float:
+        with anyio.move_on_after(30) as scope:
+            await anyio.sleep_forever()
+        assert scope.cancelled_caught
+        return anyio.current_time()
+
+    assert backend.run(main) == 30
+
+
+@every_backend
+def test_time_stands_still_while_a_task_can_run(backend: Backend) -> None:
+    async def main() -> float:
+        with anyio.CancelScope() as scope:
+            scope.deadline = 1
+            for _ in range(100):
+                await anyio.lowlevel.checkpoint()
+        return anyio.current_time()
+
+    assert backend.run(main) == 0
+
+
+@every_backend
+def test_time_does_not_jump_while_a_worker_thread_runs(backend: Backend) -> None:
+    async def main() -> None:
+        go_on = threading.Event()
+
+        async def wait_for_thread() -> None:
+            with anyio.fail_after(50):
+                await to_thread.run_sync(go_on.wait, 10)
+            done.cancel()
+
+        async with anyio.create_task_group() as group:
+            done = group.cancel_scope
+            group.start_soon(wait_for_thread)
+            threading.Timer(0.01, go_on.set).start()
+            await anyio.sleep(3600)
+        assert anyio.current_time() < 10
+
+        await anyio.sleep(3600)
+        assert anyio.current_time() >= 3600
+
+    backend.run(main)
+
+
+@every_backend
+def test_a_worker_thread_may_sleep_on_the_event_loop(backend: Backend) -> None:
+    async def main() -> float:
+        await to_thread.run_sync(from_thread.run, anyio.sleep, 0.02)
+        return anyio.current_time()
+
+    assert 0.02 <= backend.run(main) < 5
+
+
+def test_time_does_not_jump_while_asyncio_runs_something_in_its_executor() -> None:
+    async def main() -> float:
+        go_on = threading.Event()
+        threading.Timer(0.01, go_on.set).start()
+        async with asyncio.timeout(50):
+            await asyncio.to_thread(go_on.wait, 10)
+        return asyncio.get_running_loop().time()
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert runner.run(main()) < 10
+
+
+@every_backend
+def test_what_waits_on_a_socket_is_seen_before_time_jumps(backend: Backend) -> None:
+    async def main() -> float:
+        left, right = socket.socketpair()
+        right.sendall(b"here")
+        async with await anyio.abc.SocketStream.from_socket(left) as stream:
+            with right, anyio.fail_after(1):
+                assert await stream.receive() == b"here"
+        return anyio.current_time()
+
+    assert backend.run(main) == 0
+
+
+def schedule_of(backend: Backend) -> tuple[int, ...]:
+    """The order in which three tasks take three turns each."""
+
+    async def main() -> tuple[int, ...]:
+        turns = []
+
+        async def take_turns(number: int) -> None:
+            for _ in range(3):
+                turns.append(number)
+                await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(take_turns, number)
+        return tuple(turns)
+
+    return backend.run(main)
+
+
+@names
+def test_a_seed_gives_the_same_schedule_each_time(name: str) -> None:
+    for seed in range(5):
+        assert schedule_of(Backend(name, seed)) == schedule_of(Backend(name, seed))  # type: ignore[arg-type]
+
+
+@names
+def test_seeds_give_many_schedules(name: str) -> None:
+    assert len({schedule_of(Backend(name, seed)) for seed in range(50)}) > 20  # type: ignore[arg-type]
+
+
+def test_without_a_seed_asyncio_keeps_its_first_in_first_out() -> None:
+    assert schedule_of(Backend("asyncio")) == (0, 1, 2) * 3
+
+
+@names
+def test_tasks_that_wake_up_at_the_same_time_are_shuffled_too(name: str) -> None:
+    async def main() -> tuple[int, ...]:
+        woken = []
+
+        async def sleeper(number: int) -> None:
+            await anyio.sleep(1)
+            woken.append(number)
+
+        async with anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(sleeper, number)
+        return tuple(woken)
+
+    assert len({Backend(name, seed).run(main) for seed in range(50)}) == 6  # type: ignore[arg-type]
+
+
+def test_a_seeded_asyncio_loop_leaves_callbacks_that_are_no_tasks_in_order() -> None:
+    async def main() -> list[int]:
+        called: list[int] = []
+        for number in range(20):
+            asyncio.get_running_loop().call_soon(called.append, number)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return called
+
+    for seed in range(5):
+        assert Backend("asyncio", seed).run(main) == list(range(20))
+
+
+def test_a_seeded_trio_run_leaves_trios_own_generator_as_it_was() -> None:
+    from trio._core import _run
+
+    before = _run._ALLOW_DETERMINISTIC_SCHEDULING, _run._r.getstate()
+    schedule_of(Backend("trio", 7))
+    assert (_run._ALLOW_DETERMINISTIC_SCHEDULING, _run._r.getstate()) == before
+
+
+def test_random_numbers_of_the_program_do_not_depend_on_the_schedule() -> None:
+    async def main() -> None:
+        await anyio.lowlevel.checkpoint()
+
+    state = random.getstate()
+    for backend in backends():
+        backend.run(main)
+    assert random.getstate() == state
+
+
+@plain_backends
+def test_waiting_until_all_tasks_are_blocked_works_in_virtual_time(backend: Backend) -> None:
+    async def main() -> list[str]:
+        log = []
+
+        async def worker() -> None:
+            for turn in range(3):
+                log.append(f"turn {turn}")
+                await anyio.lowlevel.checkpoint()
+            await anyio.sleep_forever()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker)
+            await anyio.wait_all_tasks_blocked()
+            log.append("blocked")
+            group.cancel_scope.cancel()
+        return log
+
+    assert backend.run(main) == ["turn 0", "turn 1", "turn 2", "blocked"]
+
+
+class TestInAnyiosPytestPlugin:
+    @pytest.fixture(params=ALL, ids=str)
+    def anyio_backend(self, request: pytest.FixtureRequest) -> object:
+        backend: Backend = request.param
+        return backend.as_anyio()
+
+    async def test_an_async_test_runs_in_virtual_time(self, anyio_backend: object) -> None:
+        await anyio.sleep(86400)
+        assert anyio.current_time() >= 86400
+
+    async def test_a_worker_thread_holds_the_time_of_an_async_test(self, anyio_backend: object) -> None:
+        with anyio.fail_after(50):
+            await to_thread.run_sync(time.sleep, 0.01)
+
+
+def test_backends_lists_each_backend_under_each_seed() -> None:
+    assert [str(backend) for backend in backends(seeds=[None, 5])] == [
+        "asyncio",
+        "asyncio, seed 5",
+        "trio",
+        "trio, seed 5",
+    ]

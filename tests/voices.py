@@ -1,0 +1,34 @@
+"""What the tests of both dispatchers share: listeners that fit the dispatcher at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from antiphon import AsyncEventDispatcher, EventDispatcher
+
+AnyDispatcher: TypeAlias = AsyncEventDispatcher | EventDispatcher
+Listener: TypeAlias = Callable[[Any], Any]
+
+#: For fixtures; each makes an empty dispatcher. Both have ``adispatch``, so one test can use either.
+BOTH: tuple[type[AnyDispatcher], ...] = (AsyncEventDispatcher, EventDispatcher)
+
+
+def voice(dispatcher: AnyDispatcher, function: Callable[[Any], object]) -> Listener:
+    """Make a listener that the dispatcher takes and that calls the function; each call makes a new one."""
+    if isinstance(dispatcher, EventDispatcher):
+
+        def listener(event: Any) -> None:
+            function(event)
+
+        return listener
+
+    async def async_listener(event: Any) -> None:
+        function(event)
+
+    return async_listener
+
+
+def noting(dispatcher: AnyDispatcher, log: list[Any], what: Any) -> Listener:
+    """Make a listener that appends to a log."""
+    return voice(dispatcher, lambda event: log.append(what))
