@@ -67,9 +67,9 @@ async def requested_cancellation() -> BaseException | None:
     """Fetch the cancellation that waits for the running task, if a scope around it has been cancelled."""
     try:
         await anyio.lowlevel.checkpoint_if_cancelled()
-    except BaseException as exc:
+    except BaseException as exc:  # noqa: ASYNC103  given to the caller, who raises it
         if is_cancellation(exc):
-            return exc
+            return exc  # noqa: ASYNC104  given to the caller, who raises it
         if not isinstance(exc, Exception):
             raise
         # An Exception is anyio's word that no event loop runs: somebody drives the coroutine by hand.

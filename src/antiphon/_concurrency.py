@@ -53,7 +53,7 @@ class Tier:
                 self._scope = group.cancel_scope
                 for subscription in listeners:
                     group.start_soon(self._attend, subscription)
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
             self._failures.leave_with(exc)
         if self._stray is not None:
             self._failures.leave_with(self._stray)
@@ -65,7 +65,7 @@ class Tier:
             else:
                 async with self._limit:
                     await self._call(subscription)
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
             self._judge(exc, subscription)
 
     async def _call(self, subscription: Subscription) -> None:
@@ -127,7 +127,7 @@ class RacingTier(Tier):
             self._scopes[subscription] = scope
             try:
                 await self._step(subscription)
-            except BaseException as exc:
+            except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
                 # Judged here, where the scope can still be asked.
                 self._judge(exc, subscription)
             finally:
@@ -153,7 +153,7 @@ class RacingTier(Tier):
             except GeneratorExit:
                 steps.close()
                 raise
-            except BaseException as exc:
+            except BaseException as exc:  # noqa: ASYNC103  thrown into the listener
                 thrown = exc
 
     def _win(self, subscription: Subscription) -> None:

@@ -166,7 +166,7 @@ class AsyncEventDispatcher(WaitingDispatcher):
                     error = explained(exc, subscription, plan, event)
                     if error is exc:
                         raise
-                    raise error from exc
+                    raise error from exc  # noqa: ASYNC104  only a leaked cancellation is replaced
                 if event.propagation_stopped:
                     break
         finally:
@@ -371,7 +371,7 @@ class EventDispatcher(Dispatcher):
                     raise
                 if ending is not None:
                     raise ending from exc
-            except BaseException as exc:
+            except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
                 failures.leave_with(exc)
             if plan.stoppable and event.propagation_stopped:
                 break

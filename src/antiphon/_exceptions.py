@@ -60,7 +60,7 @@ class QueueNotDrained(Exception):
 
     def __init__(self, undone: Sequence[tuple[Hashable, Any]]) -> None:
         super().__init__(undone)
-        self.undone = tuple(undone)
+        self.undone: tuple[tuple[Hashable, Any], ...] = tuple(undone)
 
     def __str__(self) -> str:
         return (

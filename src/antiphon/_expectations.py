@@ -78,8 +78,8 @@ class Expectation:
     ) -> None:
         try:
             if exc is None and self._woken is not None:
-                await anyio.lowlevel.checkpoint()
-                await self._woken[1].wait()
+                await anyio.lowlevel.checkpoint()  # noqa: ASYNC102  waiting is what the end is for
+                await self._woken[1].wait()  # noqa: ASYNC102  waiting is what the end is for
         finally:
             self._disarm()
 

@@ -64,4 +64,4 @@ class AsyncGuard(_Guard):
             error = explained(exc, self._subscription, self._plan, event)
             if error is exc:
                 raise
-            raise error from exc
+            raise error from exc  # noqa: ASYNC104  only a leaked cancellation is replaced

@@ -279,13 +279,13 @@ class Queue:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> bool:
-        ending = await self._drain(exc)
+        ending = await self._drain(exc)  # noqa: ASYNC102  waiting for the drain is what the end is for
         leftover = self._close()
         try:
             # Only what may be the group's own cancellation is shown to it: it would wrap an error in a group.
             shown = None if isinstance(ending, Exception) else ending
-            swallowed = await self._group.__aexit__(type(shown) if shown else None, shown, None)
-        except BaseException as raised:
+            swallowed = await self._group.__aexit__(type(shown) if shown else None, shown, None)  # noqa: ASYNC102  a task group is left
+        except BaseException as raised:  # noqa: ASYNC103  raised below, with the errors in hand
             ending, swallowed = raised, False
         undone = [*self._out, *leftover]
         self._undone = len(undone)
@@ -313,7 +313,7 @@ class Queue:
                 with anyio.CancelScope(deadline=deadline):
                     await self._drained()
                 return None
-            except BaseException as exc:
+            except BaseException as exc:  # noqa: ASYNC103  returned, and raised when the queue has ended
                 ending = exc
         if self._drain_timeout is not None and not self._broken:
             with anyio.CancelScope(deadline=deadline, shield=True):

@@ -82,7 +82,7 @@ class Sequential(_Strategy):
         for subscription in plan.listeners:
             try:
                 await subscription.call(event)
-            except BaseException as exc:
+            except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
                 error = as_error(exc, subscription)
                 if error is None:
                     failures.leave_with(exc)
@@ -90,11 +90,11 @@ class Sequential(_Strategy):
                 if ending is exc:
                     raise
                 if ending is not None:
-                    raise ending from exc
+                    raise ending from exc  # noqa: ASYNC104  only a leaked cancellation is replaced
                 # The dispatch goes on, unless somebody asked it to end and the listener's error covers that.
                 cancellation = swallowed_cancellation(exc)
                 if cancellation is None:
-                    cancellation = await requested_cancellation()
+                    cancellation = await requested_cancellation()  # noqa: ASYNC102  it fetches the cancellation
                 if cancellation is not None:
                     failures.leave_with(cancellation)
             if plan.stoppable and event.propagation_stopped:
