@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,10 +12,20 @@ import anyio
 import h11
 import pytest
 from anyio.abc import SocketAttribute
+from anyio.lowlevel import checkpoint
 
-from antiphon import AsyncEventDispatcher, Concurrent, Sequential
+from antiphon import AsyncEventDispatcher, Concurrent, QueueNotDrained, Sequential
 from examples.proxy.__main__ import main
-from examples.proxy.applications import AccessLog, Auditor, Cache, Guard, HeaderFilter, default_applications
+from examples.proxy.applications import (
+    AccessLog,
+    Auditor,
+    Cache,
+    Guard,
+    HeaderFilter,
+    Storage,
+    default_applications,
+)
+from examples.proxy.applications.storage import DROPPED, HELD, RECORD, WRITTEN
 from examples.proxy.client import HttpClient
 from examples.proxy.events import (
     FILTER_REQUEST,
@@ -26,11 +37,13 @@ from examples.proxy.events import (
     TRANSACTION_STARTED,
     FilterRequest,
     FilterResponse,
+    TransactionEnded,
 )
 from examples.proxy.limits import Limits
 from examples.proxy.messages import Headers, Request, Response, Transaction
 from examples.proxy.proxy import Proxy
 from examples.proxy.report import percentile
+from examples.proxy.rows import Row, Rows
 from examples.proxy.run import run
 from examples.proxy.server import serving
 from examples.proxy.tally import TallyingDispatcher
@@ -124,6 +137,7 @@ class TestCommand:
         assert ended.stdout.splitlines()[0].split() == ["asyncio", "asyncio", "trio", "trio"]
         assert ended.stdout.splitlines()[1].split() == ["sequential", "concurrent"] * 2
         assert rows["requests"] == rows[TRANSACTION_STARTED] == rows[TRANSACTION_ENDED] == [27] * 4
+        assert (rows[WRITTEN], rows[DROPPED]) == ([27] * 4, [0] * 4)
         assert ended.stderr.count("100 %") == 4
         assert "Traceback" not in ended.stderr
         assert "Warning" not in ended.stderr
@@ -145,9 +159,11 @@ class TestCommand:
         assert rows["stops"] == hits + refusals
         assert rows["latency p50, ms"] <= rows["latency p99, ms"]
         # Before the upstream: guard, cache, header filter, each of which may be the last. After it: cache and header
-        # filter. Beside them three audits of each message, and the access log's two.
+        # filter. Beside them three audits of each message, the access log's two, and the storage's two.
         filters = 3 * requests - hits - 2 * refusals
-        assert rows["listeners run"] == rows["audits"] + filters + 2 * requests + requests + rows[PROXY_ERROR]
+        log = requests + rows[PROXY_ERROR]
+        storage = requests + rows[WRITTEN]
+        assert rows["listeners run"] == rows["audits"] + filters + 2 * requests + log + storage
 
     @pytest.mark.parametrize("backend", ["asyncio", "trio"])
     @pytest.mark.parametrize(
@@ -200,6 +216,39 @@ class TestCommand:
 
         assert main(["--requests", "40", "--backend", "trio"], lambda: [*default_applications(), Broken()]) == 1
         assert "more" in capsys.readouterr().err.splitlines()[-1]
+
+    @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+    @pytest.mark.parametrize("storage", ["suspend", "drop_oldest", "drop_newest"])
+    def test_every_transaction_is_written_or_counted_as_dropped(self, backend, storage, capsys):
+        arguments = ["--backend", backend, "--strategy", "concurrent", "--requests", "27", "--storage", storage]
+        assert main(arguments) == 0
+
+        rows = {word: cells[0] for word, cells in read_table(capsys.readouterr().out).items()}
+        assert rows[WRITTEN] + rows[DROPPED] == 27
+
+    def test_row_that_is_lost_ends_it_with_1(self, capsys, caplog):
+        class Confuser:
+            def register(self, dispatcher):
+                dispatcher.add_listener(TRANSACTION_ENDED, self.confuse)
+
+            def figures(self):
+                return {}
+
+            async def confuse(self, event):
+                # The table takes a number once.
+                event.transaction.number = 1
+
+        arguments = ["--requests", "9", "--backend", "asyncio", "--strategy", "sequential"]
+
+        assert main(arguments, lambda: [*default_applications(), Confuser()]) == 1
+        assert "1 rows written and 0 rows dropped of 9 transactions" in capsys.readouterr().err
+        assert caplog.text.count("IntegrityError") == 8
+
+    def test_refuses_another_overflow(self, capsys):
+        with pytest.raises(SystemExit) as raised:
+            main(["--storage", "forget"])
+
+        assert raised.value.code == 2
 
     @pytest.mark.parametrize("count", ["0", "-1", "many"])
     def test_refuses_to_send_no_requests(self, count, capsys):
@@ -524,6 +573,142 @@ class TestApplications:
 
         # Two messages, three audits each; the clock may be a little coarse.
         assert result.latencies[0] >= 0.029
+
+
+class Archive:
+    """A storage of which the writing can be held up, and what it was given to write."""
+
+    def __init__(self, overflow, **options):
+        self.dispatcher = AsyncEventDispatcher()
+        self.storage = Storage(overflow, max_buffer_size=4, **options)
+        self.storage.register(self.dispatcher)
+        self.may_write = anyio.Event()
+        self.written = []
+        self.dispatcher.add_listener(RECORD, self.hold, priority=-1)
+
+    async def hold(self, event):
+        await self.may_write.wait()
+        self.written.append(event.row.target)
+
+    async def end(self, number):
+        await self.dispatcher.adispatch(TRANSACTION_ENDED, TransactionEnded(Transaction(Request("GET", str(number)))))
+
+    def held(self):
+        now = self.storage.statistics()
+        return now.running, now.current_buffer_used, now.posts_waiting
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where temporary files are made."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+class TestStorage:
+    """The records of transactions: kept, or counted as dropped."""
+
+    async def test_burst_waits_for_the_disk_and_nothing_is_lost(self):
+        archive = Archive("suspend")
+
+        async with archive.storage.lifespan(), anyio.create_task_group() as tasks:
+            for number in range(50):
+                tasks.start_soon(archive.end, number)
+
+            await anyio.wait_all_tasks_blocked()
+            # The buffer holds no more than it may; the others are the clients', each with the one record it waits for.
+            assert archive.held() == (1, 4, 45)
+            archive.may_write.set()
+
+        assert sorted(archive.written, key=int) == [str(number) for number in range(50)]
+        assert archive.storage.figures() == {WRITTEN: 50, DROPPED: 0, HELD: 50}
+        assert archive.held() == (0, 0, 0)
+
+    @pytest.mark.parametrize(
+        ("overflow", "kept"), [("drop_oldest", [0, 46, 47, 48, 49]), ("drop_newest", [0, 1, 2, 3, 4])]
+    )
+    async def test_burst_waits_for_nothing_and_what_is_dropped_is_counted(self, overflow, kept):
+        archive = Archive(overflow)
+
+        async with archive.storage.lifespan():
+            await archive.end(0)
+            await anyio.wait_all_tasks_blocked()
+
+            for number in range(1, 50):
+                await archive.end(number)
+
+            assert archive.held() == (1, 4, 0)
+            archive.may_write.set()
+
+        assert archive.written == [str(number) for number in kept]
+        assert archive.storage.figures() == {WRITTEN: 5, DROPPED: 45, HELD: 6}
+
+    @pytest.mark.parametrize("overflow", ["suspend", "drop_oldest", "drop_newest"])
+    async def test_proxy_with_a_small_buffer_and_a_slow_disk(self, overflow):
+        storage = Storage(overflow, max_buffer_size=2, stall_every=2, stall_seconds=0.005)
+        result = await run(Concurrent(), [Auditor(seconds=0), Cache(), Guard(), HeaderFilter(), storage], 20, 4)
+
+        assert result.problems == []
+        assert result.figures[WRITTEN] + result.figures[DROPPED] == 20
+        assert overflow != "suspend" or result.figures[DROPPED] == 0
+        # One is being written, two wait in the buffer, and each client may have one in its hands.
+        assert result.figures[HELD] <= 1 + 2 + 4
+
+    async def test_rows_are_in_a_file_that_is_gone_at_the_end(self, folder):
+        archive = Archive("suspend")
+        archive.may_write.set()
+
+        async with archive.storage.lifespan():
+            await archive.end(1)
+            assert len(list(folder.iterdir())) == 1
+
+        assert list(folder.iterdir()) == []
+        assert archive.storage.figures()[WRITTEN] == 1
+
+    async def test_cancelled_storage_leaves_no_file(self, folder):
+        archive = Archive("suspend", drain_timeout=0)
+
+        with anyio.CancelScope() as scope:
+            async with archive.storage.lifespan():
+                await archive.end(1)
+                scope.cancel()
+                await checkpoint()
+
+        assert scope.cancelled_caught
+        assert list(folder.iterdir()) == []
+
+    async def test_disk_that_never_answers_is_reported_with_what_it_owes(self, folder):
+        archive = Archive("suspend", drain_timeout=0.01)
+
+        with pytest.raises(QueueNotDrained) as raised:
+            async with archive.storage.lifespan():
+                await archive.end(1)
+                await archive.end(2)
+
+        assert [event.row.target for _, event in raised.value.undone] == ["1", "2"]
+        assert list(folder.iterdir()) == []
+
+    async def test_rows_may_be_added_by_many_tasks_at_the_same_time(self):
+        async with Rows.temporary() as rows:
+            async with anyio.create_task_group() as tasks:
+                for number in range(30):
+                    tasks.start_soon(rows.add, Row(number, "GET", "/", 200, 1.5, ""))
+
+            assert await rows.count() == 30
+
+    async def test_row_that_cannot_be_written_is_logged_and_the_next_one_is_written(self, caplog):
+        archive = Archive("suspend")
+        archive.may_write.set()
+        transaction = Transaction(request())
+
+        async with archive.storage.lifespan():
+            for _ in range(2):
+                await archive.dispatcher.adispatch(TransactionEnded(transaction))
+            await archive.end(1)
+
+        assert archive.storage.figures()[WRITTEN] == 2
+        assert "IntegrityError" in caplog.records[0].getMessage()
+        assert archive.storage.statistics().failed == 1
 
 
 class TestUpstreamFails:

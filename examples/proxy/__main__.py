@@ -5,11 +5,13 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import get_args
 
 import anyio
 
 from antiphon import Concurrent, Sequential
-from examples.proxy.applications import Application, default_applications
+from examples.proxy.applications import Application, Storage, default_applications
+from examples.proxy.applications.storage import Overflow
 from examples.proxy.report import Progress, Run, table
 from examples.proxy.run import Result, run
 
@@ -22,11 +24,11 @@ def main(
     arguments: Sequence[str] | None = None,
     make_applications: Callable[[], Sequence[Application]] = default_applications,
 ) -> int:
-    """Run what the arguments ask for and return the status to exit with: 0 if every response was right, else 1.
+    """Run what the arguments ask for and return the status to exit with: 0 if all was right, else 1.
 
     Args:
         arguments: The words after the command; those of the process by default.
-        make_applications: Makes the applications of one run.
+        make_applications: Makes the applications of one run; the storage comes to them.
     """
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO if options.verbose else logging.ERROR)
@@ -35,9 +37,8 @@ def main(
     for backend in [options.backend] if options.backend else BACKENDS:
         for strategy in [options.strategy] if options.strategy else STRATEGIES:
             progress = Progress((backend, strategy), options.requests)
-            start = partial(
-                run, STRATEGIES[strategy](), make_applications(), options.requests, options.clients, progress.step
-            )
+            applications = [*make_applications(), Storage(options.storage)]
+            start = partial(run, STRATEGIES[strategy](), applications, options.requests, options.clients, progress.step)
             results[backend, strategy] = anyio.run(start, backend=backend)
 
     print(table(results))
@@ -64,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         "--requests", type=_positive, default=300, metavar="N", help="of each run; default: %(default)s"
     )
     parser.add_argument("--clients", type=_positive, default=6, metavar="N", help="at a time; default: %(default)s")
+    parser.add_argument(
+        "--storage",
+        choices=get_args(Overflow),
+        default="suspend",
+        help="what a full queue of records does; default: %(default)s",
+    )
     parser.add_argument("--verbose", action="store_true", help="show the access log")
     return parser
 

@@ -1,6 +1,7 @@
 """One run: an upstream, the proxy before it, and clients that ask; all of it in one process, over real sockets."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from time import perf_counter
@@ -9,7 +10,8 @@ from typing import Any
 import anyio
 import h11
 
-from examples.proxy.applications import Application
+from examples.proxy.applications import Application, LivingApplication
+from examples.proxy.applications.storage import DROPPED, WRITTEN
 from examples.proxy.client import HttpClient
 from examples.proxy.events import (
     FILTER_REQUEST,
@@ -76,6 +78,8 @@ async def run(
         application.register(dispatcher)
 
     async with (
+        # First in and last out: what still comes from the proxy as it ends finds them at work.
+        _living(applications),
         serving(upstream, limits) as upstream_port,
         serving(Proxy(dispatcher, HOST, upstream_port, limits), limits) as port,
     ):
@@ -84,11 +88,21 @@ async def run(
         await crowd.ask(workload.then, clients)
 
     figures = {word: number for application in applications for word, number in application.figures().items()}
-    problems = [*crowd.problems, *_imbalances(workload, dispatcher, upstream)]
+    problems = [*crowd.problems, *_imbalances(workload, dispatcher, upstream), *_losses(requests, figures)]
 
     return Result(
         requests, dispatcher.events, dispatcher.listeners, dispatcher.stops, figures, sorted(crowd.latencies), problems
     )
+
+
+@asynccontextmanager
+async def _living(applications: Sequence[Application]) -> AsyncGenerator[None, None]:
+    async with AsyncExitStack() as stack:
+        for application in applications:
+            if isinstance(application, LivingApplication):
+                await stack.enter_async_context(application.lifespan())
+
+        yield
 
 
 class _Crowd:
@@ -159,3 +173,11 @@ def _imbalances(workload: Workload, dispatcher: TallyingDispatcher, upstream: Up
         for word, number in expected.items()
         if counted.get(word, 0) != number
     ]
+
+
+def _losses(requests: int, figures: Mapping[str, int]) -> Sequence[str]:
+    """Tell if a transaction was neither written nor counted as dropped, where there is a storage."""
+    if WRITTEN not in figures or figures[WRITTEN] + figures[DROPPED] == requests:
+        return []
+
+    return [f"{figures[WRITTEN]} {WRITTEN} and {figures[DROPPED]} {DROPPED} of {requests} transactions"]

@@ -215,7 +215,7 @@ class AsyncEventDispatcher(WaitingDispatcher):
         dispatched here does not reach the scope's. It has this dispatcher's strategy.
 
         Returns:
-            The scope: a dispatcher, and a context manager; when its block ends, its listeners are taken back.
+            A dispatcher that is a context manager, too; when its block ends, its listeners are taken back.
         """
         return AsyncScope(self)
 

@@ -10,7 +10,8 @@ from typing import Any, Self
 import anyio
 
 from antiphon._backend import Home
-from antiphon._listeners import NamedListener, Options, Subscription, safe_repr
+from antiphon._keys import check_key
+from antiphon._listeners import NO_OPTIONS, NamedListener, Options, Subscription, check_options, safe_repr
 
 __all__ = ("Expectation",)
 
@@ -27,6 +28,8 @@ class Expectation:
         key: Hashable,
         where: Callable[[Any], object] | None,
     ) -> None:
+        check_key(key)
+        check_options(Options(where=where))
         self._register = register
         self._key = key
         self._where = where
@@ -55,6 +58,8 @@ class Expectation:
         return self._name
 
     async def _hear(self, name: Hashable, event: Any) -> None:
+        if self._where is not None and not self._where(event):
+            return
         # Several dispatches may be here at the same time, in several threads.
         with self._lock:
             if hasattr(self, "_event"):
@@ -70,7 +75,7 @@ class Expectation:
         if self._woken is not None:
             raise RuntimeError(f"{self!r} has been used; write a new `async with dispatcher.expect(...)`")
         self._woken = Home(), anyio.Event()
-        self._subscriptions = self._register(self._key, NamedListener(self, self._hear), 0, Options(where=self._where))
+        self._subscriptions = self._register(self._key, NamedListener(self, self._hear), 0, NO_OPTIONS)
         return self
 
     async def __aexit__(

@@ -99,7 +99,7 @@ class Subscription:
         """
         return self._owner.discard(self)
 
-    def belongs_to(self, owner: Owner, /) -> bool:
+    def belongs_to(self, owner: object, /) -> bool:
         """Tell whether something keeps this registration, or kept it."""
         return self._owner is owner
 

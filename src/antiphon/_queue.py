@@ -281,26 +281,31 @@ class Queue:
     ) -> bool:
         ending = await self._drain(exc)  # noqa: ASYNC102  waiting for the drain is what the end is for
         leftover = self._close()
+        # An error of the body is not shown to the group, which would wrap it.
+        shown = None if isinstance(ending, Exception) else ending
         try:
-            # Only what may be the group's own cancellation is shown to it: it would wrap an error in a group.
-            shown = None if isinstance(ending, Exception) else ending
             swallowed = await self._group.__aexit__(type(shown) if shown else None, shown, None)  # noqa: ASYNC102  a task group is left
         except BaseException as raised:  # noqa: ASYNC103  raised below, with the errors in hand
-            ending, swallowed = raised, False
+            leaving: list[BaseException] = [raised] if shown is ending else [ending, raised]
+        else:
+            leaving = [] if ending is None or (shown is not None and swallowed) else [ending]
         undone = [*self._out, *leftover]
         self._undone = len(undone)
-        if self._failures:
-            left = [*self._failures, *([ending] if ending is not None and not swallowed else [])]
-            self._log(undone)
-            raise BaseExceptionGroup(f"dispatches of {self!r} failed", left) from None
-        if ending is None or swallowed:
+        self._out.clear()
+        if not self._failures and not leaving:
             if undone:
                 raise QueueNotDrained([(posted.name, posted.event) for posted in undone])
             return False
-        self._log(undone)
-        if ending is exc:
-            return False
-        raise ending
+        if undone:
+            # Imported here, since it is needed here alone.
+            import logging
+
+            logging.getLogger("antiphon").warning("%r ended with %d of its events undone", self, len(undone))
+        if not self._failures and len(leaving) == 1:
+            if leaving[0] is exc:
+                return False
+            raise leaving[0]
+        raise BaseExceptionGroup(f"{self!r} ended", [*self._failures, *leaving]) from None
 
     async def _drain(self, ending: BaseException | None) -> BaseException | None:
         """Wait until nothing is open, as long as the rules above say. Returns what ends the queue."""
@@ -331,13 +336,6 @@ class Queue:
         self._group.cancel_scope.cancel()
         self._wake_idle()
         return [*thrown, *refused]
-
-    def _log(self, undone: list[_Posted]) -> None:
-        if undone:
-            # Imported here, since it is needed here alone.
-            import logging
-
-            logging.getLogger("antiphon").warning("%r ended with %d of its events undone", self, len(undone))
 
     def __repr__(self) -> str:
         return f"<queue of {safe_repr(self._dispatcher)}>"

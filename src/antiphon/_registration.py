@@ -24,7 +24,7 @@ from antiphon._listeners import (
 from antiphon._plan import Plan
 from antiphon._registry import Registry
 from antiphon._scope import Registrar
-from antiphon._subscribers import Subscriptions, marked_methods
+from antiphon._subscribers import Subscriptions, register_methods
 from antiphon.typing import IListener
 
 __all__ = ("Dispatcher",)
@@ -141,14 +141,7 @@ class Dispatcher:
         Raises:
             TypeError: It is a class, no method of it is marked, or one is not a listener for this dispatcher.
         """
-        registered: list[Subscription] = []
-        try:
-            for name, mark in marked_methods(subscriber):
-                registered += self._register(mark.key, getattr(subscriber, name), mark.priority, mark.options)
-        except BaseException:
-            Subscriptions(registered).unsubscribe()
-            raise
-        return Subscriptions(registered)
+        return register_methods(subscriber, self._register)
 
     def remove_listener(self, key: Hashable, listener: IListener, /) -> None:
         """Take back every registration of a listener, and of those equal to it, under a key. (whistle)

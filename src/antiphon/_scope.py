@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from antiphon._listeners import Options, Subscription, safe_repr
-from antiphon._subscribers import Subscriptions, marked_methods
+from antiphon._subscribers import Subscriptions, register_methods
 from antiphon.typing import IListener
 
 __all__ = ("Registrar",)
@@ -84,11 +84,7 @@ class Registrar:
 
     def add_subscriber(self, subscriber: object, /) -> Subscriptions:
         """Register a subscriber until the block ends, as the dispatcher's ``add_subscriber``."""
-        return Subscriptions(
-            subscription
-            for name, mark in marked_methods(subscriber)
-            for subscription in self._add(mark.key, getattr(subscriber, name), mark.priority, mark.options)
-        )
+        return register_methods(subscriber, self._add)
 
     def _add(self, key: Hashable, listener: IListener, priority: int, options: Options) -> list[Subscription]:
         if self._ended:

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 from antiphon._keys import check_key
 from antiphon._listeners import NO_OPTIONS, Options, Subscription, check_options, check_priority, safe_repr
 
-__all__ = ("Mark", "Subscriptions", "listens_to", "marked_methods")
+__all__ = ("Mark", "Subscriptions", "listens_to", "register_methods")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -101,6 +101,24 @@ def _marks_on(method: object) -> tuple[Mark, ...]:
     # Asked of its __dict__, since a mock has every attribute it is asked for.
     marks: tuple[Mark, ...] = getattr(method, "__dict__", {}).get(_MARKS, ())
     return marks
+
+
+def register_methods(
+    subscriber: object, register: Callable[[Hashable, Any, int, Options], list[Subscription]]
+) -> Subscriptions:
+    """Register the marked methods of a subscriber, all or none of them.
+
+    Raises:
+        TypeError: It is a class, no method of it is marked, or one is no listener.
+    """
+    registered: list[Subscription] = []
+    try:
+        for name, mark in marked_methods(subscriber):
+            registered += register(mark.key, getattr(subscriber, name), mark.priority, mark.options)
+    except BaseException:
+        Subscriptions(registered).unsubscribe()
+        raise
+    return Subscriptions(registered)
 
 
 class Subscriptions(tuple[Subscription, ...]):

@@ -36,8 +36,8 @@ class WaitingDispatcher(Dispatcher):
             The context manager; its ``event`` and ``name`` tell what came.
 
         Raises:
-            TypeError: As `add_listener`, when the block is entered.
-            ValueError: As `add_listener`, when the block is entered.
+            TypeError: As `add_listener`.
+            ValueError: As `add_listener`.
         """
         return Expectation(self._register, key, where)
 
