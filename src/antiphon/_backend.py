@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextvars import Context
 from threading import current_thread
 from typing import Any
 
@@ -11,8 +12,10 @@ import anyio
 
 __all__ = (
     "Home",
+    "belongs_anywhere",
     "is_cancellation",
     "is_leaked_cancellation",
+    "native_requests",
     "requested_cancellation",
     "scope_is_cancelled",
     "swallowed_cancellation",
@@ -38,10 +41,10 @@ def is_leaked_cancellation(exc: BaseException) -> bool:
 
     In doubt it is none: a cancellation that was asked for must never be taken for an error.
     """
-    return is_cancellation(exc) and not scope_is_cancelled() and not _native_requests()
+    return is_cancellation(exc) and not scope_is_cancelled() and not native_requests()
 
 
-def swallowed_cancellation(error: BaseException) -> BaseException | None:
+def swallowed_cancellation(error: BaseException, handled: BaseException | None) -> BaseException | None:
     """Find the native asyncio cancellation that a listener turned into an error.
 
     asyncio delivers ``task.cancel()`` once. If the listener raises something else while that
@@ -51,11 +54,11 @@ def swallowed_cancellation(error: BaseException) -> BaseException | None:
     Returns:
         The cancellation, None if there is none or the task was not asked to end.
     """
-    if not _native_requests():
+    if not native_requests():
         return None
     seen: set[int] = set()
     context = error.__context__
-    while context is not None and id(context) not in seen:
+    while context is not None and context is not handled and id(context) not in seen:
         if is_cancellation(context):
             return context
         seen.add(id(context))
@@ -63,8 +66,21 @@ def swallowed_cancellation(error: BaseException) -> BaseException | None:
     return None
 
 
-async def requested_cancellation() -> BaseException | None:
-    """Fetch the cancellation that waits for the running task, if a scope around it has been cancelled."""
+async def requested_cancellation(requests: int | None = None) -> BaseException | None:
+    """Fetch the cancellation that waits for the running task, if a scope around it, or the task itself, was cancelled.
+
+    Args:
+        requests: How many native requests there were when the dispatch began; None where they need no search.
+    """
+    if requests is not None and native_requests() > requests:
+        # The task group may have taken it for its own (anyio before 4.16 does).
+        import asyncio
+
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError as exc:  # noqa: ASYNC103  given to the caller, who raises it
+            return exc  # noqa: ASYNC104  given to the caller, who raises it
+        return asyncio.CancelledError()
     try:
         await anyio.lowlevel.checkpoint_if_cancelled()
     except BaseException as exc:  # noqa: ASYNC103  given to the caller, who raises it
@@ -76,7 +92,7 @@ async def requested_cancellation() -> BaseException | None:
     return None
 
 
-def _native_requests() -> int:
+def native_requests() -> int:
     """How many calls of ``cancel()`` on the running asyncio task were not taken back; 0 on trio."""
     asyncio = sys.modules.get("asyncio")
     if asyncio is None:
@@ -86,6 +102,14 @@ def _native_requests() -> int:
     except RuntimeError:
         return 0
     return 0 if task is None else int(task.cancelling())
+
+
+def belongs_anywhere(context: Context) -> None:
+    """Take the name of its event loop out of a copy of a context, so that another kind of loop can run in it."""
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        # None makes it look at what runs.
+        context.run(sniffio.current_async_library_cvar.set, None)
 
 
 class Home:

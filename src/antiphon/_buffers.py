@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
+from heapq import heappop, heappush
 from threading import Lock
 from typing import Final, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
 
@@ -84,47 +85,49 @@ class Lanes(Generic[T]):
         self._lane_of = lane_of
         self._count = 0
         self._items: OrderedDict[int, T] = OrderedDict()
-        # The numbers of the items in each lane of which an item is waiting or out.
+        # The numbers of the items that wait in each lane of which an item is waiting or out.
         self._lanes: dict[Hashable, deque[int]] = {}
-        self._ready: deque[Hashable] = deque()
+        # A heap of the first number of each lane that has none out.
+        self._ready: list[int] = []
 
     def __len__(self) -> int:
         return len(self._items)
 
     def push(self, item: T, /) -> None:
         """Put an item at the end of its lane."""
-        self._count += 1
-        self._items[self._count] = item
         lane = self._lane_of(item)
         waiting = self._lanes.get(lane)
+        self._count += 1
+        self._items[self._count] = item
         if waiting is None:
             self._lanes[lane] = deque([self._count])
-            self._ready.append(lane)
+            heappush(self._ready, self._count)
         else:
             waiting.append(self._count)
 
     def pop(self) -> T | None:
         """Take the first item whose lane has none out, None if there is none."""
-        while self._ready:
-            lane = self._ready.popleft()
-            waiting = self._lanes[lane]
-            while waiting:
-                item = self._items.pop(waiting.popleft(), None)
-                if item is not None:
-                    return item
-            # All that waited here was dropped.
-            del self._lanes[lane]
-        return None
+        if not self._ready:
+            return None
+        item = self._items.pop(heappop(self._ready))
+        self._lanes[self._lane_of(item)].popleft()
+        return item
 
     def drop(self) -> T:
         """Throw the oldest item away."""
-        return self._items.popitem(last=False)[1]
+        number, item = self._items.popitem(last=False)
+        self._lanes[self._lane_of(item)].popleft()
+        if self._ready and self._ready[0] == number:
+            heappop(self._ready)
+            self.done(item)
+        return item
 
     def done(self, item: T) -> None:
         """Let the next item of a lane go."""
         lane = self._lane_of(item)
-        if self._lanes[lane]:
-            self._ready.append(lane)
+        waiting = self._lanes[lane]
+        if waiting:
+            heappush(self._ready, waiting[0])
         else:
             del self._lanes[lane]
 
@@ -164,10 +167,12 @@ class Buffer(Generic[T]):
         self._senders: deque[_Waiting[T]] = deque()
         self._receivers: deque[anyio.Event] = deque()
         self.closed = False
-        #: How many items went in, came out, and were thrown away.
+        #: How many items were handed over, came out, and were let go of those that were handed over.
         self.accepted = 0
         self.delivered = 0
         self.dropped = 0
+        #: How many were not handed over: the buffer was closed, or who waited to hand them over was cancelled.
+        self.refused = 0
         #: How many the receivers have not been told of yet.
         self.missed = 0
 
@@ -189,27 +194,24 @@ class Buffer(Generic[T]):
 
         Returns:
             Whether that is done; False if there is no room, and the policy is to wait.
+
+        Raises:
+            anyio.ClosedResourceError: The buffer is closed.
         """
         with self._lock:
             return self._put(item)
 
-    async def put(self, item: T) -> bool:
+    async def put(self, item: T) -> None:
         """Hand an item over, and wait until there is room if that is the policy; else there is no checkpoint.
 
-        Returns:
-            Whether that is done; False if the buffer was closed while it waited.
-
         Raises:
+            anyio.ClosedResourceError: The buffer is closed, or was closed meanwhile.
             RuntimeError: It would have to wait in another event loop or thread than the owner's.
         """
         with self._lock:
             if self._put(item):
-                return True
-            if not self._home.is_here():
-                raise RuntimeError(
-                    f"{safe_repr(self._owner)} is full, and one can wait for it only where it was entered, in "
-                    f"{self._home}; here, in another event loop or thread, choose an overflow= that drops"
-                )
+                return
+            self.check_here("is full", "choose an overflow= that drops")
             waiting = _Waiting(item)
             self._senders.append(waiting)
         try:
@@ -218,14 +220,17 @@ class Buffer(Generic[T]):
             with self._lock:
                 if waiting in self._senders:
                     self._senders.remove(waiting)
+                    self.refused += 1
             raise
-        return waiting.taken
+        if not waiting.taken:
+            raise anyio.ClosedResourceError
 
     async def get(self) -> T:
         """Take an item, and wait for one if there is none. Always a checkpoint.
 
         Raises:
             anyio.EndOfStream: The buffer is closed, and empty.
+            RuntimeError: It would have to wait in another event loop or thread than the owner's.
             StreamLagged: Items were missed since the last call.
         """
         await anyio.lowlevel.checkpoint()
@@ -241,6 +246,7 @@ class Buffer(Generic[T]):
                     return item
                 if self.closed:
                     raise anyio.EndOfStream
+                self.check_here("has nothing to take", "read it there")
                 woken = anyio.Event()
                 self._receivers.append(woken)
             try:
@@ -261,34 +267,50 @@ class Buffer(Generic[T]):
                 self._line.done(item)
                 self._wake_receiver()
 
-    def close(self) -> list[T]:
-        """Take nothing more. Who waits to hand something over goes on; their items are dropped, and returned."""
+    def check_here(self, state: str, remedy: str) -> None:
+        """Refuse to wait where nobody could be woken.
+
+        Raises:
+            RuntimeError: This is another event loop or thread than the owner's.
+        """
+        if not self._home.is_here():
+            raise RuntimeError(
+                f"{safe_repr(self._owner)} {state}, and one can wait for it only where it was entered, in "
+                f"{self._home}; here, in another event loop or thread, {remedy}"
+            )
+
+    def close(self, *, if_empty: bool = False) -> bool:
+        """Take nothing more. Who waits to hand something over is refused.
+
+        Returns:
+            Whether it is closed; False if it was to be closed only if nothing is in it, and something is.
+        """
         with self._lock:
+            if if_empty and (self._line or self._senders):
+                return False
             self.closed = True
-            refused = [waiting.item for waiting in self._senders]
-            self.dropped += len(refused)
+            self.refused += len(self._senders)
             while self._senders:
                 self._home.call(self._senders.popleft().woken.set)
             while self._receivers:
                 self._wake_receiver()
-            return refused
+            return True
 
     def clear(self) -> list[T]:
-        """Throw away what is still there, and return it."""
+        """Take out what is still there, and return it."""
         with self._lock:
-            thrown = [self._line.drop() for _ in range(len(self._line))]
-            self.dropped += len(thrown)
-            return thrown
+            return [self._line.drop() for _ in range(len(self._line))]
 
     def _put(self, item: T) -> bool:
         if self.closed:
-            self.dropped += 1
-            return True
+            self.refused += 1
+            raise anyio.ClosedResourceError
         if len(self._line) >= self.max_size:
             if self.overflow == "suspend":
                 return False
             self.dropped += 1
             if self.overflow == "drop_newest":
+                self.accepted += 1
                 return True
             self._line.drop()
             if self.overflow == "raise":

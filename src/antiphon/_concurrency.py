@@ -19,7 +19,7 @@ from typing import Any
 import anyio
 
 from antiphon._backend import is_cancellation, scope_is_cancelled
-from antiphon._events import Event, stop_observer
+from antiphon._events import Event, Service, stop_observer
 from antiphon._listeners import Subscription
 from antiphon._policies import Failures, as_error
 
@@ -59,12 +59,16 @@ class Tier:
             self._failures.leave_with(self._stray)
 
     async def _attend(self, subscription: Subscription) -> None:
+        if self._limit is None:
+            await self._run_one(subscription)
+        else:
+            async with self._limit:
+                # Judged before its place is given on, so that whom a failure cancels is not started.
+                await self._run_one(subscription)
+
+    async def _run_one(self, subscription: Subscription) -> None:
         try:
-            if self._limit is None:
-                await self._call(subscription)
-            else:
-                async with self._limit:
-                    await self._call(subscription)
+            await self._call(subscription)
         except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
             self._judge(exc, subscription)
 
@@ -76,8 +80,10 @@ class Tier:
     def _judge(self, exc: BaseException, subscription: Subscription) -> None:
         error = as_error(exc, subscription)
         if error is None:
+            exc = self._failures.held_back(exc, subscription)
             if is_cancellation(exc) and not scope_is_cancelled():
                 self._stray = exc
+                self._end()
             raise exc
         if self._failures.take(error, subscription) is not None:
             self._end()
@@ -93,8 +99,11 @@ class RacingTier(Tier):
     way to stop it), and `stop_observer` (which also sees helper tasks and worker threads of the listener).
     """
 
-    def __init__(self, event: Any, failures: Failures) -> None:
+    def __init__(self, event: Any, failures: Failures, service: Service) -> None:
         super().__init__(event, failures)
+        self._service = service
+        # A stop speaks to the dispatch that runs: one in a dispatch of the same event by a listener is none of ours.
+        self._depth = service.depth(event)
         self._scopes: dict[Subscription, anyio.CancelScope] = {}
         self._thread = get_ident()
         self._token = anyio.lowlevel.current_token()
@@ -113,7 +122,7 @@ class RacingTier(Tier):
             return
 
         def observe(event: Event) -> None:
-            if event is not self._event or self._over:
+            if event is not self._event or self._over or self._service.depth(event) != self._depth:
                 if outer is not None:
                     outer(event)
             elif get_ident() == self._thread:
@@ -143,10 +152,13 @@ class RacingTier(Tier):
             try:
                 yielded = steps.send(sent) if thrown is None else steps.throw(thrown)
             except StopIteration:
+                # By assignment in a helper task or a thread of it, between two steps.
+                if event.propagation_stopped:
+                    self._win(subscription)
                 return
             finally:
                 sent = thrown = None
-                if event.propagation_stopped and not stopped_before:
+                if event.propagation_stopped and not stopped_before and self._service.depth(event) == self._depth:
                     self._win(subscription)
             try:
                 sent = yield yielded

@@ -64,11 +64,14 @@ class Event:
 #: True, keeps a copy made by a listener from passing for an event in flight.
 IN_FLIGHT: Final = "_antiphon_in_flight"
 
+#: How many dispatches of the event run within the outermost one, each in a listener of the one before.
+_NESTED: Final = "_antiphon_nested"
+
 
 def _without_dispatch(attributes: dict[str, Any] | None) -> dict[str, Any] | None:
     if attributes is None:
         return None
-    return {name: value for name, value in attributes.items() if name not in ("dispatcher", IN_FLIGHT)}
+    return {name: value for name, value in attributes.items() if name not in ("dispatcher", IN_FLIGHT, _NESTED)}
 
 
 class View(NamedTuple):
@@ -104,6 +107,10 @@ class Service(Protocol):
         """End a dispatch of the event; an outer one's view is put back."""
         ...
 
+    def depth(self, event: Any, /) -> int:
+        """Tell how many dispatches of the event run within its outermost one."""
+        ...
+
 
 class _Bare:
     """For objects on which nothing is set, and which cannot be stopped."""
@@ -116,6 +123,9 @@ class _Bare:
 
     def leave(self, event: Any, outer: View | None, /) -> None:
         return None
+
+    def depth(self, event: Any, /) -> int:
+        return 0
 
 
 class _Own:
@@ -131,6 +141,7 @@ class _Own:
         outer: View | None
         if getattr(event, IN_FLIGHT, None) is event:
             outer = View.of(event)
+            _set(event, _NESTED, self.depth(event) + 1)
         else:
             outer = None
             _set(event, IN_FLIGHT, event)
@@ -141,7 +152,11 @@ class _Own:
         if outer is None:
             _set(event, IN_FLIGHT, None)
         else:
+            _set(event, _NESTED, self.depth(event) - 1)
             self._show(event, outer)
+
+    def depth(self, event: Any, /) -> int:
+        return int(event.__dict__.get(_NESTED, 0))
 
     def _show(self, event: Any, view: View) -> None:
         for attribute in self._settable:
@@ -151,23 +166,29 @@ class _Own:
 class _DuckTyped(_Own):
     """For other classes with a ``stop_propagation()``; their marks are kept here, not on the foreign object."""
 
-    #: The events in flight, by identity.
-    _in_flight: Final[dict[int, object]] = {}
+    #: For each event in flight, by its identity, how many dispatches of it run within the outermost one.
+    _in_flight: Final[dict[int, int]] = {}
 
     def enter(self, event: Any, name: Any, dispatcher: Any, /) -> View | None:
-        outer = None
+        outer: View | None = None
         if id(event) in self._in_flight:
             outer = View.of(event)
+            self._in_flight[id(event)] += 1
         else:
-            self._in_flight[id(event)] = event
+            self._in_flight[id(event)] = 0
         self._show(event, View(name, dispatcher, False))
         return outer
 
     def leave(self, event: Any, outer: View | None, /) -> None:
         if outer is None:
             self._in_flight.pop(id(event), None)
-        else:
-            self._show(event, outer)
+            return
+        if id(event) in self._in_flight:
+            self._in_flight[id(event)] -= 1
+        self._show(event, outer)
+
+    def depth(self, event: Any, /) -> int:
+        return self._in_flight.get(id(event), 0)
 
 
 BARE: Final[Service] = _Bare()

@@ -64,8 +64,8 @@ class Expectation:
         with self._lock:
             if hasattr(self, "_event"):
                 return
-            self._event = event
             self._name = name
+            self._event = event
         self._disarm()
         if self._woken is not None:
             home, woken = self._woken

@@ -24,13 +24,19 @@ __all__ = ("AnyOf", "Matcher", "check_key", "check_name", "exact_keys", "matcher
 Matcher: TypeAlias = Callable[[Hashable, type[Any]], bool]
 
 
-class AnyOf(tuple[Hashable, ...]):
-    """Several keys as one, so that an event which more than one of them hears is heard once."""
+class AnyOf:
+    """Several keys as one, so that an event which more than one of them hears is heard once.
 
-    __slots__ = ()
+    It equals nothing but itself: a tuple of the same keys is a name like any other.
+    """
+
+    __slots__ = ("keys",)
+
+    def __init__(self, keys: tuple[Hashable, ...]) -> None:
+        self.keys = keys
 
     def __repr__(self) -> str:
-        return " | ".join(safe_repr(key) for key in self)
+        return " | ".join(safe_repr(key) for key in self.keys)
 
 
 def check_key(key: object) -> None:
@@ -54,7 +60,7 @@ def check_key(key: object) -> None:
                 f"needs @runtime_checkable, and methods only"
             ) from None
     if isinstance(key, AnyOf):
-        for one in key:
+        for one in key.keys:
             check_key(one)
 
 
@@ -81,7 +87,7 @@ def matcher_of(key: Hashable) -> Matcher | None:
     if isinstance(key, type):
         return lambda _name, cls: issubclass(cls, key)
     if isinstance(key, AnyOf):
-        matchers = [matcher_of(one) or _exact_matcher(one) for one in key]
+        matchers = [matcher_of(one) or _exact_matcher(one) for one in key.keys]
         return lambda name, cls: any(matches(name, cls) for matches in matchers)
     return None
 
@@ -89,7 +95,7 @@ def matcher_of(key: Hashable) -> Matcher | None:
 def exact_keys(key: Hashable) -> tuple[Hashable, ...] | None:
     """Give the only names that a key can hear; None if they cannot be listed."""
     if isinstance(key, AnyOf):
-        return None if any(matcher_of(one) is not None for one in key) else tuple(key)
+        return None if any(matcher_of(one) is not None for one in key.keys) else key.keys
     return (key,) if matcher_of(key) is None else None
 
 

@@ -13,7 +13,7 @@ A call goes through them in this order; each step comes only where the option wa
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -21,7 +21,7 @@ import anyio
 
 from antiphon._listeners import Subscription, do_nothing_async, safe_repr
 
-__all__ = ("compose", "compose_async")
+__all__ = ("compose", "compose_async", "outside_of_calls")
 
 
 def compose(subscription: Subscription, call: Callable[[Any], object]) -> Callable[[Any], object]:
@@ -83,6 +83,11 @@ class _Slot:
 
 #: The limited calls that the running one is part of, from the outermost in.
 _slots: Final[ContextVar[tuple[_Slot, ...]]] = ContextVar("slots", default=())
+
+
+def outside_of_calls(context: Context) -> None:
+    """Make a copy of a context one in which no limited call runs: nothing that runs there is waited for by one."""
+    context.run(_slots.set, ())
 
 
 class _Limit:

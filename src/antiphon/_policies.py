@@ -6,7 +6,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 
-from antiphon._backend import is_leaked_cancellation
+from antiphon._backend import is_cancellation, is_leaked_cancellation
 from antiphon._exceptions import ListenerCancelled
 from antiphon._listeners import Subscription, is_async_callable, safe_repr
 from antiphon._plan import Plan
@@ -137,6 +137,25 @@ class Failures:
             return None
         self.ended = True
         return error
+
+    def held_back(self, exc: BaseException, subscription: Subscription) -> BaseException:
+        """Keep the errors that left a listener with a cancellation (of a dispatch within it, say).
+
+        Returns:
+            The cancellation alone, for a task group that may strip it from a group, and leave errors alone.
+        """
+        if not isinstance(exc, BaseExceptionGroup):
+            return exc
+        group = cast("BaseExceptionGroup[BaseException]", exc)
+        cancellations, errors = group.split(is_cancellation)
+        if cancellations is None or not (errors is None or isinstance(errors, ExceptionGroup)):
+            return group
+        if errors is not None:
+            self._collected.append(((subscription.priority, subscription.order), cast("Exception", errors)))
+        cancellation: BaseException = cancellations
+        while isinstance(cancellation, BaseExceptionGroup):
+            cancellation = cancellation.exceptions[0]
+        return cancellation
 
     def leave(self) -> None:
         """End a dispatch that ran its course.

@@ -24,9 +24,12 @@ from typing import Any, NamedTuple, Protocol, Self
 
 import anyio
 
+from antiphon._backend import belongs_anywhere
 from antiphon._buffers import Buffer, Fifo, Lanes, Overflow, check_overflow
 from antiphon._exceptions import QueueNotDrained
+from antiphon._keys import check_name
 from antiphon._listeners import check_limit, check_seconds, is_async_callable, safe_repr
+from antiphon._options import outside_of_calls
 from antiphon._policies import ErrorPolicy, check_policy
 
 __all__ = ("Queue", "QueueStatistics")
@@ -35,7 +38,7 @@ __all__ = ("Queue", "QueueStatistics")
 class QueueStatistics(NamedTuple):
     """What a queue has done so far, and what is in it."""
 
-    #: How many events were accepted.
+    #: How many events were handed over; each of them is done, failed, dropped, undone, running or waiting.
     posted: int
     #: How many dispatches ended well.
     done: int
@@ -65,6 +68,8 @@ class _Posted:
         self.event = event
         self.lane = lane
         self.context: Context = copy_context()
+        outside_of_calls(self.context)
+        belongs_anywhere(self.context)
 
 
 class Dispatching(Protocol):
@@ -109,8 +114,8 @@ class Queue:
         self._entered = False
         self._broken = False
         self._failures: list[Exception] = []
-        self._out: dict[_Posted, None] = {}
-        self._done = self._failed = self._undone = self._undone_in_buffer = 0
+        self._out: dict[_Posted, anyio.CancelScope | None] = {}
+        self._done = self._failed = self._undone = 0
 
     # Posting
 
@@ -135,8 +140,12 @@ class Queue:
         posted = self._posted(name, event)
         if self._overflow == "raise":
             self._put_nowait(buffer, posted)
-        elif not await buffer.put(posted):
+            return
+        try:
+            await buffer.put(posted)
+        except anyio.ClosedResourceError:
             self._open_buffer()
+            raise
 
     def post_nowait(self, name: Any, event: Any = None, /) -> None:
         """Hand an event over to be dispatched later, from any thread, without waiting.
@@ -159,13 +168,18 @@ class Queue:
 
         Raises:
             anyio.BrokenResourceError: A dispatch failed under ``errors="raise"``.
-            RuntimeError: The queue has not been entered.
+            anyio.ClosedResourceError: The queue has ended, and left something undone.
+            RuntimeError: The queue has not been entered; or this is another event loop than its own.
         """
         await anyio.lowlevel.checkpoint()
-        self._open_buffer(ended=True)
-        while self._is_open():
+        while True:
+            buffer = self._open_buffer(ended=True)
+            if self._undone:
+                raise anyio.ClosedResourceError
+            if not self._is_open():
+                return
+            buffer.check_here("is busy", "post only")
             await self._idle.wait()
-            self._open_buffer(ended=True)
 
     def statistics(self) -> QueueStatistics:
         """Tell what the queue has done so far, and what is in it.
@@ -178,7 +192,7 @@ class Queue:
             posted=buffer.accepted,
             done=self._done,
             failed=self._failed,
-            dropped=buffer.dropped - self._undone_in_buffer,
+            dropped=buffer.dropped,
             undone=self._undone,
             running=len(self._out),
             current_buffer_used=len(buffer),
@@ -189,12 +203,20 @@ class Queue:
     def _posted(self, name: Any, event: Any) -> _Posted:
         if event is None:
             name, event = self._address(name)
+        elif name is not None:
+            check_name(name)
         lane = None if self._ordered_by is None else self._ordered_by(event)
         hash(lane)
         return _Posted(name, event, lane)
 
     def _put_nowait(self, buffer: Buffer[_Posted], posted: _Posted) -> None:
-        if not buffer.put_nowait(posted):
+        try:
+            taken = buffer.put_nowait(posted)
+        except anyio.ClosedResourceError:
+            # In another thread the queue may have ended meanwhile.
+            self._open_buffer()
+            raise
+        if not taken:
             raise anyio.WouldBlock
 
     def _open_buffer(self, *, ended: bool = False, broken: bool = False) -> Buffer[_Posted]:
@@ -209,28 +231,41 @@ class Queue:
     # Dispatching
 
     async def _work(self) -> None:
-        while True:
-            await self._slots.acquire()
-            try:
-                posted = await self._buffer.get()
-            except anyio.EndOfStream:
-                return
-            self._out[posted] = None
-            # A task for each, since it is to run in the context of its poster.
-            self._group.create_task(self._dispatch(posted), context=posted.context)
+        with self._taking:
+            while True:
+                await self._slots.acquire()
+                try:
+                    posted = await self._buffer.get()
+                except anyio.EndOfStream:
+                    return
+                self._out[posted] = None
+                # A task for each, since it is to run in the context of its poster.
+                self._group.create_task(self._dispatch(posted), context=posted.context)
+                # Or it would stay alive until the next one comes.
+                del posted
 
     async def _dispatch(self, posted: _Posted) -> None:
         try:
-            if posted.name is None:
-                await self._dispatcher.adispatch(posted.event)
-            else:
-                await self._dispatcher.adispatch(posted.name, posted.event)
+            # What cancels the body does not cancel a dispatch: when that is to end is for the queue to say.
+            with anyio.CancelScope(shield=True) as scope:
+                if self._taking.cancel_called:
+                    return
+                self._out[posted] = scope
+                if posted.name is None:
+                    await self._dispatcher.adispatch(posted.event)
+                else:
+                    await self._dispatcher.adispatch(posted.name, posted.event)
+            if scope.cancelled_caught:
+                # It stays open, and is undone.
+                return
         except Exception as exc:
             self._failed += 1
             self._fail(exc, posted)
+        except BaseException:
+            self._break()
+            raise
         else:
             self._done += 1
-        # Not in a finally clause: what was cancelled stays open, and is undone.
         del self._out[posted]
         self._buffer.done(posted)
         self._slots.release()
@@ -247,10 +282,20 @@ class Queue:
                 return
         self._failures.append(exc)
         if self._policy != "collect":
-            self._broken = True
-            self._buffer.close()
-            self._wake_idle()
-            self._group.cancel_scope.cancel()
+            self._break()
+
+    def _break(self) -> None:
+        self._broken = True
+        self._buffer.close()
+        self._cut_off()
+
+    def _cut_off(self) -> None:
+        self._group.cancel_scope.cancel()
+        self._taking.cancel()
+        for scope in self._out.values():
+            if scope is not None:
+                scope.cancel()
+        self._wake_idle()
 
     def _is_open(self) -> bool:
         return bool(self._out or len(self._buffer) or self._buffer.waiting_senders)
@@ -270,6 +315,7 @@ class Queue:
         self._buffer: Buffer[_Posted] = Buffer(self, line, self._max_size, full)
         self._slots = anyio.Semaphore(self._workers)
         self._idle = anyio.Event()
+        self._taking = anyio.CancelScope(shield=True)
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         self._group.start_soon(self._work)
@@ -286,21 +332,22 @@ class Queue:
         try:
             swallowed = await self._group.__aexit__(type(shown) if shown else None, shown, None)  # noqa: ASYNC102  a task group is left
         except BaseException as raised:  # noqa: ASYNC103  raised below, with the errors in hand
-            leaving: list[BaseException] = [raised] if shown is ending else [ending, raised]
+            leaving: list[BaseException] = [raised] if ending is None or shown is ending else [ending, raised]
         else:
             leaving = [] if ending is None or (shown is not None and swallowed) else [ending]
         undone = [*self._out, *leftover]
         self._undone = len(undone)
         self._out.clear()
-        if not self._failures and not leaving:
-            if undone:
-                raise QueueNotDrained([(posted.name, posted.event) for posted in undone])
-            return False
-        if undone:
+        self._wake_idle()
+        if undone and not leaving and not self._broken:
+            leaving.append(QueueNotDrained([(posted.name, posted.event) for posted in undone]))
+        elif undone:
             # Imported here, since it is needed here alone.
             import logging
 
             logging.getLogger("antiphon").warning("%r ended with %d of its events undone", self, len(undone))
+        if not self._failures and not leaving:
+            return False
         if not self._failures and len(leaving) == 1:
             if leaving[0] is exc:
                 return False
@@ -326,16 +373,19 @@ class Queue:
         return ending
 
     async def _drained(self) -> None:
-        while self._is_open() and not self._broken:
-            await self._idle.wait()
+        while not self._broken:
+            while self._is_open() and not self._broken:
+                await self._idle.wait()
+            # Another thread may have posted meanwhile.
+            if not self._is_open() and self._buffer.close(if_empty=True):
+                return
 
     def _close(self) -> list[_Posted]:
-        refused = self._buffer.close()
+        self._buffer.close()
         thrown = self._buffer.clear()
-        self._undone_in_buffer = len(refused) + len(thrown)
-        self._group.cancel_scope.cancel()
-        self._wake_idle()
-        return [*thrown, *refused]
+        self._undone = len(thrown)
+        self._cut_off()
+        return thrown
 
     def __repr__(self) -> str:
         return f"<queue of {safe_repr(self._dispatcher)}>"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final, Protocol, cast
 
-import anyio
-
-from antiphon._backend import requested_cancellation, swallowed_cancellation
+from antiphon._backend import native_requests, requested_cancellation, swallowed_cancellation
 from antiphon._concurrency import RacingTier, Tier
 from antiphon._listeners import check_limit, is_async_callable, safe_repr
 from antiphon._plan import Plan
@@ -79,6 +78,8 @@ class Sequential(_Strategy):
     async def run(self, plan: Plan, event: Any, /) -> None:
         """Run the listeners of a plan one after another."""
         failures = Failures(self._errors, plan, event)
+        # What was being handled before the dispatch is the context of every error in it.
+        handled = sys.exception()
         for subscription in plan.listeners:
             try:
                 await subscription.call(event)
@@ -92,14 +93,13 @@ class Sequential(_Strategy):
                 if ending is not None:
                     raise ending from exc  # noqa: ASYNC104  only a leaked cancellation is replaced
                 # The dispatch goes on, unless somebody asked it to end and the listener's error covers that.
-                cancellation = swallowed_cancellation(exc)
-                if cancellation is None:
-                    cancellation = await requested_cancellation()  # noqa: ASYNC102  it fetches the cancellation
+                cancellation = swallowed_cancellation(exc, handled)
                 if cancellation is not None:
                     failures.leave_with(cancellation)
+                await _pass_on(failures)  # noqa: ASYNC102  it fetches the cancellation
             if plan.stoppable and event.propagation_stopped:
                 break
-        failures.leave()
+        await _leave(failures)
 
 
 class Concurrent(_Strategy):
@@ -136,13 +136,14 @@ class Concurrent(_Strategy):
         """Run the tiers of a plan one after another, each in a task group."""
         if not plan:
             return
-        await anyio.lowlevel.checkpoint_if_cancelled()
         failures = Failures(self._errors, plan, event)
+        requests = native_requests()
         for listeners in plan:
+            await _pass_on(failures, requests)
             await Tier(event, failures, self._limit).run(listeners)
             if failures.ended or (plan.stoppable and event.propagation_stopped):
                 break
-        await _leave(failures)
+        await _leave(failures, requests)
 
 
 class Race(_Strategy):
@@ -169,22 +170,28 @@ class Race(_Strategy):
         if not plan.stoppable:
             await Concurrent(errors=self._errors).run(plan, event)
             return
-        await anyio.lowlevel.checkpoint_if_cancelled()
         failures = Failures(self._errors, plan, event)
+        requests = native_requests()
         for listeners in plan:
-            tier = RacingTier(event, failures)
+            await _pass_on(failures, requests)
+            tier = RacingTier(event, failures, plan.service)
             await tier.run(listeners)
             if failures.ended or tier.winner is not None or event.propagation_stopped:
                 break
-        await _leave(failures)
+        await _leave(failures, requests)
 
 
-async def _leave(failures: Failures) -> None:
-    # The errors may have cancelled the tier at the same moment as somebody outside cancelled the dispatch.
+async def _pass_on(failures: Failures, requests: int | None = None) -> None:
+    # A task group notices a cancellation only while it waits, and hides one that comes while it is being cancelled;
+    # without a group there may have been no checkpoint at all.
+    cancellation = await requested_cancellation(requests)
+    if cancellation is not None:
+        failures.leave_with(cancellation)
+
+
+async def _leave(failures: Failures, requests: int | None = None) -> None:
     if failures:
-        cancellation = await requested_cancellation()
-        if cancellation is not None:
-            failures.leave_with(cancellation)
+        await _pass_on(failures, requests)
         failures.leave()
 
 

@@ -20,7 +20,8 @@ class StreamStatistics(NamedTuple):
 
     #: How many events were read.
     delivered: int
-    #: How many events were let go, because the buffer was full or the stream was closed.
+    #: How many events were let go, because the buffer was full, the stream was closed, or a dispatch that waited for
+    #: room was cancelled.
     dropped: int
     #: How many events wait to be read.
     current_buffer_used: int
@@ -96,7 +97,7 @@ class Stream:
         buffer = self._entered()
         return StreamStatistics(
             delivered=buffer.delivered,
-            dropped=buffer.dropped,
+            dropped=buffer.dropped + buffer.refused,
             current_buffer_used=len(buffer),
             max_buffer_size=buffer.max_size,
             dispatches_waiting=buffer.waiting_senders,
@@ -104,7 +105,11 @@ class Stream:
         )
 
     async def _hear(self, name: Hashable, event: Any) -> None:
-        await self._entered().put((name, event))
+        try:
+            await self._entered().put((name, event))
+        except anyio.ClosedResourceError:
+            # It was counted.
+            pass
 
     async def _next(self) -> tuple[Hashable, Any]:
         try:
