@@ -1,7 +1,8 @@
 """The sessions that guard main; ``nox -l`` lists them.
 
 They need nox and uv, and nothing else of the machine but Python 3.11 or later. ``tests`` runs on each Python named in
-``PYTHONS`` that is found; ``harp`` needs 3.13, for HARP does. All others run on the Python that runs nox.
+``PYTHONS`` that is found, ``instructions`` on each that has figures; ``harp`` needs 3.13, for HARP does. All others
+run on the Python that runs nox.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import nox
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
+FIGURED = ["3.11", "3.12", "3.13"]  # what benchmarks/figures/ has figures of
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 if CURRENT not in PYTHONS:
@@ -24,7 +26,7 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"  # a missing Python is skipped, not fetched
 nox.options.error_on_missing_interpreters = False  # else CI=true turns it on
-nox.options.sessions = ["tests", "lint", "types", "coverage", "docs", "doctests", "demo"]
+nox.options.sessions = ["tests", "lint", "types", "coverage", "docs", "doctests", "demo", "instructions"]
 
 
 def _find_pyenv_pythons() -> None:
@@ -127,6 +129,13 @@ def benchmarks(session: nox.Session) -> None:
     """Measure dispatches as ratios to the bare loop, interleaved in one run."""
     session.install(".", *_group("benchmarks"))
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(python=FIGURED)
+def instructions(session: nox.Session) -> None:
+    """Count the bytecode instructions of dispatches; fail if one has grown. ``-- --update`` accepts it."""
+    session.install(".[trio]")
+    session.run("python", "-m", "benchmarks.instructions", *session.posargs)
 
 
 @nox.session(python="3.13")

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from anyio import CancelScope, lowlevel
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Strategy, in_thread
+from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Strategy, Subscription, in_thread
 from tests.cancellation.tasks import Watch, forever, left_by, no_task_left_behind, settle, tasks_before_and_after
 
 __all__ = ("no_task_left_behind", "tasks_before_and_after")
@@ -223,7 +223,7 @@ async def test_a_dispatch_within_a_limited_dispatch_does_not_wait_for_it() -> No
 
 async def test_a_listener_removed_while_it_waits_for_the_limit_is_not_started() -> None:
     dispatcher, log = AsyncEventDispatcher(), list[str]()
-    handles = {}
+    handles: dict[str, Subscription] = {}
 
     def listener(name: str) -> Any:
         async def listen(event: Event) -> None:
@@ -264,7 +264,9 @@ async def test_a_listener_that_waits_for_the_limit_when_a_sibling_fails_is_not_s
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-async def test_a_listener_that_waits_for_the_limit_when_the_dispatch_is_cancelled_has_claimed_no_once(limit: int) -> None:
+async def test_a_listener_that_waits_for_the_limit_when_the_dispatch_is_cancelled_has_claimed_no_once(
+    limit: int,
+) -> None:
     dispatcher, started = AsyncEventDispatcher(), list[str]()
 
     async def listener(event: Event) -> None:

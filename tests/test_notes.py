@@ -37,7 +37,13 @@ async def test_a_note_names_listener_event_and_dispatcher(make: Make, policy: An
     dispatcher.add_listener("order.placed", failing(error))
     await left_by(lambda: dispatcher.adispatch("order.placed", OrderPlaced(), strategy=make(errors=policy)))
     (note,) = notes(error)
-    for named in ("failing.<locals>.fail", __name__, "'order.placed'", "OrderPlaced", "<AsyncEventDispatcher 'orders'>"):
+    for named in (
+        "failing.<locals>.fail",
+        __name__,
+        "'order.placed'",
+        "OrderPlaced",
+        "<AsyncEventDispatcher 'orders'>",
+    ):
         assert named in note
 
 
@@ -176,7 +182,7 @@ class RefusesNotes(Exception):
 
 class HidesNotes(Exception):
     @property
-    def __notes__(self) -> Any:
+    def __notes__(self) -> Any:  # type: ignore[override]  # that is what makes it odd
         raise RuntimeError("no notes here")
 
 
@@ -215,7 +221,7 @@ class EvilListener(Evil):
 
 class EvilAttributes(EvilListener):
     def __getattr__(self, name: str) -> Any:
-        if name in ("__qualname__", "__module__", "__name__"):
+        if name == "__qualname__":
             raise RuntimeError("no attributes here")
         raise AttributeError(name)
 

@@ -200,7 +200,7 @@ def test_importing_antiphon_starts_no_backend(module: str) -> None:
     assert module not in modules_after("import antiphon")
 
 
-def test_importing_antiphon_imports_its_own_modules_and_those_of_anyio_alone() -> None:
+def test_importing_antiphon_imports_hardly_more_than_its_own_modules_and_those_of_anyio() -> None:
     anyio_alone = modules_after(
         "import contextvars, enum, functools, itertools, operator, threading, types, typing\n"
         "import anyio, anyio.from_thread, anyio.lowlevel, anyio.to_thread\n"
@@ -209,7 +209,8 @@ def test_importing_antiphon_imports_its_own_modules_and_those_of_anyio_alone() -
 
     added = modules_after("import antiphon") - anyio_alone
 
-    assert {module for module in added if module.partition(".")[0] != "antiphon"} == set()
+    # heapq is a few functions in C.
+    assert {module for module in added if module.partition(".")[0] != "antiphon"} <= {"heapq", "_heapq"}
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: path.stem)

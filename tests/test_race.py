@@ -256,12 +256,34 @@ async def test_a_plain_function_in_a_thread_wins_while_it_still_runs() -> None:
 
 async def test_a_plain_function_in_a_thread_wins_by_assignment_too() -> None:
     runners = Runners()
+    go_on = threading.Event()
+
+    async def lose(event: Event) -> None:
+        await settle()
+        go_on.set()
+        await forever()
 
     def win(event: Event) -> None:
+        assert go_on.wait(10)
         event.propagation_stopped = True
 
-    runners.add("loser", forever)
+    runners.add("loser", lose)
     runners.add("winner", in_thread(win))
+    with anyio.fail_after(1):  # if nobody is seen to win, the loser never ends
+        await runners.dispatcher.adispatch("race")
+    assert sorted(runners.log) == ["loser cancelled", "winner finished"]
+
+
+async def test_a_listener_wins_by_an_assignment_in_its_helper_task_too() -> None:
+    runners = Runners()
+
+    async def win(event: Event) -> None:
+        await settle()
+        async with anyio.create_task_group() as group:
+            group.start_soon(stop_by_assignment, event)
+
+    runners.add("loser", forever)
+    runners.add("winner", win)
     with anyio.fail_after(1):  # if nobody is seen to win, the loser never ends
         await runners.dispatcher.adispatch("race")
     assert sorted(runners.log) == ["loser cancelled", "winner finished"]
@@ -364,7 +386,9 @@ async def test_an_error_of_a_cancelled_loser_leaves_when_the_winner_has_finished
     runners.add("later", instantly, priority=1)
     with pytest.raises(ExceptionGroup) as caught:
         await runners.dispatcher.adispatch("race", strategy=Race(errors=policy))
-    assert runners.log == ["loser failed", "loser failed", "winner finished"], "the winner is never cancelled by a loser"
+    assert runners.log == ["loser failed", "loser failed", "winner finished"], (
+        "the winner is never cancelled by a loser"
+    )
     assert [str(error) for error in caught.value.exceptions] == ["clean-up of a loser"] * 2
     watch.assert_alone()
 
@@ -373,9 +397,7 @@ async def test_an_error_of_a_cancelled_loser_is_given_to_a_callable_policy() -> 
     runners, seen = Runners(), list[str]()
     runners.add("loser", _fails_in_cleanup)
     runners.add("winner", _wins_slowly)
-    await runners.dispatcher.adispatch(
-        "race", strategy=Race(errors=lambda exc, event, listener: seen.append(str(exc)))
-    )
+    await runners.dispatcher.adispatch("race", strategy=Race(errors=lambda exc, event, listener: seen.append(str(exc))))
     assert seen == ["clean-up of a loser"]
     assert runners.log == ["loser failed", "winner finished"]
 

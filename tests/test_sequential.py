@@ -21,7 +21,9 @@ both = pytest.mark.parametrize(
     "strategy", [None, Sequential(errors="collect"), Sequential(errors=print)], ids=["plain", "collect", "callable"]
 )
 all_kinds = pytest.mark.parametrize(
-    "strategy", [None, Sequential(errors="collect"), Concurrent(), Race()], ids=["plain", "collect", "concurrent", "race"]
+    "strategy",
+    [None, Sequential(errors="collect"), Concurrent(), Race()],
+    ids=["plain", "collect", "concurrent", "race"],
 )
 
 
@@ -255,7 +257,9 @@ async def test_an_event_dispatched_within_its_dispatch_runs_at_once_and_gives_th
 
 
 @both
-async def test_a_stop_of_the_outer_dispatch_survives_an_inner_one_and_does_not_stop_it(strategy: Strategy | None) -> None:
+async def test_a_stop_of_the_outer_dispatch_survives_an_inner_one_and_does_not_stop_it(
+    strategy: Strategy | None,
+) -> None:
     dispatcher, log = AsyncEventDispatcher(), list[str]()
 
     @dispatcher.listen("outer")

@@ -155,6 +155,33 @@ def test_a_seed_gives_the_same_schedule_each_time(name: str) -> None:
 
 
 @names
+def test_a_seed_orders_cancelled_tasks_the_same_way_each_time(name: str) -> None:
+    async def main() -> tuple[int, ...]:
+        cancelled = []
+
+        async def sleeper(number: int) -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                cancelled.append(number)
+
+        async with anyio.create_task_group() as group:
+            for number in range(8):
+                group.start_soon(sleeper, number)
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+        return tuple(cancelled)
+
+    # Things in between, so that the tasks do not come to lie at the same addresses.
+    kept = []
+    orders = set()
+    for _ in range(20):
+        orders.add(Backend(name, 1).run(main))  # type: ignore[arg-type]
+        kept.append([object() for _ in range(random.randrange(100))])
+    assert len(orders) == 1
+
+
+@names
 def test_seeds_give_many_schedules(name: str) -> None:
     assert len({schedule_of(Backend(name, seed)) for seed in range(50)}) > 20  # type: ignore[arg-type]
 

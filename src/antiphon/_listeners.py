@@ -103,6 +103,10 @@ class Subscription:
         """Tell whether something keeps this registration, or kept it."""
         return self._owner is owner
 
+    def is_registered(self) -> bool:
+        """Tell whether the registration is still there."""
+        return self.call is not do_nothing and self.call is not do_nothing_async
+
     def __enter__(self) -> Self:
         return self
 

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from antiphon._listeners import Subscription, do_nothing_async, safe_repr
+from antiphon._listeners import Subscription, do_nothing, do_nothing_async, safe_repr
 
 __all__ = ("compose", "compose_async", "outside_of_calls")
 
@@ -32,7 +32,7 @@ def compose(subscription: Subscription, call: Callable[[Any], object]) -> Callab
         return call
 
     def guarded(event: Any, /) -> None:
-        if where is not None and not where(event):
+        if where is not None and (not where(event) or subscription.call is do_nothing):
             return
         if once and not subscription.unsubscribe():
             return
@@ -48,13 +48,14 @@ def compose_async(
     once, where, timeout, limit = subscription.options
     if timeout is not None:
         call = _within(timeout, call)
-    if limit is not None:
-        call = _Limit(limit, subscription, call, once=once).call
+    # The one call of a once listener has nothing to wait for, and must not be cancelled after it was claimed.
+    if limit is not None and not once:
+        call = _Limit(limit, subscription, call).call
     if not once and where is None:
         return call
 
     async def guarded(event: Any, /) -> None:
-        if where is not None and not where(event):
+        if where is not None and (not where(event) or subscription.call is do_nothing_async):
             return
         if once and not subscription.unsubscribe():
             return
@@ -71,14 +72,31 @@ def _within(seconds: float, call: Callable[[Any], Awaitable[object]]) -> Callabl
     return timed
 
 
+class _Places:
+    """The places for calls of one limited listener in one event loop."""
+
+    __slots__ = ("limit", "running", "semaphore")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.semaphore = anyio.Semaphore(limit, fast_acquire=True)
+        self.running: set[_Slot] = set()
+
+    def are_stuck(self) -> bool:
+        """Whether every place is taken by a call that waits for one."""
+        return len(self.running) >= self.limit and all(slot.waiting for slot in self.running)
+
+
 class _Slot:
     """One running call of a limited listener."""
 
-    __slots__ = ("limit", "running")
+    __slots__ = ("places", "waiting")
 
-    def __init__(self, limit: _Limit) -> None:
-        self.limit = limit
-        self.running = True
+    def __init__(self, places: _Places) -> None:
+        #: Where it runs; None when it has ended, so that contexts which outlive the call keep nothing alive.
+        self.places: _Places | None = places
+        #: How many dispatches in it wait for a place of the same listener.
+        self.waiting = 0
 
 
 #: The limited calls that the running one is part of, from the outermost in.
@@ -93,38 +111,50 @@ def outside_of_calls(context: Context) -> None:
 class _Limit:
     """Lets so many calls of a listener run at a time in each event loop."""
 
-    def __init__(
-        self, limit: int, subscription: Subscription, call: Callable[[Any], Awaitable[object]], *, once: bool
-    ) -> None:
+    def __init__(self, limit: int, subscription: Subscription, call: Callable[[Any], Awaitable[object]]) -> None:
         self._limit = limit
         self._subscription = subscription
         self._call = call
-        self._once = once
-        self._semaphores: WeakKeyDictionary[Any, anyio.Semaphore] = WeakKeyDictionary()
+        self._places: WeakKeyDictionary[Any, _Places] = WeakKeyDictionary()
 
     async def call(self, event: Any, /) -> None:
         """Call the listener when fewer calls of it are running."""
-        outer = _slots.get()
-        if sum(slot.limit is self and slot.running for slot in outer) >= self._limit:
-            raise RuntimeError(
-                f"{safe_repr(self._subscription.listener)} may run {self._limit} at a time, and all these calls wait "
-                f"for the dispatch that would start it once more: it would wait for itself. Raise limit=, or "
-                f"dispatch from outside of the listener"
-            )
-        async with self._semaphore():
-            if not self._once and self._subscription.call is do_nothing_async:
+        places = self._places_here()
+        outer = tuple(slot for slot in _slots.get() if slot.places is not None)
+        await self._wait(places, [slot for slot in outer if slot.places is places])
+        slot = _Slot(places)
+        try:
+            if self._subscription.call is do_nothing_async:
                 return
-            slot = _Slot(self)
+            places.running.add(slot)
             token = _slots.set((*outer, slot))
             try:
                 await self._call(event)
             finally:
-                slot.running = False
+                places.running.discard(slot)
+                slot.places = None
                 _slots.reset(token)
+        finally:
+            places.semaphore.release()
 
-    def _semaphore(self) -> anyio.Semaphore:
+    async def _wait(self, places: _Places, outer: list[_Slot]) -> None:
+        for slot in outer:
+            slot.waiting += 1
+        try:
+            if outer and places.are_stuck():
+                raise RuntimeError(
+                    f"{safe_repr(self._subscription.listener)} may run {self._limit} at a time, and all these calls "
+                    f"wait for the dispatch that would start it once more: it would wait for itself. Raise limit=, or "
+                    f"dispatch from outside of the listener"
+                )
+            await places.semaphore.acquire()
+        finally:
+            for slot in outer:
+                slot.waiting -= 1
+
+    def _places_here(self) -> _Places:
         loop = anyio.lowlevel.current_token().native_token
-        semaphore = self._semaphores.get(loop)
-        if semaphore is None:
-            semaphore = self._semaphores[loop] = anyio.Semaphore(self._limit, fast_acquire=True)
-        return semaphore
+        places = self._places.get(loop)
+        if places is None:
+            places = self._places[loop] = _Places(self._limit)
+        return places

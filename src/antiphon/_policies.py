@@ -152,10 +152,7 @@ class Failures:
             return group
         if errors is not None:
             self._collected.append(((subscription.priority, subscription.order), cast("Exception", errors)))
-        cancellation: BaseException = cancellations
-        while isinstance(cancellation, BaseExceptionGroup):
-            cancellation = cancellation.exceptions[0]
-        return cancellation
+        return _first_leaf(cancellations)
 
     def leave(self) -> None:
         """End a dispatch that ran its course.
@@ -184,3 +181,10 @@ class Failures:
     def _message(self) -> str:
         under = type(self._event).__qualname__ if self._plan.name is None else safe_repr(self._plan.name)
         return f"errors in listeners of {under}"
+
+
+def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = group.exceptions[0]
+    if isinstance(first, BaseExceptionGroup):
+        return _first_leaf(cast("BaseExceptionGroup[BaseException]", first))
+    return first

@@ -266,6 +266,9 @@ class Dispatcher:
         token = _registered.set(registered)
         try:
             self.add_listener(key, listener, priority=priority)
+        except BaseException:
+            Subscriptions(registered).unsubscribe()
+            raise
         finally:
             _registered.reset(token)
         # An override may register elsewhere too, which is its own affair.

@@ -24,8 +24,8 @@ from antiphon._plan import Plan, in_order
 
 __all__ = ("Registry",)
 
-#: How many names that nobody registered for may have a plan of their own at a time. Names with listeners are
-#: not counted: there are only as many of them as registrations.
+#: How many plans may be kept at a time for names that nobody registered for. Names with listeners are not counted:
+#: there are only as many of them as registrations.
 MAX_UNHEARD_NAMES: Final = 1024
 
 #: How many event classes may have a plan under one name at a time.
@@ -52,6 +52,7 @@ class Registry:
         "_silence",
         "_unhashable",
         "_unheard",
+        "_unheard_plans",
         "plans",
     )
 
@@ -90,6 +91,8 @@ class Registry:
                 parent._children.add(self)
         # The names in `plans` that are no key: only these could grow without end.
         self._unheard: set[Hashable] = set()
+        #: How many plans they have had since they were dropped last.
+        self._unheard_plans = 0
         self.plans = {}
 
     def add(self, subscription: Subscription) -> None:
@@ -161,16 +164,11 @@ class Registry:
     def plan(self, name: Hashable, cls: type) -> Plan:
         """Make, or look up, the plan for events of a class dispatched under a name."""
         with self._lock:
-            by_class = self.plans.get(name)
-            if by_class is None:
-                if name not in self._buckets:
-                    self._count_unheard(name)
-                by_class = self.plans[name] = {}
-            plan = by_class.get(cls)
+            plan = self.plans.get(name, {}).get(cls)
             if plan is None:
-                if len(by_class) >= MAX_CLASSES:
-                    by_class.clear()
-                plan = by_class[cls] = self._make_plan(name, cls, self.heard(name, cls))
+                # Should what is asked here register, then these are no longer the plans, and this one is not kept.
+                plans = self._plans_with_room(name)
+                plan = plans[cls] = self._make_plan(name, cls, self.heard(name, cls))
             return plan
 
     def heard(self, name: Hashable, cls: type = Event) -> tuple[Subscription, ...]:
@@ -181,19 +179,26 @@ class Registry:
     def registered(self, key: Hashable) -> tuple[Subscription, ...]:
         """What is registered here under exactly a key, in order."""
         with self._lock:
-            return in_order(subscription for kept in self._buckets.get(key, {}).values() for subscription in _all(kept))
+            return in_order(self._registered(key))
+
+    def _registered(self, key: Hashable) -> Iterator[Subscription]:
+        for kept in list(self._buckets.get(key, {}).values()):
+            yield from _all(kept)
+        if self._parent is not None:
+            yield from self._parent._registered(key)
 
     def keys(self) -> tuple[Hashable, ...]:
         """The keys that somebody listens to."""
         with self._lock:
-            return tuple(self._buckets)
+            own = tuple(self._buckets)
+            return own if self._parent is None else tuple(dict.fromkeys((*self._parent.keys(), *own)))
 
     def _heard(self, name: Hashable, cls: type) -> Iterator[Subscription]:
-        keys = [key for key, matches in self._matchers.items() if matches(name, cls)]
+        keys = [key for key, matches in list(self._matchers.items()) if matches(name, cls)]
         if name in self._buckets and name not in self._matchers:
             keys.append(name)
         for key in keys:
-            for kept in self._buckets[key].values():
+            for kept in list(self._buckets.get(key, {}).values()):
                 yield from _all(kept)
         if self._parent is not None:
             yield from self._parent._heard(name, cls)
@@ -203,6 +208,7 @@ class Registry:
         if names is None:
             self.plans.clear()
             self._unheard.clear()
+            self._unheard_plans = 0
         else:
             for name in names:
                 self.plans.pop(name, None)
@@ -228,12 +234,20 @@ class Registry:
             self._buckets.pop(key, None)
             self._matchers.pop(key, None)
 
-    def _count_unheard(self, name: Hashable) -> None:
-        if len(self._unheard) >= MAX_UNHEARD_NAMES:
+    def _plans_with_room(self, name: Hashable) -> dict[type, Plan]:
+        if name in self._buckets:
+            plans = self.plans.setdefault(name, {})
+            if len(plans) >= MAX_CLASSES:
+                plans.clear()
+            return plans
+        if self._unheard_plans >= MAX_UNHEARD_NAMES:
             for unheard in self._unheard:
                 self.plans.pop(unheard, None)
             self._unheard.clear()
+            self._unheard_plans = 0
         self._unheard.add(name)
+        self._unheard_plans += 1
+        return self.plans.setdefault(name, {})
 
 
 def _slot(listener: object) -> Hashable:

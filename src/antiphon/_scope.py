@@ -29,6 +29,7 @@ class Registrar:
         self._register = register
         self._check = check
         self._subscriptions: list[Subscription] = []
+        self._crowded = 16
         self._ended = False
 
     def add_listener(
@@ -94,6 +95,10 @@ class Registrar:
             )
         registered = self._register(key, listener, priority, options)
         self._subscriptions += registered
+        if len(self._subscriptions) > self._crowded:
+            # A long block does not keep what has left meanwhile.
+            self._subscriptions = [kept for kept in self._subscriptions if kept.is_registered()]
+            self._crowded = max(2 * len(self._subscriptions), 16)
         return registered
 
     def __enter__(self) -> Self:

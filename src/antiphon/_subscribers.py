@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from inspect import getattr_static
-from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from types import FunctionType, TracebackType
+from typing import Any, Final, NamedTuple, Self, TypeVar, cast
 
 from antiphon._keys import check_key
 from antiphon._listeners import NO_OPTIONS, Options, Subscription, check_options, check_priority, safe_repr
@@ -54,6 +53,11 @@ def listens_to(
         TypeError: As ``add_listener``.
         ValueError: As ``add_listener``.
     """
+    if isinstance(key, FunctionType):
+        raise TypeError(
+            f'listens_to() takes the key: above {key.__name__}, write @listens_to("order.placed") instead of '
+            f"@listens_to"
+        )
     mark = Mark(key, priority, Options(bool(once), where, timeout, limit))
     check_key(key)
     check_priority(priority)
@@ -87,19 +91,19 @@ def marked_methods(subscriber: object) -> Iterator[tuple[str, Mark]]:
 
 
 def _marks(cls: type[Any], name: str) -> tuple[Mark, ...]:
-    if not callable(getattr(cls, name, None)):
-        return ()
     for base in cls.__mro__:
-        raw = getattr_static(base, name, None) if name in vars(base) else None
-        marks = _marks_on(raw) or _marks_on(getattr_static(raw, "__func__", None))
+        marks = _marks_on(vars(base).get(name))
         if marks:
-            return marks
+            # Asked last, and only here: what is not marked is none of our business, and may mind being touched.
+            return marks if callable(getattr(cls, name, None)) else ()
     return ()
 
 
 def _marks_on(method: object) -> tuple[Mark, ...]:
     # Asked of its __dict__, since a mock has every attribute it is asked for.
     marks: tuple[Mark, ...] = getattr(method, "__dict__", {}).get(_MARKS, ())
+    if isinstance(method, (staticmethod, classmethod)):
+        return marks + _marks_on(cast("Any", method).__func__)
     return marks
 
 

@@ -1,0 +1,331 @@
+"""The variants: `AsyncEventDispatcher.adispatch` written out, in full and with what a rule asks for left out.
+
+When ``adispatch`` changes, copy its body into `full`, and take it over into the others.
+"""
+
+# ruff: noqa: C901  as long as what they are copies of
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from antiphon._policies import add_note, as_error, explained
+
+__all__ = ("FULL", "VARIANTS", "Variant")
+
+
+async def full(self: Any, name: Any, event: Any = None, /, strategy: Any = None) -> Any:
+    if event is None:
+        name, event = self._address(name)
+    try:
+        plan = self._plans[name][event.__class__]
+    except (KeyError, TypeError):
+        plan = self._plan(name, event)
+    listeners = plan.loop
+    if listeners is None or strategy is not None:
+        return await self._run(plan, name, event, strategy)
+
+    dispatcher = event.dispatcher
+    if dispatcher is not None:
+        try:
+            nested = event._antiphon_in_flight is event
+        except AttributeError:
+            nested = False
+        if nested:
+            return await self._run(plan, name, event, strategy)
+    if dispatcher is not self:
+        event.dispatcher = self
+    if event.name is not name:
+        event.name = name
+    if event.propagation_stopped:
+        event.propagation_stopped = False
+    event._antiphon_in_flight = event
+    try:
+        for subscription in listeners:
+            try:
+                await subscription.call(event)
+            except BaseException as exc:
+                error = explained(exc, subscription, plan, event)
+                if error is exc:
+                    raise
+                raise error from exc
+            if event.propagation_stopped:
+                break
+    finally:
+        event._antiphon_in_flight = None
+    return event
+
+
+async def without_stopping(self: Any, name: Any, event: Any = None, /, strategy: Any = None) -> Any:
+    if event is None:
+        name, event = self._address(name)
+    try:
+        plan = self._plans[name][event.__class__]
+    except (KeyError, TypeError):
+        plan = self._plan(name, event)
+    listeners = plan.loop
+    if listeners is None or strategy is not None:
+        return await self._run(plan, name, event, strategy)
+
+    dispatcher = event.dispatcher
+    if dispatcher is not None:
+        try:
+            nested = event._antiphon_in_flight is event
+        except AttributeError:
+            nested = False
+        if nested:
+            return await self._run(plan, name, event, strategy)
+    if dispatcher is not self:
+        event.dispatcher = self
+    if event.name is not name:
+        event.name = name
+    event._antiphon_in_flight = event
+    try:
+        for subscription in listeners:
+            try:
+                await subscription.call(event)
+            except BaseException as exc:
+                error = explained(exc, subscription, plan, event)
+                if error is exc:
+                    raise
+                raise error from exc
+    finally:
+        event._antiphon_in_flight = None
+    return event
+
+
+async def without_nesting(self: Any, name: Any, event: Any = None, /, strategy: Any = None) -> Any:
+    if event is None:
+        name, event = self._address(name)
+    try:
+        plan = self._plans[name][event.__class__]
+    except (KeyError, TypeError):
+        plan = self._plan(name, event)
+    listeners = plan.loop
+    if listeners is None or strategy is not None:
+        return await self._run(plan, name, event, strategy)
+
+    dispatcher = event.dispatcher
+    if dispatcher is not self:
+        event.dispatcher = self
+    if event.name is not name:
+        event.name = name
+    if event.propagation_stopped:
+        event.propagation_stopped = False
+    for subscription in listeners:
+        try:
+            await subscription.call(event)
+        except BaseException as exc:
+            error = explained(exc, subscription, plan, event)
+            if error is exc:
+                raise
+            raise error from exc
+        if event.propagation_stopped:
+            break
+    return event
+
+
+async def without_removal(self: Any, name: Any, event: Any = None, /, strategy: Any = None) -> Any:
+    if event is None:
+        name, event = self._address(name)
+    try:
+        plan = self._plans[name][event.__class__]
+    except (KeyError, TypeError):
+        plan = self._plan(name, event)
+    listeners = plan.loop  # the listeners themselves, see `Variant.bare`
+    if listeners is None or strategy is not None:
+        return await self._run(plan, name, event, strategy)
+
+    dispatcher = event.dispatcher
+    if dispatcher is not None:
+        try:
+            nested = event._antiphon_in_flight is event
+        except AttributeError:
+            nested = False
+        if nested:
+            return await self._run(plan, name, event, strategy)
+    if dispatcher is not self:
+        event.dispatcher = self
+    if event.name is not name:
+        event.name = name
+    if event.propagation_stopped:
+        event.propagation_stopped = False
+    event._antiphon_in_flight = event
+    try:
+        for listener in listeners:
+            try:
+                await listener(event)
+            except BaseException as exc:
+                error = explained(exc, listener, plan, event)
+                if error is exc:
+                    raise
+                raise error from exc
+            if event.propagation_stopped:
+                break
+    finally:
+        event._antiphon_in_flight = None
+    return event
+
+
+async def without_notes(self: Any, name: Any, event: Any = None, /, strategy: Any = None) -> Any:
+    if event is None:
+        name, event = self._address(name)
+    try:
+        plan = self._plans[name][event.__class__]
+    except (KeyError, TypeError):
+        plan = self._plan(name, event)
+    listeners = plan.loop
+    if listeners is None or strategy is not None:
+        return await self._run(plan, name, event, strategy)
+
+    dispatcher = event.dispatcher
+    if dispatcher is not None:
+        try:
+            nested = event._antiphon_in_flight is event
+        except AttributeError:
+            nested = False
+        if nested:
+            return await self._run(plan, name, event, strategy)
+    if dispatcher is not self:
+        event.dispatcher = self
+    if event.name is not name:
+        event.name = name
+    if event.propagation_stopped:
+        event.propagation_stopped = False
+    event._antiphon_in_flight = event
+    try:
+        for subscription in listeners:
+            try:
+                await subscription.call(event)
+            except BaseException as exc:
+                error = as_error(exc, subscription)
+                if error is None or error is exc:
+                    raise
+                raise error from exc
+            if event.propagation_stopped:
+                break
+    finally:
+        event._antiphon_in_flight = None
+    return event
+
+
+async def without_leaks(self: Any, name: Any, event: Any = None, /, strategy: Any = None) -> Any:
+    if event is None:
+        name, event = self._address(name)
+    try:
+        plan = self._plans[name][event.__class__]
+    except (KeyError, TypeError):
+        plan = self._plan(name, event)
+    listeners = plan.loop
+    if listeners is None or strategy is not None:
+        return await self._run(plan, name, event, strategy)
+
+    dispatcher = event.dispatcher
+    if dispatcher is not None:
+        try:
+            nested = event._antiphon_in_flight is event
+        except AttributeError:
+            nested = False
+        if nested:
+            return await self._run(plan, name, event, strategy)
+    if dispatcher is not self:
+        event.dispatcher = self
+    if event.name is not name:
+        event.name = name
+    if event.propagation_stopped:
+        event.propagation_stopped = False
+    event._antiphon_in_flight = event
+    try:
+        for subscription in listeners:
+            try:
+                await subscription.call(event)
+            except Exception as exc:
+                add_note(exc, subscription, plan, event)
+                raise
+            if event.propagation_stopped:
+                break
+    finally:
+        event._antiphon_in_flight = None
+    return event
+
+
+async def without_notes_and_leaks(self: Any, name: Any, event: Any = None, /, strategy: Any = None) -> Any:
+    if event is None:
+        name, event = self._address(name)
+    try:
+        plan = self._plans[name][event.__class__]
+    except (KeyError, TypeError):
+        plan = self._plan(name, event)
+    listeners = plan.loop
+    if listeners is None or strategy is not None:
+        return await self._run(plan, name, event, strategy)
+
+    dispatcher = event.dispatcher
+    if dispatcher is not None:
+        try:
+            nested = event._antiphon_in_flight is event
+        except AttributeError:
+            nested = False
+        if nested:
+            return await self._run(plan, name, event, strategy)
+    if dispatcher is not self:
+        event.dispatcher = self
+    if event.name is not name:
+        event.name = name
+    if event.propagation_stopped:
+        event.propagation_stopped = False
+    event._antiphon_in_flight = event
+    try:
+        for subscription in listeners:
+            await subscription.call(event)
+            if event.propagation_stopped:
+                break
+    finally:
+        event._antiphon_in_flight = None
+    return event
+
+
+async def without_all(self: Any, name: Any, event: Any = None, /, strategy: Any = None) -> Any:
+    if event is None:
+        name, event = self._address(name)
+    try:
+        plan = self._plans[name][event.__class__]
+    except (KeyError, TypeError):
+        plan = self._plan(name, event)
+    listeners = plan.loop
+    if listeners is None or strategy is not None:
+        return await self._run(plan, name, event, strategy)
+
+    dispatcher = event.dispatcher
+    if dispatcher is not self:
+        event.dispatcher = self
+    if event.name is not name:
+        event.name = name
+    for listener in listeners:
+        await listener(event)
+    return event
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A dispatch without something."""
+
+    #: What the table calls what is left out.
+    rule: str
+    adispatch: Callable[..., Awaitable[Any]]
+    #: Whether its plans hold the listeners themselves, instead of records that tell when one was removed.
+    bare: bool = False
+
+
+FULL = Variant("", full)
+
+VARIANTS = (
+    Variant("a listener may stop it, and each dispatch starts unstopped", without_stopping),
+    Variant("a listener may dispatch the event again", without_nesting),
+    Variant("a removed listener is not started any more", without_removal, bare=True),
+    Variant("an error carries a note", without_notes),
+    Variant("a leaked cancellation is an error", without_leaks),
+    Variant("both of these, which share an `except`", without_notes_and_leaks),
+    Variant("all of these", without_all, bare=True),
+)

@@ -1,0 +1,215 @@
+"""The fixed set of what is counted. A row added here needs its figures: ``nox -s instructions -- --update``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race
+from antiphon.typing import AsyncListener
+from benchmarks.events import NAME, event_class
+from benchmarks.instructions.counting import Operation
+from benchmarks.listeners import listeners
+
+__all__ = ("BACKENDS", "Row", "dispatching", "rows", "sequential", "synchronous")
+
+SIZES = (0, 1, 3, 10)
+
+#: The loops, and ``none`` for what needs no loop.
+BACKENDS = ("asyncio", "trio", "none")
+
+Dispatch = Callable[..., Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One operation, with so many listeners, on one loop."""
+
+    backend: str
+    workload: str
+    size: int
+    #: Builds the operation, with a dispatcher of its own.
+    build: Callable[[], Operation]
+
+    @property
+    def title(self) -> str:
+        """What the table and the figures call the workload."""
+        return self.workload if self.backend == "none" else f"{self.backend}: {self.workload}"
+
+
+def rows() -> Iterator[Row]:
+    """Yields all rows, those of one backend together."""
+    for backend in BACKENDS:
+        if backend == "none":
+            yield from _rows_without_a_loop()
+        else:
+            yield from _rows_on(backend)
+
+
+def _rows_on(backend: str) -> Iterator[Row]:
+    for made, named, size in product((False, True), (False, True), SIZES):
+        workload = f"sequential, event {'made' if made else 'given'}{', class-level name' if named else ''}"
+        yield Row(backend, workload, size, partial(sequential, size, made=made, named=named))
+    for kind, strategy, size in product(("returning", "suspending"), (Concurrent(), Race()), SIZES):
+        workload = f"{type(strategy).__name__.lower()}, listeners {kind}"
+        build = partial(sequential, size, kind=kind, backend=backend, strategy=strategy)
+        yield Row(backend, workload, size, build)
+    for size in SIZES:
+        yield Row(backend, "by name alone", size, partial(_by_name, size))
+        yield Row(backend, "by event alone", size, partial(_by_event, size))
+    for size in SIZES[1:]:
+        yield Row(backend, "heard by class", size, partial(sequential, size, key=Event))
+        yield Row(backend, "heard by pattern", size, partial(sequential, size, key="order.*"))
+    yield Row(backend, "dispatched again by its listener", 1, _nested)
+    options: dict[str, dict[str, Any]] = {
+        "where": {"where": bool},
+        "timeout": {"timeout": 3600.0},
+        "limit": {"limit": 1},
+    }
+    for name, option in options.items():
+        yield Row(backend, f"option {name}", 1, partial(sequential, 1, **option))
+
+
+def _rows_without_a_loop() -> Iterator[Row]:
+    for made, named, size in product((False, True), (False, True), SIZES):
+        workload = f"sync, event {'made' if made else 'given'}{', class-level name' if named else ''}"
+        yield Row("none", workload, size, partial(synchronous, size, made=made, named=named))
+    for size in SIZES[1:]:
+        yield Row("none", "sync, heard by class", size, partial(synchronous, size, key=Event))
+        yield Row("none", "sync, heard by pattern", size, partial(synchronous, size, key="order.*"))
+    for size in SIZES:
+        yield Row("none", "add one more", size, partial(_add, size))
+        yield Row("none", "remove it by its handle", size, partial(_remove_by_handle, size))
+        yield Row("none", "remove it by equality", size, partial(_remove_by_equality, size))
+        yield Row("none", "first dispatch after that", size, partial(_first, size))
+
+
+def sequential(
+    size: int,
+    *,
+    kind: str = "returning",
+    backend: str = "none",
+    key: Any = NAME,
+    made: bool = False,
+    named: bool = False,
+    strategy: Any = None,
+    **options: Any,
+) -> Operation:
+    """Builds an async dispatch by name and event, one after another unless there is a strategy.
+
+    Args:
+        size: How many listeners there are.
+        kind: How they behave: one of ``benchmarks.listeners.KINDS``.
+        backend: The loop they will run on.
+        key: What they listen to.
+        made: Whether each dispatch makes a new event.
+        named: Whether the event's class has a ``name``.
+        strategy: The strategy of the dispatcher.
+        **options: Those of each registration.
+    """
+    dispatcher = AsyncEventDispatcher(strategy=strategy)
+    for listener in listeners(kind, size, backend=backend):
+        dispatcher.add_listener(key, listener, **options)
+    return dispatching(dispatcher.adispatch, made=made, named=named)
+
+
+def synchronous(size: int, *, key: Any = NAME, made: bool = False, named: bool = False) -> Operation:
+    """Builds a dispatch to plain functions. The arguments are those of `sequential`."""
+    dispatcher = EventDispatcher()
+    for listener in listeners("synchronous", size):
+        dispatcher.add_listener(key, listener)
+    order_placed = event_class(Event, named=named)
+    name, event = order_placed.name or NAME, order_placed(1, 2)
+
+    async def run() -> None:
+        dispatcher.dispatch(name, order_placed(1, 2) if made else event)
+
+    return Operation(run)
+
+
+def dispatching(dispatch: Dispatch, *, made: bool = False, named: bool = False) -> Operation:
+    """Builds a dispatch by name and event from the method that does it.
+
+    As in HARP, the name is the very object that stands on the class, if one does.
+    """
+    order_placed = event_class(Event, named=named)
+    name, event = order_placed.name or NAME, order_placed(1, 2)
+
+    async def run() -> None:
+        await dispatch(name, order_placed(1, 2) if made else event)
+
+    return Operation(run)
+
+
+def _dispatcher(size: int) -> AsyncEventDispatcher:
+    dispatcher = AsyncEventDispatcher()
+    for listener in listeners("returning", size):
+        dispatcher.add_listener(NAME, listener)
+    return dispatcher
+
+
+def _by_name(size: int) -> Operation:
+    return Operation(partial(_dispatcher(size).adispatch, NAME))
+
+
+def _by_event(size: int) -> Operation:
+    return Operation(partial(_dispatcher(size).adispatch, event_class(Event, named=True)(1, 2)))
+
+
+def _nested() -> Operation:
+    dispatcher = AsyncEventDispatcher()
+
+    async def again(event: Event) -> None:
+        await dispatcher.adispatch("order.placed.again", event)
+
+    dispatcher.add_listener(NAME, again)
+    return dispatching(dispatcher.adispatch)
+
+
+def _add(size: int) -> Operation:
+    dispatcher = _dispatcher(size)
+    listener = _another()
+
+    async def run() -> None:
+        dispatcher.add_listener(NAME, listener)
+
+    return Operation(run, after=partial(dispatcher.remove_listener, NAME, listener))
+
+
+def _remove_by_handle(size: int) -> Operation:
+    dispatcher = _dispatcher(size)
+    listener = _another()
+    handles: list[Any] = []
+
+    async def run() -> None:
+        handles.pop().unsubscribe()
+
+    return Operation(run, before=lambda: handles.append(dispatcher.add_listener(NAME, listener)))
+
+
+def _remove_by_equality(size: int) -> Operation:
+    dispatcher = _dispatcher(size)
+    listener = _another()
+
+    async def run() -> None:
+        dispatcher.remove_listener(NAME, listener)
+
+    return Operation(run, before=partial(dispatcher.add_listener, NAME, listener))
+
+
+def _first(size: int) -> Operation:
+    dispatcher = _dispatcher(size)
+
+    def before() -> None:
+        with dispatcher.add_listener(NAME, _another()):
+            pass
+
+    return Operation(dispatching(dispatcher.adispatch).run, before=before)
+
+
+def _another() -> AsyncListener:
+    (listener,) = listeners("returning", 1)
+    return listener

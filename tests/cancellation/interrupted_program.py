@@ -1,0 +1,99 @@
+"""A program that is interrupted in every way, on the backend named by its argument; run by ``test_interrupts.py``.
+
+It prints one line for each case, as JSON: the case, what left the dispatch, and what left ``anyio.run``.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from typing import Any
+
+import anyio
+
+from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential, Strategy
+
+STRATEGIES: dict[str, Strategy] = {
+    "Sequential": Sequential(errors="collect"),
+    "Concurrent": Concurrent(errors="collect"),
+    "Race": Race(errors="collect"),
+}
+
+
+class _Nothing(BaseException):
+    """What leaves a dispatch that ends well."""
+
+
+def shape(exc: BaseException) -> str:
+    """What an exception is, and what is in it."""
+    if isinstance(exc, BaseExceptionGroup):
+        return f"group({', '.join(shape(member) for member in exc.exceptions)})"
+    if isinstance(exc, anyio_cancelled):
+        return "cancellation"
+    return type(exc).__name__
+
+
+anyio_cancelled: tuple[type[BaseException], ...] = ()
+
+
+async def interrupt(event: Event) -> None:
+    await anyio.lowlevel.checkpoint()
+    raise KeyboardInterrupt
+
+
+async def leave(event: Event) -> None:
+    await anyio.lowlevel.checkpoint()
+    raise SystemExit(3)
+
+
+async def press_control_c(event: Event) -> None:
+    """From outside: the signal comes while the loop waits and no listener runs."""
+    await anyio.to_thread.run_sync(signal.raise_signal, signal.SIGINT)
+    await anyio.Event().wait()
+
+
+async def fail(event: Event) -> None:
+    raise ValueError
+
+
+SOURCES = {"KeyboardInterrupt": interrupt, "SystemExit": leave, "SIGINT": press_control_c}
+
+
+async def program(source: str, strategy: str, errors: bool, left: list[str]) -> None:
+    global anyio_cancelled
+    anyio_cancelled = (anyio.get_cancelled_exc_class(),)
+    dispatcher = AsyncEventDispatcher()
+    if errors:
+        dispatcher.add_listener("song", fail)
+    dispatcher.add_listener("song", SOURCES[source], priority=1)
+    try:
+        await dispatcher.adispatch("song", strategy=STRATEGIES[strategy])
+    except BaseException as exc:
+        left.append(shape(exc))
+        raise
+
+
+def run(backend: str, source: str, strategy: str, errors: bool) -> dict[str, Any]:
+    name, _, loop = backend.partition("+")
+    options: dict[str, Any] = {"use_uvloop": True} if loop else {}
+    left: list[str] = []
+    outcome: BaseException = _Nothing()
+    try:
+        anyio.run(program, source, strategy, errors, left, backend=name, backend_options=options)
+    except BaseException as exc:
+        outcome = exc
+    return {
+        "strategy": strategy,
+        "source": source,
+        "errors_in_hand": errors,
+        "dispatch": left[0] if left else "nothing",
+        "run": shape(outcome),
+    }
+
+
+if __name__ == "__main__":
+    for source in SOURCES:
+        for strategy in STRATEGIES:
+            for errors in (False, True):
+                print(json.dumps(run(sys.argv[1], source, strategy, errors)), flush=True)

@@ -1,0 +1,91 @@
+"""``KeyboardInterrupt`` and ``SystemExit``: in programs of their own, for the loop dies of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon import AsyncEventDispatcher, Event, Sequential
+from tests.cancellation.choirs import every_policy, overlook
+from tests.cancellation.interrupts import INTERRUPTS, Row
+
+ROOT = Path(__file__).parents[2]
+BACKENDS = ["asyncio", "trio", *(["asyncio+uvloop"] if find_spec("uvloop") else [])]
+
+
+def _loads(line: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(line)
+    return loaded
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def cases(request: pytest.FixtureRequest) -> tuple[str, list[dict[str, Any]]]:
+    """What happened on a backend, in all cases."""
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.cancellation.interrupted_program", request.param],
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": paths},
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return request.param.partition("+")[0], [_loads(line) for line in ended.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("row", INTERRUPTS, ids=lambda row: f"{row.backend}-{row.source}-{'-'.join(row.strategies)}")
+def test_what_leaves_the_dispatch_and_the_run_is_as_in_the_table(
+    row: Row, cases: tuple[str, list[dict[str, Any]]]
+) -> None:
+    backend, found = cases
+    if row.backend != backend:
+        return
+    interrupts = ["KeyboardInterrupt"] if row.source == "Control-C" else ["KeyboardInterrupt", "SystemExit"]
+    for strategy in row.strategies:
+        for interrupt in interrupts:
+            source = "SIGINT" if row.source == "Control-C" else interrupt
+            (case,) = [
+                case
+                for case in found
+                if (case["strategy"], case["source"], case["errors_in_hand"]) == (strategy, source, row.errors_in_hand)
+            ]
+            assert case["dispatch"] == row.leaves_dispatch.replace("interrupt", interrupt)
+            assert case["run"] == row.leaves_run.replace("interrupt", interrupt)
+
+
+def test_the_table_has_every_case(cases: tuple[str, list[dict[str, Any]]]) -> None:
+    backend, found = cases
+    told = sum(
+        len(row.strategies) * (1 if row.source == "Control-C" else 2) for row in INTERRUPTS if row.backend == backend
+    )
+    assert told == len(found)
+
+
+@every_policy
+async def test_no_policy_sees_an_interrupt_and_later_listeners_are_not_run(policy: Any) -> None:
+    seen: list[object] = []
+    dispatcher = AsyncEventDispatcher()
+
+    @dispatcher.listen("song")
+    async def interrupt(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    @dispatcher.listen("song")
+    async def later(event: Event) -> None:
+        seen.append("later")
+
+    if policy is overlook:
+        policy = lambda *call: seen.append(call)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        await dispatcher.adispatch("song", strategy=Sequential(errors=policy))
+    assert not hasattr(caught.value, "__notes__")
+    assert seen == []
