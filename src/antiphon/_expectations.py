@@ -89,8 +89,9 @@ class Expectation:
             self._disarm()
 
     def _disarm(self) -> None:
-        while self._subscriptions:
-            self._subscriptions.pop().unsubscribe()
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
+            subscription.unsubscribe()
 
     def _check_come(self) -> None:
         if not hasattr(self, "_event"):

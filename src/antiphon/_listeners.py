@@ -184,12 +184,12 @@ def is_async_callable(candidate: Any) -> bool:
     return callable(candidate) and (_is_marked(type(candidate).__call__) or _is_marked(candidate))
 
 
-if sys.version_info >= (3, 12):
+if sys.version_info >= (3, 14):
     _is_marked = inspect.iscoroutinefunction
 else:
 
     def _is_marked(candidate: Any) -> bool:
-        # Before 3.12 the mark that AsyncMock carries is known to asyncio alone, which has been imported by
+        # In these versions the mark that a mock carries is known to asyncio alone, which has been imported by
         # whoever made the mock, and must not be imported by us.
         asyncio = sys.modules.get("asyncio")
         known = asyncio.iscoroutinefunction if asyncio is not None else inspect.iscoroutinefunction

@@ -342,10 +342,10 @@ class Queue:
         if undone and not leaving and not self._broken:
             leaving.append(QueueNotDrained([(posted.name, posted.event) for posted in undone]))
         elif undone:
-            # Imported here, since it is needed here alone.
+            # Imported here, since it is needed here alone. The repr, or a kept record would keep the queue.
             import logging
 
-            logging.getLogger("antiphon").warning("%r ended with %d of its events undone", self, len(undone))
+            logging.getLogger("antiphon").warning("%s ended with %d of its events undone", repr(self), len(undone))
         if not self._failures and not leaving:
             return False
         if not self._failures and len(leaving) == 1:
