@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from antiphon._adapters import in_thread, inline
-from antiphon._dispatchers import AsyncEventDispatcher, EventDispatcher
+from antiphon._dispatchers import AsyncEventDispatcher, AsyncScope, EventDispatcher, Scope
 from antiphon._events import Event
 from antiphon._exceptions import ListenerCancelled, QueueNotDrained, StreamLagged
 from antiphon._expectations import Expectation
@@ -25,6 +25,7 @@ from antiphon.typing import (
 
 __all__ = (
     "AsyncEventDispatcher",
+    "AsyncScope",
     "Concurrent",
     "ErrorPolicy",
     "Event",
@@ -42,6 +43,7 @@ __all__ = (
     "QueueStatistics",
     "Race",
     "Registrar",
+    "Scope",
     "Sequential",
     "Strategy",
     "Stream",

@@ -173,7 +173,7 @@ class Buffer(Generic[T]):
         self.dropped = 0
         #: How many were not handed over: the buffer was closed, or who waited to hand them over was cancelled.
         self.refused = 0
-        #: How many the receivers have not been told of yet.
+        #: How many the readers have not been told of yet.
         self.missed = 0
 
     def __len__(self) -> int:

@@ -131,6 +131,8 @@ class AsyncEventDispatcher(WaitingDispatcher):
             Exception: What a listener raised, under the policy ``"raise"`` of a sequential dispatch: unchanged but
                 for a note that tells where.
             ExceptionGroup: What listeners raised, in all other cases.
+            ListenerCancelled: In the place of a cancellation that left a listener although nobody asked for one.
+            BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
         """
         if event is None:
             name, event = self._address(name)
@@ -286,6 +288,7 @@ class EventDispatcher(Dispatcher):
             TypeError: The name is unhashable, or there is no event.
             Exception: What a listener raised, under the policy ``"raise"``: unchanged but for a note that tells where.
             ExceptionGroup: What listeners raised, under ``"collect"``.
+            BaseExceptionGroup: Errors in hand, together with the interrupt that ended the dispatch.
         """
         if event is None:
             name, event = self._address(name)
@@ -327,7 +330,14 @@ class EventDispatcher(Dispatcher):
         return event
 
     async def adispatch(self, name: Any, event: Any = None, /) -> Any:
-        """Do what `dispatch` does, for code that awaits its dispatcher. (whistle)"""
+        """Do what `dispatch` does, for code that awaits its dispatcher. (whistle)
+
+        Returns:
+            The very event.
+
+        Raises:
+            Exception: As `dispatch`.
+        """
         return self.dispatch(name, event)
 
     def do_dispatch(self, listeners: Iterable[Callable[[Any], object]], event: Any, /) -> None:
@@ -345,6 +355,9 @@ class EventDispatcher(Dispatcher):
         """Make a dispatcher for a request, or a test, that adds listeners of its own to those of this one.
 
         As `AsyncEventDispatcher.scope`.
+
+        Returns:
+            A dispatcher that is a context manager, too; when its block ends, its listeners are taken back.
         """
         return Scope(self)
 
@@ -398,7 +411,7 @@ class EventDispatcher(Dispatcher):
 
 
 class AsyncScope(Ending, AsyncEventDispatcher):
-    """The scope of an `AsyncEventDispatcher`."""
+    """The scope of an `AsyncEventDispatcher`: what its ``scope()`` gives."""
 
     _parent: AsyncEventDispatcher
 
@@ -413,7 +426,7 @@ class AsyncScope(Ending, AsyncEventDispatcher):
 
 
 class Scope(Ending, EventDispatcher):
-    """The scope of an `EventDispatcher`."""
+    """The scope of an `EventDispatcher`: what its ``scope()`` gives."""
 
     _parent: EventDispatcher
 

@@ -202,7 +202,7 @@ def check_priority(priority: object) -> None:
     Raises:
         TypeError: The priority is not an int.
     """
-    if not isinstance(priority, int):
+    if not isinstance(priority, int) or isinstance(priority, bool):
         raise TypeError(f"a priority is an int (lower runs first, the default is 0); got {_described(priority)}")
 
 
@@ -210,10 +210,12 @@ def check_options(options: Options) -> None:
     """Refuse options that make no sense.
 
     Raises:
-        TypeError: ``where`` is not a plain function, ``timeout`` no number, or ``limit`` no int.
+        TypeError: ``once`` is no bool, ``where`` no plain function, ``timeout`` no number, or ``limit`` no int.
         ValueError: ``timeout`` is not more than 0, or ``limit`` is less than 1.
     """
-    _, where, timeout, limit = options
+    once, where, timeout, limit = options
+    if not isinstance(once, bool):
+        raise TypeError(f"once= is True or False; got {_described(once)}")
     if where is not None:
         if not callable(where):
             raise TypeError(f"where= is a plain function of the event; got {_described(where)}")

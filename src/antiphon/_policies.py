@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import isawaitable
 from operator import itemgetter
+from types import CoroutineType
 from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 
 from antiphon._backend import is_cancellation, is_leaked_cancellation
@@ -11,7 +13,7 @@ from antiphon._exceptions import ListenerCancelled
 from antiphon._listeners import Subscription, is_async_callable, safe_repr
 from antiphon._plan import Plan
 
-__all__ = ("ErrorPolicy", "Failures", "add_note", "as_error", "check_policy", "explained")
+__all__ = ("ErrorPolicy", "Failures", "add_note", "as_error", "check_policy", "explained", "refuse_awaitable")
 
 #: "raise", "collect", or a plain function that is given the exception, the event and the listener.
 ErrorPolicy: TypeAlias = Literal["raise", "collect"] | Callable[[Exception, Any, Any], object]
@@ -97,6 +99,21 @@ def _named(listener: Any) -> str:
     return f"{module}.{name}" if isinstance(name, str) and isinstance(module, str) else safe_repr(listener)
 
 
+def refuse_awaitable(result: object, policy: object) -> None:
+    """Refuse what an error policy returned if nobody would await it.
+
+    Raises:
+        TypeError: It can be awaited.
+    """
+    if isawaitable(result):
+        if isinstance(result, CoroutineType):
+            result.close()
+        raise TypeError(
+            f"errors= is a plain function; {safe_repr(policy)} returned something to await, and nobody would await it: "
+            f"let it note the error, and do what must be awaited after the dispatch"
+        )
+
+
 class Failures:
     """What went wrong in one dispatch, under its error policy."""
 
@@ -125,7 +142,7 @@ class Failures:
         policy = self._policy
         if not isinstance(policy, str):
             try:
-                policy(error, self._event, subscription.listener)
+                refuse_awaitable(policy(error, self._event, subscription.listener), policy)
             except Exception as raised:
                 error = raised
             else:

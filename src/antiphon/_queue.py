@@ -30,7 +30,7 @@ from antiphon._exceptions import QueueNotDrained
 from antiphon._keys import check_name
 from antiphon._listeners import check_limit, check_seconds, is_async_callable, safe_repr
 from antiphon._options import outside_of_calls
-from antiphon._policies import ErrorPolicy, check_policy
+from antiphon._policies import ErrorPolicy, check_policy, refuse_awaitable
 
 __all__ = ("Queue", "QueueStatistics")
 
@@ -275,7 +275,7 @@ class Queue:
     def _fail(self, exc: Exception, posted: _Posted) -> None:
         if not isinstance(self._policy, str):
             try:
-                self._policy(exc, posted.event, posted.name)
+                refuse_awaitable(self._policy(exc, posted.event, posted.name), self._policy)
             except Exception as raised:
                 exc = raised
             else:

@@ -95,7 +95,7 @@ class Dispatcher:
             ValueError: The key is no pattern though it has a ``*``, ``timeout`` is not more than 0, or ``limit`` is
                 less than 1.
         """
-        subscription = self._subscribe(key, listener, priority, Options(bool(once), where, timeout, limit))
+        subscription = self._subscribe(key, listener, priority, Options(once, where, timeout, limit))
         registered = _registered.get()
         if registered is not None:
             registered.append(subscription)
@@ -121,7 +121,7 @@ class Dispatcher:
             TypeError: As `add_listener`, or it was used without a key.
             ValueError: As `add_listener`.
         """
-        options = Options(bool(once), where, timeout, limit)
+        options = Options(once, where, timeout, limit)
         self._check_listen(key, priority, options)
 
         def decorate(listener: L) -> L:
@@ -147,6 +147,10 @@ class Dispatcher:
         """Take back every registration of a listener, and of those equal to it, under a key. (whistle)
 
         It takes effect at once: a dispatch under way does not start the listener any more. What runs already finishes.
+
+        Args:
+            key: What it listens to.
+            listener: The listener, or one that equals it.
 
         Raises:
             TypeError: The key is None or unhashable.
@@ -196,6 +200,9 @@ class Dispatcher:
         Args:
             name: As for `get_listeners`.
             event_class: As for `get_listeners`.
+
+        Returns:
+            Whether a dispatch would run a listener.
 
         Raises:
             TypeError: The name is unhashable.

@@ -54,7 +54,7 @@ class Registrar:
             TypeError: As the dispatcher's ``add_listener``.
             ValueError: As the dispatcher's ``add_listener``.
         """
-        registered = self._add(key, listener, priority, Options(bool(once), where, timeout, limit))
+        registered = self._add(key, listener, priority, Options(once, where, timeout, limit))
         return registered[-1] if registered else None
 
     def listen(
@@ -70,11 +70,15 @@ class Registrar:
     ) -> Callable[[L], L]:
         """Register the decorated function until the block ends; the arguments are those of `add_listener`.
 
+        Returns:
+            A decorator that gives its function back unchanged.
+
         Raises:
+            RuntimeError: The block has ended, when it decorates.
             TypeError: As `add_listener`, or it was used without a key.
             ValueError: As `add_listener`.
         """
-        options = Options(bool(once), where, timeout, limit)
+        options = Options(once, where, timeout, limit)
         self._check(key, priority, options)
 
         def decorate(listener: L) -> L:
@@ -84,7 +88,15 @@ class Registrar:
         return decorate
 
     def add_subscriber(self, subscriber: object, /) -> Subscriptions:
-        """Register a subscriber until the block ends, as the dispatcher's ``add_subscriber``."""
+        """Register a subscriber until the block ends, as the dispatcher's ``add_subscriber``.
+
+        Returns:
+            One handle for all of its registrations.
+
+        Raises:
+            RuntimeError: The block has ended.
+            TypeError: As the dispatcher's ``add_subscriber``.
+        """
         return register_methods(subscriber, self._add)
 
     def _add(self, key: Hashable, listener: IListener, priority: int, options: Options) -> list[Subscription]:

@@ -76,7 +76,12 @@ class Sequential(_Strategy):
     __slots__ = ()
 
     async def run(self, plan: Plan, event: Any, /) -> None:
-        """Run the listeners of a plan one after another."""
+        """Run the listeners of a plan one after another.
+
+        Raises:
+            Exception: What a listener raised, as the error policy has it.
+            BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
+        """
         failures = Failures(self._errors, plan, event)
         # What was being handled before the dispatch is the context of every error in it.
         handled = sys.exception()
@@ -133,7 +138,12 @@ class Concurrent(_Strategy):
         return {**({} if self._limit is None else {"limit": self._limit}), **super()._options()}
 
     async def run(self, plan: Plan, event: Any, /) -> None:
-        """Run the tiers of a plan one after another, each in a task group."""
+        """Run the tiers of a plan one after another, each in a task group.
+
+        Raises:
+            Exception: What a listener raised, as the error policy has it.
+            BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
+        """
         if not plan:
             return
         failures = Failures(self._errors, plan, event)
@@ -164,7 +174,12 @@ class Race(_Strategy):
     __slots__ = ()
 
     async def run(self, plan: Plan, event: Any, /) -> None:
-        """Run the tiers of a plan one after another, each until it is won or done."""
+        """Run the tiers of a plan one after another, each until it is won or done.
+
+        Raises:
+            Exception: What a listener raised, as the error policy has it.
+            BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
+        """
         if not plan:
             return
         if not plan.stoppable:

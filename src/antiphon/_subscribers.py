@@ -58,7 +58,7 @@ def listens_to(
             f'listens_to() takes the key: above {key.__name__}, write @listens_to("order.placed") instead of '
             f"@listens_to"
         )
-    mark = Mark(key, priority, Options(bool(once), where, timeout, limit))
+    mark = Mark(key, priority, Options(once, where, timeout, limit))
     check_key(key)
     check_priority(priority)
     check_options(mark.options)
