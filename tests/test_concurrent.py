@@ -33,20 +33,23 @@ def _logs(log: list[str], name: str) -> Any:
 
 @unlimited
 async def test_the_listeners_of_a_tier_run_together(strategy: Strategy) -> None:
-    dispatcher = AsyncEventDispatcher()
+    dispatcher, met = AsyncEventDispatcher(), set[str]()
     here, there = anyio.Event(), anyio.Event()
 
     @dispatcher.listen("song")
     async def first(event: Event) -> None:
         here.set()
         await there.wait()
+        met.add("first")
 
     @dispatcher.listen("song")
     async def second(event: Event) -> None:
         there.set()
         await here.wait()
+        met.add("second")
 
     await dispatcher.adispatch("song", strategy=strategy)
+    assert met == {"first", "second"}
 
 
 @grouping
@@ -191,22 +194,25 @@ async def test_at_most_limit_listeners_of_a_dispatch_run_at_a_time(limit: int) -
 
 async def test_each_dispatch_has_the_limit_for_itself_also_when_one_strategy_serves_them_all() -> None:
     strategy = Concurrent(1)
-    dispatcher = AsyncEventDispatcher(strategy=strategy)
+    dispatcher, met = AsyncEventDispatcher(strategy=strategy), set[str]()
     here, there = anyio.Event(), anyio.Event()
 
     @dispatcher.listen("here")
     async def first(event: Event) -> None:
         here.set()
         await there.wait()
+        met.add("first")
 
     @dispatcher.listen("there")
     async def second(event: Event) -> None:
         there.set()
         await here.wait()
+        met.add("second")
 
     async with anyio.create_task_group() as group:
         group.start_soon(dispatcher.adispatch, "here")
         group.start_soon(dispatcher.adispatch, "there")
+    assert met == {"first", "second"}
 
 
 async def test_a_dispatch_within_a_limited_dispatch_does_not_wait_for_it() -> None:

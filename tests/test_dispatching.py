@@ -15,6 +15,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Plan, Race, Sequential, Strategy
+from tests.support import settle
 from tests.voices import BOTH, AnyDispatcher, noting, voice
 
 
@@ -749,7 +750,7 @@ async def test_a_listener_that_is_removed_while_it_runs_finishes(strategy: Any) 
 
     async with anyio.create_task_group() as group:
         group.start_soon(dispatcher.adispatch, "hymn", Event())
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         dispatcher.remove_listener("hymn", sing)
         go_on.set()
 
@@ -776,7 +777,7 @@ async def test_overlapping_dispatches_of_several_events_keep_apart(strategy: Any
     async with anyio.create_task_group() as group:
         for name in ("one", "stopping", "two"):
             group.start_soon(dispatcher.adispatch, name, Event())
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         go_on.set()
 
     assert sorted(seen) == ["one", "two"]

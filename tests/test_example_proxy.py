@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -404,6 +405,10 @@ class TestTransaction:
         assert statuses == [200, 200]
         assert [record.getMessage() for record in caplog.records] == [f"a listener of {TRANSACTION_ENDED} failed"] * 2
 
+    @pytest.mark.skipif(
+        tuple(map(int, version("anyio").split(".")[:2])) < (4, 16),
+        reason="before 4.16 a cancelled anyio.connect_tcp leaves its socket to the garbage collector",
+    )
     async def test_cancelled_transaction_is_seen_to_end(self, strategy):
         stage = Stage(strategy=strategy, limits=Limits(shutdown_seconds=0))
         asked = anyio.Event()

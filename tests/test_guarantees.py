@@ -19,7 +19,6 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 from antiphon import (
@@ -33,6 +32,7 @@ from antiphon import (
 )
 from docs import guarantees
 from tests.cancellation.interrupts import INTERRUPTS
+from tests.support import settle
 
 TABLE = guarantees.load()
 STRATEGIES = {"sequential": Sequential, "concurrent": Concurrent, "race": Race}
@@ -689,7 +689,7 @@ async def _(subject: Subject) -> None:
     async def winner(event: Event) -> None:
         await loser_waits.wait()
         event.stop_propagation()
-        await wait_all_tasks_blocked()
+        await settle()
         winner_finished.append(1)
 
     @dispatcher.listen(NAME)
@@ -735,7 +735,7 @@ async def cancelled_from_outside(subject: Subject, **options: Any) -> tuple[list
 
     async with anyio.create_task_group() as group:
         group.start_soon(dispatch)
-        await wait_all_tasks_blocked()
+        await settle()
         group.cancel_scope.cancel()
     return listeners, later, left[0]
 
@@ -788,7 +788,7 @@ async def _(subject: Subject) -> None:
     with pytest.raises(ExceptionGroup) as passed:
         async with anyio.create_task_group() as group:
             group.start_soon(dispatch)
-            await wait_all_tasks_blocked()
+            await settle()
             scopes[0].cancel()
     assert leaves(passed.value) == [error]
     assert type(left[0]) is BaseExceptionGroup
@@ -962,7 +962,7 @@ async def _(subject: Subject) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(dispatcher.adispatch, "overlapping")
             group.start_soon(dispatcher.adispatch, "overlapping")
-            await wait_all_tasks_blocked()
+            await settle()
             before.go_on.set()
             waiting.go_on.set()
         assert len(calls) == 2

@@ -16,6 +16,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, Subscription
+from tests.support import settle
 from tests.voices import BOTH, AnyDispatcher, Listener, noting, voice
 
 
@@ -564,7 +565,7 @@ async def test_a_once_listener_is_called_once_over_overlapping_dispatches(strate
     async with anyio.create_task_group() as group:
         for _ in range(5):
             group.start_soon(dispatcher.adispatch, "hymn", Event())
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         go_on.set()
 
     assert log == ["sung"]
@@ -582,7 +583,7 @@ async def test_once_listeners_that_are_cancelled_while_they_wait_for_their_turn_
 
     async with anyio.create_task_group() as group:
         group.start_soon(partial(dispatcher.adispatch, "hymn", Event(), strategy=Concurrent(limit=1)))
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         group.cancel_scope.cancel()
 
     assert (len(started), len(dispatcher.get_listeners("hymn"))) == (1, 2)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from benchmarks.cases import Stage
-from benchmarks.stages import concurrent, dispatch, importing, lookup, register, sync
+from benchmarks.stages import concurrent, dispatch, importing, keys, lookup, register, sync, waiting
 
 __all__ = ("STAGES",)
 
 STAGES: dict[str, Stage] = {
-    module.STAGE.name: module.STAGE for module in (dispatch, sync, concurrent, register, lookup, importing)
+    module.STAGE.name: module.STAGE
+    for module in (dispatch, sync, concurrent, waiting, keys, register, lookup, importing)
 }

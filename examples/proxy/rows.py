@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
 
 import anyio
@@ -34,7 +35,8 @@ class Rows:
     @asynccontextmanager
     async def temporary(cls) -> AsyncGenerator["Rows", None]:
         """Keep rows in a file that is gone at the end of the block."""
-        async with anyio.TemporaryDirectory(prefix="antiphon-proxy-") as folder:
+        # Not anyio's, which before 4.16 is not removed when it is left by a cancellation.
+        with TemporaryDirectory(prefix="antiphon-proxy-") as folder:
             connection = await to_thread.run_sync(_connect, Path(folder) / "transactions.sqlite")
             rows = cls(connection)
 

@@ -64,8 +64,10 @@ class _InThread(_Adapter):
         return (self.abandon_on_cancel,)
 
     async def __call__(self, event: Any, /) -> Any:
-        function = self.function if stop_observer.get() is None else self._watched
-        result = await anyio.to_thread.run_sync(function, event, abandon_on_cancel=self.abandon_on_cancel)
+        return await anyio.to_thread.run_sync(self._run, event, abandon_on_cancel=self.abandon_on_cancel)
+
+    def _run(self, event: Any) -> Any:
+        result = self.function(event) if stop_observer.get() is None else self._watched(event)
         if isawaitable(result):
             if isinstance(result, CoroutineType):
                 result.close()

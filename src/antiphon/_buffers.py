@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from heapq import heappop, heappush
-from threading import Lock
+from threading import RLock
 from typing import Final, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 import anyio
@@ -18,9 +18,11 @@ from antiphon._backend import Home
 from antiphon._exceptions import StreamLagged
 from antiphon._listeners import check_limit, safe_repr
 
-__all__ = ("Buffer", "Fifo", "Lanes", "Overflow", "check_overflow")
+__all__ = ("MAX_BUFFER_SIZE", "Buffer", "Fifo", "Lanes", "Overflow", "check_overflow")
 
 T = TypeVar("T")
+
+MAX_BUFFER_SIZE: Final = "max_buffer_size= is how many events may wait"
 
 #: What happens to one more item when the buffer is full.
 Overflow: TypeAlias = Literal["raise", "suspend", "drop_oldest", "drop_newest"]
@@ -158,11 +160,12 @@ class Buffer(Generic[T]):
     """
 
     def __init__(self, owner: object, line: Line[T], max_size: int, overflow: Overflow) -> None:
-        self.max_size: Final = check_limit(max_size, "max_buffer_size= is how many events may wait")
+        self.max_size: Final = check_limit(max_size, MAX_BUFFER_SIZE)
         self.overflow: Final = check_overflow(overflow)
         self._owner = owner
         self._line = line
-        self._lock = Lock()
+        # Reentrant, since a collected object's finalizer may run code that hands something over.
+        self._lock = RLock()
         self._home = Home()
         self._senders: deque[_Waiting[T]] = deque()
         self._receivers: deque[anyio.Event] = deque()
@@ -198,8 +201,10 @@ class Buffer(Generic[T]):
         Raises:
             anyio.ClosedResourceError: The buffer is closed.
         """
+        # What is let go is held until the lock is free: its finalizer may run code that hands something over.
+        let_go: list[T] = []
         with self._lock:
-            return self._put(item)
+            return self._put(item, let_go)
 
     async def put(self, item: T) -> None:
         """Hand an item over, and wait until there is room if that is the policy; else there is no checkpoint.
@@ -208,8 +213,9 @@ class Buffer(Generic[T]):
             anyio.ClosedResourceError: The buffer is closed, or was closed meanwhile.
             RuntimeError: It would have to wait in another event loop or thread than the owner's.
         """
+        let_go: list[T] = []
         with self._lock:
-            if self._put(item):
+            if self._put(item, let_go):
                 return
             self.check_here("is full", "choose an overflow= that drops")
             waiting = _Waiting(item)
@@ -301,7 +307,7 @@ class Buffer(Generic[T]):
         with self._lock:
             return [self._line.drop() for _ in range(len(self._line))]
 
-    def _put(self, item: T) -> bool:
+    def _put(self, item: T, let_go: list[T]) -> bool:
         if self.closed:
             self.refused += 1
             raise anyio.ClosedResourceError
@@ -312,7 +318,7 @@ class Buffer(Generic[T]):
             if self.overflow == "drop_newest":
                 self.accepted += 1
                 return True
-            self._line.drop()
+            let_go.append(self._line.drop())
             if self.overflow == "raise":
                 self.missed += 1
         self._accept(item)
@@ -328,7 +334,7 @@ class Buffer(Generic[T]):
             waiting = self._senders.popleft()
             waiting.taken = True
             self._accept(waiting.item)
-            waiting.woken.set()
+            self._home.call(waiting.woken.set)
 
     def _wake_receiver(self) -> None:
         if self._receivers:

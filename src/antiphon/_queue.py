@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import anyio
 
 from antiphon._backend import belongs_anywhere
-from antiphon._buffers import Buffer, Fifo, Lanes, Overflow, check_overflow
+from antiphon._buffers import MAX_BUFFER_SIZE, Buffer, Fifo, Lanes, Overflow, check_overflow
 from antiphon._exceptions import QueueNotDrained
 from antiphon._keys import check_name
 from antiphon._listeners import check_limit, check_seconds, is_async_callable, safe_repr
@@ -99,7 +99,7 @@ class Queue:
     ) -> None:
         self._dispatcher = dispatcher
         self._address = address
-        self._max_size = check_limit(max_buffer_size, "max_buffer_size= is how many events may wait")
+        self._max_size = check_limit(max_buffer_size, MAX_BUFFER_SIZE)
         self._workers = check_limit(workers, "workers= is how many events may be dispatched at a time")
         self._overflow: Overflow = check_overflow(overflow)
         self._policy: ErrorPolicy = check_policy(errors)
@@ -164,7 +164,9 @@ class Queue:
         self._put_nowait(self._open_buffer(), self._posted(name, event))
 
     async def join(self) -> None:
-        """Wait until all that was posted has been dispatched. Always a checkpoint.
+        """Wait until nothing is left to dispatch, also of what is posted meanwhile. Always a checkpoint.
+
+        A listener that the queue runs must not wait here: it would wait for itself.
 
         Raises:
             anyio.BrokenResourceError: A dispatch failed under ``errors="raise"``.
@@ -384,7 +386,8 @@ class Queue:
         self._buffer.close()
         thrown = self._buffer.clear()
         self._undone = len(thrown)
-        self._cut_off()
+        if thrown or self._out:
+            self._cut_off()
         return thrown
 
     def __repr__(self) -> str:

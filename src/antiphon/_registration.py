@@ -318,7 +318,7 @@ class Dispatcher:
         plan = Plan(
             tuple(
                 subscription
-                if not isinstance(subscription.listener, NamedListener)
+                if service.stoppable or not isinstance(subscription.listener, NamedListener)
                 else cast("Subscription", NamedSubscription(subscription, name))
                 for subscription in listeners
             ),
@@ -350,6 +350,8 @@ class Ending(Dispatcher):
         return super()._subscribe(key, listener, priority, options)
 
     def __enter__(self) -> Self:
+        if self._ended:
+            raise RuntimeError(f"{self!r} has ended; write a new `with dispatcher.scope()`")
         return self
 
     def __exit__(

@@ -115,6 +115,8 @@ class Registry:
         """Take one registration back. Returns whether it was still there."""
         key = subscription.key
         with self._lock:
+            if subscription.call is self._silence:
+                return False
             bucket = self._buckets.get(key, {})
             slot = _slot(subscription.listener)
             kept = bucket.get(slot)

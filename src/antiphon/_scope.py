@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from threading import RLock
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -30,6 +31,8 @@ class Registrar:
         self._check = check
         self._subscriptions: list[Subscription] = []
         self._crowded = 16
+        # Reentrant, since a collected object's finalizer may run code that registers.
+        self._lock = RLock()
         self._ended = False
 
     def add_listener(
@@ -100,18 +103,35 @@ class Registrar:
         return register_methods(subscriber, self._add)
 
     def _add(self, key: Hashable, listener: IListener, priority: int, options: Options) -> list[Subscription]:
-        if self._ended:
-            raise RuntimeError(
-                f"the block of this registrar has ended, so nothing would take {safe_repr(listener)} back; "
-                f"register on the dispatcher, or in a new `with dispatcher.temporarily()`"
-            )
+        self._check_open(listener)
         registered = self._register(key, listener, priority, options)
+        with self._lock:
+            self._keep(registered)
+        if self._ended:
+            # The block ended in another thread meanwhile.
+            self._take_back()
+            self._check_open(listener)
+        return registered
+
+    def _keep(self, registered: list[Subscription]) -> None:
         self._subscriptions += registered
         if len(self._subscriptions) > self._crowded:
             # A long block does not keep what has left meanwhile.
             self._subscriptions = [kept for kept in self._subscriptions if kept.is_registered()]
             self._crowded = max(2 * len(self._subscriptions), 16)
-        return registered
+
+    def _check_open(self, listener: object) -> None:
+        if self._ended:
+            raise RuntimeError(
+                f"the block of this registrar has ended, so nothing would take {safe_repr(listener)} back; "
+                f"register on the dispatcher, or in a new `with dispatcher.temporarily()`"
+            )
+
+    def _take_back(self) -> None:
+        with self._lock:
+            taken, self._subscriptions = self._subscriptions, []
+        for subscription in reversed(taken):
+            subscription.unsubscribe()
 
     def __enter__(self) -> Self:
         return self
@@ -120,5 +140,4 @@ class Registrar:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         self._ended = True
-        while self._subscriptions:
-            self._subscriptions.pop().unsubscribe()
+        self._take_back()

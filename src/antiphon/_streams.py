@@ -8,9 +8,17 @@ from typing import Any, NamedTuple, Self
 
 import anyio
 
-from antiphon._buffers import Buffer, Fifo, Overflow
+from antiphon._buffers import MAX_BUFFER_SIZE, Buffer, Fifo, Overflow, check_overflow
 from antiphon._keys import AnyOf, check_key
-from antiphon._listeners import NO_OPTIONS, NamedListener, Options, Subscription, safe_repr
+from antiphon._listeners import (
+    NO_OPTIONS,
+    NamedListener,
+    Options,
+    Subscription,
+    check_limit,
+    check_priority,
+    safe_repr,
+)
 
 __all__ = ("Stream", "StreamStatistics")
 
@@ -52,10 +60,12 @@ class Stream:
             raise TypeError('stream() takes the keys to listen to; "*" hears every event')
         for key in keys:
             check_key(key)
+        check_priority(priority)
+        check_limit(max_buffer_size, MAX_BUFFER_SIZE)
         self._register = register
         self._key = keys[0] if len(keys) == 1 else AnyOf(keys)
         self._max_size = max_buffer_size
-        self._overflow: Overflow = overflow
+        self._overflow: Overflow = check_overflow(overflow)
         self._priority = priority
         self._subscriptions: list[Subscription] = []
 

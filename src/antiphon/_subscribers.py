@@ -64,6 +64,9 @@ def listens_to(
     check_options(mark.options)
 
     def decorate(method: F) -> F:
+        # A property, for one, has no room for a mark.
+        if not hasattr(method, "__dict__"):
+            raise TypeError(f"listens_to() marks methods; got {safe_repr(method)} ({type(method).__name__})")
         marks: tuple[Mark, ...] = vars(method).get(_MARKS, ())
         # Decorators apply from below; marks count as they are read, from above.
         setattr(method, _MARKS, (mark, *marks))

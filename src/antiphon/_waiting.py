@@ -80,8 +80,8 @@ class WaitingDispatcher(Dispatcher):
             The context manager, to be iterated over.
 
         Raises:
-            TypeError: There is no key, or a wrong one; or a wrong type, when the block is entered.
-            ValueError: ``overflow`` is none of the four, or ``max_buffer_size`` less than 1, when the block is entered.
+            TypeError: There is no key, or a wrong one, or an argument has a wrong type.
+            ValueError: ``overflow`` is none of the four, or ``max_buffer_size`` is less than 1.
         """
         return Stream(self._register, keys, max_buffer_size, overflow, priority)
 

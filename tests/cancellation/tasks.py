@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import anyio
 import pytest
-from anyio import lowlevel
+
+from tests.support import settle
+
+__all__ = (
+    "Watch",
+    "forever",
+    "is_cancellation",
+    "leaves",
+    "left_by",
+    "no_task_left_behind",
+    "noting",
+    "running_tasks",
+    "settle",
+    "tasks_before_and_after",
+)
 
 
 def running_tasks() -> set[tuple[int, str | None]]:
@@ -53,32 +66,6 @@ async def forever(*_: Any) -> NoReturn:
     """Wait until cancelled."""
     await anyio.Event().wait()
     raise AssertionError("nobody sets this event")
-
-
-#: The asyncio tasks that are in `settle`; for each other they count as blocked.
-_settling: set[object] = set()
-
-
-async def settle() -> None:
-    """Wait until all other tasks are blocked; unlike anyio's own ``wait_all_tasks_blocked`` without sleeping."""
-    if not issubclass(anyio.get_cancelled_exc_class(), asyncio.CancelledError):
-        await anyio.wait_all_tasks_blocked()
-        return
-    this_task = asyncio.current_task()
-    _settling.add(this_task)
-    try:
-        quiet = 0
-        # A task that is blocked may be woken by a callback which already stands in the queue.
-        while quiet < 5:
-            await lowlevel.checkpoint()
-            quiet = 0 if any(map(_is_busy, asyncio.all_tasks() - _settling)) else quiet + 1
-    finally:
-        _settling.discard(this_task)
-
-
-def _is_busy(task: Any) -> bool:
-    waiter = task._fut_waiter
-    return waiter is None or waiter.done()
 
 
 @contextmanager

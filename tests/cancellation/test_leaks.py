@@ -243,15 +243,17 @@ async def test_when_the_task_was_asked_to_end_it_passes_as_that_cancellation(
 
 @every_strategy
 async def test_the_listeners_own_scope_keeps_its_cancellation_to_itself(make: Make) -> None:
-    dispatcher = AsyncEventDispatcher()
+    dispatcher, log = AsyncEventDispatcher(), list[str]()
 
     @dispatcher.listen("song")
     async def tidy(event: Event) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(forever)
             group.cancel_scope.cancel()
+        log.append("went on")
 
     await dispatcher.adispatch("song", strategy=make())
+    assert log == ["went on"]
 
 
 @every_strategy

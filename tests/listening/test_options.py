@@ -16,11 +16,23 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
-from tests.support import Backend, backends
+from tests.conftest import BACKENDS
+from tests.support import Backend, backends, settle
 from tests.voices import AnyDispatcher, noting, voice
 
-#: A span that real time passes at once, and one that no test waits for.
-SOON, NEVER = 0.001, 3600.0
+#: A span that passes at once in virtual time, and one that no test waits for.
+SOON, NEVER = 1.0, 3600.0
+
+
+@pytest.fixture(params=BACKENDS)
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Every backend in turn, and for a test that is marked so each with virtual time."""
+    backend: Any = request.param
+    given: tuple[str, dict[str, Any]] = backend.as_anyio() if isinstance(backend, Backend) else backend
+    return given
+
+
+in_virtual_time = pytest.mark.parametrize("anyio_backend", backends(), ids=str, indirect=True)
 
 STRATEGIES: list[Any] = [
     Sequential(),
@@ -239,7 +251,7 @@ async def test_where_is_asked_by_every_overlapping_dispatch_but_once_is_claimed_
     async with anyio.create_task_group() as group:
         for _ in range(3):
             group.start_soon(dispatcher.adispatch, "hymn")
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         go_on.set()
 
     assert log == ["asked", "sung"]
@@ -264,6 +276,7 @@ async def test_the_handle_of_a_used_up_registration_takes_nothing_back(dispatche
     assert subscription.unsubscribe() is False
 
 
+@in_virtual_time
 async def test_a_call_that_is_cancelled_has_used_up_its_once() -> None:
     dispatcher = AsyncEventDispatcher()
 
@@ -378,6 +391,7 @@ async def test_a_where_that_removes_its_own_listener_keeps_it_from_starting(disp
 # timeout
 
 
+@in_virtual_time
 @every_strategy
 async def test_a_timeout_is_a_timeout_error_of_its_listener(strategy: Any) -> None:
     dispatcher = AsyncEventDispatcher()
@@ -392,6 +406,7 @@ async def test_a_timeout_is_a_timeout_error_of_its_listener(strategy: Any) -> No
     assert any("sing_on" in note for note in error.__notes__)
 
 
+@in_virtual_time
 @pytest.mark.parametrize("strategy", [Sequential, Concurrent, Race])
 async def test_a_policy_is_told_of_a_timeout_and_the_dispatch_goes_on(strategy: Any) -> None:
     log: list[Any] = []
@@ -412,6 +427,7 @@ async def test_a_policy_is_told_of_a_timeout_and_the_dispatch_goes_on(strategy: 
     assert log == [(TimeoutError, sing_on), "closed"]
 
 
+@in_virtual_time
 @pytest.mark.parametrize("strategy", [Sequential(errors="collect"), Concurrent(errors="collect")], ids=repr)
 async def test_a_timeout_ends_its_listener_alone(strategy: Any) -> None:
     dispatcher, log = AsyncEventDispatcher(strategy=strategy), []
@@ -430,6 +446,7 @@ async def test_a_timeout_ends_its_listener_alone(strategy: Any) -> None:
     assert ([type(error) for error in errors], log) == ([TimeoutError], ["sung"])
 
 
+@in_virtual_time
 async def test_a_timeout_uses_up_the_once() -> None:
     dispatcher = AsyncEventDispatcher()
 
@@ -443,6 +460,7 @@ async def test_a_timeout_uses_up_the_once() -> None:
     assert not dispatcher.has_listeners("hymn")
 
 
+@in_virtual_time
 async def test_a_timeout_gives_the_place_under_the_limit_back() -> None:
     dispatcher, log = AsyncEventDispatcher(), list[Any]()
 
@@ -461,6 +479,7 @@ async def test_a_timeout_gives_the_place_under_the_limit_back() -> None:
     assert log == ["too long", "sung"]
 
 
+@in_virtual_time
 @every_strategy
 async def test_what_a_listener_raises_at_its_timeout_is_its_error(strategy: Any) -> None:
     dispatcher = AsyncEventDispatcher()
@@ -475,6 +494,7 @@ async def test_what_a_listener_raises_at_its_timeout_is_its_error(strategy: Any)
     assert [type(error) for error in await errors_of(dispatcher, strategy)] == [Failing]
 
 
+@in_virtual_time
 async def test_a_cancellation_from_outside_is_no_timeout() -> None:
     dispatcher = AsyncEventDispatcher(strategy=Sequential(errors="collect"))
 
@@ -582,7 +602,7 @@ async def test_no_more_calls_than_the_limit_run_at_a_time_and_none_is_lost(strat
     async with anyio.create_task_group() as group:
         for _ in range(7):
             group.start_soon(dispatcher.adispatch, "hymn")
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         choir.go_on.set()
 
     assert (choir.most, choir.sung, choir.running) == (limit, 7, 0)
@@ -596,7 +616,7 @@ async def test_the_limit_belongs_to_the_registration() -> None:
     async with anyio.create_task_group() as group:
         for _ in range(3):
             group.start_soon(dispatcher.adispatch, "hymn")
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         choir.go_on.set()
 
     assert (choir.most, choir.sung) == (2, 6)
@@ -610,7 +630,7 @@ async def test_the_limit_holds_for_all_names_and_through_scopes() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(dispatcher.adispatch, "hymn")
             group.start_soon(scoped.adispatch, "psalm")
-            await anyio.wait_all_tasks_blocked()
+            await settle()
             choir.go_on.set()
 
     assert (choir.most, choir.sung) == (1, 2)
@@ -628,7 +648,7 @@ async def test_calls_wait_for_the_limit_in_the_order_they_came() -> None:
         events = [Event() for _ in range(4)]
         for event in events:
             group.start_soon(dispatcher.adispatch, "hymn", event)
-            await anyio.wait_all_tasks_blocked()
+            await settle()
         go_on.set()
 
     assert log == events
@@ -641,7 +661,7 @@ async def test_a_listener_that_is_removed_while_it_waits_for_the_limit_does_not_
     async with anyio.create_task_group() as group:
         for _ in range(4):
             group.start_soon(dispatcher.adispatch, "hymn")
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         subscription.unsubscribe()
         choir.go_on.set()
 
@@ -654,18 +674,19 @@ async def test_a_call_that_is_cancelled_while_it_waits_takes_no_place() -> None:
 
     async with anyio.create_task_group() as group:
         group.start_soon(dispatcher.adispatch, "hymn")
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         async with anyio.create_task_group() as impatient:
             impatient.start_soon(dispatcher.adispatch, "hymn")
-            await anyio.wait_all_tasks_blocked()
+            await settle()
             impatient.cancel_scope.cancel()
         group.start_soon(dispatcher.adispatch, "hymn")
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         choir.go_on.set()
 
     assert (choir.most, choir.sung) == (1, 2)
 
 
+@in_virtual_time
 @pytest.mark.parametrize("ending", [Failing, None], ids=["an error", "a cancellation"])
 async def test_a_call_that_ends_badly_gives_its_place_back(ending: type[Exception] | None) -> None:
     dispatcher, log = AsyncEventDispatcher(), list[Any]()
@@ -826,6 +847,7 @@ async def test_re_entering_by_way_of_a_task_that_the_listener_waits_for_is_seen_
     assert caught.group_contains(RuntimeError, match="may run 1 at a time")
 
 
+@in_virtual_time
 @pytest.mark.parametrize("limit", [2, 3])
 async def test_calls_that_all_re_enter_themselves_do_not_wait_for_each_other(limit: int) -> None:
     dispatcher, running, together = AsyncEventDispatcher(), 0, anyio.Event()
@@ -844,7 +866,7 @@ async def test_calls_that_all_re_enter_themselves_do_not_wait_for_each_other(lim
     async def dispatch() -> None:
         errors.extend(await errors_of(dispatcher))
 
-    with anyio.move_on_after(0.2) as deadlock:
+    with anyio.move_on_after(SOON) as deadlock:
         async with anyio.create_task_group() as group:
             for _ in range(limit):
                 group.start_soon(dispatch)
@@ -906,9 +928,9 @@ async def test_a_task_that_a_call_left_behind_waits_for_other_calls() -> None:
 
         await dispatcher.adispatch("hymn")
         group.start_soon(dispatcher.adispatch, "hymn")
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         over.set()
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         waiting = list(log)
         go_on.set()
 
@@ -926,7 +948,7 @@ async def test_a_limited_listener_may_post_to_a_queue_what_it_hears_itself() -> 
             if len(log) == 1:
                 await queue.post("hymn", Event())
                 # Until the queue has taken it, and waits for us to end.
-                await anyio.wait_all_tasks_blocked()
+                await settle()
             log.append("ended")
 
         await dispatcher.adispatch("hymn")
@@ -946,7 +968,7 @@ async def test_a_task_that_a_call_left_behind_keeps_no_listener_alive() -> None:
         with dispatcher.add_listener("hymn", sing, limit=1):
             await dispatcher.adispatch("hymn")
         del sing
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         gc.collect()
         kept = witness()
         over.set()
@@ -958,7 +980,7 @@ async def test_calls_that_each_leave_the_next_one_behind_carry_nothing_along() -
     dispatcher, carried = AsyncEventDispatcher(), []
 
     async def follow() -> None:
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         await dispatcher.adispatch("hymn")
 
     async with anyio.create_task_group() as group:

@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
+from tests.support import settle
 from tests.voices import AnyDispatcher, noting, voice
 
 
@@ -248,7 +249,7 @@ async def test_a_once_listener_of_the_parent_is_called_once_over_overlapping_dis
         async with anyio.create_task_group() as group:
             for scoped in (dispatcher, *scopes):
                 group.start_soon(scoped.adispatch, "hymn")
-            await anyio.wait_all_tasks_blocked()
+            await settle()
             go_on.set()
 
     assert log == ["sung"]

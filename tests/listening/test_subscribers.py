@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, Subscription, listens_to
+from tests.support import settle
 from tests.voices import AnyDispatcher
 
 
@@ -798,7 +799,7 @@ async def test_a_limit_of_a_mark_counts_for_each_subscriber() -> None:
         async with anyio.create_task_group() as group:
             for each in (dispatcher, dispatcher, scoped, scoped):
                 group.start_soon(each.adispatch, "hymn")
-            await anyio.wait_all_tasks_blocked()
+            await settle()
             go_on.set()
 
     assert (running, most) == (0, 2)

@@ -9,13 +9,15 @@
     def anyio_backend(request):
         return request.param.as_anyio()
 
-To wait until all other tasks are blocked there is ``anyio.wait_all_tasks_blocked()``. Mind that on asyncio it polls
-every 0.1 s, in virtual time as in real time: a task that sleeps for less may wake up meanwhile.
+To wait until all other tasks are blocked there is ``await settle()``. (Mind that on asyncio anyio's own
+``wait_all_tasks_blocked`` polls every 0.1 s, in virtual time as in real time: a task that sleeps for less may wake up
+meanwhile.)
 """
 
 from __future__ import annotations
 
 from tests.support.asyncio_loop import VirtualTimeLoop
 from tests.support.backends import Backend, BackendName, backends
+from tests.support.settling import settle
 
-__all__ = ("Backend", "BackendName", "VirtualTimeLoop", "backends")
+__all__ = ("Backend", "BackendName", "VirtualTimeLoop", "backends", "settle")

@@ -668,7 +668,7 @@ async def test_a_read_elsewhere_that_would_have_to_wait_is_an_error_that_names_t
 
 async def _wake(dispatcher: AsyncEventDispatcher, stream: Any) -> None:
     while not stream.statistics().readers_waiting:
-        await anyio.sleep(0.01)
+        await lowlevel.checkpoint()
     await sing(dispatcher, 0)
 
 
