@@ -42,6 +42,7 @@ def main(
             results[backend, strategy] = anyio.run(start, backend=backend)
 
     print(table(results))
+    print("p50 shows what the slow auditor costs; in p99 are those that waited for the storage", file=sys.stderr)
 
     problems = [f"{' '.join(key)}: {problem}" for key, result in results.items() for problem in result.problems]
 

@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Hashable
 from functools import partial
+from inspect import CO_COROUTINE
 from itertools import count
 from types import FunctionType, MethodType, TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
@@ -176,7 +177,10 @@ def is_async_callable(candidate: Any) -> bool:
     while isinstance(candidate, partial):
         candidate = candidate.func
     if isinstance(candidate, (FunctionType, MethodType)):
-        return _is_marked(candidate)
+        # The flag answers for nearly all, in a tenth of the time.
+        function = candidate.__func__ if isinstance(candidate, MethodType) else candidate
+        is_coroutine_function = isinstance(function, FunctionType) and function.__code__.co_flags & CO_COROUTINE
+        return bool(is_coroutine_function) or _is_marked(candidate)
     if isinstance(candidate, type):
         # Calling it makes an instance.
         return False
