@@ -1,0 +1,157 @@
+"""What happens at the edges: slips of the caller, and things that end while they are in use."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import anyio
+import pytest
+
+from antiphon import (
+    AsyncEventDispatcher,
+    Event,
+    EventDispatcher,
+    QueueNotDrained,
+    StreamLagged,
+    Subscription,
+    listens_to,
+)
+from antiphon._backend import Home, requested_cancellation
+
+
+@pytest.fixture(params=[AsyncEventDispatcher, EventDispatcher])
+def dispatcher(request: pytest.FixtureRequest) -> Any:
+    return request.param()
+
+
+async def dispatch(dispatcher: Any, *arguments: Any) -> Any:
+    return await dispatcher.adispatch(*arguments)
+
+
+async def test_a_class_given_for_an_event_is_refused_by_name_and_alone(dispatcher: Any) -> None:
+    for arguments in [("song", Event), (Event,)]:
+        with pytest.raises(TypeError, match=r"Event\(\.\.\.\)"):
+            await dispatch(dispatcher, *arguments)
+
+
+async def test_an_event_given_for_the_name_is_refused(dispatcher: Any) -> None:
+    with pytest.raises(TypeError, match="the name comes first"):
+        await dispatch(dispatcher, Event(), "song")
+
+
+def test_a_scope_that_has_ended_cannot_be_entered_again(dispatcher: Any) -> None:
+    scope = dispatcher.scope()
+    with scope:
+        pass
+
+    with pytest.raises(RuntimeError, match="has ended"):
+        scope.__enter__()
+
+
+def test_what_is_registered_while_the_block_of_a_registrar_ends_is_taken_back() -> None:
+    class Ending(EventDispatcher):
+        def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Subscription:
+            subscription = super().add_listener(key, listener, **options)
+            registrar.__exit__(None, None, None)
+            return subscription
+
+    dispatcher = Ending()
+    registrar = dispatcher.temporarily()
+
+    with pytest.raises(RuntimeError, match="has ended"):
+        registrar.add_listener("song", print)
+
+    assert not dispatcher.has_listeners()
+
+
+def test_a_property_cannot_be_marked() -> None:
+    with pytest.raises(TypeError, match="marks methods"):
+        listens_to("song")(property(print))  # type: ignore[type-var]  # that is the slip
+
+
+async def test_a_call_of_a_once_listener_that_is_kept_runs_it_once(dispatcher: Any) -> None:
+    heard: list[Event] = []
+
+    async def listen(event: Event) -> None:
+        heard.append(event)
+
+    asynchronous = isinstance(dispatcher, AsyncEventDispatcher)
+    call = dispatcher.add_listener("song", listen if asynchronous else heard.append, once=True).call
+    for _ in range(2):
+        result = call(Event())
+        if asynchronous:
+            await result
+
+    assert len(heard) == 1
+
+
+async def test_a_where_that_removes_its_listener_keeps_it_from_starting(dispatcher: Any) -> None:
+    def remove(event: Event) -> bool:
+        return bool(subscription.unsubscribe())
+
+    async def never(event: Event) -> None:
+        raise AssertionError("removed")
+
+    def plain_never(event: Event) -> None:
+        raise AssertionError("removed")
+
+    listener = never if isinstance(dispatcher, AsyncEventDispatcher) else plain_never
+    subscription = dispatcher.add_listener("song", listener, where=remove)
+
+    await dispatch(dispatcher, "song")
+
+    assert not dispatcher.has_listeners("song")
+
+
+def test_guards_can_be_told_apart_in_a_set() -> None:
+    seen: list[int] = []
+
+    class Counting(EventDispatcher):
+        def do_dispatch(self, listeners: Any, event: Any, /) -> None:
+            seen.append(len(set(listeners)))
+
+    dispatcher = Counting()
+    for listener in (print, print, repr):
+        dispatcher.add_listener("song", listener)
+
+    dispatcher.dispatch("song")
+
+    assert seen == [2]
+
+
+def test_errors_of_waiting_say_how_much_was_lost() -> None:
+    assert "missed 3 of its events" in str(StreamLagged(3))
+    assert "before 2 of its events" in str(QueueNotDrained([("song", 1), ("song", 2)]))
+    assert QueueNotDrained([("song", 1)]).undone == (("song", 1),)
+
+
+def test_what_is_handed_to_a_loop_that_has_ended_is_let_go() -> None:
+    async def make() -> Home:
+        return Home()
+
+    for backend in ("asyncio", "trio"):
+        home = anyio.run(make, backend=backend)
+        called: list[str] = []
+
+        assert not home.is_here()
+        home.call(lambda: called.append("called"))
+
+        assert called == []
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_native_cancellation_that_came_during_a_dispatch_is_found_even_if_it_was_taken(taken: bool) -> None:
+    async def main() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        if taken:
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.sleep(0)
+
+        assert isinstance(await requested_cancellation(0), asyncio.CancelledError)
+        task.uncancel()
+        assert await requested_cancellation(0) is None
+
+    asyncio.run(main())
