@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import anyio
