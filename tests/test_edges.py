@@ -155,3 +155,36 @@ def test_a_native_cancellation_that_came_during_a_dispatch_is_found_even_if_it_w
         assert await requested_cancellation(0) is None
 
     asyncio.run(main())
+
+
+DOORS: dict[str, Any] = {
+    "add_listener": lambda d, options: d.add_listener("song", print, **options),
+    "listen": lambda d, options: d.listen("song", **options)(print),
+    "temporarily().add_listener": lambda d, options: d.temporarily().add_listener("song", print, **options),
+    "temporarily().listen": lambda d, options: d.temporarily().listen("song", **options)(print),
+    "scope().add_listener": lambda d, options: d.scope().add_listener("song", print, **options),
+    "scope().listen": lambda d, options: d.scope().listen("song", **options)(print),
+    "add_subscriber": lambda d, options: d.add_subscriber(plain_subscriber(options)),
+    "temporarily().add_subscriber": lambda d, options: d.temporarily().add_subscriber(plain_subscriber(options)),
+    "scope().add_subscriber": lambda d, options: d.scope().add_subscriber(plain_subscriber(options)),
+}
+
+
+def plain_subscriber(options: Any) -> object:
+    class Choir:
+        @listens_to("song", **options)
+        def sing(self, event: Event) -> None:
+            raise AssertionError("never registered")
+
+    return Choir()
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("options", [{}, {"once": True}, {"where": bool}, {"timeout": 1}, {"limit": 1}], ids=str)
+def test_a_plain_function_is_refused_at_every_door_with_every_option(door: str, options: dict[str, Any]) -> None:
+    dispatcher = AsyncEventDispatcher()
+
+    with pytest.raises(TypeError, match="inline"):
+        DOORS[door](dispatcher, options)
+
+    assert not dispatcher.has_listeners()
