@@ -324,7 +324,7 @@ async def test_a_subclass_inherits_the_name_of_its_class_or_takes_it_away(dispat
     class Inherits(Named): ...
 
     class Nameless(Named):
-        name = None  # type: ignore[assignment]
+        name = None  # type: ignore[assignment]  # no name of its own
 
     log = listening(dispatcher, "praise.named", Named)
 

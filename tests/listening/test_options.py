@@ -1039,7 +1039,7 @@ def test_an_option_that_makes_no_sense_is_refused_and_nothing_is_registered(
 
 def test_options_are_keywords_only(dispatcher: AnyDispatcher) -> None:
     with pytest.raises(TypeError):
-        dispatcher.add_listener("hymn", voice(dispatcher, print), 0, True)  # type: ignore[call-arg]
+        dispatcher.add_listener("hymn", voice(dispatcher, print), 0, True)  # type: ignore[call-arg]  # the slip under test
 
     assert not dispatcher.has_listeners()
 
@@ -1049,9 +1049,9 @@ def test_what_needs_an_event_loop_is_refused_by_a_dispatcher_without_one(option:
     dispatcher, options = EventDispatcher(), {option: 1}
 
     for register in (
-        lambda: dispatcher.add_listener("hymn", print, **options),  # type: ignore[arg-type]
-        lambda: dispatcher.listen("hymn", **options),  # type: ignore[arg-type]
-        lambda: dispatcher.scope().add_listener("hymn", print, **options),  # type: ignore[arg-type]
+        lambda: dispatcher.add_listener("hymn", print, **options),  # type: ignore[arg-type]  # the slip under test
+        lambda: dispatcher.listen("hymn", **options),  # type: ignore[arg-type]  # the slip under test
+        lambda: dispatcher.scope().add_listener("hymn", print, **options),  # type: ignore[arg-type]  # the slip under test
     ):
         with pytest.raises(TypeError, match=f"{option}= is for listeners of an AsyncEventDispatcher"):
             register()

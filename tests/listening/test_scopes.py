@@ -151,7 +151,7 @@ async def test_a_listener_of_the_parent_may_dispatch_the_event_on_by_its_dispatc
             await event.dispatcher.adispatch("psalm", event)
     else:
 
-        def pass_on(event: Any) -> None:  # type: ignore[misc]
+        def pass_on(event: Any) -> None:  # type: ignore[misc]  # one name, of either kind
             event.dispatcher.dispatch("psalm", event)
 
     dispatcher.add_listener("hymn", pass_on)
@@ -388,7 +388,7 @@ def test_a_scope_is_true_and_tells_whose_it_is(dispatcher: AnyDispatcher) -> Non
 async def test_a_scope_inherits_the_strategy(strategy: Any) -> None:
     ran: list[Any] = []
 
-    class Noting(type(strategy)):  # type: ignore[misc]
+    class Noting(type(strategy)):  # type: ignore[misc]  # a base known at run time alone
         async def run(self, plan: Any, event: Any, /) -> None:
             ran.append((type(strategy), plan.dispatcher))
             await super().run(plan, event)

@@ -47,7 +47,7 @@ def choir(dispatcher: AnyDispatcher) -> type[Noting]:
         def sing(self, event: Any) -> None:
             self.log.append("sung")
 
-    Choir.sing = listens_to("hymn")(fitting(dispatcher, Choir.sing))  # type: ignore[method-assign]
+    Choir.sing = listens_to("hymn")(fitting(dispatcher, Choir.sing))  # type: ignore[method-assign]  # marked afterwards
     return Choir
 
 
@@ -253,7 +253,7 @@ async def test_an_overriding_method_with_marks_of_its_own_has_only_those() -> No
 
 async def test_what_overrides_a_method_with_nothing_callable_takes_its_marks_away() -> None:
     class Derived(Base):
-        one = None  # type: ignore[assignment]
+        one = None  # type: ignore[assignment]  # takes the method away
 
     assert await heard_by(Derived(), "first", "second") == ["Base.two"]
 
@@ -392,7 +392,7 @@ async def test_a_partialmethod_can_be_marked() -> None:
         async def sing_as(self, part: str, event: Any) -> None:
             self.log.append(part)
 
-        soprano = listens_to("hymn")(functools.partialmethod(sing_as, "soprano"))  # type: ignore[type-var]
+        soprano = listens_to("hymn")(functools.partialmethod(sing_as, "soprano"))  # type: ignore[type-var]  # a partialmethod is no callable
 
     assert await heard_by(Choir(), "hymn") == ["soprano"]
 
@@ -606,10 +606,10 @@ def test_one_handle_takes_all_of_them_back(dispatcher: AnyDispatcher) -> None:
 
 def test_the_handle_takes_back_nothing_else(dispatcher: AnyDispatcher) -> None:
     subscriber = choir(dispatcher)()
-    dispatcher.add_listener("hymn", subscriber.sing)  # type: ignore[attr-defined]
+    dispatcher.add_listener("hymn", subscriber.sing)  # type: ignore[attr-defined]  # made by the test
     dispatcher.add_subscriber(subscriber).unsubscribe()
 
-    assert dispatcher.get_listeners("hymn") == (subscriber.sing,)  # type: ignore[attr-defined]
+    assert dispatcher.get_listeners("hymn") == (subscriber.sing,)  # type: ignore[attr-defined]  # made by the test
 
 
 def test_the_handle_is_a_context_manager(dispatcher: AnyDispatcher) -> None:
