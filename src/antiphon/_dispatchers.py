@@ -11,6 +11,7 @@ from antiphon._adapters import SyncListeners, as_async, as_sync, check_sync_list
 from antiphon._events import Event
 from antiphon._guards import AsyncGuard, Guard
 from antiphon._listeners import NO_OPTIONS, Options, Subscription, do_nothing, do_nothing_async, safe_repr
+from antiphon._observing import AsyncObservation, Observation
 from antiphon._options import compose, compose_async
 from antiphon._plan import Plan
 from antiphon._policies import ErrorPolicy, Failures, add_note, check_policy, explained
@@ -202,8 +203,15 @@ class AsyncEventDispatcher(WaitingDispatcher):
         # Not the name of the plan, which may be an equal one.
         outer = service.enter(event, name, self)
         try:
-            if self._overridden:
-                await self._adispatch(plan.guarded, event)
+            if plan.special:
+                if not plan.instruments:
+                    await self._adispatch(plan.guarded, event)
+                    return event
+                with AsyncObservation(plan, name, event) as observed:
+                    if self._overridden:
+                        await self._adispatch(self._guarded(observed), event)
+                    else:
+                        await strategy.run(observed, event)
             else:
                 await strategy.run(plan, event)
         finally:
@@ -365,8 +373,15 @@ class EventDispatcher(Dispatcher):
         service = plan.service
         outer = service.enter(event, name, self)
         try:
-            if self._overridden:
-                self.do_dispatch(plan.guarded, event)
+            if plan.special:
+                if not plan.instruments:
+                    self.do_dispatch(plan.guarded, event)
+                    return event
+                with Observation(plan, name, event) as observed:
+                    if self._overridden:
+                        self.do_dispatch(self._guarded(observed), event)
+                    else:
+                        self._run_under_policy(observed, event)
             else:
                 self._run_under_policy(plan, event)
         finally:

@@ -1,4 +1,4 @@
-"""What instruments see of a dispatch: one record for it, and one for each of its listeners.
+"""Instruments, and what they see of a dispatch: one record for it, and one for each of its listeners.
 
 A record is made when its story begins, and the same object is filled in until it ends: an instrument may keep
 it, compare it with ``is``, and use it as a key. Records are written by the dispatch alone.
@@ -6,13 +6,24 @@ it, compare it with ``is``, and use it as a key. Records are written by the disp
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from contextvars import ContextVar
 from typing import Any, Final, Literal, TypeAlias
+from weakref import ref
 
-from antiphon._listeners import Subscription
+from antiphon._listeners import Subscription, is_async_callable, safe_repr
 
-__all__ = ("HOOKS", "DispatchRecord", "Instrument", "ListenerRecord", "Outcome", "SkipReason", "current_listener")
+__all__ = (
+    "HOOKS",
+    "Attached",
+    "DispatchRecord",
+    "Instrument",
+    "ListenerRecord",
+    "Outcome",
+    "SkipReason",
+    "current_listener",
+    "tell",
+)
 
 #: How a dispatch, or the call of a listener, ended: ``"running"`` until it has ended; ``"finished"``; ``"stopped"``
 #: (a dispatch alone) if a listener stopped the event; ``"failed"`` with an error; ``"cancelled"`` by a cancellation
@@ -30,6 +41,7 @@ class DispatchRecord:
 
     __slots__ = (
         "__weakref__",
+        "_parent",
         "dispatcher",
         "error",
         "event",
@@ -37,7 +49,6 @@ class DispatchRecord:
         "listeners",
         "name",
         "outcome",
-        "parent",
         "started",
         "stopped_by",
     )
@@ -48,9 +59,7 @@ class DispatchRecord:
     name: Hashable
     #: The dispatcher, or the scope, that dispatches it.
     dispatcher: Any
-    #: The call of a listener in which this dispatch was started, or posted to a queue; None for an outermost one.
-    parent: ListenerRecord | None
-    #: One record for each listener of the plan, in order.
+    #: One record for each listener of the plan, in order; behind them one for each call that a strategy makes once more.
     listeners: tuple[ListenerRecord, ...]
     #: When it began, in seconds of `time.perf_counter`.
     started: float
@@ -67,13 +76,22 @@ class DispatchRecord:
         self.event = event
         self.name = name
         self.dispatcher = dispatcher
-        self.parent = parent
+        self._parent = None if parent is None else ref(parent)
         self.listeners = ()
         self.started = 0.0
         self.finished = None
         self.outcome = "running"
         self.error = None
         self.stopped_by = None
+
+    @property
+    def parent(self) -> ListenerRecord | None:
+        """The call of a listener in which this dispatch was started, or posted to a queue; None for an outermost one.
+
+        It is there while the dispatch runs; afterwards only while somebody keeps the record of the parent, so
+        that events which post events do not grow a chain of records without end.
+        """
+        return None if self._parent is None else self._parent()
 
     @property
     def nobody_listened(self) -> bool:
@@ -172,3 +190,75 @@ HOOKS: Final = ("dispatch_started", "dispatch_finished", "listener_started", "li
 
 #: The call of a listener that the running code is part of, under a dispatcher with instruments.
 current_listener: Final[ContextVar[ListenerRecord | None]] = ContextVar("current_listener", default=None)
+
+
+class Attached:
+    """An instrument as a dispatcher keeps it: with the methods that it has, until one of them raises."""
+
+    __slots__ = ("_methods", "_take_out", "instrument")
+
+    def __init__(self, instrument: Any, take_out: Callable[[Attached], bool]) -> None:
+        """Look at an instrument.
+
+        Args:
+            instrument: The instrument.
+            take_out: Takes it out of its dispatcher, and tells whether it was still there.
+
+        Raises:
+            TypeError: It is none.
+        """
+        self.instrument = instrument
+        self._methods = _methods_of(instrument)
+        self._take_out = take_out
+
+    def tell(self, method: str, record: Any) -> None:
+        """Call a method of the instrument, if it has it. One that raises is logged, and taken out for good."""
+        call = self._methods.get(method)
+        if call is None:
+            return
+        try:
+            call(record)
+        except Exception as exc:
+            # Dispatches under way have it too.
+            self._methods = {}
+            if self._take_out(self):
+                # Imported here, since it is needed here alone.
+                import logging
+
+                logging.getLogger("antiphon").error(
+                    "%s raised in %s, and is taken out: it sees no further dispatch",
+                    safe_repr(self.instrument),
+                    method,
+                    exc_info=exc,
+                )
+
+
+def tell(instruments: Iterable[Attached], method: str, record: Any) -> None:
+    """Call a method of all instruments that have it."""
+    for attached in instruments:
+        attached.tell(method, record)
+
+
+def _methods_of(instrument: Any) -> dict[str, Callable[[Any], object]]:
+    expected = f"an instrument is an object with one or more of the methods {', '.join(HOOKS)}"
+    if isinstance(instrument, type):
+        raise TypeError(f"{expected}; got the class {instrument.__name__}: make an instance, {instrument.__name__}()")
+    methods: dict[str, Callable[[Any], object]] = {}
+    for name in HOOKS:
+        method = getattr(instrument, name, None)
+        if not callable(method):
+            continue
+        if is_async_callable(method):
+            raise TypeError(
+                f"{expected}, each a plain function of a record; {safe_repr(method)} is async, and nobody would await "
+                f"it in the middle of a dispatch: let a plain function note what it sees, and await elsewhere"
+            )
+        methods[name] = method
+    if not methods:
+        raise TypeError(f"{expected}; got {safe_repr(instrument)} ({type(instrument).__name__}), which has none")
+    return {name: method for name, method in methods.items() if not _does_nothing(name, method)}
+
+
+def _does_nothing(name: str, method: Any) -> bool:
+    # Inherited from `Instrument`, and not overridden.
+    return getattr(method, "__func__", None) is getattr(Instrument, name)

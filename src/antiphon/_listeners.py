@@ -64,7 +64,7 @@ class Subscription:
             ...
     """
 
-    __slots__ = ("_owner", "call", "key", "listener", "options", "order", "priority")
+    __slots__ = ("_owner", "call", "composed_of", "key", "listener", "options", "order", "priority")
 
     #: What was listened to.
     key: Hashable
@@ -80,6 +80,8 @@ class Subscription:
     #: it was registered. Removal puts a callable here that does nothing, so that a dispatch under way, which
     #: reads this attribute at the last moment, does not start the listener any more.
     call: Callable[[Any], Any]
+    #: With options: what `antiphon._options` composes them around once more, for a dispatch that is observed.
+    composed_of: tuple[Callable[[Any], Any], Any]
 
     def __init__(
         self, owner: Owner, key: Hashable, listener: Any, priority: int, options: Options = NO_OPTIONS

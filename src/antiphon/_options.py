@@ -8,58 +8,96 @@ A call goes through them in this order; each step comes only where the option wa
 4. ``limit``: waits until fewer calls are running. If it was removed meanwhile, nothing happens.
 5. ``timeout``: starts to count.
 6. The listener is called.
+
+A composed callable that does not call the listener returns why. (Nobody looks at it but instruments.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 import anyio
 
 from antiphon._listeners import Subscription, do_nothing, do_nothing_async, safe_repr
 
-__all__ = ("compose", "compose_async", "outside_of_calls")
+__all__ = ("compose", "compose_async", "outside_of_calls", "recompose", "recompose_async")
 
 
 def compose(subscription: Subscription, call: Callable[[Any], object]) -> Callable[[Any], object]:
     """Compose the options of a plain function around it: ``where`` and ``once``."""
-    options = subscription.options
-    once, where = options.once, options.where
-    if not once and where is None:
-        return call
-
-    def guarded(event: Any, /) -> None:
-        if where is not None and (not where(event) or subscription.call is do_nothing):
-            return
-        if once and not subscription.unsubscribe():
-            return
-        call(event)
-
-    return guarded
+    subscription.composed_of = (call, None)
+    return _around(subscription, call)
 
 
 def compose_async(
     subscription: Subscription, call: Callable[[Any], Awaitable[object]]
 ) -> Callable[[Any], Awaitable[object]]:
     """Compose the options of an async listener around it."""
+    # Where there are places to share: also between the calls of a dispatch that is observed and those of others.
+    places: AllPlaces = WeakKeyDictionary()
+    subscription.composed_of = (call, places)
+    return _around_async(subscription, call, places)
+
+
+def recompose(
+    subscription: Subscription, wrap: Callable[[Callable[[Any], object]], Callable[[Any], object]]
+) -> Callable[[Any], object]:
+    """Compose the options of a plain function once more, around something that is put around it."""
+    call, _ = subscription.composed_of
+    return _around(subscription, wrap(call))
+
+
+def recompose_async(
+    subscription: Subscription, wrap: Callable[[Callable[[Any], Awaitable[object]]], Callable[[Any], Awaitable[object]]]
+) -> Callable[[Any], Awaitable[object]]:
+    """Compose the options of an async listener once more, around something that is put around it."""
+    call, places = subscription.composed_of
+    return _around_async(subscription, wrap(call), places)
+
+
+def _around(subscription: Subscription, call: Callable[[Any], object]) -> Callable[[Any], object]:
+    options = subscription.options
+    once, where = options.once, options.where
+    if not once and where is None:
+        return call
+
+    def guarded(event: Any, /) -> object:
+        if where is not None:
+            if not where(event):
+                return "where"
+            if subscription.call is do_nothing:
+                return "removed"
+        if once and not subscription.unsubscribe():
+            return "once"
+        return call(event)
+
+    return guarded
+
+
+def _around_async(
+    subscription: Subscription, call: Callable[[Any], Awaitable[object]], places: AllPlaces
+) -> Callable[[Any], Awaitable[object]]:
     once, where, timeout, limit = subscription.options
     if timeout is not None:
         call = _within(timeout, call)
     # The one call of a once listener has nothing to wait for, and must not be cancelled after it was claimed.
     if limit is not None and not once:
-        call = _Limit(limit, subscription, call).call
+        call = _Limit(limit, subscription, call, places).call
     if not once and where is None:
         return call
 
-    async def guarded(event: Any, /) -> None:
-        if where is not None and (not where(event) or subscription.call is do_nothing_async):
-            return
+    async def guarded(event: Any, /) -> object:
+        if where is not None:
+            if not where(event):
+                return "where"
+            if subscription.call is do_nothing_async:
+                return "removed"
         if once and not subscription.unsubscribe():
-            return
-        await call(event)
+            return "once"
+        return await call(event)
 
     return guarded
 
@@ -99,6 +137,9 @@ class _Slot:
         self.waiting = 0
 
 
+#: The places of one listener in each event loop.
+AllPlaces: TypeAlias = WeakKeyDictionary[Any, _Places]
+
 #: The limited calls that the running one is part of, from the outermost in.
 _slots: Final[ContextVar[tuple[_Slot, ...]]] = ContextVar("slots", default=())
 
@@ -111,13 +152,15 @@ def outside_of_calls(context: Context) -> None:
 class _Limit:
     """Lets so many calls of a listener run at a time in each event loop."""
 
-    def __init__(self, limit: int, subscription: Subscription, call: Callable[[Any], Awaitable[object]]) -> None:
+    def __init__(
+        self, limit: int, subscription: Subscription, call: Callable[[Any], Awaitable[object]], places: AllPlaces
+    ) -> None:
         self._limit = limit
         self._subscription = subscription
         self._call = call
-        self._places: WeakKeyDictionary[Any, _Places] = WeakKeyDictionary()
+        self._places = places
 
-    async def call(self, event: Any, /) -> None:
+    async def call(self, event: Any, /) -> object:
         """Call the listener when fewer calls of it are running."""
         places = self._places_here()
         outer = tuple(slot for slot in _slots.get() if slot.places is not None)
@@ -125,11 +168,11 @@ class _Limit:
         slot = _Slot(places)
         try:
             if self._subscription.call is do_nothing_async:
-                return
+                return "removed"
             places.running.add(slot)
             token = _slots.set((*outer, slot))
             try:
-                await self._call(event)
+                return await self._call(event)
             finally:
                 places.running.discard(slot)
                 slot.places = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from itertools import groupby
+from collections.abc import Callable, Hashable, Iterable
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any, Self
 
 from antiphon._events import Service
+from antiphon._instrumentation import Attached
 from antiphon._listeners import Subscription
 
 __all__ = ("Plan", "in_order")
@@ -42,8 +43,12 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
     stoppable: bool
     #: The same registrations if the dispatcher may run them itself, in a plain loop; None if it may not.
     loop: tuple[Subscription, ...] | None
+    #: Whether it is not for the strategy alone: there are instruments, or a subclass runs the listeners itself.
+    special: bool = False
     #: The listeners as a subclass that runs them itself gets them; empty for other dispatchers.
-    guarded: tuple[Any, ...]
+    guarded: tuple[Any, ...] = ()
+    #: The instruments that are told of the dispatch.
+    instruments: tuple[Attached, ...] = ()
 
     def __new__(
         cls,
@@ -62,5 +67,11 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
         plan.service = service
         plan.stoppable = service.stoppable
         plan.loop = listeners if plain else None
-        plan.guarded = ()
+        return plan
+
+    def around(self, wrap: Callable[[Subscription], Subscription]) -> Self:
+        """Give the same plan with something around each of its registrations."""
+        plan = super().__new__(type(self), (tuple(map(wrap, tier)) for tier in self))
+        plan.__dict__.update(self.__dict__)
+        plan.listeners = tuple(chain.from_iterable(plan))
         return plan

@@ -58,6 +58,10 @@ def as_error(exc: BaseException, subscription: Subscription) -> Exception | None
         return exc
     if not is_leaked_cancellation(exc):
         return None
+    known: ListenerCancelled | None = getattr(subscription, "leaked", None)
+    if known is not None and known.__cause__ is exc:
+        # Instruments were told of it already.
+        return known
     error = ListenerCancelled(subscription.listener)
     error.__cause__ = exc
     return error

@@ -10,6 +10,8 @@ from types import FunctionType, TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar, cast, overload
 
 from antiphon._events import Event, class_level_name, service_of
+from antiphon._instrumentation import Attached
+from antiphon._instrumented import Instrumented, merged
 from antiphon._keys import check_key, check_name
 from antiphon._listeners import (
     NO_OPTIONS,
@@ -42,7 +44,7 @@ class Address(NamedTuple):
     event: Any
 
 
-class Dispatcher:
+class Dispatcher(Instrumented):
     """Keeps listeners; the subclasses dispatch to them."""
 
     #: Whether the class runs the listeners itself, in whistle's override point; seen once, when the class is made.
@@ -315,6 +317,8 @@ class Dispatcher:
 
     def _make_plan(self, name: Hashable, cls: type, listeners: tuple[Subscription, ...]) -> Plan:
         service = service_of(cls)
+        instruments = self._all_instruments()
+        special = self._overridden or bool(instruments)
         plan = Plan(
             tuple(
                 subscription
@@ -325,10 +329,13 @@ class Dispatcher:
             name=name,
             dispatcher=self,
             service=service,
-            plain=service.plain and not self._overridden and self._runs_plainly(),
+            plain=service.plain and not special and self._runs_plainly(),
         )
-        if self._overridden:
-            plan.guarded = self._guarded(plan)
+        if special:
+            plan.special = True
+            plan.instruments = instruments
+            if not instruments:
+                plan.guarded = self._guarded(plan)
         return plan
 
 
@@ -340,6 +347,9 @@ class Ending(Dispatcher):
 
     def _extend(self, parent: Dispatcher) -> None:
         self._keep(Registry(self._make_plan, self._silence, parent._registry))
+
+    def _all_instruments(self) -> tuple[Attached, ...]:
+        return merged(self._parent._all_instruments(), self._instruments)
 
     def _subscribe(self, key: Hashable, listener: IListener, priority: int, options: Options, /) -> Subscription:
         if self._ended:

@@ -205,6 +205,11 @@ class Registry:
         if self._parent is not None:
             yield from self._parent._heard(name, cls)
 
+    def drop_plans(self) -> None:
+        """Drop all plans, those of scopes too, since something else has changed that they are made of."""
+        with self._lock:
+            self._drop_plans("*", exact=False)
+
     def _drop_plans(self, key: Hashable, *, exact: bool) -> None:
         names = (key,) if exact else exact_keys(key)
         if names is None:

@@ -1,0 +1,83 @@
+"""The doors of a dispatcher to instruments."""
+
+from __future__ import annotations
+
+from threading import RLock
+from typing import Any, Final
+
+from antiphon._instrumentation import Attached
+from antiphon._listeners import safe_repr
+from antiphon._registry import Registry
+
+__all__ = ("Instrumented", "merged")
+
+#: Held while the instruments of some dispatcher change. That is rare, so one lock serves all of them.
+#: Reentrant, since a collected object's finalizer may take an instrument out.
+_changing: Final = RLock()
+
+
+class Instrumented:
+    """A dispatcher that instruments may look at.
+
+    Which ones do is written into the plans, so that a dispatch without any need not ask; a change drops the plans.
+    """
+
+    _registry: Registry
+
+    #: The dispatcher's own ones.
+    _instruments: tuple[Attached, ...] = ()
+
+    def add_instrument(self, instrument: Any, /) -> None:
+        """Show each dispatch to an instrument, from the next one on; those of scopes too.
+
+        Args:
+            instrument: An object with one or more of the methods of `antiphon.instruments.Instrument`. One
+                that raises is logged, and taken out.
+
+        Raises:
+            TypeError: It has none of the methods, one of them is async, or it is a class.
+            ValueError: It was added already.
+        """
+        attached = Attached(instrument, self._take_out)
+        with _changing:
+            if any(other.instrument is instrument for other in self._instruments):
+                raise ValueError(f"{safe_repr(instrument)} was added to {safe_repr(self)} already, and sees each once")
+            self._instruments = (*self._instruments, attached)
+            self._registry.drop_plans()
+
+    def remove_instrument(self, instrument: Any, /) -> None:
+        """Take an instrument out, from the next dispatch on: it sees the end of those that run.
+
+        Args:
+            instrument: The very object that was added.
+
+        Raises:
+            ValueError: It was not added to this dispatcher, or was taken out because it raised.
+        """
+        with _changing:
+            for attached in self._instruments:
+                if attached.instrument is instrument:
+                    self._take_out(attached)
+                    return
+        raise ValueError(
+            f"{safe_repr(instrument)} is no instrument of {safe_repr(self)}; was it added to another dispatcher, or "
+            f"taken out because it raised?"
+        )
+
+    def _take_out(self, attached: Attached) -> bool:
+        with _changing:
+            if attached not in self._instruments:
+                return False
+            self._instruments = tuple(other for other in self._instruments if other is not attached)
+            self._registry.drop_plans()
+        return True
+
+    def _all_instruments(self) -> tuple[Attached, ...]:
+        """The instruments that are told of the dispatches here."""
+        return self._instruments
+
+
+def merged(parents: tuple[Attached, ...], own: tuple[Attached, ...]) -> tuple[Attached, ...]:
+    """Put the instruments of a scope behind those of its parent; one that is in both is told once."""
+    known = {id(attached.instrument) for attached in parents}
+    return (*parents, *(attached for attached in own if id(attached.instrument) not in known))

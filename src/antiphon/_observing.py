@@ -1,0 +1,284 @@
+"""A dispatch that instruments look at: its plan, with something around each listener that tells them.
+
+Rules that its editors keep:
+
+- A dispatch does under instruments what it does without them: what leaves a listener is what leaves its wrapper, in the
+  same task and context.
+- ``listener_started`` is told where the listener itself is called, within its options; ``listener_finished``
+  when its options have ended, too. Each call has both, or ``listener_skipped`` alone.
+- Who is told last of a beginning is told first of an end, so that what an instrument opens and closes is nested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
+from contextlib import suppress
+from contextvars import ContextVar, Token
+from functools import partial
+from time import perf_counter
+from types import TracebackType, coroutine
+from typing import Any, TypeVar, cast
+
+from antiphon._events import Event, stop_observer
+from antiphon._exceptions import ListenerCancelled
+from antiphon._instrumentation import DispatchRecord, ListenerRecord, Outcome, SkipReason, current_listener, tell
+from antiphon._listeners import NO_OPTIONS, Subscription, do_nothing, do_nothing_async
+from antiphon._options import recompose, recompose_async
+from antiphon._plan import Plan
+from antiphon._policies import as_error
+
+__all__ = ("AsyncObservation", "Observation")
+
+T = TypeVar("T")
+
+
+class Observation:
+    """One dispatch of a dispatcher with instruments, as a context manager that gives the plan to run."""
+
+    def __init__(self, plan: Plan, name: Hashable, event: Any) -> None:
+        self.plan = plan
+        self.event = event
+        self.depth = plan.service.depth(event)
+        self.instruments = plan.instruments
+        self.closing_instruments = plan.instruments[::-1]
+        self.record = DispatchRecord(event, name, plan.dispatcher, current_listener.get())
+
+    def __enter__(self) -> Plan:
+        observed = self.plan.around(self._observe)
+        self.record.listeners = tuple(cast("_Observed", subscription).record for subscription in observed.listeners)
+        self.record.started = perf_counter()
+        tell(self.instruments, "dispatch_started", self.record)
+        return observed
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        record = self.record
+        record.finished = perf_counter()
+        record.error = exc
+        stopped = record.stopped_by is not None or self.is_stopped()
+        if exc is None:
+            record.outcome = "stopped" if stopped else "finished"
+        else:
+            record.outcome = "failed" if isinstance(exc, Exception) else "cancelled"
+        reason: SkipReason = _NOT_STARTED[record.outcome] if not stopped else "stopped"
+        for listener in record.listeners:
+            if listener.outcome == "running" and listener.started is None:
+                self.skipped(listener, reason)
+        tell(self.closing_instruments, "dispatch_finished", record)
+
+    def is_stopped(self) -> bool:
+        """Whether the event shows that this dispatch was stopped."""
+        return self.plan.stoppable and bool(self.event.propagation_stopped)
+
+    def stopped_by(self, record: ListenerRecord) -> None:
+        """Note who stopped the event, if it is the first."""
+        if self.record.stopped_by is None and self.plan.service.depth(self.event) == self.depth:
+            self.record.stopped_by = record
+
+    def started(self, record: ListenerRecord) -> None:
+        """A listener is called."""
+        record.started = perf_counter()
+        tell(self.instruments, "listener_started", record)
+
+    def finished(self, record: ListenerRecord, outcome: Outcome, error: BaseException | None = None) -> None:
+        """A call has ended."""
+        record.finished = perf_counter()
+        record.outcome = outcome
+        record.error = error
+        tell(self.closing_instruments, "listener_finished", record)
+
+    def skipped(self, record: ListenerRecord, reason: SkipReason) -> None:
+        """A listener is not called."""
+        record.outcome = "skipped"
+        record.skipped_because = reason
+        tell(self.instruments, "listener_skipped", record)
+
+    def _observe(self, subscription: Subscription) -> Subscription:
+        return cast("Subscription", _ObservedPlain(self, subscription))
+
+
+class AsyncObservation(Observation):
+    """The same for async listeners."""
+
+    def _observe(self, subscription: Subscription) -> Subscription:
+        return cast("Subscription", _ObservedAsync(self, subscription))
+
+
+#: Why the listeners were not called that have not been called when a dispatch ends.
+_NOT_STARTED: dict[Outcome, SkipReason] = {"finished": "left out", "failed": "failed", "cancelled": "cancelled"}
+
+
+class _Observed:
+    """A registration in the plan of a dispatch with instruments: all that the registration is, with another call."""
+
+    __slots__ = ("_observation", "_subscription", "leaked", "record")
+
+    def __init__(self, observation: Observation, subscription: Subscription) -> None:
+        self._observation = observation
+        self._subscription = subscription
+        #: The record of the next call.
+        self.record = ListenerRecord(observation.record, subscription)
+        #: What the policies are to see instead of a leaked cancellation, since instruments have seen it.
+        self.leaked: ListenerCancelled | None = None
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute in _Observed.__slots__:
+            # A copy in the making has nothing yet.
+            raise AttributeError(attribute)
+        return getattr(self._subscription, attribute)
+
+    def __repr__(self) -> str:
+        return repr(self._subscription)
+
+    def _next_record(self) -> ListenerRecord:
+        record = self.record
+        if record.started is not None or record.outcome != "running":
+            # A strategy that calls it once more.
+            record = self.record = ListenerRecord(self._observation.record, self._subscription)
+            self._observation.record.listeners += (record,)
+        return record
+
+    def _returned(self, record: ListenerRecord, result: Any) -> None:
+        if record.started is None:
+            self._observation.skipped(record, result)
+        else:
+            self._observation.finished(record, "finished")
+
+    def _raised(self, record: ListenerRecord, error: BaseException) -> None:
+        outcome: Outcome = "failed" if isinstance(error, Exception) else "cancelled"
+        if record.started is None:
+            if outcome == "cancelled":
+                self._observation.skipped(record, "cancelled")
+                return
+            # In one of its options.
+            self._observation.started(record)
+        self._observation.finished(record, outcome, error)
+
+
+class _ObservedPlain(_Observed):
+    __slots__ = ()
+
+    @property
+    def call(self) -> Callable[[Any], object]:
+        """Calls what the registration has to call at this moment."""
+        return partial(self._attend, self._subscription.call)
+
+    def _attend(self, call: Callable[[Any], object], event: Any) -> None:
+        record = self._next_record()
+        if call is do_nothing:
+            self._observation.skipped(record, "removed")
+            return
+        if self._subscription.options is NO_OPTIONS:
+            call = partial(self._listen, record, call)
+        else:
+            call = recompose(self._subscription, partial(partial, self._listen, record))
+        try:
+            result = call(event)
+        except BaseException as exc:
+            self._raised(record, exc)
+            raise
+        self._returned(record, result)
+
+    def _listen(self, record: ListenerRecord, call: Callable[[Any], object], event: Any) -> object:
+        observation = self._observation
+        observation.started(record)
+        token = current_listener.set(record)
+        try:
+            return call(event)
+        finally:
+            _reset(current_listener, token)
+            if observation.is_stopped():
+                observation.stopped_by(record)
+
+
+class _ObservedAsync(_Observed):
+    __slots__ = ()
+
+    @property
+    def call(self) -> Callable[[Any], Awaitable[object]]:
+        """Calls what the registration has to call at this moment."""
+        return partial(self._attend, self._subscription.call)
+
+    async def _attend(self, call: Callable[[Any], Awaitable[object]], event: Any) -> None:
+        record = self._next_record()
+        if call is do_nothing_async:
+            self._observation.skipped(record, "removed")
+            return
+        if self._subscription.options is NO_OPTIONS:
+            call = partial(self._listen, record, call)
+        else:
+            call = recompose_async(self._subscription, partial(partial, self._listen, record))
+        try:
+            result = await call(event)
+        except BaseException as exc:
+            # Told here, where the scopes around the listener can still be asked whether it was cancelled.
+            error = as_error(exc, cast("Subscription", self))
+            if isinstance(error, ListenerCancelled):
+                self.leaked = error
+            self._raised(record, exc if error is None else error)
+            raise
+        self._returned(record, result)
+
+    async def _listen(self, record: ListenerRecord, call: Callable[[Any], Awaitable[object]], event: Any) -> object:
+        self._observation.started(record)
+        token = current_listener.set(record)
+        try:
+            if self._observation.plan.stoppable:
+                return await self._watch(record, _as_coroutine(call, event))
+            return await call(event)
+        finally:
+            _reset(current_listener, token)
+
+    async def _watch(self, record: ListenerRecord, steps: Coroutine[Any, Any, object]) -> object:
+        observation = self._observation
+        outer = stop_observer.get()
+
+        def observe(event: Event) -> None:
+            if event is observation.event and observation.record.finished is None:
+                observation.stopped_by(record)
+            if outer is not None:
+                outer(event)
+
+        token = stop_observer.set(observe)
+        try:
+            return await self._step(record, steps)
+        finally:
+            _reset(stop_observer, token)
+
+    @coroutine
+    def _step(self, record: ListenerRecord, steps: Coroutine[Any, Any, object]) -> Generator[Any, Any, object]:
+        # Listeners that run together share the event: only its mark before and after a step tells whose stop it was.
+        observation = self._observation
+        sent, thrown = None, None
+        while True:
+            stopped_before = observation.is_stopped()
+            try:
+                yielded = steps.send(sent) if thrown is None else steps.throw(thrown)
+            except StopIteration as end:
+                # By assignment in a helper task or a thread of it, between two steps.
+                if observation.is_stopped():
+                    observation.stopped_by(record)
+                return end.value
+            finally:
+                sent = thrown = None
+                if not stopped_before and observation.is_stopped():
+                    observation.stopped_by(record)
+            try:
+                sent = yield yielded
+            except GeneratorExit:
+                steps.close()
+                raise
+            except BaseException as exc:  # noqa: ASYNC103  thrown into the listener
+                thrown = exc
+
+
+async def _as_coroutine(call: Callable[[Any], Awaitable[object]], event: Any) -> object:
+    # A listener may give any awaitable; a coroutine is what can be run step by step.
+    return await call(event)
+
+
+def _reset(variable: ContextVar[T], token: Token[T]) -> None:
+    # A coroutine that is closed elsewhere (by the garbage collector, say) has left the context in which it was set.
+    with suppress(ValueError):
+        variable.reset(token)

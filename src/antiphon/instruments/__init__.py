@@ -1,0 +1,13 @@
+"""Instruments: what looks at dispatches, and what it sees of them.
+
+`Instrument` is the base of your own; add one to a dispatcher with ``dispatcher.add_instrument(instrument)``.
+"""
+
+from __future__ import annotations
+
+from antiphon._instrumentation import DispatchRecord, Instrument, ListenerRecord, Outcome, SkipReason
+
+__all__ = ("DispatchRecord", "Instrument", "ListenerRecord", "Outcome", "SkipReason")
+
+for _public in (DispatchRecord, Instrument, ListenerRecord):
+    _public.__module__ = "antiphon.instruments"
