@@ -195,14 +195,14 @@ current_listener: Final[ContextVar[ListenerRecord | None]] = ContextVar("current
 class Attached:
     """An instrument as a dispatcher keeps it: with the methods that it has, until one of them raises."""
 
-    __slots__ = ("_methods", "_take_out", "instrument")
+    __slots__ = ("_methods", "_take_out", "_unsaid", "instrument")
 
-    def __init__(self, instrument: Any, take_out: Callable[[Attached], bool]) -> None:
+    def __init__(self, instrument: Any, take_out: Callable[[Attached], None]) -> None:
         """Look at an instrument.
 
         Args:
             instrument: The instrument.
-            take_out: Takes it out of its dispatcher, and tells whether it was still there.
+            take_out: Takes it out of its dispatcher, if it is still there.
 
         Raises:
             TypeError: It is none.
@@ -210,6 +210,8 @@ class Attached:
         self.instrument = instrument
         self._methods = _methods_of(instrument)
         self._take_out = take_out
+        # What is to be said when it raises, for one thread to take.
+        self._unsaid = ["%s raised in %s, and is taken out: it sees no further dispatch"]
 
     def tell(self, method: str, record: Any) -> None:
         """Call a method of the instrument, if it has it. One that raises is logged, and taken out for good."""
@@ -221,16 +223,23 @@ class Attached:
         except Exception as exc:
             # Dispatches under way have it too.
             self._methods = {}
-            if self._take_out(self):
-                # Imported here, since it is needed here alone.
-                import logging
+            self._take_out(self)
+            self._say(method, exc)
 
-                logging.getLogger("antiphon").error(
-                    "%s raised in %s, and is taken out: it sees no further dispatch",
-                    safe_repr(self.instrument),
-                    method,
-                    exc_info=exc,
-                )
+    def _say(self, method: str, exc: Exception) -> None:
+        try:
+            unsaid = self._unsaid.pop()
+        except IndexError:
+            return
+        # Imported here, since it is needed here alone.
+        import logging
+
+        try:
+            logging.getLogger("antiphon").error(unsaid, safe_repr(self.instrument), method, exc_info=exc)
+        except RecursionError:
+            # Its own dispatches were shown to it, too. There is more room further out.
+            self._unsaid.append(unsaid)
+            raise
 
 
 def tell(instruments: Iterable[Attached], method: str, record: Any) -> None:

@@ -64,13 +64,11 @@ class Instrumented:
             f"taken out because it raised?"
         )
 
-    def _take_out(self, attached: Attached) -> bool:
+    def _take_out(self, attached: Attached) -> None:
         with _changing:
-            if attached not in self._instruments:
-                return False
-            self._instruments = tuple(other for other in self._instruments if other is not attached)
-            self._registry.drop_plans()
-        return True
+            if attached in self._instruments:
+                self._instruments = tuple(other for other in self._instruments if other is not attached)
+                self._registry.drop_plans()
 
     def _all_instruments(self) -> tuple[Attached, ...]:
         """The instruments that are told of the dispatches here."""

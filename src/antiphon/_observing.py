@@ -47,7 +47,11 @@ class Observation:
         observed = self.plan.around(self._observe)
         self.record.listeners = tuple(cast("_Observed", subscription).record for subscription in observed.listeners)
         self.record.started = perf_counter()
-        tell(self.instruments, "dispatch_started", self.record)
+        try:
+            tell(self.instruments, "dispatch_started", self.record)
+        except BaseException as exc:
+            self.__exit__(type(exc), exc, None)
+            raise
         return observed
 
     def __exit__(

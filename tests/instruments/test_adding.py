@@ -1,0 +1,521 @@
+"""Instruments are added and removed at run time, for a dispatcher or for a scope; one that raises goes."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import weakref
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock, Mock
+
+import anyio
+import pytest
+
+from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
+from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
+from tests.instruments.witness import Witness, async_singing, singing
+from tests.voices import AnyDispatcher
+
+A_SONG = ["dispatch song", "call alto", "called alto: finished", "dispatched song: finished"]
+
+
+# Adding and removing
+
+
+async def test_an_instrument_sees_a_dispatch_and_its_listeners(dispatcher: AnyDispatcher, witness: Witness) -> None:
+    dispatcher.add_instrument(witness)
+    singing(dispatcher, "song", "alto")
+
+    await dispatcher.adispatch("song")
+
+    assert witness.lines == A_SONG
+
+
+async def test_an_instrument_that_is_added_later_sees_what_was_dispatched_before_under_that_name(
+    dispatcher: AnyDispatcher, witness: Witness
+) -> None:
+    singing(dispatcher, "song", "alto")
+    await dispatcher.adispatch("song")
+
+    dispatcher.add_instrument(witness)
+    await dispatcher.adispatch("song")
+
+    assert witness.lines == A_SONG
+
+
+async def test_an_instrument_sees_nothing_after_its_removal(dispatcher: AnyDispatcher, witness: Witness) -> None:
+    dispatcher.add_instrument(witness)
+    singing(dispatcher, "song", "alto")
+    await dispatcher.adispatch("song")
+
+    dispatcher.remove_instrument(witness)
+    await dispatcher.adispatch("song")
+
+    assert witness.lines == A_SONG
+
+
+async def test_after_the_last_removal_a_dispatch_is_plain_again(dispatcher: AnyDispatcher, witness: Witness) -> None:
+    singing(dispatcher, "song", "alto")
+    dispatcher.add_instrument(witness)
+    await dispatcher.adispatch("song")
+    observed = dispatcher._plan("song", Event())
+
+    dispatcher.remove_instrument(witness)
+    await dispatcher.adispatch("song")
+    plain = dispatcher._plan("song", Event())
+
+    assert (observed.loop, observed.special) == (None, True)
+    assert (plain.loop, plain.special) == (plain.listeners, False)
+
+
+async def test_removing_gives_nothing_and_adding_gives_nothing(dispatcher: AnyDispatcher, witness: Witness) -> None:
+    add: Any = dispatcher.add_instrument
+    remove: Any = dispatcher.remove_instrument
+
+    assert (add(witness), remove(witness)) == (None, None)
+
+
+async def test_a_removed_instrument_can_be_added_again(dispatcher: AnyDispatcher, witness: Witness) -> None:
+    dispatcher.add_instrument(witness)
+    dispatcher.remove_instrument(witness)
+    dispatcher.add_instrument(witness)
+    singing(dispatcher, "song", "alto")
+
+    await dispatcher.adispatch("song")
+
+    assert witness.lines == A_SONG
+
+
+async def test_beginnings_are_told_in_the_order_of_adding_and_ends_in_the_other(dispatcher: AnyDispatcher) -> None:
+    lines: list[str] = []
+    for prefix in "12":
+        dispatcher.add_instrument(Witness(prefix, lines))
+    singing(dispatcher, "song", "alto")
+
+    await dispatcher.adispatch("song")
+
+    assert lines == [
+        "1dispatch song",
+        "2dispatch song",
+        "1call alto",
+        "2call alto",
+        "2called alto: finished",
+        "1called alto: finished",
+        "2dispatched song: finished",
+        "1dispatched song: finished",
+    ]
+
+
+async def test_a_dispatch_under_way_keeps_the_instruments_it_began_with(dispatcher: AnyDispatcher) -> None:
+    lines: list[str] = []
+    first, second = Witness("1", lines), Witness("2", lines)
+    dispatcher.add_instrument(first)
+
+    def change(event: Event) -> None:
+        dispatcher.add_instrument(second)
+        dispatcher.remove_instrument(first)
+
+    singing(dispatcher, "song", "alto", change, once=True)
+    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("song")
+
+    assert lines == [
+        "1dispatch song",
+        "1call alto",
+        "1called alto: finished",
+        "1dispatched song: finished",
+        "2dispatch song",
+        "2dispatched song: finished",
+    ]
+
+
+async def test_an_instrument_is_known_by_identity(dispatcher: AnyDispatcher) -> None:
+    class Equal(Witness):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = None  # type: ignore[assignment]  # it is unhashable, too
+
+    one, other = Equal(), Equal()
+    dispatcher.add_instrument(one)
+    dispatcher.add_instrument(other)
+    dispatcher.remove_instrument(other)
+    singing(dispatcher, "song", "alto")
+
+    await dispatcher.adispatch("song")
+
+    assert (one.lines, other.lines) == (A_SONG, [])
+
+
+async def test_a_removed_instrument_is_let_go(dispatcher: AnyDispatcher) -> None:
+    witness = Witness()
+    gone = weakref.ref(witness)
+    dispatcher.add_instrument(witness)
+    singing(dispatcher, "song", "alto")
+    await dispatcher.adispatch("song")
+
+    dispatcher.remove_instrument(witness)
+    del witness
+    gc.collect()
+
+    assert gone() is None
+
+
+# What is refused
+
+
+def test_the_same_instrument_is_not_added_twice(dispatcher: AnyDispatcher, witness: Witness) -> None:
+    dispatcher.add_instrument(witness)
+
+    with pytest.raises(ValueError, match=r"Witness object .* was added to .*Dispatcher object .* already"):
+        dispatcher.add_instrument(witness)
+
+
+def test_what_is_not_there_is_not_removed(dispatcher: AnyDispatcher, witness: Witness) -> None:
+    with pytest.raises(ValueError, match=r"is no instrument of .*Dispatcher object .*added to another dispatcher"):
+        dispatcher.remove_instrument(witness)
+
+
+def test_an_object_without_any_of_the_methods_is_refused(dispatcher: AnyDispatcher) -> None:
+    with pytest.raises(
+        TypeError,
+        match=r"one or more of the methods dispatch_started, dispatch_finished, listener_started, listener_finished, "
+        r"listener_skipped; got <object object at .*> \(object\), which has none",
+    ):
+        dispatcher.add_instrument(object())
+
+
+def test_a_method_is_one_only_if_it_can_be_called(dispatcher: AnyDispatcher) -> None:
+    with pytest.raises(TypeError, match="which has none"):
+        dispatcher.add_instrument(SimpleNamespace(dispatch_started=3))
+
+
+def test_a_class_is_refused_and_the_instance_shown(dispatcher: AnyDispatcher) -> None:
+    with pytest.raises(TypeError, match=r"got the class Witness: make an instance, Witness\(\)"):
+        dispatcher.add_instrument(Witness)
+
+
+class Later:
+    async def listener_finished(self, record: ListenerRecord) -> None: ...
+
+
+@pytest.mark.parametrize("instrument", [Later(), AsyncMock()], ids=["a method", "a mock"])
+def test_async_methods_are_refused(dispatcher: AnyDispatcher, instrument: Any) -> None:
+    with pytest.raises(TypeError, match=r"is async, and nobody would await it in the middle of a dispatch"):
+        dispatcher.add_instrument(instrument)
+
+
+def test_what_is_refused_changes_nothing(dispatcher: AnyDispatcher) -> None:
+    with pytest.raises(TypeError):
+        dispatcher.add_instrument(Later())
+
+    assert dispatcher._plan("song", Event()).special is False
+
+
+@pytest.mark.parametrize("method", ["dispatch_started", "dispatch_finished", "listener_started", "listener_finished"])
+async def test_one_method_is_enough(dispatcher: AnyDispatcher, method: str) -> None:
+    told: list[Any] = []
+    dispatcher.add_instrument(SimpleNamespace(**{method: told.append}))
+    singing(dispatcher, "song", "alto")
+
+    await dispatcher.adispatch("song")
+
+    assert [type(record) for record in told] == [DispatchRecord if "dispatch" in method else ListenerRecord]
+
+
+async def test_an_instrument_that_overrides_nothing_is_one_too(dispatcher: AnyDispatcher) -> None:
+    dispatcher.add_instrument(Instrument())
+    singing(dispatcher, "song", "alto")
+
+    event = await dispatcher.adispatch("song")
+
+    assert event.name == "song"
+
+
+async def test_a_mock_is_an_instrument(dispatcher: AnyDispatcher) -> None:
+    mock = Mock()
+    dispatcher.add_instrument(mock)
+
+    event = await dispatcher.adispatch("song")
+
+    ((record,), _) = mock.dispatch_finished.call_args
+    assert (record.event, record.nobody_listened) == (event, True)
+
+
+# Scopes
+
+
+async def test_a_scope_shows_its_dispatches_to_the_instruments_of_its_parent(
+    dispatcher: AnyDispatcher, witness: Witness
+) -> None:
+    dispatcher.add_instrument(witness)
+    with dispatcher.scope() as scoped:
+        singing(scoped, "song", "alto")
+        await scoped.adispatch("song")
+
+    assert witness.lines == A_SONG
+    assert witness.of("song").dispatcher is scoped
+
+
+async def test_a_scope_shows_its_dispatches_to_what_is_added_to_its_parent_later(
+    dispatcher: AnyDispatcher, witness: Witness
+) -> None:
+    with dispatcher.scope() as outer, outer.scope() as inner:
+        singing(inner, "song", "alto")
+        await inner.adispatch("song")
+        dispatcher.add_instrument(witness)
+        await inner.adispatch("song")
+        dispatcher.remove_instrument(witness)
+        await inner.adispatch("song")
+
+    assert witness.lines == A_SONG
+
+
+async def test_an_instrument_of_a_scope_sees_the_dispatches_of_that_scope_alone(
+    dispatcher: AnyDispatcher, witness: Witness
+) -> None:
+    singing(dispatcher, "song", "alto")
+    with dispatcher.scope() as scoped, dispatcher.scope() as other:
+        scoped.add_instrument(witness)
+        await dispatcher.adispatch("song")
+        await other.adispatch("song")
+        assert witness.lines == []
+
+        await scoped.adispatch("song")
+
+    assert witness.lines == A_SONG
+
+
+async def test_the_instruments_of_the_parent_come_before_those_of_the_scope(dispatcher: AnyDispatcher) -> None:
+    lines: list[str] = []
+    with dispatcher.scope() as scoped:
+        scoped.add_instrument(Witness("scope: ", lines))
+        dispatcher.add_instrument(Witness("parent: ", lines))
+        await scoped.adispatch("song")
+
+    assert lines == [
+        "parent: dispatch song",
+        "scope: dispatch song",
+        "scope: dispatched song: finished",
+        "parent: dispatched song: finished",
+    ]
+
+
+async def test_an_instrument_of_both_a_scope_and_its_parent_sees_each_dispatch_once(
+    dispatcher: AnyDispatcher, witness: Witness
+) -> None:
+    singing(dispatcher, "song", "alto")
+    with dispatcher.scope() as scoped:
+        scoped.add_instrument(witness)
+        dispatcher.add_instrument(witness)
+        await scoped.adispatch("song")
+
+    assert witness.lines == A_SONG
+
+
+def test_what_the_parent_has_is_not_removed_through_the_scope(dispatcher: AnyDispatcher, witness: Witness) -> None:
+    dispatcher.add_instrument(witness)
+
+    with dispatcher.scope() as scoped, pytest.raises(ValueError, match="is no instrument of <scope of"):
+        scoped.remove_instrument(witness)
+
+
+# One that raises
+
+
+class Broken(Witness):
+    """Raises in one of its methods."""
+
+    def __init__(self, method: str, error: BaseException, lines: list[str] | None = None) -> None:
+        super().__init__("broken: ", lines)
+        self.error = error
+        setattr(self, method, self.fail)
+
+    def fail(self, record: object) -> None:
+        raise self.error
+
+    def __repr__(self) -> str:
+        return "<broken>"
+
+
+METHODS = ["dispatch_started", "dispatch_finished", "listener_started", "listener_finished", "listener_skipped"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_one_that_raises_is_logged_once_and_taken_out_and_the_others_see_everything(
+    dispatcher: AnyDispatcher, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, broken, behind = Witness(), Broken(method, OSError("disk full")), Witness()
+    for instrument in (before, broken, behind):
+        dispatcher.add_instrument(instrument)
+    singing(dispatcher, "song", "alto")
+    singing(dispatcher, "song", "tenor", where=lambda event: False)
+    expected = [*A_SONG[:-1], "skip tenor: where", A_SONG[-1]]
+
+    with caplog.at_level(logging.ERROR, "antiphon"):
+        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("song")
+
+    assert before.lines == behind.lines == expected * 2
+    (logged,) = caplog.records
+    assert logged.name == "antiphon"
+    assert logged.getMessage() == f"<broken> raised in {method}, and is taken out: it sees no further dispatch"
+    assert logged.exc_info is not None
+    assert logged.exc_info[1] is broken.error
+    with pytest.raises(ValueError, match="taken out because it raised"):
+        dispatcher.remove_instrument(broken)
+
+
+async def test_one_that_raised_is_told_nothing_more_of_the_running_dispatch(dispatcher: AnyDispatcher) -> None:
+    broken = Broken("listener_started", OSError())
+    dispatcher.add_instrument(broken)
+    singing(dispatcher, "song", "alto")
+    singing(dispatcher, "song", "tenor")
+
+    await dispatcher.adispatch("song")
+
+    assert broken.lines == ["broken: dispatch song"]
+
+
+async def test_one_that_raises_while_an_error_passes_does_not_touch_the_error(dispatcher: AnyDispatcher) -> None:
+    error = LookupError()
+
+    def fail(event: Event) -> None:
+        raise error
+
+    dispatcher.add_instrument(Broken("listener_finished", OSError()))
+    singing(dispatcher, "song", "alto", fail)
+
+    with pytest.raises(LookupError) as caught:
+        await dispatcher.adispatch("song")
+
+    assert caught.value is error
+    assert (error.__cause__, error.__context__) == (None, None)
+
+
+async def test_one_that_raised_in_a_scope_is_taken_out_of_the_parent_it_came_from(
+    dispatcher: AnyDispatcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = Broken("dispatch_finished", OSError())
+    dispatcher.add_instrument(broken)
+    with dispatcher.scope() as scoped:
+        await scoped.adispatch("song")
+    await dispatcher.adispatch("song")
+
+    assert broken.lines == ["broken: dispatch song"]
+    assert len(caplog.records) == 1
+
+
+async def test_dispatches_under_way_tell_it_nothing_more_either(caplog: pytest.LogCaptureFixture) -> None:
+    dispatcher, broken = AsyncEventDispatcher(strategy=Concurrent()), Broken("listener_finished", OSError())
+    dispatcher.add_instrument(broken)
+    both_run = anyio.Event()
+    running = 0
+
+    async def wait(event: Event) -> None:
+        nonlocal running
+        running += 1
+        if running == 2:
+            both_run.set()
+        await both_run.wait()
+
+    async_singing(dispatcher, "song", "alto", wait)
+    async with anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(dispatcher.adispatch, "song")
+
+    assert sorted(broken.lines) == sorted(["broken: dispatch song", "broken: call alto"] * 2)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+async def test_an_interrupt_in_an_instrument_passes(
+    dispatcher: AnyDispatcher, witness: Witness, interrupt: type[BaseException]
+) -> None:
+    dispatcher.add_instrument(witness)
+    dispatcher.add_instrument(Broken("dispatch_started", interrupt()))
+
+    with pytest.raises(interrupt):
+        await dispatcher.adispatch("song")
+
+    assert witness.lines == ["dispatch song", "dispatched song: cancelled"]
+
+
+async def test_after_an_interrupt_in_an_instrument_the_event_is_in_no_dispatch(dispatcher: AnyDispatcher) -> None:
+    dispatcher.add_instrument(Broken("dispatch_started", KeyboardInterrupt()))
+    event = Event()
+    with pytest.raises(KeyboardInterrupt):
+        await dispatcher.adispatch("song", event)
+
+    assert event._antiphon_in_flight is None  # type: ignore[attr-defined]  # set by the dispatch
+
+
+async def test_one_that_dispatches_without_end_is_taken_out(caplog: pytest.LogCaptureFixture) -> None:
+    dispatcher = EventDispatcher()
+    told: list[DispatchRecord] = []
+
+    class Echo:
+        def dispatch_started(self, record: DispatchRecord) -> None:
+            told.append(record)
+            dispatcher.dispatch("echo")
+
+    dispatcher.add_instrument(Echo())
+    dispatcher.dispatch("song")
+    seen = len(told)
+    dispatcher.dispatch("song")
+
+    assert len(told) == seen
+    assert len(caplog.records) == 1
+
+
+# Threads
+
+
+def test_instruments_are_added_and_removed_in_many_threads_while_others_dispatch() -> None:
+    dispatcher = EventDispatcher()
+    singing(dispatcher, "song", "alto")
+    rounds, errors, seen = 200, [], []
+    always = Witness()
+    dispatcher.add_instrument(always)
+
+    def change() -> None:
+        try:
+            for _ in range(rounds):
+                own = Witness()
+                dispatcher.add_instrument(own)
+                dispatcher.dispatch("song")
+                dispatcher.remove_instrument(own)
+                seen.append(own)
+        except BaseException as exc:
+            errors.append(exc)
+
+    threads = [threading.Thread(target=change) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert errors == []
+    assert all(own.lines.count(line) == own.lines.count(A_SONG[0]) > 0 for own in seen for line in A_SONG)
+    assert [attached.instrument for attached in dispatcher._instruments] == [always]
+    assert always.lines.count("dispatched song: finished") == 4 * rounds
+
+
+@pytest.mark.parametrize("strategy", [Sequential(), Concurrent(), Race()], ids=repr)
+async def test_instruments_see_dispatches_in_other_threads_there(strategy: Any) -> None:
+    dispatcher = AsyncEventDispatcher(strategy=strategy)
+    threads: list[int] = []
+    dispatcher.add_instrument(SimpleNamespace(dispatch_started=lambda record: threads.append(threading.get_ident())))
+
+    await dispatcher.adispatch("song")
+    elsewhere: list[int] = []
+
+    def run() -> None:
+        elsewhere.append(threading.get_ident())
+        anyio.run(dispatcher.adispatch, "song")
+
+    await anyio.to_thread.run_sync(run)
+
+    assert threads == [threading.get_ident(), *elsewhere]
