@@ -59,7 +59,7 @@ class DispatchRecord:
     name: Hashable
     #: The dispatcher, or the scope, that dispatches it.
     dispatcher: Any
-    #: One record for each listener of the plan, in order; behind them one for each call that a strategy makes once more.
+    #: One record for each listener of the plan, in order; behind them one for each call that a strategy repeats.
     listeners: tuple[ListenerRecord, ...]
     #: When it began, in seconds of `time.perf_counter`.
     started: float

@@ -235,16 +235,7 @@ class _ObservedAsync(_Observed):
             _reset(current_listener, token)
 
     async def _watch(self, record: ListenerRecord, steps: Coroutine[Any, Any, object]) -> object:
-        observation = self._observation
-        outer = stop_observer.get()
-
-        def observe(event: Event) -> None:
-            if event is observation.event and observation.record.finished is None:
-                observation.stopped_by(record)
-            if outer is not None:
-                outer(event)
-
-        token = stop_observer.set(observe)
+        token = stop_observer.set(_StopObserver(self._observation, record))
         try:
             return await self._step(record, steps)
         finally:
@@ -275,6 +266,30 @@ class _ObservedAsync(_Observed):
                 raise
             except BaseException as exc:  # noqa: ASYNC103  thrown into the listener
                 thrown = exc
+
+
+class _StopObserver:
+    """Told of what is stopped in a call, and in the tasks and threads that it starts."""
+
+    __slots__ = ("_observation", "_record", "outer")
+
+    def __init__(self, observation: Observation, record: ListenerRecord) -> None:
+        self._observation = observation
+        self._record = record
+        outer = stop_observer.get()
+        while isinstance(outer, _StopObserver) and outer.is_over():
+            # Tasks that outlive their dispatch and dispatch again would grow a chain without end.
+            outer = outer.outer
+        self.outer: Callable[[Event], None] | None = outer
+
+    def is_over(self) -> bool:
+        return self._observation.record.finished is not None
+
+    def __call__(self, event: Event) -> None:
+        if event is self._observation.event and not self.is_over():
+            self._observation.stopped_by(self._record)
+        if self.outer is not None:
+            self.outer(event)
 
 
 async def _as_coroutine(call: Callable[[Any], Awaitable[object]], event: Any) -> object:

@@ -26,6 +26,7 @@ import anyio
 
 from antiphon._backend import belongs_anywhere
 from antiphon._buffers import MAX_BUFFER_SIZE, Buffer, Fifo, Lanes, Overflow, check_overflow
+from antiphon._events import stop_observer
 from antiphon._exceptions import QueueNotDrained
 from antiphon._keys import check_name
 from antiphon._listeners import check_limit, check_seconds, is_async_callable, safe_repr
@@ -70,6 +71,8 @@ class _Posted:
         self.context: Context = copy_context()
         outside_of_calls(self.context)
         belongs_anywhere(self.context)
+        # The poster is not who stops it; and events that post events would grow a chain of observers without end.
+        self.context.run(stop_observer.set, None)
 
 
 class Dispatching(Protocol):
