@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from threading import current_thread
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
 __all__ = (
     "Home",
     "belongs_anywhere",
+    "first_leaf",
     "is_cancellation",
     "is_leaked_cancellation",
     "native_requests",
+    "open_task_group",
     "requested_cancellation",
     "scope_is_cancelled",
     "swallowed_cancellation",
+    "ungrouped",
 )
 
 
@@ -34,6 +38,37 @@ def is_cancellation(exc: BaseException) -> bool:
 def scope_is_cancelled() -> bool:
     """Tell whether a cancel scope around the running task has been cancelled, or its deadline has passed."""
     return anyio.current_effective_deadline() <= anyio.current_time()
+
+
+def open_task_group() -> AbstractAsyncContextManager[Any]:
+    """Open a task group, of which ``start_soon`` and ``cancel_scope.cancel`` are used.
+
+    On trio it is a nursery: anyio's group is a thin wrapper around one, which takes twice the time. On asyncio it is
+    anyio's: a native one knows nothing of the cancel scopes around it.
+    """
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_task():
+        nursery: AbstractAsyncContextManager[Any] = trio.open_nursery(strict_exception_groups=True)
+        return nursery
+    return anyio.create_task_group()
+
+
+def ungrouped(exc: BaseException) -> BaseException:
+    """Take what left a task group out of the group around it, if it is one thing; many cancellations are one."""
+    if not isinstance(exc, BaseExceptionGroup):
+        return exc
+    group = cast("BaseExceptionGroup[BaseException]", exc)
+    if group.split(is_cancellation)[1] is None:
+        return first_leaf(group)
+    return group.exceptions[0] if len(group.exceptions) == 1 else group
+
+
+def first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Find the first exception in a group that is none itself."""
+    first = group.exceptions[0]
+    if isinstance(first, BaseExceptionGroup):
+        return first_leaf(cast("BaseExceptionGroup[BaseException]", first))
+    return first
 
 
 def is_leaked_cancellation(exc: BaseException) -> bool:

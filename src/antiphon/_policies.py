@@ -8,7 +8,7 @@ from operator import itemgetter
 from types import CoroutineType
 from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 
-from antiphon._backend import is_cancellation, is_leaked_cancellation
+from antiphon._backend import first_leaf, is_cancellation, is_leaked_cancellation
 from antiphon._exceptions import ListenerCancelled
 from antiphon._listeners import Subscription, is_async_callable, safe_repr
 from antiphon._plan import Plan
@@ -173,7 +173,7 @@ class Failures:
             return group
         if errors is not None:
             self._collected.append(((subscription.priority, subscription.order), cast("Exception", errors)))
-        return _first_leaf(cancellations)
+        return first_leaf(cancellations)
 
     def leave(self) -> None:
         """End a dispatch that ran its course.
@@ -202,10 +202,3 @@ class Failures:
     def _message(self) -> str:
         under = type(self._event).__qualname__ if self._plan.name is None else safe_repr(self._plan.name)
         return f"errors in listeners of {under}"
-
-
-def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    if isinstance(first, BaseExceptionGroup):
-        return _first_leaf(cast("BaseExceptionGroup[BaseException]", first))
-    return first

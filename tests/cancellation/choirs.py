@@ -38,6 +38,8 @@ POLICIES: Final[dict[str, ErrorPolicy]] = {"raise": "raise", "collect": "collect
 every_strategy = pytest.mark.parametrize("make", STRATEGIES.values(), ids=STRATEGIES.keys())
 #: Those that run a tier together.
 every_grouping_strategy = pytest.mark.parametrize("make", GROUPING.values(), ids=GROUPING.keys())
+#: Those that run a whole tier together.
+every_unlimited_strategy = pytest.mark.parametrize("make", [Concurrent, Race], ids=["concurrent", "race"])
 every_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
 
 #: Two listeners, then three, then one.

@@ -57,15 +57,22 @@ async def fail(event: Event) -> None:
     raise ValueError
 
 
+async def wait(event: Event) -> None:
+    await anyio.Event().wait()
+
+
 SOURCES = {"KeyboardInterrupt": interrupt, "SystemExit": leave, "SIGINT": press_control_c}
 
 
-async def program(source: str, strategy: str, errors: bool, left: list[str]) -> None:
+async def program(source: str, in_task: bool, strategy: str, errors: bool, left: list[str]) -> None:
     global anyio_cancelled
     anyio_cancelled = (anyio.get_cancelled_exc_class(),)
     dispatcher = AsyncEventDispatcher()
     if errors:
         dispatcher.add_listener("song", fail)
+    if in_task:
+        # The caller's task stays with the first listener that waits.
+        dispatcher.add_listener("song", wait, priority=1)
     dispatcher.add_listener("song", SOURCES[source], priority=1)
     try:
         await dispatcher.adispatch("song", strategy=STRATEGIES[strategy])
@@ -74,18 +81,19 @@ async def program(source: str, strategy: str, errors: bool, left: list[str]) -> 
         raise
 
 
-def run(backend: str, source: str, strategy: str, errors: bool) -> dict[str, Any]:
+def run(backend: str, source: str, in_task: bool, strategy: str, errors: bool) -> dict[str, Any]:
     name, _, loop = backend.partition("+")
     options: dict[str, Any] = {"use_uvloop": True} if loop else {}
     left: list[str] = []
     outcome: BaseException = _Nothing()
     try:
-        anyio.run(program, source, strategy, errors, left, backend=name, backend_options=options)
+        anyio.run(program, source, in_task, strategy, errors, left, backend=name, backend_options=options)
     except BaseException as exc:
         outcome = exc
     return {
         "strategy": strategy,
         "source": source,
+        "in_task": in_task,
         "errors_in_hand": errors,
         "dispatch": left[0] if left else "nothing",
         "run": shape(outcome),
@@ -95,5 +103,8 @@ def run(backend: str, source: str, strategy: str, errors: bool) -> dict[str, Any
 if __name__ == "__main__":
     for source in SOURCES:
         for strategy in STRATEGIES:
-            for errors in (False, True):
-                print(json.dumps(run(sys.argv[1], source, strategy, errors)), flush=True)
+            for in_task in (False, True):
+                if in_task and (source == "SIGINT" or strategy == "Sequential"):
+                    continue
+                for errors in (False, True):
+                    print(json.dumps(run(sys.argv[1], source, in_task, strategy, errors)), flush=True)

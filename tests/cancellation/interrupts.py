@@ -15,7 +15,8 @@ class Row(NamedTuple):
     """One row of the table."""
 
     strategies: tuple[str, ...]
-    #: Where the interrupt comes from: a ``listener`` that raises it, or the signal (``Control-C``) while listeners wait.
+    #: Where the interrupt comes from: a ``listener`` that raises it, in the caller's task or in a ``task`` of its own, or
+    #: the signal (``Control-C``) while listeners wait.
     source: str
     #: Whether another listener's ``ValueError`` was collected before.
     errors_in_hand: bool
@@ -26,41 +27,22 @@ class Row(NamedTuple):
     leaves_run: str
 
 
-_SEQUENTIAL: Final = ("Sequential",)
+_EVERY: Final = ("Sequential", "Concurrent", "Race")
 _TOGETHER: Final = ("Concurrent", "Race")
 
 INTERRUPTS: Final = (
-    Row(_SEQUENTIAL, "listener", False, "asyncio", "interrupt", "interrupt"),
-    Row(_SEQUENTIAL, "listener", False, "trio", "interrupt", "interrupt"),
-    Row(_SEQUENTIAL, "listener", True, "asyncio", "group(ValueError, interrupt)", "group(ValueError, interrupt)"),
-    Row(_SEQUENTIAL, "listener", True, "trio", "group(ValueError, interrupt)", "group(ValueError, interrupt)"),
-    Row(_TOGETHER, "listener", False, "asyncio", "group(interrupt)", "interrupt"),
-    Row(_TOGETHER, "listener", False, "trio", "group(interrupt)", "group(interrupt)"),
-    Row(_TOGETHER, "listener", True, "asyncio", "group(ValueError, group(interrupt))", "interrupt"),
-    Row(
-        _TOGETHER,
-        "listener",
-        True,
-        "trio",
-        "group(ValueError, group(interrupt))",
-        "group(ValueError, group(interrupt))",
-    ),
+    Row(_EVERY, "listener", False, "asyncio", "interrupt", "interrupt"),
+    Row(_EVERY, "listener", False, "trio", "interrupt", "interrupt"),
+    Row(_EVERY, "listener", True, "asyncio", "group(ValueError, interrupt)", "group(ValueError, interrupt)"),
+    Row(_EVERY, "listener", True, "trio", "group(ValueError, interrupt)", "group(ValueError, interrupt)"),
+    # asyncio lets an interrupt in a task end the loop, whatever becomes of those who wait for the task.
+    Row(_TOGETHER, "listener in a task", False, "asyncio", "interrupt", "interrupt"),
+    Row(_TOGETHER, "listener in a task", False, "trio", "interrupt", "interrupt"),
+    Row(_TOGETHER, "listener in a task", True, "asyncio", "group(ValueError, interrupt)", "interrupt"),
+    Row(_TOGETHER, "listener in a task", True, "trio", "group(ValueError, interrupt)", "group(ValueError, interrupt)"),
     # asyncio makes a cancellation of Control-C, and an interrupt of that again when it leaves the main task bare.
-    Row(_SEQUENTIAL, "Control-C", False, "asyncio", "cancellation", "interrupt"),
-    Row(_SEQUENTIAL, "Control-C", False, "trio", "interrupt", "interrupt"),
-    Row(
-        _SEQUENTIAL, "Control-C", True, "asyncio", "group(ValueError, cancellation)", "group(ValueError, cancellation)"
-    ),
-    Row(_SEQUENTIAL, "Control-C", True, "trio", "group(ValueError, interrupt)", "group(ValueError, interrupt)"),
-    Row(_TOGETHER, "Control-C", False, "asyncio", "cancellation", "interrupt"),
-    Row(_TOGETHER, "Control-C", False, "trio", "group(interrupt)", "group(interrupt)"),
-    Row(_TOGETHER, "Control-C", True, "asyncio", "group(ValueError, cancellation)", "group(ValueError, cancellation)"),
-    Row(
-        _TOGETHER,
-        "Control-C",
-        True,
-        "trio",
-        "group(ValueError, group(interrupt))",
-        "group(ValueError, group(interrupt))",
-    ),
+    Row(_EVERY, "Control-C", False, "asyncio", "cancellation", "interrupt"),
+    Row(_EVERY, "Control-C", False, "trio", "interrupt", "interrupt"),
+    Row(_EVERY, "Control-C", True, "asyncio", "group(ValueError, cancellation)", "group(ValueError, cancellation)"),
+    Row(_EVERY, "Control-C", True, "trio", "group(ValueError, interrupt)", "group(ValueError, interrupt)"),
 )

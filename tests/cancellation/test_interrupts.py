@@ -57,6 +57,7 @@ def test_what_leaves_the_dispatch_and_the_run_is_as_in_the_table(
                 case
                 for case in found
                 if (case["strategy"], case["source"], case["errors_in_hand"]) == (strategy, source, row.errors_in_hand)
+                and case["in_task"] == (row.source == "listener in a task")
             ]
             assert case["dispatch"] == row.leaves_dispatch.replace("interrupt", interrupt)
             assert case["run"] == row.leaves_run.replace("interrupt", interrupt)

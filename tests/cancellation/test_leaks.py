@@ -10,8 +10,14 @@ import anyio
 import pytest
 from anyio import CancelScope, lowlevel
 
-from antiphon import AsyncEventDispatcher, Concurrent, ErrorPolicy, Event, ListenerCancelled
-from tests.cancellation.choirs import Make, every_grouping_strategy, every_strategy, overlook
+from antiphon import AsyncEventDispatcher, Concurrent, ErrorPolicy, Event, ListenerCancelled, Strategy
+from tests.cancellation.choirs import (
+    Make,
+    every_grouping_strategy,
+    every_strategy,
+    every_unlimited_strategy,
+    overlook,
+)
 from tests.cancellation.tasks import Watch, forever, is_cancellation, left_by, settle
 
 Listener = Callable[[Event], Awaitable[None]]
@@ -260,14 +266,39 @@ async def test_the_listeners_own_scope_keeps_its_cancellation_to_itself(make: Ma
 async def test_in_a_shield_within_a_cancelled_scope_trio_sees_the_leak_and_asyncio_is_in_doubt(
     make: Make, anyio_backend_name: str
 ) -> None:
-    # On asyncio the outer scope has cancelled this very task, and `cancelling()` says so until it ends. A listener
-    # with a task of its own is in no doubt.
+    # On asyncio the outer scope has cancelled this very task, and `cancelling()` says so until it ends.
     dispatcher = AsyncEventDispatcher()
 
     @dispatcher.listen("song")
     async def leak(event: Event) -> None:
         raise await _stored_cancellation()
 
+    left = await _left_in_a_shield_within_a_cancelled_scope(dispatcher, make(errors="collect"))
+    assert is_cancellation(left) if anyio_backend_name == "asyncio" else type(left) is ExceptionGroup
+
+
+@every_unlimited_strategy
+async def test_in_a_task_of_its_own_a_leak_is_in_no_doubt_there_on_either_backend(make: Make) -> None:
+    dispatcher, leaked = AsyncEventDispatcher(), anyio.Event()
+
+    @dispatcher.listen("song")
+    async def keep_the_callers_task(event: Event) -> None:
+        await leaked.wait()
+
+    @dispatcher.listen("song")
+    async def leak(event: Event) -> None:
+        stored = await _stored_cancellation()
+        leaked.set()
+        raise stored
+
+    left = await _left_in_a_shield_within_a_cancelled_scope(dispatcher, make(errors="collect"))
+    assert isinstance(left, ExceptionGroup)
+    assert [type(error) for error in left.exceptions] == [ListenerCancelled]
+
+
+async def _left_in_a_shield_within_a_cancelled_scope(
+    dispatcher: AsyncEventDispatcher, strategy: Strategy
+) -> BaseException | None:
     left: BaseException | None = None
     with CancelScope() as scope:
         scope.cancel()
@@ -275,9 +306,8 @@ async def test_in_a_shield_within_a_cancelled_scope_trio_sees_the_leak_and_async
             await lowlevel.checkpoint()
         finally:
             with CancelScope(shield=True):
-                left = await left_by(lambda: dispatcher.adispatch("song", strategy=make(errors="collect")))
-    in_doubt = anyio_backend_name == "asyncio" and make(errors="raise").__class__.__name__ == "Sequential"
-    assert is_cancellation(left) if in_doubt else type(left) is ExceptionGroup
+                left = await left_by(lambda: dispatcher.adispatch("song", strategy=strategy))
+    return left
 
 
 async def test_without_a_listener_in_between_nothing_is_changed() -> None:
