@@ -19,7 +19,7 @@ __all__ = (
     "is_leaked_cancellation",
     "native_requests",
     "open_task_group",
-    "requested_cancellation",
+    "pass_on_cancellation",
     "scope_is_cancelled",
     "swallowed_cancellation",
     "ungrouped",
@@ -46,11 +46,16 @@ def open_task_group() -> AbstractAsyncContextManager[Any]:
     On trio it is a nursery: anyio's group is a thin wrapper around one, which takes twice the time. On asyncio it is
     anyio's: a native one knows nothing of the cancel scopes around it.
     """
+    trio = _running_trio()
+    group: AbstractAsyncContextManager[Any]
+    group = anyio.create_task_group() if trio is None else trio.open_nursery(strict_exception_groups=True)
+    return group
+
+
+def _running_trio() -> Any:
+    """Give the module if the running code is part of a trio task, else None."""
     trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_task():
-        nursery: AbstractAsyncContextManager[Any] = trio.open_nursery(strict_exception_groups=True)
-        return nursery
-    return anyio.create_task_group()
+    return trio if trio is not None and trio.lowlevel.in_trio_task() else None
 
 
 def ungrouped(exc: BaseException) -> BaseException:
@@ -101,30 +106,27 @@ def swallowed_cancellation(error: BaseException, handled: BaseException | None) 
     return None
 
 
-async def requested_cancellation(requests: int | None = None) -> BaseException | None:
-    """Fetch the cancellation that waits for the running task, if a scope around it, or the task itself, was cancelled.
+async def pass_on_cancellation(requests: int | None = None) -> None:
+    """Raise the cancellation that waits for the running task, if there is one; this is no checkpoint otherwise.
 
     Args:
         requests: How many native requests there were when the dispatch began; None where they need no search.
+
+    Raises:
+        BaseException: A scope around the task, or the task itself, was cancelled.
     """
     if requests is not None and native_requests() > requests:
         # The task group may have taken it for its own (anyio before 4.16 does).
         import asyncio
 
-        try:
-            await asyncio.sleep(0)
-        except asyncio.CancelledError as exc:  # noqa: ASYNC103  given to the caller, who raises it
-            return exc  # noqa: ASYNC104  given to the caller, who raises it
-        return asyncio.CancelledError()
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
     try:
-        await anyio.lowlevel.checkpoint_if_cancelled()
-    except BaseException as exc:  # noqa: ASYNC103  given to the caller, who raises it
-        if is_cancellation(exc):
-            return exc  # noqa: ASYNC104  given to the caller, who raises it
-        if not isinstance(exc, Exception):
-            raise
-        # An Exception is anyio's word that no event loop runs: somebody drives the coroutine by hand.
-    return None
+        # trio's own is the same, without the search for the backend that runs.
+        await (_running_trio() or anyio).lowlevel.checkpoint_if_cancelled()
+    except Exception:  # noqa: S110
+        # No event loop runs: somebody drives the coroutine by hand.
+        pass
 
 
 def native_requests() -> int:

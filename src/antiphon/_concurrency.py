@@ -1,16 +1,16 @@
 """Running the listeners of one tier together.
 
-Work comes first, and tasks only where there is something to wait for. The caller's task is the first worker: it
-takes the first step of one listener after another, as long as each ends in it. When one has to wait, its worker
-stays with it, and starts two more in a task group for those that are left, which do the same. So only a listener
-that waits costs a task, and the last of a hundred starts after a few turns of the event loop.
+Work comes first, and tasks only where there is something to wait for. The caller's task is the first worker: it takes
+the first step of one listener after another, as long as each ends in it. When one has to wait, its worker stays
+with it, and two more are started in a task group for those that are left. These start two more each before
+they begin, as long as there are listeners for all, so that the last of a hundred starts after a few turns of the
+event loop. Ten listeners that return at once take no task, and a hundred of which ten wait take about twenty.
 
 Rules that its editors keep:
 
 - Each listener runs in one task from start to end, in its own copy of the caller's context variables. One
   that has taken its first step never moves to another task: its cancel scopes belong to the first.
 - The task group is open before the first step, so that a listener's own scopes lie within it.
-- A task in which a listener has waited starts no other one.
 - What leaves a listener is judged in its own task, where the scopes around it can still be asked. The task
   group never sees an error, only cancellations and interrupts.
 - What a listener is called with is read when it starts, so that one removed meanwhile does not start.
@@ -20,11 +20,11 @@ Rules that its editors keep:
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Coroutine, Generator
 from contextvars import Context, copy_context
 from threading import get_ident
 from types import CoroutineType, coroutine
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import anyio
 
@@ -33,16 +33,38 @@ from antiphon._events import Event, Service, stop_observer
 from antiphon._listeners import Subscription
 from antiphon._policies import Failures, as_error
 
-__all__ = ("RacingTier", "Tier")
+__all__ = ("RacingTier", "Tier", "run_alone")
 
 _Steps: TypeAlias = Coroutine[Any, Any, object]
 
 #: A coroutine that has taken its first step, and what it waits for.
 _Begun: TypeAlias = tuple[_Steps, Any]
 
+_ENDED: Final = object()
+
+
+async def run_alone(subscription: Subscription, event: Any, failures: Failures) -> None:
+    """Run the only listener of a tier, which needs neither a task nor a group.
+
+    Args:
+        subscription: Its registration.
+        event: What it is given.
+        failures: Takes its error.
+
+    Raises:
+        BaseException: A cancellation or an interrupt.
+    """
+    context = copy_context()
+    try:
+        begun = _begin(subscription, event, context)
+        if begun is not None:
+            await _rest(begun, context)
+    except BaseException as exc:  # noqa: ASYNC103  _take raises what is no error
+        _take(exc, subscription, failures)
+
 
 class Tier:
-    """The run of one tier.
+    """The run of a tier.
 
     Args:
         event: What the listeners are given.
@@ -53,14 +75,12 @@ class Tier:
     def __init__(self, event: Any, failures: Failures, limit: int | None = None) -> None:
         self._event = event
         self._failures = failures
-        self._limit = sys.maxsize if limit is None else limit
-        #: The task group; a listener that is alone needs none.
-        self._group: Any = None
-        #: How many tasks run a listener or are about to; the caller's is the first.
-        self._workers = 1
-        #: How many of them have not got their first turn.
+        self._context = copy_context()
+        # How many more tasks may run listeners; one is the caller's.
+        self._free = sys.maxsize if limit is None else limit - 1
+        # How many of them were started and have not had their first turn.
         self._coming = 0
-        #: Whether nobody starts any more.
+        # Whether nobody starts any more.
         self._over = False
         # A native cancellation of one listener's own task, which a task group would take for one of its own.
         self._stray: BaseException | None = None
@@ -69,71 +89,77 @@ class Tier:
         """Run the listeners, and wait until the last has ended.
 
         Raises:
-            BaseException: A cancellation or an interrupt, in a group with the errors in hand.
+            BaseException: A cancellation or an interrupt.
         """
+        if len(listeners) == 1:
+            await run_alone(listeners[0], self._event, self._failures)
+        else:
+            await self._run_in_group(listeners)
+        if self._stray is not None:
+            raise self._stray
+
+    async def _run_in_group(self, listeners: tuple[Subscription, ...]) -> None:
         self._unstarted = iter(listeners)
         self._left = len(listeners)
         try:
-            if self._left == 1:
+            async with open_task_group() as self._group:
                 await self._work()
-            else:
-                async with open_task_group() as self._group:
-                    await self._work()
-        except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
-            self._failures.leave_with(exc if self._group is None else ungrouped(exc))
-        if self._stray is not None:
-            self._failures.leave_with(self._stray)
+            return
+        except BaseExceptionGroup as group:  # noqa: ASYNC103  raised below, where it gets no context
+            left = ungrouped(group)
+        raise left
 
     async def _work(self) -> None:
+        event = self._event
         for subscription in self._unstarted:
             self._left -= 1
-            context = copy_context()
-            begun = None
+            context = self._context.copy()
             try:
-                begun = context.run(_begin, self._call, subscription)
+                begun = _begin(subscription, event, context)
                 if begun is not None:
-                    self._share()
+                    # In the caller's context, which a listener may have changed in this task.
+                    self._context.run(self._share)
                     await _rest(begun, context)
             except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
                 self._judge(exc, subscription)
             if self._over:
-                return
-            if begun is not None:
-                # Its place is given on after the judgement, so that whom a failure cancels is not started.
-                self._workers -= 1
-                self._share()
-                return
-
-    def _share(self) -> None:
-        # Two at a time: one alone would let each listener that waits delay all that come after it by a turn.
-        for _ in range(min(2, self._left - self._coming, self._limit - self._workers)):
-            self._workers += 1
-            self._coming += 1
-            self._group.start_soon(self._join)
+                break
 
     async def _join(self) -> None:
         self._coming -= 1
+        subscription = None if self._over else next(self._unstarted, None)
+        if subscription is None:
+            return
+        self._left -= 1
+        self._share()
+        # A new task has a copy of the context already.
+        try:
+            await subscription.call(self._event)
+        except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
+            self._judge(exc, subscription)
         if not self._over:
             await self._work()
 
-    def _call(self, subscription: Subscription) -> Any:
-        return subscription.call(self._event)
+    def _share(self) -> None:
+        # Two at a time: one alone would let each listener that waits delay all that come after it by a turn.
+        for _ in range(min(2, self._left - self._coming, self._free)):
+            self._free -= 1
+            self._coming += 1
+            self._group.start_soon(self._join)
 
     def _judge(self, exc: BaseException, subscription: Subscription) -> None:
-        error = as_error(exc, subscription)
-        if error is None:
-            exc = self._failures.held_back(exc, subscription)
-            if is_cancellation(exc) and not scope_is_cancelled():
-                self._stray = exc
+        try:
+            if _take(exc, subscription, self._failures):
                 self._end()
-            raise exc
-        if self._failures.take(error, subscription) is not None:
-            self._end()
+        except BaseException as left:
+            if is_cancellation(left) and not scope_is_cancelled():
+                self._stray = left
+                self._end()
+            raise
 
     def _end(self) -> None:
         self._over = True
-        if self._group is not None:
-            self._group.cancel_scope.cancel()
+        self._group.cancel_scope.cancel()
 
 
 class RacingTier(Tier):
@@ -148,19 +174,25 @@ class RacingTier(Tier):
         self._service = service
         # A stop speaks to the dispatch that runs: one in a dispatch of the same event by a listener is none of ours.
         self._depth = service.depth(event)
-        self._scopes: dict[Subscription, anyio.CancelScope] = {}
         self._thread = get_ident()
         self._token = anyio.lowlevel.current_token()
-        self.winner: Subscription | None = None
+        self._running: set[_Contestant] = set()
+        self.winner: _Contestant | None = None
 
     async def run(self, listeners: tuple[Subscription, ...]) -> None:
-        """Start the listeners together, and wait until the last has ended."""
+        """Run the listeners, and wait until the last has ended.
+
+        Raises:
+            BaseException: A cancellation or an interrupt.
+        """
+        contestants = tuple(cast("Subscription", _Contestant(self, subscription)) for subscription in listeners)
         try:
-            await super().run(listeners)
+            await super().run(contestants)
         finally:
             self._over = True
 
-    async def _call(self, subscription: Subscription) -> None:
+    async def compete(self, contestant: _Contestant, subscription: Subscription) -> None:
+        """Run a listener until it has ended, or another one has won."""
         if self._over:
             return
 
@@ -169,26 +201,26 @@ class RacingTier(Tier):
                 if outer is not None:
                     outer(event)
             elif get_ident() == self._thread:
-                self._win(subscription)
+                self._win(contestant)
             else:
-                anyio.from_thread.run_sync(self._win, subscription, token=self._token)
+                anyio.from_thread.run_sync(self._win, contestant, token=self._token)
 
         outer = stop_observer.get()
         stop_observer.set(observe)
-        with anyio.CancelScope() as scope:
-            self._scopes[subscription] = scope
+        with anyio.CancelScope() as contestant.scope:
+            self._running.add(contestant)
             try:
-                await self._step(subscription)
+                await self._step(contestant, subscription)
             except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
                 # Judged here, where the scope can still be asked.
                 self._judge(exc, subscription)
             finally:
-                del self._scopes[subscription]
+                self._running.discard(contestant)
 
     @coroutine
-    def _step(self, subscription: Subscription) -> Generator[Any, Any, None]:
+    def _step(self, contestant: _Contestant, subscription: Subscription) -> Generator[Any, Any, None]:
         event = self._event
-        steps = _as_coroutine(subscription.call, event)
+        steps = _called(subscription, event)
         sent, thrown = None, None
         while True:
             stopped_before = event.propagation_stopped
@@ -197,12 +229,12 @@ class RacingTier(Tier):
             except StopIteration:
                 # By assignment in a helper task or a thread of it, between two steps.
                 if event.propagation_stopped:
-                    self._win(subscription)
+                    self._win(contestant)
                 return
             finally:
                 sent = thrown = None
                 if event.propagation_stopped and not stopped_before and self._service.depth(event) == self._depth:
-                    self._win(subscription)
+                    self._win(contestant)
             try:
                 sent = yield yielded
             except GeneratorExit:
@@ -211,31 +243,64 @@ class RacingTier(Tier):
             except BaseException as exc:  # noqa: ASYNC103  thrown into the listener
                 thrown = exc
 
-    def _win(self, subscription: Subscription) -> None:
+    def _win(self, contestant: _Contestant) -> None:
         if not self._over:
-            self.winner = subscription
+            self.winner = contestant
             self._end()
 
     def _end(self) -> None:
         self._over = True
-        for subscription, scope in self._scopes.items():
-            if subscription is not self.winner:
-                scope.cancel()
+        for contestant in self._running:
+            if contestant is not self.winner:
+                contestant.scope.cancel()
 
 
-def _begin(call: Callable[[Any], Any], argument: Any) -> _Begun | None:
-    """Call an async callable, and take the first step of what it returns.
+class _Contestant:
+    """Stands for a listener in a race."""
+
+    __slots__ = ("_subscription", "_tier", "listener", "order", "priority", "scope")
+
+    #: What cancels it when another one wins.
+    scope: anyio.CancelScope
+
+    def __init__(self, tier: RacingTier, subscription: Subscription) -> None:
+        self._tier = tier
+        self._subscription = subscription
+        self.listener = subscription.listener
+        self.priority = subscription.priority
+        self.order = subscription.order
+
+    async def call(self, event: Any) -> None:
+        await self._tier.compete(self, self._subscription)
+
+
+def _take(exc: BaseException, subscription: Subscription, failures: Failures) -> bool:
+    """Give an error that left a listener to the policy.
+
+    Returns:
+        Whether it ends the dispatch.
+
+    Raises:
+        BaseException: It is no error, but a cancellation or an interrupt.
+    """
+    error = as_error(exc, subscription)
+    if error is None:
+        raise failures.held_back(exc, subscription)
+    return failures.take(error, subscription) is not None
+
+
+def _begin(subscription: Subscription, event: Any, context: Context) -> _Begun | None:
+    """Call a listener and take its first step, both in a context.
 
     Returns:
         What has begun, None if it has ended already.
     """
-    awaitable: Any = call(argument)
+    awaitable = context.run(subscription.call, event)
     # A listener may give any awaitable; a coroutine is what can be run step by step.
     steps = cast("_Steps", awaitable if isinstance(awaitable, CoroutineType) else _awaited(awaitable))
-    try:
-        return steps, steps.send(None)
-    except StopIteration:
-        return None
+    # Unlike `send`, this makes no StopIteration when it ends.
+    waits_for = context.run(next, steps.__await__(), _ENDED)
+    return None if waits_for is _ENDED else (steps, waits_for)
 
 
 @coroutine
@@ -260,8 +325,8 @@ def _rest(begun: _Begun, context: Context) -> Generator[Any, Any, None]:
             sent = thrown = None
 
 
-async def _as_coroutine(call: Callable[[Any], Awaitable[object]], event: Any) -> None:
-    await call(event)
+async def _called(subscription: Subscription, event: Any) -> None:
+    await subscription.call(event)
 
 
 async def _awaited(awaitable: Awaitable[object]) -> None:

@@ -163,6 +163,26 @@ class _Own:
             _set(event, attribute, getattr(view, attribute))
 
 
+class _Plain(_Own):
+    """For subclasses of `Event` on which plain assignments do the same: nearly all."""
+
+    def enter(self, event: Any, name: Any, dispatcher: Any, /) -> View | None:
+        if getattr(event, IN_FLIGHT, None) is event:
+            return super().enter(event, name, dispatcher)
+        event._antiphon_in_flight = event
+        event.dispatcher = dispatcher
+        event.name = name
+        if event.propagation_stopped:
+            event.propagation_stopped = False
+        return None
+
+    def leave(self, event: Any, outer: View | None, /) -> None:
+        if outer is None:
+            event._antiphon_in_flight = None
+        else:
+            super().leave(event, outer)
+
+
 class _DuckTyped(_Own):
     """For other classes with a ``stop_propagation()``; their marks are kept here, not on the foreign object."""
 
@@ -193,7 +213,7 @@ class _DuckTyped(_Own):
 
 BARE: Final[Service] = _Bare()
 
-_PLAIN: Final[Service] = _Own(frozenset(View._fields), plain=True)
+_PLAIN: Final[Service] = _Plain(frozenset(View._fields), plain=True)
 
 
 def service_of(cls: type[Any]) -> Service:

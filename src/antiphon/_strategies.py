@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any, Final, Protocol, cast
 
-from antiphon._backend import native_requests, requested_cancellation, swallowed_cancellation
-from antiphon._concurrency import RacingTier, Tier
+from antiphon._backend import native_requests, pass_on_cancellation, swallowed_cancellation
+from antiphon._concurrency import RacingTier, Tier, run_alone
 from antiphon._listeners import check_limit, is_async_callable, safe_repr
 from antiphon._plan import Plan
 from antiphon._policies import ErrorPolicy, Failures, as_error, check_policy
@@ -104,7 +104,9 @@ class Sequential(_Strategy):
                 await _pass_on(failures)  # noqa: ASYNC102  it fetches the cancellation
             if plan.stoppable and event.propagation_stopped:
                 break
-        await _leave(failures)
+        if failures:
+            await _pass_on(failures)
+            failures.leave()
 
 
 class Concurrent(_Strategy):
@@ -148,12 +150,20 @@ class Concurrent(_Strategy):
             return
         failures = Failures(self._errors, plan, event)
         requests = native_requests()
-        for listeners in plan:
-            await _pass_on(failures, requests)
-            await Tier(event, failures, self._limit).run(listeners)
-            if failures.ended or (plan.stoppable and event.propagation_stopped):
-                break
-        await _leave(failures, requests)
+        try:
+            for listeners in plan:
+                await pass_on_cancellation(requests)
+                if len(listeners) == 1:
+                    await run_alone(listeners[0], event, failures)
+                else:
+                    await Tier(event, failures, self._limit).run(listeners)
+                if failures.ended or (plan.stoppable and event.propagation_stopped):
+                    break
+            if failures:
+                await pass_on_cancellation(requests)
+        except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
+            failures.leave_with(exc)
+        failures.leave()
 
 
 class Race(_Strategy):
@@ -187,27 +197,25 @@ class Race(_Strategy):
             return
         failures = Failures(self._errors, plan, event)
         requests = native_requests()
-        for listeners in plan:
-            await _pass_on(failures, requests)
-            tier = RacingTier(event, failures, plan.service)
-            await tier.run(listeners)
-            if failures.ended or tier.winner is not None or event.propagation_stopped:
-                break
-        await _leave(failures, requests)
-
-
-async def _pass_on(failures: Failures, requests: int | None = None) -> None:
-    # A task group notices a cancellation only while it waits, and hides one that comes while it is being cancelled;
-    # without a group there may have been no checkpoint at all.
-    cancellation = await requested_cancellation(requests)
-    if cancellation is not None:
-        failures.leave_with(cancellation)
-
-
-async def _leave(failures: Failures, requests: int | None = None) -> None:
-    if failures:
-        await _pass_on(failures, requests)
+        try:
+            for listeners in plan:
+                await pass_on_cancellation(requests)
+                tier = RacingTier(event, failures, plan.service)
+                await tier.run(listeners)
+                if failures.ended or tier.winner is not None or event.propagation_stopped:
+                    break
+            if failures:
+                await pass_on_cancellation(requests)
+        except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
+            failures.leave_with(exc)
         failures.leave()
+
+
+async def _pass_on(failures: Failures) -> None:
+    try:
+        await pass_on_cancellation()
+    except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
+        failures.leave_with(exc)
 
 
 #: The default.
