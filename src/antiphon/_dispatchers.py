@@ -16,7 +16,7 @@ from antiphon._options import compose, compose_async
 from antiphon._plan import Plan
 from antiphon._policies import ErrorPolicy, Failures, add_note, check_policy, explained
 from antiphon._registration import Dispatcher, Ending
-from antiphon._strategies import SEQUENTIAL, Strategy, check_strategy, is_plain
+from antiphon._strategies import SEQUENTIAL, Strategy, check_strategy, does_nothing_for_nobody, is_plain
 from antiphon._waiting import WaitingDispatcher
 from antiphon.typing import AsyncListener
 
@@ -245,8 +245,8 @@ class AsyncEventDispatcher(WaitingDispatcher):
     def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
         return tuple(AsyncGuard(subscription, plan) for subscription in plan.listeners)
 
-    def _runs_plainly(self) -> bool:
-        return is_plain(self._strategy)
+    def _runs_plainly(self, listeners: tuple[Subscription, ...], /) -> bool:
+        return is_plain(self._strategy) or (not listeners and does_nothing_for_nobody(self._strategy))
 
 
 class EventDispatcher(Dispatcher):
@@ -421,8 +421,8 @@ class EventDispatcher(Dispatcher):
     def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
         return tuple(Guard(subscription, plan) for subscription in plan.listeners)
 
-    def _runs_plainly(self) -> bool:
-        return self._errors == "raise"
+    def _runs_plainly(self, listeners: tuple[Subscription, ...], /) -> bool:
+        return not listeners or self._errors == "raise"
 
 
 class AsyncScope(Ending, AsyncEventDispatcher):

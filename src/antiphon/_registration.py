@@ -240,8 +240,8 @@ class Dispatcher(Instrumented):
         """Give the listeners of a plan as a subclass that runs them itself gets them."""
         raise NotImplementedError
 
-    def _runs_plainly(self) -> bool:
-        """Whether the dispatcher runs its listeners itself, in a plain loop, unless it is told otherwise."""
+    def _runs_plainly(self, listeners: tuple[Subscription, ...], /) -> bool:
+        """Whether the dispatcher runs these itself, in a plain loop, unless it is told otherwise."""
         raise NotImplementedError
 
     def _check_listen(self, key: Hashable, priority: int, options: Options, /) -> None:
@@ -329,7 +329,7 @@ class Dispatcher(Instrumented):
             name=name,
             dispatcher=self,
             service=service,
-            plain=service.plain and not special and self._runs_plainly(),
+            plain=service.plain and not special and self._runs_plainly(listeners),
         )
         if special:
             plan.special = True

@@ -11,7 +11,16 @@ from antiphon._listeners import check_limit, is_async_callable, safe_repr
 from antiphon._plan import Plan
 from antiphon._policies import ErrorPolicy, Failures, as_error, check_policy
 
-__all__ = ("SEQUENTIAL", "Concurrent", "Race", "Sequential", "Strategy", "check_strategy", "is_plain")
+__all__ = (
+    "SEQUENTIAL",
+    "Concurrent",
+    "Race",
+    "Sequential",
+    "Strategy",
+    "check_strategy",
+    "does_nothing_for_nobody",
+    "is_plain",
+)
 
 
 class Strategy(Protocol):
@@ -225,6 +234,11 @@ SEQUENTIAL: Final = Sequential()
 def is_plain(strategy: Strategy) -> bool:
     """Tell whether a strategy does no more than the loop that a dispatcher runs itself."""
     return type(strategy) is Sequential and strategy.errors == "raise"
+
+
+def does_nothing_for_nobody(strategy: Strategy) -> bool:
+    """Tell whether a strategy need not be asked when nobody listens; one of the user's own may want to be."""
+    return type(strategy) in (Sequential, Concurrent, Race)
 
 
 def check_strategy(strategy: object) -> Strategy:
