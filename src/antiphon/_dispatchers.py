@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from enum import Enum
+from inspect import CO_COROUTINE
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from antiphon._adapters import SyncListeners, as_async, as_sync, check_sync_listeners
 from antiphon._events import Event
 from antiphon._guards import AsyncGuard, Guard
-from antiphon._listeners import NO_OPTIONS, Options, Subscription, do_nothing, do_nothing_async, safe_repr
+from antiphon._listeners import OptionedSubscription, Options, Subscription, do_nothing, do_nothing_async, safe_repr
 from antiphon._observing import AsyncObservation, Observation
 from antiphon._options import compose, compose_async
 from antiphon._plan import Plan
@@ -239,8 +241,13 @@ class AsyncEventDispatcher(WaitingDispatcher):
         return checked
 
     def _callable_for(self, subscription: Subscription, /) -> Callable[[Any], Any]:
-        call = as_async(subscription.listener, self._sync_listeners)
-        return call if subscription.options is NO_OPTIONS else compose_async(subscription, call)
+        listener = subscription.listener
+        # Nearly every listener is what its flag tells.
+        if isinstance(listener, FunctionType) and listener.__code__.co_flags & CO_COROUTINE:
+            call: Callable[[Any], Any] = listener
+        else:
+            call = as_async(listener, self._sync_listeners)
+        return compose_async(subscription, call) if isinstance(subscription, OptionedSubscription) else call
 
     def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
         return tuple(AsyncGuard(subscription, plan) for subscription in plan.listeners)
@@ -416,7 +423,7 @@ class EventDispatcher(Dispatcher):
 
     def _callable_for(self, subscription: Subscription, /) -> Callable[[Any], Any]:
         call = as_sync(subscription.listener)
-        return call if subscription.options is NO_OPTIONS else compose(subscription, call)
+        return compose(subscription, call) if isinstance(subscription, OptionedSubscription) else call
 
     def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
         return tuple(Guard(subscription, plan) for subscription in plan.listeners)

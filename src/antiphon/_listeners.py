@@ -15,6 +15,7 @@ __all__ = (
     "NO_OPTIONS",
     "NamedListener",
     "NamedSubscription",
+    "OptionedSubscription",
     "Options",
     "Subscription",
     "check_limit",
@@ -64,7 +65,7 @@ class Subscription:
             ...
     """
 
-    __slots__ = ("_owner", "call", "composed_of", "key", "listener", "options", "order", "priority")
+    __slots__ = ("_owner", "call", "key", "listener", "order", "priority")
 
     #: What was listened to.
     key: Hashable
@@ -75,22 +76,17 @@ class Subscription:
     #: The place in the order of all registrations of the process.
     order: int
     #: What it was registered with.
-    options: Options
+    options: Options = NO_OPTIONS
     #: What a strategy calls with the event; the listener itself, or a callable that was composed around it when
     #: it was registered. Removal puts a callable here that does nothing, so that a dispatch under way, which
     #: reads this attribute at the last moment, does not start the listener any more.
     call: Callable[[Any], Any]
-    #: With options: what `antiphon._options` composes them around once more, for a dispatch that is observed.
-    composed_of: tuple[Callable[[Any], Any], Any]
 
-    def __init__(
-        self, owner: Owner, key: Hashable, listener: Any, priority: int, options: Options = NO_OPTIONS
-    ) -> None:
+    def __init__(self, owner: Owner, key: Hashable, listener: Any, priority: int) -> None:
         self._owner = owner
         self.key = key
         self.listener = listener
         self.priority = priority
-        self.options = options
         self.order = next(_orders)
         self.call = listener
 
@@ -120,6 +116,19 @@ class Subscription:
 
     def __repr__(self) -> str:
         return f"<Subscription {safe_repr(self.key)} -> {safe_repr(self.listener)}, priority {self.priority}>"
+
+
+class OptionedSubscription(Subscription):
+    """A registration with options; those without are many, and need no room for them."""
+
+    __slots__ = ("composed_of", "options")
+
+    #: What `antiphon._options` composes the options around once more, for a dispatch that is observed.
+    composed_of: tuple[Callable[[Any], Any], Any]
+
+    def __init__(self, owner: Owner, key: Hashable, listener: Any, priority: int, options: Options) -> None:
+        super().__init__(owner, key, listener, priority)
+        self.options = options
 
 
 class NamedListener:

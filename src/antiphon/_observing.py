@@ -22,7 +22,7 @@ from typing import Any, TypeVar, cast
 from antiphon._events import Event, stop_observer
 from antiphon._exceptions import ListenerCancelled
 from antiphon._instrumentation import DispatchRecord, ListenerRecord, Outcome, SkipReason, current_listener, tell
-from antiphon._listeners import NO_OPTIONS, Subscription, do_nothing, do_nothing_async
+from antiphon._listeners import OptionedSubscription, Subscription, do_nothing, do_nothing_async
 from antiphon._options import recompose, recompose_async
 from antiphon._plan import Plan
 from antiphon._policies import as_error
@@ -173,10 +173,10 @@ class _ObservedPlain(_Observed):
         if call is do_nothing:
             self._observation.skipped(record, "removed")
             return
-        if self._subscription.options is NO_OPTIONS:
-            call = partial(self._listen, record, call)
-        else:
+        if isinstance(self._subscription, OptionedSubscription):
             call = recompose(self._subscription, partial(partial, self._listen, record))
+        else:
+            call = partial(self._listen, record, call)
         try:
             result = call(event)
         except BaseException as exc:
@@ -209,10 +209,10 @@ class _ObservedAsync(_Observed):
         if call is do_nothing_async:
             self._observation.skipped(record, "removed")
             return
-        if self._subscription.options is NO_OPTIONS:
-            call = partial(self._listen, record, call)
-        else:
+        if isinstance(self._subscription, OptionedSubscription):
             call = recompose_async(self._subscription, partial(partial, self._listen, record))
+        else:
+            call = partial(self._listen, record, call)
         try:
             result = await call(event)
         except BaseException as exc:

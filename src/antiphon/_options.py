@@ -21,19 +21,19 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from antiphon._listeners import Subscription, do_nothing, do_nothing_async, safe_repr
+from antiphon._listeners import OptionedSubscription, do_nothing, do_nothing_async, safe_repr
 
 __all__ = ("compose", "compose_async", "outside_of_calls", "recompose", "recompose_async")
 
 
-def compose(subscription: Subscription, call: Callable[[Any], object]) -> Callable[[Any], object]:
+def compose(subscription: OptionedSubscription, call: Callable[[Any], object]) -> Callable[[Any], object]:
     """Compose the options of a plain function around it: ``where`` and ``once``."""
     subscription.composed_of = (call, None)
     return _around(subscription, call)
 
 
 def compose_async(
-    subscription: Subscription, call: Callable[[Any], Awaitable[object]]
+    subscription: OptionedSubscription, call: Callable[[Any], Awaitable[object]]
 ) -> Callable[[Any], Awaitable[object]]:
     """Compose the options of an async listener around it."""
     # Where there are places to share: also between the calls of a dispatch that is observed and those of others.
@@ -43,7 +43,7 @@ def compose_async(
 
 
 def recompose(
-    subscription: Subscription, wrap: Callable[[Callable[[Any], object]], Callable[[Any], object]]
+    subscription: OptionedSubscription, wrap: Callable[[Callable[[Any], object]], Callable[[Any], object]]
 ) -> Callable[[Any], object]:
     """Compose the options of a plain function once more, around something that is put around it."""
     call, _ = subscription.composed_of
@@ -51,14 +51,15 @@ def recompose(
 
 
 def recompose_async(
-    subscription: Subscription, wrap: Callable[[Callable[[Any], Awaitable[object]]], Callable[[Any], Awaitable[object]]]
+    subscription: OptionedSubscription,
+    wrap: Callable[[Callable[[Any], Awaitable[object]]], Callable[[Any], Awaitable[object]]],
 ) -> Callable[[Any], Awaitable[object]]:
     """Compose the options of an async listener once more, around something that is put around it."""
     call, places = subscription.composed_of
     return _around_async(subscription, wrap(call), places)
 
 
-def _around(subscription: Subscription, call: Callable[[Any], object]) -> Callable[[Any], object]:
+def _around(subscription: OptionedSubscription, call: Callable[[Any], object]) -> Callable[[Any], object]:
     options = subscription.options
     once, where = options.once, options.where
     if not once and where is None:
@@ -78,7 +79,7 @@ def _around(subscription: Subscription, call: Callable[[Any], object]) -> Callab
 
 
 def _around_async(
-    subscription: Subscription, call: Callable[[Any], Awaitable[object]], places: AllPlaces
+    subscription: OptionedSubscription, call: Callable[[Any], Awaitable[object]], places: AllPlaces
 ) -> Callable[[Any], Awaitable[object]]:
     once, where, timeout, limit = subscription.options
     if timeout is not None:
@@ -153,7 +154,11 @@ class _Limit:
     """Lets so many calls of a listener run at a time in each event loop."""
 
     def __init__(
-        self, limit: int, subscription: Subscription, call: Callable[[Any], Awaitable[object]], places: AllPlaces
+        self,
+        limit: int,
+        subscription: OptionedSubscription,
+        call: Callable[[Any], Awaitable[object]],
+        places: AllPlaces,
     ) -> None:
         self._limit = limit
         self._subscription = subscription

@@ -17,6 +17,7 @@ from antiphon._listeners import (
     NO_OPTIONS,
     NamedListener,
     NamedSubscription,
+    OptionedSubscription,
     Options,
     Subscription,
     check_options,
@@ -97,7 +98,10 @@ class Dispatcher(Instrumented):
             ValueError: The key is no pattern though it has a ``*``, ``timeout`` is not more than 0, or ``limit`` is
                 less than 1.
         """
-        subscription = self._subscribe(key, listener, priority, Options(once, where, timeout, limit))
+        # Seen one by one, for to make the record of them and to compare it would take as long as all the rest.
+        plain = once is False and where is None and timeout is None and limit is None
+        options = NO_OPTIONS if plain else Options(once, where, timeout, limit)
+        subscription = self._subscribe(key, listener, priority, options)
         registered = _registered.get()
         if registered is not None:
             registered.append(subscription)
@@ -255,15 +259,19 @@ class Dispatcher(Instrumented):
         self._check_options(options)
 
     def _subscribe(self, key: Hashable, listener: IListener, priority: int, options: Options, /) -> Subscription:
-        check_key(key)
-        check_priority(priority)
-        if options == NO_OPTIONS:
-            options = NO_OPTIONS
+        # What nearly every registration looks like is seen at a glance.
+        if not isinstance(key, str) or "*" in key:
+            check_key(key)
+        if priority.__class__ is not int:
+            check_priority(priority)
+        registry = self._registry
+        if options is NO_OPTIONS or options == NO_OPTIONS:
+            subscription = Subscription(registry, key, listener, priority)
         else:
             self._check_options(options)
-        subscription = Subscription(self._registry, key, listener, priority, options)
+            subscription = OptionedSubscription(registry, key, listener, priority, options)
         subscription.call = self._callable_for(subscription)
-        self._registry.add(subscription)
+        registry.add(subscription)
         return subscription
 
     def _register(self, key: Hashable, listener: IListener, priority: int, options: Options, /) -> list[Subscription]:

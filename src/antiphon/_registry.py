@@ -12,7 +12,7 @@ Rules that its editors keep:
 # ruff: noqa: SLF001  a registry knows the inside of its parent and of its children
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from threading import RLock
 from typing import Any, Final
 from weakref import WeakSet
@@ -97,54 +97,74 @@ class Registry:
 
     def add(self, subscription: Subscription) -> None:
         """Keep a registration."""
-        key, slot = subscription.key, _slot(subscription.listener)
+        key, listener = subscription.key, subscription.listener
         with self._lock:
             bucket = self._buckets.get(key)
             if bucket is None:
-                self._buckets[key] = {slot: subscription}
+                bucket = self._buckets[key] = {}
                 matcher = matcher_of(key)
                 if matcher is not None:
                     self._matchers[key] = matcher
-            elif bucket.setdefault(slot, subscription) is not subscription:
-                _put(bucket, subscription)
-            if slot is not subscription.listener:
+            try:
+                first = bucket.setdefault(listener, subscription) is subscription
+            except Exception:
+                # It has no hash.
+                first = False
                 self._unhashable = True
-            self._drop_plans(key, exact=key not in self._matchers)
+            if not first:
+                _put(bucket, subscription)
+            if self.plans or self._children:
+                self._drop_plans(key, exact=key not in self._matchers)
 
     def discard(self, subscription: Subscription, /) -> bool:
         """Take one registration back. Returns whether it was still there."""
-        key = subscription.key
+        key, listener = subscription.key, subscription.listener
         with self._lock:
             if subscription.call is self._silence:
                 return False
             bucket = self._buckets.get(key, {})
-            slot = _slot(subscription.listener)
-            kept = bucket.get(slot)
-            if not _holds(kept, subscription):
-                if not any(_holds(other, subscription) for other in list(bucket.values())):
-                    return False
-                bucket = self._rebuild(key, without=subscription)
-            elif isinstance(kept, dict) and len(kept) > 1:
-                del kept[subscription]
-            else:
-                del bucket[slot]
-            self._forget(key, bucket, (subscription,))
+            if not self._unhashable and _find(bucket, listener) is subscription:
+                del bucket[listener]
+            elif not self._discard_with_care(key, bucket, subscription):
+                return False
+            self._forget(key, subscription)
         return True
 
-    def remove(self, key: Hashable, listener: object) -> None:
+    def _discard_with_care(
+        self, key: Hashable, bucket: dict[Hashable, _Registrations], subscription: Subscription
+    ) -> bool:
+        slot = _slot(subscription.listener)
+        kept = bucket.get(slot)
+        if not _holds(kept, subscription):
+            if not any(_holds(other, subscription) for other in list(bucket.values())):
+                return False
+            self._rebuild(key, without=subscription)
+        elif isinstance(kept, dict) and len(kept) > 1:
+            del kept[subscription]
+        else:
+            del bucket[slot]
+        return True
+
+    def remove(self, key: Hashable, listener: Any) -> None:
         """Take back every registration of a listener, and of those equal to it, under a key.
 
         Raises:
             TypeError: The key is none.
             ValueError: The listener does not listen to it.
         """
-        check_key(key)
+        if key.__class__ is not str:
+            check_key(key)
         with self._lock:
             bucket = self._buckets.get(key, {})
-            slot = _slot(listener)
-            if slot in bucket and not self._unhashable:
-                self._forget(key, bucket, _all(bucket.pop(slot)))
+            try:
+                kept = None if self._unhashable else bucket.pop(listener, None)
+            except Exception:
+                # It has no hash.
+                kept = None
+            if kept is not None:
+                self._forget(key, kept)
                 return
+            check_key(key)
             # Equality alone finds a listener that has no hash, or no longer the one it was registered with.
             equal = [s for kept in list(bucket.values()) for s in _all(kept) if s.listener == listener]
             for subscription in equal:
@@ -159,9 +179,9 @@ class Registry:
         """Take every registration back."""
         with self._lock:
             for key, bucket in list(self._buckets.items()):
-                removed = [subscription for kept in bucket.values() for subscription in _all(kept)]
+                removed = dict.fromkeys(subscription for kept in bucket.values() for subscription in _all(kept))
                 bucket.clear()
-                self._forget(key, bucket, removed)
+                self._forget(key, removed)
 
     def plan(self, name: Hashable, cls: type) -> Plan:
         """Make, or look up, the plan for events of a class dispatched under a name."""
@@ -224,21 +244,23 @@ class Registry:
             for child in self._children:
                 child._drop_plans(key, exact=exact)
 
-    def _rebuild(self, key: Hashable, *, without: Subscription) -> dict[Hashable, _Registrations]:
+    def _rebuild(self, key: Hashable, *, without: Subscription) -> None:
         # The hash of a listener has changed since it was registered, so that its slot cannot be found any more.
         everyone = [s for kept in self._buckets[key].values() for s in _all(kept) if s is not without]
-        bucket: dict[Hashable, _Registrations] = {}
+        self._buckets[key] = {}
         for subscription in everyone:
-            _put(bucket, subscription)
-        self._buckets[key] = bucket
-        return bucket
+            _put(self._buckets[key], subscription)
 
-    def _forget(self, key: Hashable, bucket: dict[Hashable, _Registrations], removed: Iterable[Subscription]) -> None:
-        for subscription in removed:
-            subscription.call = self._silence
-        self._drop_plans(key, exact=key not in self._matchers)
-        if not bucket:
-            self._buckets.pop(key, None)
+    def _forget(self, key: Hashable, removed: _Registrations) -> None:
+        if isinstance(removed, dict):
+            for subscription in removed:
+                subscription.call = self._silence
+        else:
+            removed.call = self._silence
+        if self.plans or self._children:
+            self._drop_plans(key, exact=key not in self._matchers)
+        if not self._buckets[key]:
+            del self._buckets[key]
             self._matchers.pop(key, None)
 
     def _plans_with_room(self, name: Hashable) -> dict[type, Plan]:
@@ -255,6 +277,14 @@ class Registry:
         self._unheard.add(name)
         self._unheard_plans += 1
         return self.plans.setdefault(name, {})
+
+
+def _find(bucket: dict[Hashable, _Registrations], listener: Any) -> _Registrations | None:
+    try:
+        return bucket.get(listener)
+    except Exception:
+        # It has no hash.
+        return None
 
 
 def _slot(listener: object) -> Hashable:
