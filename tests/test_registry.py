@@ -26,11 +26,11 @@ def dispatcher(request: pytest.FixtureRequest) -> AnyDispatcher:
 
 
 def names_with_plans(dispatcher: AnyDispatcher) -> int:
-    return len(dispatcher._registry.plans)
+    return len(dispatcher._registry.routes)
 
 
 def kept_plans(dispatcher: AnyDispatcher) -> int:
-    return sum(len(by_class) for by_class in dispatcher._registry.plans.values())
+    return sum(len(by_class) for by_class in dispatcher._registry.routes.values())
 
 
 # The cache of plans is bounded
@@ -101,12 +101,12 @@ def test_names_that_somebody_hears_keep_their_plans_while_others_come_and_go() -
     dispatcher = EventDispatcher()
     dispatcher.add_listener("hymn", str)
     dispatcher.dispatch("hymn", Event())
-    plan = dispatcher._registry.plans["hymn"][Event]
+    plan = dispatcher._registry.routes["hymn"][Event]
 
     for number in range(MAX_UNHEARD_NAMES * 3):
         dispatcher.dispatch(number, Event())
 
-    assert dispatcher._registry.plans["hymn"][Event] is plan
+    assert dispatcher._registry.routes["hymn"][Event] is plan
 
 
 async def test_a_name_is_heard_again_after_the_cache_was_emptied(dispatcher: AnyDispatcher) -> None:
@@ -458,12 +458,12 @@ def test_a_failed_registration_drops_no_plan() -> None:
     dispatcher = EventDispatcher()
     dispatcher.add_listener("hymn", str)
     dispatcher.dispatch("hymn", Event())
-    plan = dispatcher._registry.plans["hymn"][Event]
+    plan = dispatcher._registry.routes["hymn"][Event]
 
     with pytest.raises(TypeError):
         dispatcher.add_listener("hymn", None)  # type: ignore[arg-type]  # that is its subject
 
-    assert dispatcher._registry.plans["hymn"][Event] is plan
+    assert dispatcher._registry.routes["hymn"][Event] is plan
 
 
 def test_a_key_whose_hash_fails_is_refused_and_forgotten(dispatcher: AnyDispatcher) -> None:

@@ -19,12 +19,12 @@ async def full(self: Any, name: Any, event: Any = None, /, strategy: Any = None)
     if event is None:
         name, event = self._address(name)
     try:
-        plan = self._plans[name][event.__class__]
+        route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
-        plan = self._plan(name, event)
-    listeners = plan.loop
+        route = self._route(name, event)
+    listeners = route.loop
     if listeners is None or strategy is not None:
-        return await self._run(plan, name, event, strategy)
+        return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
     if dispatcher is not None:
@@ -33,7 +33,7 @@ async def full(self: Any, name: Any, event: Any = None, /, strategy: Any = None)
         except AttributeError:
             nested = False
         if nested:
-            return await self._run(plan, name, event, strategy)
+            return await self._run(route.plan, name, event, strategy)
     if dispatcher is not self:
         event.dispatcher = self
     if event.name is not name:
@@ -46,7 +46,7 @@ async def full(self: Any, name: Any, event: Any = None, /, strategy: Any = None)
             try:
                 await subscription.call(event)
             except BaseException as exc:
-                error = explained(exc, subscription, plan, event)
+                error = explained(exc, subscription, route.plan, event)
                 if error is exc:
                     raise
                 raise error from exc
@@ -61,12 +61,12 @@ async def without_stopping(self: Any, name: Any, event: Any = None, /, strategy:
     if event is None:
         name, event = self._address(name)
     try:
-        plan = self._plans[name][event.__class__]
+        route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
-        plan = self._plan(name, event)
-    listeners = plan.loop
+        route = self._route(name, event)
+    listeners = route.loop
     if listeners is None or strategy is not None:
-        return await self._run(plan, name, event, strategy)
+        return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
     if dispatcher is not None:
@@ -75,7 +75,7 @@ async def without_stopping(self: Any, name: Any, event: Any = None, /, strategy:
         except AttributeError:
             nested = False
         if nested:
-            return await self._run(plan, name, event, strategy)
+            return await self._run(route.plan, name, event, strategy)
     if dispatcher is not self:
         event.dispatcher = self
     if event.name is not name:
@@ -86,7 +86,7 @@ async def without_stopping(self: Any, name: Any, event: Any = None, /, strategy:
             try:
                 await subscription.call(event)
             except BaseException as exc:
-                error = explained(exc, subscription, plan, event)
+                error = explained(exc, subscription, route.plan, event)
                 if error is exc:
                     raise
                 raise error from exc
@@ -99,12 +99,12 @@ async def without_nesting(self: Any, name: Any, event: Any = None, /, strategy: 
     if event is None:
         name, event = self._address(name)
     try:
-        plan = self._plans[name][event.__class__]
+        route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
-        plan = self._plan(name, event)
-    listeners = plan.loop
+        route = self._route(name, event)
+    listeners = route.loop
     if listeners is None or strategy is not None:
-        return await self._run(plan, name, event, strategy)
+        return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
     if dispatcher is not self:
@@ -117,7 +117,7 @@ async def without_nesting(self: Any, name: Any, event: Any = None, /, strategy: 
         try:
             await subscription.call(event)
         except BaseException as exc:
-            error = explained(exc, subscription, plan, event)
+            error = explained(exc, subscription, route.plan, event)
             if error is exc:
                 raise
             raise error from exc
@@ -130,12 +130,12 @@ async def without_removal(self: Any, name: Any, event: Any = None, /, strategy: 
     if event is None:
         name, event = self._address(name)
     try:
-        plan = self._plans[name][event.__class__]
+        route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
-        plan = self._plan(name, event)
+        route = self._route(name, event)
     listeners = plan.loop  # the listeners themselves, see `Variant.bare`
     if listeners is None or strategy is not None:
-        return await self._run(plan, name, event, strategy)
+        return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
     if dispatcher is not None:
@@ -144,7 +144,7 @@ async def without_removal(self: Any, name: Any, event: Any = None, /, strategy: 
         except AttributeError:
             nested = False
         if nested:
-            return await self._run(plan, name, event, strategy)
+            return await self._run(route.plan, name, event, strategy)
     if dispatcher is not self:
         event.dispatcher = self
     if event.name is not name:
@@ -172,12 +172,12 @@ async def without_notes(self: Any, name: Any, event: Any = None, /, strategy: An
     if event is None:
         name, event = self._address(name)
     try:
-        plan = self._plans[name][event.__class__]
+        route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
-        plan = self._plan(name, event)
-    listeners = plan.loop
+        route = self._route(name, event)
+    listeners = route.loop
     if listeners is None or strategy is not None:
-        return await self._run(plan, name, event, strategy)
+        return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
     if dispatcher is not None:
@@ -186,7 +186,7 @@ async def without_notes(self: Any, name: Any, event: Any = None, /, strategy: An
         except AttributeError:
             nested = False
         if nested:
-            return await self._run(plan, name, event, strategy)
+            return await self._run(route.plan, name, event, strategy)
     if dispatcher is not self:
         event.dispatcher = self
     if event.name is not name:
@@ -214,12 +214,12 @@ async def without_leaks(self: Any, name: Any, event: Any = None, /, strategy: An
     if event is None:
         name, event = self._address(name)
     try:
-        plan = self._plans[name][event.__class__]
+        route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
-        plan = self._plan(name, event)
-    listeners = plan.loop
+        route = self._route(name, event)
+    listeners = route.loop
     if listeners is None or strategy is not None:
-        return await self._run(plan, name, event, strategy)
+        return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
     if dispatcher is not None:
@@ -228,7 +228,7 @@ async def without_leaks(self: Any, name: Any, event: Any = None, /, strategy: An
         except AttributeError:
             nested = False
         if nested:
-            return await self._run(plan, name, event, strategy)
+            return await self._run(route.plan, name, event, strategy)
     if dispatcher is not self:
         event.dispatcher = self
     if event.name is not name:
@@ -241,7 +241,7 @@ async def without_leaks(self: Any, name: Any, event: Any = None, /, strategy: An
             try:
                 await subscription.call(event)
             except Exception as exc:
-                add_note(exc, subscription, plan, event)
+                add_note(exc, subscription, route.plan, event)
                 raise
             if event.propagation_stopped:
                 break
@@ -254,12 +254,12 @@ async def without_notes_and_leaks(self: Any, name: Any, event: Any = None, /, st
     if event is None:
         name, event = self._address(name)
     try:
-        plan = self._plans[name][event.__class__]
+        route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
-        plan = self._plan(name, event)
-    listeners = plan.loop
+        route = self._route(name, event)
+    listeners = route.loop
     if listeners is None or strategy is not None:
-        return await self._run(plan, name, event, strategy)
+        return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
     if dispatcher is not None:
@@ -268,7 +268,7 @@ async def without_notes_and_leaks(self: Any, name: Any, event: Any = None, /, st
         except AttributeError:
             nested = False
         if nested:
-            return await self._run(plan, name, event, strategy)
+            return await self._run(route.plan, name, event, strategy)
     if dispatcher is not self:
         event.dispatcher = self
     if event.name is not name:
@@ -290,12 +290,12 @@ async def without_all(self: Any, name: Any, event: Any = None, /, strategy: Any 
     if event is None:
         name, event = self._address(name)
     try:
-        plan = self._plans[name][event.__class__]
+        route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
-        plan = self._plan(name, event)
-    listeners = plan.loop
+        route = self._route(name, event)
+    listeners = route.loop
     if listeners is None or strategy is not None:
-        return await self._run(plan, name, event, strategy)
+        return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
     if dispatcher is not self:

@@ -140,12 +140,12 @@ class AsyncEventDispatcher(WaitingDispatcher):
         if event is None:
             name, event = self._address(name)
         try:
-            plan = self._plans[name][event.__class__]
+            route = self._routes[name][event.__class__]
         except (KeyError, TypeError):
-            plan = self._plan(name, event)
-        listeners = plan.loop
+            route = self._route(name, event)
+        listeners = route.loop
         if listeners is None or strategy is not None:
-            return await self._run(plan, name, event, strategy)
+            return await self._run(route.plan, name, event, strategy)
 
         dispatcher = event.dispatcher
         if dispatcher is not None:
@@ -155,20 +155,23 @@ class AsyncEventDispatcher(WaitingDispatcher):
             except AttributeError:
                 nested = False
             if nested:
-                return await self._run(plan, name, event, strategy)
+                return await self._run(route.plan, name, event, strategy)
         if dispatcher is not self:
             event.dispatcher = self
         if event.name is not name:
             event.name = name
         if event.propagation_stopped:
             event.propagation_stopped = False
+        if not listeners:
+            event._antiphon_in_flight = None
+            return event
         event._antiphon_in_flight = event
         try:
             for subscription in listeners:
                 try:
                     await subscription.call(event)
                 except BaseException as exc:
-                    error = explained(exc, subscription, plan, event)
+                    error = explained(exc, subscription, route.plan, event)
                     if error is exc:
                         raise
                     raise error from exc  # noqa: ASYNC104  only a leaked cancellation is replaced
@@ -308,12 +311,12 @@ class EventDispatcher(Dispatcher):
         if event is None:
             name, event = self._address(name)
         try:
-            plan = self._plans[name][event.__class__]
+            route = self._routes[name][event.__class__]
         except (KeyError, TypeError):
-            plan = self._plan(name, event)
-        listeners = plan.loop
+            route = self._route(name, event)
+        listeners = route.loop
         if listeners is None:
-            return self._run(plan, name, event)
+            return self._run(route.plan, name, event)
 
         dispatcher = event.dispatcher
         if dispatcher is not None:
@@ -323,20 +326,23 @@ class EventDispatcher(Dispatcher):
             except AttributeError:
                 nested = False
             if nested:
-                return self._run(plan, name, event)
+                return self._run(route.plan, name, event)
         if dispatcher is not self:
             event.dispatcher = self
         if event.name is not name:
             event.name = name
         if event.propagation_stopped:
             event.propagation_stopped = False
+        if not listeners:
+            event._antiphon_in_flight = None
+            return event
         event._antiphon_in_flight = event
         try:
             for subscription in listeners:
                 try:
                     subscription.call(event)
                 except Exception as exc:
-                    add_note(exc, subscription, plan, event)
+                    add_note(exc, subscription, route.plan, event)
                     raise
                 if event.propagation_stopped:
                     break

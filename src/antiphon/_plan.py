@@ -11,7 +11,7 @@ from antiphon._events import Service
 from antiphon._instrumentation import Attached
 from antiphon._listeners import Subscription
 
-__all__ = ("Plan", "in_order")
+__all__ = ("Plan", "Route", "in_order")
 
 _by_order = attrgetter("order")
 _by_priority = attrgetter("priority")
@@ -41,8 +41,6 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
     service: Service
     #: Whether a listener can stop the dispatch.
     stoppable: bool
-    #: The same registrations if the dispatcher may run them itself, in a plain loop; None if it may not.
-    loop: tuple[Subscription, ...] | None
     #: Whether it is not for the strategy alone: there are instruments, or a subclass runs the listeners itself.
     special: bool = False
     #: The listeners as a subclass that runs them itself gets them; empty for other dispatchers.
@@ -57,7 +55,6 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
         name: Hashable,
         dispatcher: Any,
         service: Service,
-        plain: bool,
     ) -> Self:
         """Group listeners that are in order into tiers."""
         plan = super().__new__(cls, (tuple(tier) for _, tier in groupby(listeners, key=_by_priority)))
@@ -66,7 +63,6 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
         plan.dispatcher = dispatcher
         plan.service = service
         plan.stoppable = service.stoppable
-        plan.loop = listeners if plain else None
         return plan
 
     def around(self, wrap: Callable[[Subscription], Subscription]) -> Self:
@@ -75,3 +71,21 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
         plan.__dict__.update(self.__dict__)
         plan.listeners = tuple(chain.from_iterable(plan))
         return plan
+
+
+class Route:
+    """Where a dispatch finds its plan, and what it has to know of it before all else.
+
+    It is read in every dispatch, and the attributes of a tuple take long to read.
+    """
+
+    __slots__ = ("loop", "plan")
+
+    #: The registrations if the dispatcher may run them itself, in a plain loop; None if it may not.
+    loop: tuple[Subscription, ...] | None
+    #: The plan.
+    plan: Plan
+
+    def __init__(self, plan: Plan, *, plain: bool) -> None:
+        self.loop = plan.listeners if plain else None
+        self.plan = plan

@@ -24,7 +24,7 @@ from antiphon._listeners import (
     check_priority,
     safe_repr,
 )
-from antiphon._plan import Plan
+from antiphon._plan import Plan, Route
 from antiphon._registry import Registry
 from antiphon._scope import Registrar
 from antiphon._subscribers import Subscriptions, register_methods
@@ -54,7 +54,7 @@ class Dispatcher(Instrumented):
     def __init__(self, *, name: str | None, silence: Callable[[Any], Any]) -> None:
         self._name = name
         self._silence = silence
-        self._keep(Registry(self._make_plan, silence))
+        self._keep(Registry(self._make_route, silence))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name!r}>" if self._name else object.__repr__(self)
@@ -219,7 +219,7 @@ class Dispatcher(Instrumented):
 
     def _keep(self, registry: Registry) -> None:
         self._registry = registry
-        self._plans = registry.plans
+        self._routes = registry.routes
 
     # For subclasses and for the rooms that register on behalf of others
 
@@ -314,16 +314,16 @@ class Dispatcher(Instrumented):
             )
         return Address(class_level_name(single.__class__), single)
 
-    def _plan(self, name: Hashable, event: Any) -> Plan:
+    def _route(self, name: Hashable, event: Any) -> Route:
         if name is not None:
             check_name(name)
         if isinstance(event, type):
             raise TypeError(f"the event is a class; make one: {event.__name__}(...)")
         if isinstance(name, Event):
             raise TypeError(f"the name comes first, then the event; got {safe_repr(name)} and {safe_repr(event)}")
-        return self._registry.plan(name, event.__class__)
+        return self._registry.route(name, event.__class__)
 
-    def _make_plan(self, name: Hashable, cls: type, listeners: tuple[Subscription, ...]) -> Plan:
+    def _make_route(self, name: Hashable, cls: type, listeners: tuple[Subscription, ...]) -> Route:
         service = service_of(cls)
         instruments = self._all_instruments()
         special = self._overridden or bool(instruments)
@@ -337,14 +337,13 @@ class Dispatcher(Instrumented):
             name=name,
             dispatcher=self,
             service=service,
-            plain=service.plain and not special and self._runs_plainly(listeners),
         )
         if special:
             plan.special = True
             plan.instruments = instruments
             if not instruments:
                 plan.guarded = self._guarded(plan)
-        return plan
+        return Route(plan, plain=service.plain and not special and self._runs_plainly(listeners))
 
 
 class Ending(Dispatcher):
@@ -354,7 +353,7 @@ class Ending(Dispatcher):
     _ended = False
 
     def _extend(self, parent: Dispatcher) -> None:
-        self._keep(Registry(self._make_plan, self._silence, parent._registry))
+        self._keep(Registry(self._make_route, self._silence, parent._registry))
 
     def _all_instruments(self) -> tuple[Attached, ...]:
         return merged(self._parent._all_instruments(), self._instruments)

@@ -2,7 +2,7 @@
 
 Rules that its editors keep:
 
-- Whatever changes goes through the lock; a dispatch reads `Registry.plans` without it.
+- Whatever changes goes through the lock; a dispatch reads `Registry.routes` without it.
 - A plan is made and kept under the lock, so that no plan of an earlier state can replace a newer one.
 - Adding drops the plans in which the key appears, or all of them if its names cannot be listed; a dispatch
   under way goes on with the plan it has.
@@ -20,7 +20,7 @@ from weakref import WeakSet
 from antiphon._events import Event
 from antiphon._keys import Matcher, check_key, exact_keys, matcher_of
 from antiphon._listeners import Subscription, safe_repr
-from antiphon._plan import Plan, in_order
+from antiphon._plan import Route, in_order
 
 __all__ = ("Registry",)
 
@@ -46,33 +46,33 @@ class Registry:
         "_buckets",
         "_children",
         "_lock",
-        "_make_plan",
+        "_make_route",
         "_matchers",
         "_parent",
         "_silence",
         "_unhashable",
         "_unheard",
         "_unheard_plans",
-        "plans",
+        "routes",
     )
 
-    #: The plans made so far: by name, then by class of the event.
-    plans: dict[Hashable, dict[type, Plan]]
+    #: The way to each plan made so far: by name, then by class of the event.
+    routes: dict[Hashable, dict[type, Route]]
 
     def __init__(
         self,
-        make_plan: Callable[[Hashable, type, tuple[Subscription, ...]], Plan],
+        make_route: Callable[[Hashable, type, tuple[Subscription, ...]], Route],
         silence: Callable[[Any], Any],
         parent: Registry | None = None,
     ) -> None:
         """Start empty.
 
         Args:
-            make_plan: Makes the plan of a name, an event class and the listeners in order.
+            make_route: Makes the plan, and the way to it, of a name, an event class and the listeners in order.
             silence: What is called in the place of a removed listener.
             parent: The registry that a scope adds to.
         """
-        self._make_plan = make_plan
+        self._make_route = make_route
         self._silence = silence
         # Reentrant, since comparing listeners, and a collected object's finalizer, may run code that registers.
         # A family has one, since a change of the parent drops plans of its scopes, whose plans are made of the parent.
@@ -89,11 +89,11 @@ class Registry:
                 if parent._children is None:
                     parent._children = WeakSet()
                 parent._children.add(self)
-        # The names in `plans` that are no key: only these could grow without end.
+        # The names in `routes` that are no key: only these could grow without end.
         self._unheard: set[Hashable] = set()
         #: How many plans they have had since they were dropped last.
         self._unheard_plans = 0
-        self.plans = {}
+        self.routes = {}
 
     def add(self, subscription: Subscription) -> None:
         """Keep a registration."""
@@ -113,7 +113,7 @@ class Registry:
                 self._unhashable = True
             if not first:
                 _put(bucket, subscription)
-            if self.plans or self._children:
+            if self.routes or self._children:
                 self._drop_plans(key, exact=key not in self._matchers)
 
     def discard(self, subscription: Subscription, /) -> bool:
@@ -183,15 +183,15 @@ class Registry:
                 bucket.clear()
                 self._forget(key, removed)
 
-    def plan(self, name: Hashable, cls: type) -> Plan:
-        """Make, or look up, the plan for events of a class dispatched under a name."""
+    def route(self, name: Hashable, cls: type) -> Route:
+        """Make, or look up, the route for events of a class dispatched under a name."""
         with self._lock:
-            plan = self.plans.get(name, {}).get(cls)
-            if plan is None:
-                # Should what is asked here register, then these are no longer the plans, and this one is not kept.
-                plans = self._plans_with_room(name)
-                plan = plans[cls] = self._make_plan(name, cls, self.heard(name, cls))
-            return plan
+            route = self.routes.get(name, {}).get(cls)
+            if route is None:
+                # Should what is asked here register, then these are no longer the routes, and this one is not kept.
+                routes = self._with_room(name)
+                route = routes[cls] = self._make_route(name, cls, self.heard(name, cls))
+            return route
 
     def heard(self, name: Hashable, cls: type = Event) -> tuple[Subscription, ...]:
         """All that would run for events of a class dispatched under a name, in order."""
@@ -233,12 +233,12 @@ class Registry:
     def _drop_plans(self, key: Hashable, *, exact: bool) -> None:
         names = (key,) if exact else exact_keys(key)
         if names is None:
-            self.plans.clear()
+            self.routes.clear()
             self._unheard.clear()
             self._unheard_plans = 0
         else:
             for name in names:
-                self.plans.pop(name, None)
+                self.routes.pop(name, None)
                 self._unheard.discard(name)
         if self._children:
             for child in self._children:
@@ -257,26 +257,26 @@ class Registry:
                 subscription.call = self._silence
         else:
             removed.call = self._silence
-        if self.plans or self._children:
+        if self.routes or self._children:
             self._drop_plans(key, exact=key not in self._matchers)
         if not self._buckets[key]:
             del self._buckets[key]
             self._matchers.pop(key, None)
 
-    def _plans_with_room(self, name: Hashable) -> dict[type, Plan]:
+    def _with_room(self, name: Hashable) -> dict[type, Route]:
         if name in self._buckets:
-            plans = self.plans.setdefault(name, {})
-            if len(plans) >= MAX_CLASSES:
-                plans.clear()
-            return plans
+            routes = self.routes.setdefault(name, {})
+            if len(routes) >= MAX_CLASSES:
+                routes.clear()
+            return routes
         if self._unheard_plans >= MAX_UNHEARD_NAMES:
             for unheard in self._unheard:
-                self.plans.pop(unheard, None)
+                self.routes.pop(unheard, None)
             self._unheard.clear()
             self._unheard_plans = 0
         self._unheard.add(name)
         self._unheard_plans += 1
-        return self.plans.setdefault(name, {})
+        return self.routes.setdefault(name, {})
 
 
 def _find(bucket: dict[Hashable, _Registrations], listener: Any) -> _Registrations | None:

@@ -60,11 +60,11 @@ async def test_after_the_last_removal_a_dispatch_is_plain_again(dispatcher: AnyD
     singing(dispatcher, "song", "alto")
     dispatcher.add_instrument(witness)
     await dispatcher.adispatch("song")
-    observed = dispatcher._plan("song", Event())
+    observed = dispatcher._route("song", Event())
 
     dispatcher.remove_instrument(witness)
     await dispatcher.adispatch("song")
-    plain = dispatcher._plan("song", Event())
+    plain = dispatcher._route("song", Event())
 
     assert (observed.loop, observed.special) == (None, True)
     assert (plain.loop, plain.special) == (plain.listeners, False)
@@ -211,7 +211,7 @@ def test_what_is_refused_changes_nothing(dispatcher: AnyDispatcher) -> None:
     with pytest.raises(TypeError):
         dispatcher.add_instrument(Later())
 
-    assert dispatcher._plan("song", Event()).special is False
+    assert dispatcher._route("song", Event()).special is False
 
 
 @pytest.mark.parametrize("method", ["dispatch_started", "dispatch_finished", "listener_started", "listener_finished"])

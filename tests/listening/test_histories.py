@@ -457,9 +457,9 @@ def check_that_nothing_is_left(world: World) -> None:
         assert dispatcher.get_listeners() == {}
         assert not dispatcher.has_listeners()
         assert (registry._buckets, registry._matchers) == ({}, {})
-        assert all(not plan for by_class in registry.plans.values() for plan in by_class.values())
-        assert len(registry.plans) <= len(NAMES)
-        assert all(len(by_class) < MAX_CLASSES for by_class in registry.plans.values())
+        assert all(not route.plan for by_class in registry.routes.values() for route in by_class.values())
+        assert len(registry.routes) <= len(NAMES)
+        assert all(len(by_class) < MAX_CLASSES for by_class in registry.routes.values())
 
 
 # Histories

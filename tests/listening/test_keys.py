@@ -40,7 +40,7 @@ def listening(dispatcher: AnyDispatcher, *keys: Hashable) -> list[Any]:
 
 
 def plans_of(dispatcher: AnyDispatcher) -> int:
-    return sum(len(by_class) for by_class in dispatcher._registry.plans.values())
+    return sum(len(by_class) for by_class in dispatcher._registry.routes.values())
 
 
 # Patterns against a naive matcher
@@ -582,7 +582,7 @@ def test_ever_new_names_fill_no_memory(dispatcher: AnyDispatcher, key: Hashable)
         dispatcher.add_listener(key, voice(dispatcher, print))
 
     for number in range(MAX_UNHEARD_NAMES * 4):
-        dispatcher._plan(f"user.{number}.joined", Event())
+        dispatcher._route(f"user.{number}.joined", Event())
 
     assert plans_of(dispatcher) <= MAX_UNHEARD_NAMES
     assert len(dispatcher._registry._unheard) <= MAX_UNHEARD_NAMES
@@ -603,7 +603,7 @@ def test_ever_new_classes_fill_no_memory(dispatcher: AnyDispatcher, name: Hashab
     dispatcher.add_listener(Hymn, voice(dispatcher, print))
 
     for number in range(MAX_CLASSES * 2 + 10):
-        dispatcher._plan(name, type(f"Hymn{number}", (Hymn,), {})())
+        dispatcher._route(name, type(f"Hymn{number}", (Hymn,), {})())
 
     assert plans_of(dispatcher) <= MAX_CLASSES
 
@@ -613,7 +613,7 @@ def test_ever_new_names_of_many_classes_fill_no_memory(dispatcher: AnyDispatcher
 
     for number in range(MAX_UNHEARD_NAMES // 4):
         for event in many:
-            dispatcher._plan(f"user.{number}", event)
+            dispatcher._route(f"user.{number}", event)
 
     assert plans_of(dispatcher) <= 4 * max(MAX_CLASSES, MAX_UNHEARD_NAMES)
 
@@ -622,9 +622,9 @@ async def test_all_still_hear_after_the_cache_was_emptied(dispatcher: AnyDispatc
     log = listening(dispatcher, "praise.*", "praise.hymn", Hymn)
     await dispatcher.adispatch("praise.hymn", Carol())
     for number in range(MAX_UNHEARD_NAMES * 2):
-        dispatcher._plan(number, Event())
+        dispatcher._route(number, Event())
     for number in range(MAX_CLASSES * 2):
-        dispatcher._plan("praise.hymn", type(f"Event{number}", (Event,), {})())
+        dispatcher._route("praise.hymn", type(f"Event{number}", (Event,), {})())
 
     await dispatcher.adispatch("praise.hymn", Carol())
 
@@ -635,7 +635,7 @@ def test_an_event_class_that_is_gone_is_not_kept_once_its_name_has_no_listener(d
     event = type("Ephemeral", (Event,), {})()
     witness = weakref.ref(type(event))
     with dispatcher.add_listener("hymn", voice(dispatcher, print)):
-        dispatcher._plan("hymn", event)
+        dispatcher._route("hymn", event)
     del event
     gc.collect()
 
@@ -646,7 +646,7 @@ def test_a_class_key_that_is_gone_is_not_kept(dispatcher: AnyDispatcher) -> None
     key: Any = type("Ephemeral", (Event,), {})
     witness = weakref.ref(key)
     with dispatcher.add_listener(key, voice(dispatcher, print)):
-        dispatcher._plan("hymn", key())
+        dispatcher._route("hymn", key())
     del key
     gc.collect()
 
