@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast
 
 from antiphon import AsyncEventDispatcher, Event
 from antiphon._listeners import Subscription
-from antiphon._plan import Plan
+from antiphon._plan import Route
 from benchmarks import backends
 from benchmarks.ablation import variants
 from benchmarks.ablation.variants import FULL, VARIANTS, Variant
@@ -137,7 +137,7 @@ def _copy(function: Callable[..., Any]) -> FunctionType:
 class _Bare(AsyncEventDispatcher):
     """Keeps the listeners themselves in its plans."""
 
-    def _make_plan(self, name: Hashable, cls: type, listeners: tuple[Subscription, ...]) -> Plan:
-        plan = super()._make_plan(name, cls, listeners)
-        plan.loop = cast(Any, tuple(subscription.call for subscription in plan.listeners))
-        return plan
+    def _make_route(self, name: Hashable, cls: type, listeners: tuple[Subscription, ...]) -> Route:
+        route = super()._make_route(name, cls, listeners)
+        route.loop = cast(Any, tuple(subscription.call for subscription in route.plan.listeners))
+        return route

@@ -40,6 +40,9 @@ async def full(self: Any, name: Any, event: Any = None, /, strategy: Any = None)
         event.name = name
     if event.propagation_stopped:
         event.propagation_stopped = False
+    if not listeners:
+        event._antiphon_in_flight = None
+        return event
     event._antiphon_in_flight = event
     try:
         for subscription in listeners:
@@ -80,6 +83,9 @@ async def without_stopping(self: Any, name: Any, event: Any = None, /, strategy:
         event.dispatcher = self
     if event.name is not name:
         event.name = name
+    if not listeners:
+        event._antiphon_in_flight = None
+        return event
     event._antiphon_in_flight = event
     try:
         for subscription in listeners:
@@ -133,7 +139,7 @@ async def without_removal(self: Any, name: Any, event: Any = None, /, strategy: 
         route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
         route = self._route(name, event)
-    listeners = plan.loop  # the listeners themselves, see `Variant.bare`
+    listeners = route.loop  # the listeners themselves, see `Variant.bare`
     if listeners is None or strategy is not None:
         return await self._run(route.plan, name, event, strategy)
 
@@ -151,13 +157,16 @@ async def without_removal(self: Any, name: Any, event: Any = None, /, strategy: 
         event.name = name
     if event.propagation_stopped:
         event.propagation_stopped = False
+    if not listeners:
+        event._antiphon_in_flight = None
+        return event
     event._antiphon_in_flight = event
     try:
         for listener in listeners:
             try:
                 await listener(event)
             except BaseException as exc:
-                error = explained(exc, listener, plan, event)
+                error = explained(exc, listener, route.plan, event)
                 if error is exc:
                     raise
                 raise error from exc
@@ -193,6 +202,9 @@ async def without_notes(self: Any, name: Any, event: Any = None, /, strategy: An
         event.name = name
     if event.propagation_stopped:
         event.propagation_stopped = False
+    if not listeners:
+        event._antiphon_in_flight = None
+        return event
     event._antiphon_in_flight = event
     try:
         for subscription in listeners:
@@ -235,6 +247,9 @@ async def without_leaks(self: Any, name: Any, event: Any = None, /, strategy: An
         event.name = name
     if event.propagation_stopped:
         event.propagation_stopped = False
+    if not listeners:
+        event._antiphon_in_flight = None
+        return event
     event._antiphon_in_flight = event
     try:
         for subscription in listeners:
@@ -275,6 +290,9 @@ async def without_notes_and_leaks(self: Any, name: Any, event: Any = None, /, st
         event.name = name
     if event.propagation_stopped:
         event.propagation_stopped = False
+    if not listeners:
+        event._antiphon_in_flight = None
+        return event
     event._antiphon_in_flight = event
     try:
         for subscription in listeners:
