@@ -160,8 +160,8 @@ class Concurrent(_Strategy):
         failures = Failures(self._errors, plan, event)
         requests = native_requests()
         try:
-            for listeners in plan:
-                await pass_on_cancellation(requests)
+            for number, listeners in enumerate(plan):
+                await pass_on_cancellation(requests if number else None)
                 if len(listeners) == 1:
                     await run_alone(listeners[0], event, failures)
                 else:
@@ -207,8 +207,8 @@ class Race(_Strategy):
         failures = Failures(self._errors, plan, event)
         requests = native_requests()
         try:
-            for listeners in plan:
-                await pass_on_cancellation(requests)
+            for number, listeners in enumerate(plan):
+                await pass_on_cancellation(requests if number else None)
                 tier = RacingTier(event, failures, plan.service)
                 await tier.run(listeners)
                 if failures.ended or tier.winner is not None or event.propagation_stopped:
