@@ -113,8 +113,7 @@ def test_the_readme_shows_the_table_as_it_is() -> None:
 @pytest.mark.parametrize("source", ["listener", "listener in a task", "Control-C"])
 def test_the_docs_quote_the_table_of_interrupts_as_it_is(source: str) -> None:
     lines = [
-        f"| {'some' if row.errors_in_hand else 'none'} | "
-        f"{row.backend} | `{row.leaves_dispatch}` | `{row.leaves_run}` |"
+        f"| {'some' if row.errors_in_hand else 'none'} | {row.backend} | `{row.leaves_dispatch}` | `{row.leaves_run}` |"
         for row in INTERRUPTS
         if row.source == source
     ]

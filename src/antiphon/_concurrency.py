@@ -109,7 +109,7 @@ class Tier:
             left = ungrouped(group)
         raise left
 
-    async def _work(self) -> None:
+    async def _work(self, *, shared: bool = False) -> None:
         event = self._event
         for subscription in self._unstarted:
             self._left -= 1
@@ -117,8 +117,9 @@ class Tier:
             try:
                 begun = _begin(subscription, event, context)
                 if begun is not None:
-                    # In the caller's context, which a listener may have changed in this task.
-                    self._context.run(self._share)
+                    if not shared:
+                        shared = True
+                        self._share()
                     await _rest(begun, context)
             except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
                 self._judge(exc, subscription)
@@ -138,7 +139,7 @@ class Tier:
         except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
             self._judge(exc, subscription)
         if not self._over:
-            await self._work()
+            await self._work(shared=True)
 
     def _share(self) -> None:
         # Two at a time: one alone would let each listener that waits delay all that come after it by a turn.
