@@ -116,6 +116,8 @@ class Dispatched:
     view_after: View | None = None
     context_before: Call | None = None
     context_after: Call | None = None
+    #: The call that it was started in, if it was.
+    within: Call | None = None
 
     def __repr__(self) -> str:
         return f"<dispatch that began at {self.began.at}, {self.how}>"
@@ -150,6 +152,8 @@ class History:
     dispatches: list[Dispatched] = field(default_factory=list)
     #: For each removal whether it found something, and whether there was something to find.
     removals: list[tuple[bool, bool]] = field(default_factory=list)
+    #: What an instrument was told, if there was one: the method and the record.
+    told: list[tuple[str, Any]] = field(default_factory=list)
 
     def alive(self, dispatcher: int, name: str) -> list[Registered]:
         """Who listens to a name now, in order."""

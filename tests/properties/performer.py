@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Any
 
 import anyio
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential, Strategy
+from antiphon._instrumentation import HOOKS
 from tests.properties.history import Call, Dispatched, History, Moment, Registered, Told, View, leaves
 from tests.properties.programs import (
     Add,
@@ -28,7 +30,7 @@ from tests.properties.programs import (
 )
 from tests.support import Backend
 
-__all__ = ("Boom", "Performer", "Voice", "perform")
+__all__ = ("Boom", "Performer", "Voice", "perform", "perform_observed")
 
 #: Voices may dispatch to each other, and register more and more: what goes beyond these numbers is skipped.
 MAX_DEPTH = 3
@@ -85,14 +87,29 @@ class Voice:
         await self.performer.called(self.registration, event)
 
 
-class Performer:
-    """Performs the steps of a program on two dispatchers."""
+class Writer:
+    """An instrument that writes down what it is told."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, history: History) -> None:
+        for method in HOOKS:
+            setattr(self, method, partial(self._write, history, method))
+
+    def _write(self, history: History, method: str, record: Any) -> None:
+        history.told.append((method, record))
+
+
+class Performer:
+    """Performs the steps of a program on two dispatchers, with an instrument if it is to be observed."""
+
+    def __init__(self, program: Program, *, observed: bool = False) -> None:
         self.program = program
         self.history = History()
         strategy = self._strategy(program.default, None)
         self.dispatchers = [AsyncEventDispatcher(strategy=strategy, name=name) for name in ("first", "second")]
+        if observed:
+            writer = Writer(self.history)
+            for dispatcher in self.dispatchers:
+                dispatcher.add_instrument(writer)
         self._index = 0
         # The event that the script dispatched last.
         self._latest: Any = None
@@ -217,7 +234,7 @@ class Performer:
         nested = call is not None and event is call.event
         how = step.how or self.program.default
         dispatch = Dispatched(
-            step.dispatcher, step.name, how, event, nested, depth, self._now(), context_before=_mark.get()
+            step.dispatcher, step.name, how, event, nested, depth, self._now(), context_before=_mark.get(), within=call
         )
         self.history.dispatches.append(dispatch)
         strategy = None if step.how is None else self._strategy(step.how, dispatch)
@@ -284,5 +301,12 @@ def _is_asked() -> bool:
 def perform(program: Program, backend: Backend) -> History:
     """Perform a program, and give its history."""
     performer = Performer(program)
+    backend.run(performer.script)
+    return performer.history
+
+
+def perform_observed(program: Program, backend: Backend) -> History:
+    """Perform a program before an instrument, and give its history."""
+    performer = Performer(program, observed=True)
     backend.run(performer.script)
     return performer.history

@@ -13,27 +13,37 @@ from tests.support import Backend
 __all__ = ("check", "render")
 
 
-def check(law: Callable[[History], None], program: Program, backend: Backend) -> None:
+def check(
+    law: Callable[[History], None],
+    program: Program,
+    backend: Backend,
+    perform: Callable[[Program, Backend], History] = perform,
+) -> None:
     """Perform a program, and see whether a law holds; a failure prints as a test that can be pasted."""
     try:
         law(perform(program, backend))
     except Exception as exc:
-        exc.add_note(f"To paste:\n\n{render(program, backend, law)}")
+        exc.add_note(f"To paste:\n\n{render(program, backend, law, perform)}")
         raise
 
 
-def render(program: Program, backend: Backend, law: Callable[[History], None]) -> str:
+def render(
+    program: Program,
+    backend: Backend,
+    law: Callable[[History], None],
+    perform: Callable[[Program, Backend], History] = perform,
+) -> str:
     """Write a complete test module that performs a program and checks a law."""
     return f"""\
 from tests.properties.{law.__module__.rpartition(".")[2]} import {law.__name__}
-from tests.properties.performer import perform
+from tests.properties.performer import {perform.__name__}
 from tests.properties.programs import *
 from tests.support import Backend
 
 
 def test_{law.__name__}():
     program = {lay_out(program, 1)}
-    {law.__name__}(perform(program, {backend!r}))
+    {law.__name__}({perform.__name__}(program, {backend!r}))
 """
 
 

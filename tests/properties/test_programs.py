@@ -5,16 +5,17 @@ A failing program prints as a test that can be pasted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.properties import laws, laws_of_errors
+from tests.properties import laws, laws_of_errors, laws_of_instruments
 from tests.properties.generating import nesting, programs
 from tests.properties.history import History
-from tests.properties.performer import perform
+from tests.properties.performer import perform, perform_observed
 from tests.properties.programs import Program
 from tests.properties.rendering import check
 from tests.support import Backend, BackendName
@@ -22,6 +23,10 @@ from tests.support import Backend, BackendName
 LAWS: list[Callable[[History], None]] = [
     *(getattr(laws, name) for name in laws.__all__),
     *(getattr(laws_of_errors, name) for name in laws_of_errors.__all__),
+]
+
+LAWS_OF_INSTRUMENTS: list[Callable[[History], None]] = [
+    getattr(laws_of_instruments, name) for name in laws_of_instruments.__all__
 ]
 
 #: The profile's number is spread over the laws; one more test holds every program against all of them.
@@ -72,3 +77,60 @@ def test_a_program_repeats_itself_under_a_seed(backend: BackendName, program: Pr
         return [(call.registration.number, call.began, call.ended) for call in calls]
 
     assert outline() == outline()
+
+
+def all_laws_and_those_of_instruments(history: History) -> None:
+    """All of them."""
+    all_laws(history)
+    for law in LAWS_OF_INSTRUMENTS:
+        law(history)
+
+
+@on_both_backends
+@pytest.mark.parametrize("law", LAWS_OF_INSTRUMENTS, ids=lambda law: law.__name__)
+@EACH
+@given(program=programs(), seed=seeds)
+def test_observed_programs_keep_the_law_of(
+    law: Callable[[History], None], backend: BackendName, program: Program, seed: int | None
+) -> None:
+    check(law, program, Backend(backend, seed), perform_observed)
+
+
+@on_both_backends
+@ALL
+@given(program=programs(), seed=seeds)
+def test_observed_programs_keep_all_laws_of_programs_that_nobody_observes(
+    backend: BackendName, program: Program, seed: int | None
+) -> None:
+    check(all_laws_and_those_of_instruments, program, Backend(backend, seed), perform_observed)
+
+
+@on_both_backends
+@given(program=nesting(), seed=seeds)
+def test_observed_dispatches_within_dispatches_of_the_same_event_keep_all_laws(
+    backend: BackendName, program: Program, seed: int | None
+) -> None:
+    check(all_laws_and_those_of_instruments, program, Backend(backend, seed), perform_observed)
+
+
+@on_both_backends
+@given(program=programs(), seed=st.integers(0, 1000))
+def test_an_instrument_changes_nothing_of_what_happens(backend: BackendName, program: Program, seed: int) -> None:
+    def outline(perform: Callable[[Program, Backend], History]) -> list[object]:
+        history = perform(program, Backend(backend, seed))
+        return [
+            *((call.registration.number, call.began, call.ended, describe(call.error)) for call in history.calls),
+            *((dispatch.began, dispatch.ended, describe(dispatch.error)) for dispatch in history.dispatches),
+        ]
+
+    assert outline(perform) == outline(perform_observed)
+
+
+def describe(error: BaseException | None) -> object:
+    """All of an error that a program can see: its kind, its cause and context, and its notes."""
+    if error is None:
+        return None
+    members = [describe(member) for member in error.exceptions] if isinstance(error, BaseExceptionGroup) else []
+    notes = [re.sub("0x[0-9a-f]+", "", note) for note in getattr(error, "__notes__", ())]
+    causes = type(error.__cause__), type(error.__context__), error.__suppress_context__
+    return type(error), members, notes, causes
