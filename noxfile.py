@@ -71,7 +71,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, async pitfalls, the direction of imports, slots, and the news fragments."""
-    session.install("-e", ".[trio]", *_group("lint"))
+    session.install("-e", ".[otel,trio]", *_group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     # Not the tests: they do on purpose what these rules forbid. ASYNC106 is a matter of taste, and ours is other.
@@ -86,7 +86,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types with mypy and basedpyright, both strict, and that the public face is typed in full."""
-    session.install(".[trio]", *_group("types"))
+    session.install(".[otel,trio]", *_group("types"))
     python = str(Path(session.bin) / "python")  # else basedpyright looks into an environment that it finds by itself
     paths = _existing("src", "examples", "tests/typing")
     session.run("mypy", *paths)
@@ -106,7 +106,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the docs, offline, every warning an error."""
-    session.install(".[trio]", *_group("docs"))
+    session.install(".[otel,trio]", *_group("docs"))
     session.run("sphinx-build", "-W", "-n", "--keep-going", "-E", "-b", "html", "docs", "docs/_build/html")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 from weakref import ref
 
@@ -151,12 +152,29 @@ class ListenerRecord:
         return self.subscription.listener
 
     @property
+    def listener_name(self) -> str:
+        """What to call the listener in a log: its module and qualified name; without one, its repr, or its class."""
+        return _name_of(self.subscription.listener)
+
+    @property
     def duration(self) -> float | None:
         """How long the call took, in seconds; None before it has ended, or if it was skipped."""
         return None if self.started is None or self.finished is None else self.finished - self.started
 
     def __repr__(self) -> str:
         return f"<ListenerRecord {self.listener!r}, {self.outcome}>"
+
+
+def _name_of(listener: Any) -> str:
+    while isinstance(listener, partial):
+        listener = listener.func
+    # What an adapter is around.
+    function = listener.function if hasattr(type(listener), "function") else listener
+    name = getattr(function, "__qualname__", None)
+    if isinstance(name, str):
+        return f"{getattr(function, '__module__', None)}.{name}"
+    kind: Any = type(listener)
+    return f"{kind.__module__}.{kind.__qualname__}" if kind.__repr__ is object.__repr__ else safe_repr(listener)
 
 
 class Instrument:
