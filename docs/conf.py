@@ -41,6 +41,8 @@ intersphinx_mapping = {
 default_role = "py:obj"
 nitpicky = True
 nitpick_ignore_regex = [
+    # Has no inventory here.
+    ("py:class", r"opentelemetry\..*"),
     # Type variables have no page.
     ("py:.*", r"(antiphon\.(_\w+\.)?)?(_?[A-Z]|_?[A-Z][A-Za-z]*T(_co|_contra)?|P)"),
 ]

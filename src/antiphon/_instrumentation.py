@@ -153,7 +153,7 @@ class ListenerRecord:
 
     @property
     def listener_name(self) -> str:
-        """What to call the listener in a log: its module and qualified name; without one, its repr, or its class."""
+        """The module and qualified name of the listener, for logs; without one, its repr, or the name of its class."""
         return _name_of(self.subscription.listener)
 
     @property
@@ -168,12 +168,12 @@ class ListenerRecord:
 def _name_of(listener: Any) -> str:
     while isinstance(listener, partial):
         listener = listener.func
+    kind: Any = type(listener)
     # What an adapter is around.
-    function = listener.function if hasattr(type(listener), "function") else listener
+    function = listener.function if hasattr(kind, "function") else listener
     name = getattr(function, "__qualname__", None)
     if isinstance(name, str):
         return f"{getattr(function, '__module__', None)}.{name}"
-    kind: Any = type(listener)
     return f"{kind.__module__}.{kind.__qualname__}" if kind.__repr__ is object.__repr__ else safe_repr(listener)
 
 

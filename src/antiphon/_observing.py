@@ -12,7 +12,6 @@ Rules that its editors keep:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
-from contextlib import suppress
 from contextvars import ContextVar, Token
 from functools import partial
 from time import perf_counter
@@ -298,6 +297,8 @@ async def _as_coroutine(call: Callable[[Any], Awaitable[object]], event: Any) ->
 
 
 def _reset(variable: ContextVar[T], token: Token[T]) -> None:
-    # A coroutine that is closed elsewhere (by the garbage collector, say) has left the context in which it was set.
-    with suppress(ValueError):
+    try:
         variable.reset(token)
+    except ValueError:
+        # A coroutine that is closed elsewhere (by the garbage collector, say) has left the context in which it was set.
+        pass

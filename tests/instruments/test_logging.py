@@ -276,7 +276,7 @@ async def test_a_logger_and_an_adapter_are_taken(log: Lines, wrap: Any) -> None:
 
 @pytest.mark.parametrize("level", ["INFO", True, 1.5])
 def test_what_is_no_level_is_refused(level: Any) -> None:
-    with pytest.raises(TypeError, match="a level is an int such as logging.INFO, or None; got"):
+    with pytest.raises(TypeError, match=r"a level is an int such as logging\.INFO, or None; got"):
         LoggingInstrument(dispatches=level)
 
 

@@ -21,7 +21,7 @@ from opentelemetry.trace import StatusCode
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, in_thread
 from antiphon.instruments.opentelemetry import OpenTelemetryInstrument
 from tests.instruments.test_parents import OneByOne, Spread, every_strategy
-from tests.instruments.witness import async_singing, named, singing
+from tests.instruments.witness import named, singing
 from tests.voices import AnyDispatcher
 
 
