@@ -71,12 +71,16 @@ class Observation:
         tell(self.closing_instruments, "dispatch_finished", record)
 
     def is_stopped(self) -> bool:
-        """Whether the event shows that this dispatch was stopped."""
-        return self.plan.stoppable and bool(self.event.propagation_stopped)
+        """Whether the event shows that this dispatch was stopped, and not one of the same event by a listener."""
+        return self.plan.stoppable and bool(self.event.propagation_stopped) and self.is_innermost()
+
+    def is_innermost(self) -> bool:
+        """Whether no listener dispatches the same event now."""
+        return self.plan.service.depth(self.event) == self.depth
 
     def stopped_by(self, record: ListenerRecord) -> None:
         """Note who stopped the event, if it is the first."""
-        if self.record.stopped_by is None and self.plan.service.depth(self.event) == self.depth:
+        if self.record.stopped_by is None:
             self.record.stopped_by = record
 
     def started(self, record: ListenerRecord) -> None:
@@ -285,7 +289,7 @@ class _StopObserver:
         return self._observation.record.finished is not None
 
     def __call__(self, event: Event) -> None:
-        if event is self._observation.event and not self.is_over():
+        if event is self._observation.event and not self.is_over() and self._observation.is_innermost():
             self._observation.stopped_by(self._record)
         if self.outer is not None:
             self.outer(event)

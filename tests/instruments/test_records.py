@@ -563,6 +563,29 @@ async def test_a_stop_of_a_nested_dispatch_that_nobody_sees_is_none_of_the_outer
     assert witness.of("song").stopped_by is None
 
 
+@both_ways
+@every_strategy
+async def test_a_stop_counts_although_a_nested_dispatch_of_the_same_event_was_stopped_and_failed(
+    strategy: Any, stop: Any, asynchronous: AsyncEventDispatcher, witness: Witness
+) -> None:
+    async def stop_and_go_on(event: Any) -> None:
+        stop(event)
+        await asynchronous.adispatch("verse", event)
+
+    async def stop_and_fail(event: Any) -> None:
+        stop(event)
+        await pause()
+        raise LookupError
+
+    async_singing(asynchronous, "song", "alto", stop_and_go_on)
+    async_singing(asynchronous, "verse", "tenor", stop_and_fail)
+    with pytest.raises((LookupError, ExceptionGroup)):
+        await asynchronous.adispatch("song", Event(), strategy=strategy)
+
+    assert name_of(witness.of("song").stopped_by) == "alto"
+    assert name_of(witness.of("verse").stopped_by) == "tenor"
+
+
 async def test_an_outer_race_is_told_of_a_stop_within_an_observed_dispatch(witness: Witness) -> None:
     racing, inner = AsyncEventDispatcher(strategy=Race()), AsyncEventDispatcher()
     for one in (racing, inner):
