@@ -1,0 +1,22 @@
+"""What ran when: dispatches and listeners as bars by time.
+
+``with timeline("trace.json"):`` records what is dispatched in the block, and writes a trace that Perfetto opens; a path
+that ends in ``.svg`` or ``.txt`` gives a picture.
+"""
+
+from __future__ import annotations
+
+from antiphon.instruments.timeline._chrome import as_chrome
+from antiphon.instruments.timeline._recording import Timeline, timeline
+from antiphon.instruments.timeline._svg import as_svg
+from antiphon.instruments.timeline._text import as_text
+
+__all__ = ("Timeline", "as_chrome", "as_svg", "as_text", "timeline")
+
+
+def _say_where_users_meet_them() -> None:
+    for name in __all__:
+        globals()[name].__module__ = __name__
+
+
+_say_where_users_meet_them()
