@@ -148,11 +148,16 @@ PICTURES: dict[str, Callable[[], list[DispatchRecord]]] = {
 }
 
 
+def draw(name: str) -> str:
+    """Draw one of them."""
+    return as_svg(PICTURES[name](), width=760)
+
+
 def main() -> None:
     """Draw all of them."""
     FOLDER.mkdir(exist_ok=True)
-    for name, play in PICTURES.items():
-        (FOLDER / f"{name}.svg").write_text(as_svg(play(), width=760), encoding="utf-8", newline="\n")
+    for name in PICTURES:
+        (FOLDER / f"{name}.svg").write_text(draw(name), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -47,7 +48,6 @@ from examples.proxy.report import percentile
 from examples.proxy.rows import Row, Rows
 from examples.proxy.run import run
 from examples.proxy.server import serving
-from examples.proxy.tally import TallyingDispatcher
 from examples.proxy.upstream import Upstream, pattern
 
 ROOT = Path(__file__).parent.parent
@@ -263,13 +263,26 @@ class TestCommand:
     def test_smallest_workloads(self, requests, capsys):
         assert main(["--requests", str(requests), "--backend", "asyncio", "--strategy", "concurrent"]) == 0
 
-    def test_counting_does_not_hide_what_is_no_listener(self):
-        dispatcher = TallyingDispatcher()
+    @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+    def test_timeline_shows_what_ran_together(self, backend, tmp_path, capsys):
+        path = tmp_path / "trace.json"
+        arguments = ["--backend", backend, "--strategy", "concurrent", "--requests", "9", "--timeline", str(path)]
 
-        with pytest.raises(TypeError, match="print"):
-            dispatcher.add_listener("name", print)
+        assert main(arguments) == 0
 
-        assert not dispatcher.has_listeners()
+        assert f"the timeline is in {path}" in capsys.readouterr().err
+        audits = [bar for bar in json.loads(path.read_text())["traceEvents"] if bar["name"].startswith("Auditor.audit(")]
+        audits = sorted((bar["ts"], bar["ts"] + bar["dur"]) for bar in audits if bar["ph"] == "X")
+        assert len(audits) == 3 * 2 * 9
+        assert audits[2][0] < audits[0][1]
+
+    def test_timelines_of_several_runs_are_several_files(self, tmp_path):
+        assert main(["--requests", "4", "--backend", "asyncio", "--timeline", str(tmp_path / "trace.svg")]) == 0
+
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "trace-asyncio-concurrent.svg",
+            "trace-asyncio-sequential.svg",
+        ]
 
     def test_percentile_is_the_nearest_rank(self):
         values = list(range(1, 101))

@@ -3,13 +3,16 @@
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 import anyio
 
 from antiphon import Concurrent, Sequential
+from antiphon.instruments.timeline import timeline
 from examples.proxy.applications import Application, Storage, default_applications
 from examples.proxy.applications.storage import Overflow
 from examples.proxy.report import Progress, Run, table
@@ -33,16 +36,23 @@ def main(
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO if options.verbose else logging.ERROR)
     results: dict[Run, Result] = {}
+    backends = [options.backend] if options.backend else BACKENDS
+    strategies = [options.strategy] if options.strategy else STRATEGIES
+    paths = _paths(options.timeline, [(backend, strategy) for backend in backends for strategy in strategies])
 
-    for backend in [options.backend] if options.backend else BACKENDS:
-        for strategy in [options.strategy] if options.strategy else STRATEGIES:
+    for backend in backends:
+        for strategy in strategies:
             progress = Progress((backend, strategy), options.requests)
             applications = [*make_applications(), Storage(options.storage)]
             start = partial(run, STRATEGIES[strategy](), applications, options.requests, options.clients, progress.step)
-            results[backend, strategy] = anyio.run(start, backend=backend)
+            with timeline(paths[backend, strategy]) if options.timeline else nullcontext():
+                results[backend, strategy] = anyio.run(start, backend=backend)
 
     print(table(results))
     print("p50 shows what the slow auditor costs; in p99 are those that waited for the storage", file=sys.stderr)
+
+    for path in paths.values():
+        print(f"the timeline is in {path}", file=sys.stderr)
 
     problems = [f"{' '.join(key)}: {problem}" for key, result in results.items() for problem in result.problems]
 
@@ -53,6 +63,17 @@ def main(
         print(f"... and {len(problems) - SHOWN_PROBLEMS} more", file=sys.stderr)
 
     return 1 if problems else 0
+
+
+def _paths(path: Path | None, runs: Sequence[Run]) -> Mapping[Run, Path]:
+    """Give each run a file of its own for its timeline, if there is to be one."""
+    if path is None:
+        return {}
+
+    if len(runs) == 1:
+        return {runs[0]: path}
+
+    return {run: path.with_stem("-".join((path.stem, *run))) for run in runs}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,6 +92,13 @@ def _parser() -> argparse.ArgumentParser:
         choices=get_args(Overflow),
         default="suspend",
         help="what a full queue of records does; default: %(default)s",
+    )
+    parser.add_argument(
+        "--timeline",
+        type=Path,
+        metavar="PATH",
+        help="write what ran when: a trace for Perfetto, or a picture if it ends in .svg or .txt; "
+        "with several runs a file for each of them",
     )
     parser.add_argument("--verbose", action="store_true", help="show the access log")
     return parser

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import h11
 
+from antiphon import AsyncEventDispatcher
 from examples.proxy.applications import Application, LivingApplication
 from examples.proxy.applications.storage import DROPPED, WRITTEN
 from examples.proxy.client import HttpClient
@@ -24,7 +25,7 @@ from examples.proxy.events import (
 from examples.proxy.limits import Limits
 from examples.proxy.proxy import Proxy
 from examples.proxy.server import serving
-from examples.proxy.tally import TallyingDispatcher
+from examples.proxy.tally import Tally
 from examples.proxy.upstream import Upstream
 from examples.proxy.workload import Checker, Exchange, Workload
 
@@ -70,7 +71,9 @@ async def run(
         on_progress: Called after each exchange.
     """
     limits = Limits()
-    dispatcher = TallyingDispatcher(strategy=strategy)
+    dispatcher = AsyncEventDispatcher(strategy=strategy, name="proxy")
+    tally = Tally()
+    dispatcher.add_instrument(tally)
     upstream = Upstream()
     workload = Workload.of(requests)
 
@@ -88,10 +91,10 @@ async def run(
         await crowd.ask(workload.then, clients)
 
     figures = {word: number for application in applications for word, number in application.figures().items()}
-    problems = [*crowd.problems, *_imbalances(workload, dispatcher, upstream), *_losses(requests, figures)]
+    problems = [*crowd.problems, *_imbalances(workload, tally, upstream), *_losses(requests, figures)]
 
     return Result(
-        requests, dispatcher.events, dispatcher.listeners, dispatcher.stops, figures, sorted(crowd.latencies), problems
+        requests, tally.events, tally.listeners, tally.stops, figures, sorted(crowd.latencies), problems
     )
 
 
@@ -152,7 +155,7 @@ class _Crowd:
         self._on_progress()
 
 
-def _imbalances(workload: Workload, dispatcher: TallyingDispatcher, upstream: Upstream) -> Sequence[str]:
+def _imbalances(workload: Workload, tally: Tally, upstream: Upstream) -> Sequence[str]:
     requests = len(workload)
     stops = workload.hits + workload.with_status(HTTPStatus.FORBIDDEN)
 
@@ -166,7 +169,7 @@ def _imbalances(workload: Workload, dispatcher: TallyingDispatcher, upstream: Up
         "stops": stops,
         "requests upstream": requests - stops,
     }
-    counted = {**dispatcher.events, "stops": dispatcher.stops, "requests upstream": upstream.asked.total()}
+    counted = {**tally.events, "stops": tally.stops, "requests upstream": upstream.asked.total()}
 
     return [
         f"{word}: {counted.get(word, 0)} instead of {number}"

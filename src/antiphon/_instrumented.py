@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from threading import RLock
 from typing import Any, Final
 
@@ -9,11 +10,15 @@ from antiphon._instrumentation import Attached
 from antiphon._listeners import safe_repr
 from antiphon._registry import Registry
 
-__all__ = ("Instrumented", "merged")
+__all__ = ("Instrumented", "merged", "of_all")
 
 #: Held while the instruments of some dispatcher change. That is rare, so one lock serves all of them.
 #: Reentrant, since a collected object's finalizer may take an instrument out.
 _changing: Final = RLock()
+
+
+#: The instruments that each new dispatcher begins with; `antiphon.instruments.everywhere` puts them here.
+of_all: Final[list[Any]] = []
 
 
 class Instrumented:
@@ -63,6 +68,12 @@ class Instrumented:
             f"{safe_repr(instrument)} is no instrument of {safe_repr(self)}; was it added to another dispatcher, or "
             f"taken out because it raised?"
         )
+
+    def _add_those_of_all(self) -> None:
+        for instrument in of_all:
+            # One may have found its way here already, from the thread that adds it.
+            with suppress(ValueError):
+                self.add_instrument(instrument)
 
     def _take_out(self, attached: Attached) -> None:
         with _changing:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar, cast, overload
 
 from antiphon._events import Event, class_level_name, service_of
 from antiphon._instrumentation import Attached
-from antiphon._instrumented import Instrumented, merged
+from antiphon._instrumented import Instrumented, merged, of_all
 from antiphon._keys import check_key, check_name
 from antiphon._listeners import (
     NO_OPTIONS,
@@ -55,6 +55,8 @@ class Dispatcher(Instrumented):
         self._name = name
         self._silence = silence
         self._keep(Registry(self._make_route, silence))
+        if of_all:
+            self._add_those_of_all()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name!r}>" if self._name else object.__repr__(self)

@@ -23,19 +23,19 @@ def test_listeners_stand_below_their_dispatch_from_left_to_right_by_time():
     assert as_text(pictures.in_turn_or_together(), width=60) == drawn(
         """
         at 0 s
-        order.placed     ─────────────────────────────────  22.4 ms
-          -10  validate  ████▌                              3.1 ms
-            0  reserve       ▐████████▌                     6.1 ms
-            0  charge                 ▐█████████████        9.1 ms
-           10  receipt                              ██████  4.1 ms
+        order.placed     ──────────────────────────────────  22.4 ms
+          -10  validate  ████▌                               3.1 ms
+            0  reserve       ▐█████████                      6.1 ms
+            0  charge                  ██████████████        9.1 ms
+           10  receipt                               ██████  4.1 ms
         at 40 ms
-        order.placed     ────────────────────────           16.4 ms
-          -10  validate  ████▌                              3.2 ms
-            0  reserve       ▐████████▌                     6.1 ms
-            0  charge        ▐█████████████                 9.1 ms
-           10  receipt                     ██████           4.1 ms
-                         ┴──────────────┴──────────────┴──
-                         0              10 ms          20 ms
+        order.placed     ─────────────────────────           16.4 ms
+          -10  validate  █████                               3.2 ms
+            0  reserve        █████████                      6.1 ms
+            0  charge         █████████████▌                 9.1 ms
+           10  receipt                     ▐██████           4.1 ms
+                         ┴─────────────────────────────┴───
+                         0                             20 ms
         """
     )
 
@@ -43,14 +43,14 @@ def test_listeners_stand_below_their_dispatch_from_left_to_right_by_time():
 def test_ascii_draws_the_same_with_other_characters():
     assert as_text(pictures.race(), width=72, ascii=True) == drawn(
         """
-        price.wanted          --------------------------  6.2 ms, stopped
-          -10  authorize      ######                      1.4 ms
-            0  ask_memory           ##                    700 us
-            0  ask_neighbour        ###################   4.4 ms, stopped th~
-            0  ask_database         ~~~~~~~~~~~~~~~~~~~~  4.8 ms, cancelled
-           10  note_the_miss                              skipped: stopped
-                              +--------------------+-----
-                              0                    5 ms
+        price.wanted          -----------------------  6.2 ms, stopped
+          -10  authorize      #####                    1.4 ms
+            0  ask_memory          ###                 700 us
+            0  ask_neighbour       #################   4.4 ms, stopped the event
+            0  ask_database        ~~~~~~~~~~~~~~~~~~  4.8 ms, cancelled
+           10  note_the_miss                           skipped: stopped
+                              +------------------+---
+                              0                  5 ms
         """
     )
 
@@ -58,16 +58,16 @@ def test_ascii_draws_the_same_with_other_characters():
 def test_what_a_listener_dispatches_stands_below_it():
     assert as_text(pictures.nested(), width=76) == drawn(
         """
-        order.placed            ────────────────────────  14.6 ms, failed
-          -10  validate         ███▌                      2 ms
-            0  reserve             ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒  12.5 ms, cancelled
-            0  charge              ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓  12.2 ms, failed: Runt…
-            payment.wanted            ─────────────────   9.9 ms, failed
-                0  assess_risk        ▐██████             4.2 ms
-                0  Bank.pay                  ▓▓▓▓▓▓▓▓▓▓   5.7 ms, failed: Runti…
-           10  receipt                                    skipped: failed
-                                ┴───────┴───────┴───────
-                                0       5 ms    10 ms
+        order.placed            ──────────────────────  14.6 ms, failed
+          -10  validate         ███                     2 ms
+            0  reserve             ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒  12.5 ms, cancelled
+            0  charge              ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓  12.2 ms, failed: RuntimeErr…
+            payment.wanted            ───────────────   9.9 ms, failed
+                0  assess_risk        ██████▌           4.2 ms
+                0  Bank.pay                 ▓▓▓▓▓▓▓▓▓   5.7 ms, failed: RuntimeErro…
+           10  receipt                                  skipped: failed
+                                ┴──────────────┴──────
+                                0              10 ms
         """
     )
 
@@ -119,8 +119,8 @@ def test_no_dispatch_is_said():
 
 
 def test_dropped_dispatches_are_counted_aloud():
-    assert "3 earlier dispatches dropped" in as_text(pictures.race(), dropped=3)
-    assert "1 earlier dispatch dropped" in as_text([], dropped=1)
+    assert "3 earlier dispatches were dropped" in as_text(pictures.race(), dropped=3)
+    assert "1 earlier dispatch was dropped" in as_text([], dropped=1)
 
 
 def test_many_calls_give_a_row_for_each_listener():

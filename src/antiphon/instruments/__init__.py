@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from antiphon._instrumentation import DispatchRecord, Instrument, ListenerRecord, Outcome, SkipReason
+from antiphon.instruments._everywhere import everywhere
 
-__all__ = ("DispatchRecord", "Instrument", "ListenerRecord", "Outcome", "SkipReason")
+__all__ = ("DispatchRecord", "Instrument", "ListenerRecord", "Outcome", "SkipReason", "everywhere")
 
-for _public in (DispatchRecord, Instrument, ListenerRecord):
+for _public in (DispatchRecord, Instrument, ListenerRecord, everywhere):
     _public.__module__ = "antiphon.instruments"

@@ -23,9 +23,7 @@ __all__ = ("as_chrome",)
 TraceEvent: TypeAlias = dict[str, Any]
 
 
-def as_chrome(
-    records: Iterable[DispatchRecord], /, *, until: float | None = None, dropped: int = 0
-) -> str:
+def as_chrome(records: Iterable[DispatchRecord], /, *, until: float | None = None, dropped: int = 0) -> str:
     """Write dispatches as a trace in Chrome's trace event format, which https://ui.perfetto.dev opens.
 
     A dispatcher is shown as a process. Each name has a lane for its dispatches, and each listener one for its calls, or

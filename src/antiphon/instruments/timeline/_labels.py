@@ -35,7 +35,7 @@ def _of_listener(listener: Any) -> str:
     name = getattr(listener, "__qualname__", None)
     if isinstance(name, str):
         return name.rpartition("<locals>.")[2]
-    if type(listener).__repr__ is object.__repr__:
+    if listener.__repr__.__qualname__ == "object.__repr__":
         return type(listener).__qualname__
     return _repr(listener)
 
@@ -55,7 +55,7 @@ def name_label(name: Hashable) -> str:
 
 def dispatch_label(record: DispatchRecord) -> str:
     """Give the name of a dispatch; the class of its event, if it has none."""
-    return name_label(type(record.event) if record.name is None else record.name)
+    return type(record.event).__qualname__ if record.name is None else name_label(record.name)
 
 
 def process_label(dispatcher: object) -> str:

@@ -1,4 +1,4 @@
-"""A lane for each listener, in which no two bars overlap: what a trace, and the picture of many dispatches, is made of."""
+"""A lane for each listener, in which no two bars overlap; of such is a trace, and the picture of many dispatches."""
 
 from __future__ import annotations
 
@@ -46,13 +46,12 @@ def start_of_all(records: Sequence[DispatchRecord]) -> float:
     return min((record.started for record in records), default=0.0)
 
 
-def end_of_all(records: Iterable[DispatchRecord]) -> float:
+def end_of_all(records: Sequence[DispatchRecord]) -> float:
     """Tell the latest time that any record knows."""
-    known = [record.started for record in records]
-    for record in records:
-        for each in (record, *record.listeners):
-            known += [time for time in (each.started, each.finished) if time is not None]
-    return max(known, default=0.0)
+    everything: list[Record] = [*records]
+    everything += [call for record in records for call in record.listeners]
+    times = [time for each in everything for time in (each.started, each.finished) if time is not None]
+    return max(times, default=0.0)
 
 
 def span_of(record: Record, zero: float, until: float) -> Span | None:

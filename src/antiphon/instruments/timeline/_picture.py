@@ -80,7 +80,10 @@ def paint(records: Sequence[DispatchRecord], by: By | None, until: float | None,
     """
     if by not in (None, "dispatch", "listener"):
         raise ValueError(f'by= is "dispatch", "listener" or None; got {by!r}')
-    remarks = [f"{dropped} earlier {_plural(dropped, 'dispatch', 'es')} dropped: see max_dispatches="] if dropped else []
+    remarks: list[str] = []
+    if dropped:
+        were = "dispatch was" if dropped == 1 else "dispatches were"
+        remarks.append(f"{dropped} earlier {were} dropped: max_dispatches= tells how many are kept.")
     calls = sum(len(record.listeners) for record in records)
     if by is None:
         by = "listener" if len(records) + calls > MANY_ROWS else "dispatch"
@@ -155,9 +158,7 @@ def _rows(
     while ahead:
         record, depth = ahead.pop()
         yield _row(record, depth, zero, until)
-        inner: Sequence[Record] = (
-            record.listeners if isinstance(record, DispatchRecord) else within.get(record, ())
-        )
+        inner: Sequence[Record] = record.listeners if isinstance(record, DispatchRecord) else within.get(record, ())
         ahead += [(each, depth + 1) for each in reversed(inner)]
 
 
@@ -188,12 +189,20 @@ def _by_listener(records: Sequence[DispatchRecord], zero: float, until: float) -
     return [Group(0.0, tuple(rows))] if rows else []
 
 
+#: The outcomes that are counted apart.
+_TOLD: Final[tuple[Outcome, ...]] = ("stopped", "failed", "cancelled", "running", "skipped")
+
+
 def _count(lane: Lane) -> str:
-    outcomes = Counter(record.outcome for record in lane.records)
-    number = len(lane.records) - outcomes["skipped"]
+    outcomes: Counter[Outcome] = Counter(record.outcome for record in lane.records)
+    number = sum(record.started is not None for record in lane.records)
     of_dispatches = lane.priority is None
     words = [f"{number} {_plural(number, 'dispatch', 'es') if of_dispatches else _plural(number, 'call')}"]
-    words += [f"{outcomes[each]} {each}" for each in ("stopped", "failed", "cancelled", "running", "skipped") if outcomes[each]]
+    words += [
+        f"{outcomes[each]} {each}"
+        for each in ("stopped", "failed", "cancelled", "running", "skipped")
+        if outcomes[each]
+    ]
     return ", ".join(words)
 
 
@@ -209,7 +218,7 @@ def _bars(records: Sequence[Record], zero: float, until: float, titles: Sequence
 
 def _note(record: Record, until: float) -> str:
     if record.started is None:
-        return f"skipped: {record.skipped_because or 'no reason given'}"
+        return f"skipped: {record.skipped_because}" if record.outcome == "skipped" else "not started yet"
     words = [duration((until if record.finished is None else record.finished) - record.started)]
     if record.outcome != "finished":
         words.append(record.outcome)
@@ -227,7 +236,8 @@ def _described(record: Record) -> str:
     if isinstance(record, DispatchRecord):
         event, dispatcher = type(record.event).__qualname__, process_label(record.dispatcher)
         return f"{dispatch_label(record)} ({event}) on {dispatcher}"
-    return f"{listener_label(record.listener)}, priority {record.subscription.priority}, of {dispatch_label(record.dispatch)}"
+    name, priority = dispatch_label(record.dispatch), record.subscription.priority
+    return f"{listener_label(record.listener)}, priority {priority}, of {name}"
 
 
 def _plural(number: int, word: str, ending: str = "s") -> str:

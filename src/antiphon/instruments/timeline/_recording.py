@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from os import PathLike
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias, cast
 
 from antiphon import AsyncEventDispatcher, EventDispatcher
-from antiphon.instruments import DispatchRecord, Instrument
+from antiphon.instruments import DispatchRecord, Instrument, everywhere
 from antiphon.instruments.timeline._chrome import as_chrome
 from antiphon.instruments.timeline._picture import By
 from antiphon.instruments.timeline._svg import as_svg
@@ -39,7 +37,7 @@ def timeline(
     Args:
         path: The file; None for none.
         *dispatchers: Whose dispatches to record, those of their scopes included. Without any it is those of
-            all dispatchers that there are when the block begins; ``watch()`` takes those that come later.
+            all dispatchers of the process, also of those that are made in the block.
         max_dispatches: How many dispatches to keep, with their events; the oldest ones are dropped, and
             counted. None keeps all.
 
@@ -64,7 +62,7 @@ class Timeline(Instrument):
         ValueError: As `timeline`.
     """
 
-    __slots__ = ("_dispatchers", "_ended", "_entered", "_kept", "_lock", "_path", "_seen", "_watched")
+    __slots__ = ("_dispatchers", "_ended", "_entered", "_kept", "_lock", "_path", "_seen", "_watching")
 
     def __init__(
         self,
@@ -74,10 +72,10 @@ class Timeline(Instrument):
         max_dispatches: int | None = 10_000,
     ) -> None:
         self._path = None if path is None else _checked_path(path)
-        self._dispatchers = tuple(map(_checked_dispatcher, dispatchers))
+        self._dispatchers = tuple({id(each): _checked_dispatcher(each) for each in dispatchers}.values())
         self._kept: deque[DispatchRecord] = deque(maxlen=_checked_number(max_dispatches))
         self._seen = 0
-        self._watched: list[AnyDispatcher] = []
+        self._watching = ExitStack()
         self._entered = False
         self._ended: float | None = None
         # Dispatches come from any thread, and a text may be drawn meanwhile.
@@ -87,26 +85,11 @@ class Timeline(Instrument):
 
     def dispatch_started(self, record: DispatchRecord, /) -> None:
         """Keep the record, which the dispatch fills in until it ends."""
+        if self._ended is not None:
+            return
         with self._lock:
             self._kept.append(record)
             self._seen += 1
-
-    def watch(self, dispatcher: AnyDispatcher, /) -> None:
-        """Record the dispatches of a dispatcher, from now to the end of the block. One that is watched already is left.
-
-        Raises:
-            RuntimeError: The block has not begun, or has ended.
-            TypeError: It is no dispatcher.
-        """
-        _checked_dispatcher(dispatcher)
-        if not self._entered or self._ended is not None:
-            raise RuntimeError(
-                "watch() is for the inside of the block, at whose end the dispatcher is let go: "
-                "with timeline(...) as recorded: recorded.watch(dispatcher)"
-            )
-        if all(watched is not dispatcher for watched in self._watched):
-            dispatcher.add_instrument(self)
-            self._watched.append(dispatcher)
 
     def __enter__(self) -> Self:
         if self._entered:
@@ -115,17 +98,20 @@ class Timeline(Instrument):
             # A path that cannot be written says so now, and not when there is something to lose.
             self._path.touch()
         self._entered = True
-        for dispatcher in self._dispatchers or _all_dispatchers():
-            self.watch(dispatcher)
+        with ExitStack() as watching:
+            if not self._dispatchers:
+                watching.enter_context(everywhere(self))
+            for dispatcher in self._dispatchers:
+                dispatcher.add_instrument(self)
+                watching.callback(_let_go, dispatcher, self)
+            self._watching = watching.pop_all()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         self._ended = perf_counter()
-        for dispatcher in self._watched:
-            with suppress(ValueError):
-                dispatcher.remove_instrument(self)
+        self._watching.close()
         if self._path is None:
             return
         try:
@@ -205,18 +191,16 @@ class Timeline(Instrument):
         return f"<Timeline of {len(self.records)} dispatches>"
 
 
-def _all_dispatchers() -> Iterator[AnyDispatcher]:
-    # Nobody keeps a list of them, for that would cost everyone who makes one; the collector knows them all. Asked by
-    # type, since `isinstance` asks the object, and a stranger might answer anything.
-    for candidate in gc.get_objects():
-        if issubclass(type(candidate), (AsyncEventDispatcher, EventDispatcher)):
-            yield candidate
+def _let_go(dispatcher: AnyDispatcher, instrument: Timeline) -> None:
+    # Somebody may have taken it out by hand.
+    with suppress(ValueError):
+        dispatcher.remove_instrument(instrument)
 
 
 def _checked_path(path: object) -> Path:
     if not isinstance(path, (str, PathLike)):
         raise TypeError(f"the path of the file comes first, None for no file, then the dispatchers; got {path!r}")
-    return Path(path)
+    return Path(cast("str | PathLike[str]", path))
 
 
 def _checked_dispatcher(dispatcher: Any) -> AnyDispatcher:

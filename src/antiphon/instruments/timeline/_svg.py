@@ -38,9 +38,8 @@ _STYLE: Final = """
 .antiphon-timeline .name { font-weight: 700; }
 .antiphon-timeline .quiet { fill: #59636e; }
 .antiphon-timeline .grid { stroke: #d1d9e0; }
-.antiphon-timeline .band { fill: #f6f8fa; }
 .antiphon-timeline .dispatch { stroke: #59636e; stroke-width: 1.5; fill: none; }
-.antiphon-timeline .finished, .antiphon-timeline .stopped { fill: #0969da; }
+.antiphon-timeline .finished { fill: #0969da; }
 .antiphon-timeline .failed { fill: #c4400a; }
 .antiphon-timeline .cancelled { fill: #8c959f; }
 .antiphon-timeline .running { fill: #ffffff; stroke: #0969da; stroke-width: 1.5; stroke-dasharray: 3 2; }
@@ -50,9 +49,8 @@ _STYLE: Final = """
   .antiphon-timeline .page { fill: #0d1117; }
   .antiphon-timeline .quiet { fill: #9198a1; }
   .antiphon-timeline .grid { stroke: #2f3742; }
-  .antiphon-timeline .band { fill: #151b23; }
   .antiphon-timeline .dispatch { stroke: #9198a1; }
-  .antiphon-timeline .finished, .antiphon-timeline .stopped { fill: #4493f8; }
+  .antiphon-timeline .finished { fill: #4493f8; }
   .antiphon-timeline .failed { fill: #f0883e; }
   .antiphon-timeline .cancelled { fill: #7d8590; }
   .antiphon-timeline .running { fill: #0d1117; stroke: #4493f8; }
@@ -139,10 +137,10 @@ def as_svg(
         marks.append(_text(MARGIN, top, shortened(remark, int((width - 2 * MARGIN) / CHARACTER)), "quiet"))
         top += LINE
     height = round(top + MARGIN)
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     return "\n".join(
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="antiphon-timeline" role="img" width="{width}" '
-            f'height="{height}" viewBox="0 0 {width} {height}">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="antiphon-timeline" role="img" {size}>',
             f"<title>{escape(picture.title)}</title>",
             f"<desc>Bars by time, {duration(picture.span)} from left to right.</desc>",
             f"<style>{_STYLE}</style>",
@@ -236,8 +234,10 @@ def _box(outcome: Outcome, x: float, y: float, length: float) -> Iterator[str]:
 
 
 def _legend(picture: Picture, top: float) -> Iterator[str]:
-    shown = {bar.outcome for group in picture.groups for row in group.rows if row.priority is not None for bar in row.bars}
-    if shown <= {"finished", "stopped"}:
+    shown = {
+        bar.outcome for group in picture.groups for row in group.rows if row.priority is not None for bar in row.bars
+    }
+    if shown <= {"finished"}:
         return
     x = float(MARGIN)
     for outcome, word in _LEGEND.items():

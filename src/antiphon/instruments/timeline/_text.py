@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from shutil import get_terminal_size
 from typing import Final, NamedTuple
 
@@ -133,7 +134,11 @@ def _label(row: Row, priority: int) -> str:
 
 
 def _line(row: Row, span: float, layout: _Columns, pen: _Pen) -> str:
-    drawn = _dispatches(row.bars, span, layout.bars, pen) if row.priority is None else _calls(row.bars, span, layout.bars, pen)
+    drawn = (
+        _dispatches(row.bars, span, layout.bars, pen)
+        if row.priority is None
+        else _calls(row.bars, span, layout.bars, pen)
+    )
     label = shortened(_label(row, layout.priority), layout.labels)
     return f"{label}{' ' * (layout.labels - columns(label))}  {drawn}  {shortened(row.note, layout.notes)}"
 
@@ -154,7 +159,7 @@ def _calls(bars: Iterable[Bar], span: float, width: int, pen: _Pen) -> str:
     for bar in bars:
         first, last = _halves(bar, span, width)
         if last > first:
-            halves[first:last] = [bar.outcome] * (last - first)
+            halves[first:last] = repeat(bar.outcome, last - first)
         else:
             marks.append(min(first, 2 * width - 1))
     cells = [_cell(halves[2 * cell], halves[2 * cell + 1], pen) for cell in range(width)]

@@ -1,0 +1,64 @@
+"""One instrument on all dispatchers of the process."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from antiphon._instrumentation import Attached
+from antiphon._instrumented import Instrumented, of_all
+from antiphon._listeners import safe_repr
+
+__all__ = ("everywhere",)
+
+
+@contextmanager
+def everywhere(instrument: Any, /) -> Generator[None, None, None]:
+    """Add an instrument to all dispatchers, those that there are and those that are made in the ``with`` block.
+
+    It is meant for tools that look at a whole program: an instrument that belongs to an application is better added
+    to its dispatchers. Finding the dispatchers takes a look at every object, some milliseconds for a program
+    of usual size. Those that ``gc.freeze()`` has hidden are not found.
+
+    Args:
+        instrument: As for ``dispatcher.add_instrument``.
+
+    Raises:
+        TypeError: It is no instrument.
+        ValueError: It is everywhere already.
+    """
+    _check(instrument)
+    if any(other is instrument for other in of_all):
+        raise ValueError(f"{safe_repr(instrument)} is on all dispatchers already, and sees each dispatch once")
+    had_it: list[Instrumented] = []
+    # First for the new ones, so that none is born unseen while the others are looked for.
+    of_all.append(instrument)
+    try:
+        for dispatcher in _all_dispatchers():
+            try:
+                dispatcher.add_instrument(instrument)
+            except ValueError:
+                had_it.append(dispatcher)
+            except AttributeError:
+                pass  # It is being made, in another thread, and gets it at the end of that.
+        yield
+    finally:
+        of_all[:] = [other for other in of_all if other is not instrument]
+        for dispatcher in _all_dispatchers():
+            if all(dispatcher is not other for other in had_it):
+                with suppress(ValueError):
+                    dispatcher.remove_instrument(instrument)
+
+
+def _check(instrument: object) -> None:
+    def leave_it(attached: Attached, /) -> None: ...
+
+    Attached(instrument, leave_it)
+
+
+def _all_dispatchers() -> Iterator[Instrumented]:
+    # Nobody keeps a list of them, which would cost everyone who makes one; but the collector knows every object.
+    # Asked by type, since `isinstance` asks the object, and a stranger might answer anything.
+    return (candidate for candidate in gc.get_objects() if issubclass(type(candidate), Instrumented))
