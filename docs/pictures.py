@@ -1,6 +1,7 @@
-"""Draws the pictures of docs/timeline.md, from records that are written here: ``python docs/pictures.py``.
+"""Draws the pictures of docs/timeline.md: ``python docs/pictures.py``.
 
-A test tells when to draw them anew. Its records are a play with set times, which other tests use too.
+They show plays, with times that are set here, so that they are the same whenever they are drawn; a test tells when to
+draw them anew.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from typing import Any
 
 from antiphon import AsyncEventDispatcher, Event
 from antiphon.instruments import DispatchRecord, ListenerRecord
-from antiphon.instruments.timeline import as_svg
+from antiphon.instruments.timeline import as_svg, as_text
 
-FOLDER = Path(__file__).parent / "pictures"
+DOCS = Path(__file__).parent
+FOLDER = DOCS / "pictures"
+PAGE = DOCS / "timeline.md"
+BEGIN, END = "<!-- written by `python docs/pictures.py`: begin -->", "<!-- end -->"
 
 #: Milliseconds of the play, in seconds of ``perf_counter``, which begins anywhere.
 BEGINNING = 1000.0
@@ -27,7 +31,9 @@ class Play:
     """Dispatches whose times are set by hand, in milliseconds."""
 
     def __init__(self, name: str | None = "shop", dispatcher: Any = None) -> None:
-        self.dispatcher: Any = AsyncEventDispatcher(name=name, sync_listeners="inline") if dispatcher is None else dispatcher
+        self.dispatcher: Any = (
+            AsyncEventDispatcher(name=name, sync_listeners="inline") if dispatcher is None else dispatcher
+        )
         self.records: list[DispatchRecord] = []
         self._listeners: dict[str, Callable[..., Any]] = {}
 
@@ -153,8 +159,16 @@ def draw(name: str) -> str:
     return as_svg(PICTURES[name](), width=760)
 
 
+def with_text(page: str) -> str:
+    """Draw the one in characters, in its place on the page."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n```text\n{as_text(in_turn_or_together(), width=76)}```\n{END}{after}"
+
+
 def main() -> None:
     """Draw all of them."""
+    PAGE.write_text(with_text(PAGE.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
     FOLDER.mkdir(exist_ok=True)
     for name in PICTURES:
         (FOLDER / f"{name}.svg").write_text(draw(name), encoding="utf-8", newline="\n")

@@ -271,7 +271,9 @@ class TestCommand:
         assert main(arguments) == 0
 
         assert f"the timeline is in {path}" in capsys.readouterr().err
-        audits = [bar for bar in json.loads(path.read_text())["traceEvents"] if bar["name"].startswith("Auditor.audit(")]
+        audits = [
+            bar for bar in json.loads(path.read_text())["traceEvents"] if bar["name"].startswith("Auditor.audit(")
+        ]
         audits = sorted((bar["ts"], bar["ts"] + bar["dur"]) for bar in audits if bar["ph"] == "X")
         assert len(audits) == 3 * 2 * 9
         assert audits[2][0] < audits[0][1]

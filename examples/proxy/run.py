@@ -93,9 +93,7 @@ async def run(
     figures = {word: number for application in applications for word, number in application.figures().items()}
     problems = [*crowd.problems, *_imbalances(workload, tally, upstream), *_losses(requests, figures)]
 
-    return Result(
-        requests, tally.events, tally.listeners, tally.stops, figures, sorted(crowd.latencies), problems
-    )
+    return Result(requests, tally.events, tally.listeners, tally.stops, figures, sorted(crowd.latencies), problems)
 
 
 @asynccontextmanager

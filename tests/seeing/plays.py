@@ -25,9 +25,7 @@ def plays(draw):
         start, length = draw(TIMES), draw(TIMES)
         parent = draw(st.sampled_from([None, *calls]))
         running = draw(st.booleans()) and not draw(st.integers(0, 3))
-        record = on.dispatch(
-            draw(st.sampled_from(NAMES)), start, None if running else start + length, parent=parent
-        )
+        record = on.dispatch(draw(st.sampled_from(NAMES)), start, None if running else start + length, parent=parent)
         record.outcome = "running" if running else draw(st.sampled_from(["finished", "stopped", "failed", "cancelled"]))
         for _ in range(draw(st.integers(0, 3))):
             calls.append(draw(_calls(on, record, start, length)))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
-from pathlib import Path
 from threading import Barrier, Thread
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import anyio
 import pytest
@@ -263,7 +262,7 @@ async def test_svg_files_are_pictures(tmp_path, name):
         await shop().adispatch(NAME)
 
     assert (tmp_path / name).read_text(encoding="utf-8") == recorded.svg()
-    assert ElementTree.fromstring(recorded.svg()).tag.endswith("svg")
+    assert ET.fromstring(recorded.svg()).tag.endswith("svg")
 
 
 async def test_txt_files_are_pictures_in_characters(tmp_path):
@@ -336,7 +335,7 @@ def test_an_error_of_writing_does_not_take_the_place_of_another(tmp_path):
 
 
 def test_refuses_a_dispatcher_in_the_place_of_the_path():
-    with pytest.raises(TypeError, match="the path of the file comes first, None for no file, .* 'shop'"):
+    with pytest.raises(TypeError, match=r"the path of the file comes first, None for no file, .* 'shop'"):
         timeline(shop())
 
 

@@ -60,7 +60,10 @@ class Colour(Enum):
         (inline(print), "print"),
         (in_thread(Warehouse().reserve.__func__ and print, abandon_on_cancel=True), "print"),
         (partial(charge), "charge()"),
-        (partial(Warehouse().reserve, "ledger", retry=Warehouse().reserve), "Warehouse.reserve('ledger', retry=Warehouse.reserve)"),
+        (
+            partial(Warehouse().reserve, "ledger", retry=Warehouse().reserve),
+            "Warehouse.reserve('ledger', retry=Warehouse.reserve)",
+        ),
         (partial(partial(charge, 1), 2), "charge(1, 2)"),
         (lambda event: None, "<lambda>"),
     ],
@@ -84,7 +87,13 @@ def test_whatever_listens_has_a_label_of_one_line():
 
 @pytest.mark.parametrize(
     ("name", "label"),
-    [("order.placed", "order.placed"), (Colour.RED, "Colour.RED"), (Event, "Event"), (("a", 1), "('a', 1)"), ("a\x00\ud800b", "a\\x00\\ud800b")],
+    [
+        ("order.placed", "order.placed"),
+        (Colour.RED, "Colour.RED"),
+        (Event, "Event"),
+        (("a", 1), "('a', 1)"),
+        ("a\x00\ud800b", "a\\x00\\ud800b"),
+    ],
 )
 def test_names(name, label):
     assert name_label(name) == label

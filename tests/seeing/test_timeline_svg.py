@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -22,7 +22,7 @@ WIDEST = 7.23
 
 
 def drawn(records, **options):
-    return ElementTree.fromstring(as_svg(records, **options))
+    return ET.fromstring(as_svg(records, **options))
 
 
 def texts(root):
@@ -76,9 +76,11 @@ def test_outcomes_differ_by_colour_and_by_texture():
         play.call(record, f"listener_{number}", 2 * number, 2 * number + 2, outcome)
     text = as_svg(play.records)
 
-    assert [len(boxes(ElementTree.fromstring(text), outcome)) for outcome in ("finished", "failed", "cancelled", "running")] == [1] * 4
+    assert [len(boxes(ET.fromstring(text), outcome)) for outcome in ("finished", "failed", "cancelled", "running")] == [
+        1
+    ] * 4
     assert text.count('fill="url(#antiphon-failed)"') == text.count('fill="url(#antiphon-cancelled)"') == 2
-    assert texts(ElementTree.fromstring(text))[-4:] == ["finished", "failed", "cancelled", "still runs"]
+    assert texts(ET.fromstring(text))[-4:] == ["finished", "failed", "cancelled", "still runs"]
 
 
 def test_there_is_no_legend_if_all_ended_well():
@@ -89,7 +91,18 @@ def test_it_has_colours_for_light_and_dark():
     style = drawn(pictures.race()).find(f"{SVG}style").text
     light, dark = style.split("@media (prefers-color-scheme: dark)")
 
-    for kind in ("text", ".page", ".quiet", ".grid", ".dispatch", ".finished", ".failed", ".cancelled", ".running", ".texture"):
+    for kind in (
+        "text",
+        ".page",
+        ".quiet",
+        ".grid",
+        ".dispatch",
+        ".finished",
+        ".failed",
+        ".cancelled",
+        ".running",
+        ".texture",
+    ):
         assert f"{kind} " in light and f"{kind} " in dark
 
 
@@ -139,7 +152,7 @@ def test_ten_thousand_calls_in_one_place_are_not_drawn_one_by_one():
 
 
 def test_refuses_a_width_without_room():
-    with pytest.raises(ValueError, match="at least 480 pixels.* got 479"):
+    with pytest.raises(ValueError, match=r"at least 480 pixels.* got 479"):
         as_svg([], width=479)
 
 
@@ -163,3 +176,9 @@ def test_nothing_is_cut_and_nothing_lies_on_a_label(records, width, by):
 @pytest.mark.parametrize("name", pictures.PICTURES)
 def test_the_pictures_of_the_docs_are_drawn_anew_by_python_docs_pictures(name):
     assert (pictures.FOLDER / f"{name}.svg").read_text(encoding="utf-8") == pictures.draw(name)
+
+
+def test_the_text_of_the_docs_is_drawn_anew_by_python_docs_pictures():
+    page = pictures.PAGE.read_text(encoding="utf-8")
+
+    assert pictures.with_text(page) == page

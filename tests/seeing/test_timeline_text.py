@@ -28,14 +28,15 @@ def test_listeners_stand_below_their_dispatch_from_left_to_right_by_time():
             0  reserve       ▐█████████                      6.1 ms
             0  charge                  ██████████████        9.1 ms
            10  receipt                               ██████  4.1 ms
+
         at 40 ms
         order.placed     ─────────────────────────           16.4 ms
           -10  validate  █████                               3.2 ms
             0  reserve        █████████                      6.1 ms
             0  charge         █████████████▌                 9.1 ms
            10  receipt                     ▐██████           4.1 ms
-                         ┴─────────────────────────────┴───
-                         0                             20 ms
+                         ┴──────────────┴──────────────┴───
+                         0              10 ms          20 ms
         """
     )
 
@@ -159,7 +160,7 @@ def test_width_is_that_of_the_terminal(monkeypatch):
 
 
 def test_refuses_a_width_without_room():
-    with pytest.raises(ValueError, match="at least 40 columns.* got 39"):
+    with pytest.raises(ValueError, match=r"at least 40 columns.* got 39"):
         as_text([], width=39)
 
 

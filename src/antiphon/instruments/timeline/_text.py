@@ -108,7 +108,9 @@ def _lines(picture: Picture, width: int, pen: _Pen) -> Iterable[str]:
     rows = [row for group in picture.groups for row in group.rows]
     if rows:
         layout = _layout(rows, width)
-        for group in picture.groups:
+        for number, group in enumerate(picture.groups):
+            if number > 0:
+                yield ""
             if len(picture.groups) > 1:
                 yield f"at {duration(group.start)}"
             for row in group.rows:
@@ -186,7 +188,7 @@ def _cell(left: Outcome | None, right: Outcome | None, pen: _Pen) -> str:
 
 
 def _axis(span: float, layout: _Columns, pen: _Pen) -> Iterable[str]:
-    times = ticks(span, max(3, layout.bars // 10))
+    times = ticks(span, max(3, layout.bars // 8))
     line, words = [pen.axis] * layout.bars, ""
     for time, label in zip(times, tick_labels(times), strict=True):
         column = min(round(time / span * layout.bars) if span else 0, layout.bars - 1)
