@@ -50,6 +50,18 @@ def test_a_dispatcher_that_has_it_already_shows_each_dispatch_once_and_keeps_it(
     assert seen.names == ["one", "two"]
 
 
+def test_a_dispatcher_in_the_making_is_seen_when_it_is_made():
+    half, never, seen = (*(EventDispatcher.__new__(EventDispatcher) for _ in range(2)), Names())
+
+    with everywhere(seen):
+        half.__init__()
+        half.dispatch("one")
+    half.dispatch("two")
+
+    assert seen.names == ["one"]
+    assert never
+
+
 def test_an_error_in_the_block_ends_it():
     seen = Names()
 

@@ -12,6 +12,7 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race
 from antiphon.instruments.timeline import Timeline, timeline
+from docs.pictures import Play
 
 NAME = "order.placed"
 
@@ -77,6 +78,16 @@ async def test_after_the_block_it_sees_nothing_and_is_gone(chosen):
         await each.adispatch(NAME)
         with pytest.raises(ValueError):
             each.remove_instrument(recorded)
+
+    assert recorded.records == ()
+
+
+def test_a_dispatch_of_another_thread_that_begins_as_the_block_ends_is_left():
+    play = Play()
+
+    with timeline() as recorded:
+        pass
+    recorded.dispatch_started(play.dispatch(NAME, 0, 1))
 
     assert recorded.records == ()
 
@@ -369,4 +380,4 @@ def test_it_tells_how_much_it_has():
     with timeline() as recorded:
         EventDispatcher().dispatch(NAME)
 
-    assert repr(recorded) == "<Timeline of 1 dispatches>"
+    assert repr(recorded) == "<Timeline, dispatches: 1>"

@@ -48,7 +48,7 @@ def everywhere(instrument: Any, /) -> Generator[None, None, None]:
         of_all[:] = [other for other in of_all if other is not instrument]
         for dispatcher in _all_dispatchers():
             if all(dispatcher is not other for other in had_it):
-                with suppress(ValueError):
+                with suppress(ValueError, AttributeError):
                     dispatcher.remove_instrument(instrument)
 
 

@@ -188,7 +188,7 @@ class Timeline(Instrument):
         return perf_counter() if self._ended is None else self._ended
 
     def __repr__(self) -> str:
-        return f"<Timeline of {len(self.records)} dispatches>"
+        return f"<Timeline, dispatches: {len(self.records)}>"
 
 
 def _let_go(dispatcher: AnyDispatcher, instrument: Timeline) -> None:
