@@ -86,15 +86,41 @@ def test_what_is_too_short_for_a_bar_has_a_mark():
     assert [line.count("▕") + line.count("▏") for line in (short, shorter)] == [1, 1]
 
 
-def test_a_failure_shows_in_a_column_that_it_shares():
+@pytest.mark.parametrize("width", [60, 61])
+def test_a_failure_shows_in_a_column_that_it_shares(width):
     play = Play()
-    record = play.dispatch("order.placed", 0, 100)
-    play.call(record, "charge", 0, 50)
+    play.call(play.dispatch("order.placed", 0, 50), "charge", 0, 50)
     play.call(play.dispatch("order.placed", 50, 100), "charge", 50, 100, "failed")
 
-    *_, line = (line for line in as_text(play.records, width=61, by="listener").splitlines() if "charge" in line)
+    line = as_text(play.records, width=width, by="listener").splitlines()[1]
 
-    assert "█▓" in line
+    assert "█▓" in line and 0 <= line.count("▓") - line.count("█") <= 1
+
+
+def test_dispatches_that_overlap_share_a_beginning():
+    play = Play()
+    play.dispatch("long", 0, 10)
+    play.dispatch("short", 1, 2)
+    play.dispatch("late", 9, 12)
+    play.dispatch("later", 12, 13)
+
+    lines = as_text(play.records, width=60).splitlines()
+
+    assert [line.split("  ")[0] for line in lines if line][:-2] == [
+        "at 0 s",
+        "long",
+        "short",
+        "late",
+        "at 12 ms",
+        "later",
+    ]
+    assert next(line for line in lines if line.startswith("later")).startswith("later  ─")
+
+
+def test_what_was_dispatched_by_something_unknown_is_an_outermost_dispatch():
+    lines = as_text(pictures.nested()[1:], width=60).splitlines()
+
+    assert lines[0].startswith("payment.wanted ") and len(lines) == 5
 
 
 def test_what_still_runs_reaches_to_the_end():

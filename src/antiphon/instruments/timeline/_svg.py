@@ -221,9 +221,7 @@ def _dispatch(bar: Bar, top: float, layout: _Layout) -> Iterator[str]:
 
 def _call(bar: Bar, top: float, layout: _Layout) -> Iterator[str]:
     length = max(THINNEST, (bar.end - bar.start) * layout.scale)
-    # The last one may be thinner than it has room.
-    start = min(layout.x(bar.start), layout.right - length)
-    yield from _box(bar.outcome, start, top + (LINE - BAR) / 2, length)
+    yield from _box(bar.outcome, layout.x(bar.start), top + (LINE - BAR) / 2, length)
 
 
 def _box(outcome: Outcome, x: float, y: float, length: float) -> Iterator[str]:
