@@ -64,7 +64,7 @@ def test_bars_tell_what_is_known_of_them():
     assert trace["Bank.pay"]["args"] == {
         "outcome": "failed",
         "error": "RuntimeError: the card was refused",
-        "listener": "Bank.pay",
+        "listener": "docs.pictures.Bank.pay",
         "key": "payment.wanted",
         "priority": 0,
         "of": "payment.wanted",

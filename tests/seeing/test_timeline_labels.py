@@ -17,9 +17,11 @@ from antiphon.instruments.timeline._labels import (
     listener_label,
     name_label,
     process_label,
+    qualified_label,
     shortened,
 )
 from antiphon.instruments.timeline._scale import duration, tick_labels, ticks
+from docs.pictures import Play
 
 
 class Warehouse:
@@ -83,6 +85,16 @@ def test_whatever_listens_has_a_label_of_one_line():
     assert "Stubborn" in listener_label(Stubborn())
     assert listener_label(partial(charge, Stubborn())).startswith("charge(<")
     assert len(listener_label(partial(charge, *range(1000)))) == 200
+
+
+def test_the_name_with_its_module_is_there_for_whatever_listens():
+    play = Play()
+    record = play.dispatch("order.placed", 0, 1)
+
+    assert qualified_label(play.call(record, Warehouse().reserve, 0, 1)).endswith(
+        "test_timeline_labels.Warehouse.reserve"
+    )
+    assert "Stubborn" in qualified_label(play.call(record, Stubborn(), 0, 1))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from antiphon.instruments.timeline._labels import (
     listener_label,
     name_label,
     process_label,
+    qualified_label,
 )
 from antiphon.instruments.timeline._lanes import Record, Span, end_of_all, lanes, span_of, start_of_all
 
@@ -154,7 +155,7 @@ def _told(record: Record) -> Iterator[tuple[str, Any]]:
         yield "listeners", len(record.listeners)
         yield "stopped by", None if record.stopped_by is None else listener_label(record.stopped_by.listener)
     else:
-        yield "listener", listener_label(record.listener)
+        yield "listener", qualified_label(record)
         yield "key", name_label(record.subscription.key)
         yield "priority", record.subscription.priority
         yield "of", dispatch_label(record.dispatch)

@@ -8,9 +8,18 @@ from functools import partial
 from typing import Any, Final
 from unicodedata import combining, east_asian_width
 
-from antiphon.instruments import DispatchRecord
+from antiphon.instruments import DispatchRecord, ListenerRecord
 
-__all__ = ("columns", "dispatch_label", "error_label", "listener_label", "name_label", "process_label", "shortened")
+__all__ = (
+    "columns",
+    "dispatch_label",
+    "error_label",
+    "listener_label",
+    "name_label",
+    "process_label",
+    "qualified_label",
+    "shortened",
+)
 
 #: No label is longer, in characters.
 LONGEST: Final = 200
@@ -22,6 +31,14 @@ def listener_label(listener: object) -> str:
         return _one_line(_of_listener(listener))
     except Exception:  # an object that answers every question with an error
         return _one_line(object.__repr__(listener))
+
+
+def qualified_label(record: ListenerRecord) -> str:
+    """Give the name of a listener with that of its module."""
+    try:
+        return _one_line(record.listener_name)
+    except Exception:
+        return listener_label(record.listener)
 
 
 def _of_listener(listener: Any) -> str:
