@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 BACKENDS = ("asyncio", "trio")
 
+pytest_plugins = ["antiphon.testing.plugin"]
+
 
 class ExampleEvaluator:
     """Runs blocks in one real module for each page, so that names in annotations can be resolved as in a program."""

@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Plan, Race, Sequential, Strategy
-from tests.support import settle
+from antiphon.testing import settle
 from tests.voices import BOTH, AnyDispatcher, noting, voice
 
 

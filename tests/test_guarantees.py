@@ -30,9 +30,9 @@ from antiphon import (
     Race,
     Sequential,
 )
+from antiphon.testing import settle
 from docs import guarantees
 from tests.cancellation.interrupts import INTERRUPTS
-from tests.support import settle
 
 TABLE = guarantees.load()
 STRATEGIES = {"sequential": Sequential, "concurrent": Concurrent, "race": Race}

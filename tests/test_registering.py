@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, Subscription
-from tests.support import settle
+from antiphon.testing import settle
 from tests.voices import BOTH, AnyDispatcher, Listener, noting, voice
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import anyio
 import pytest
 
-from tests.support import settle
+from antiphon.testing import settle
 
 __all__ = (
     "Watch",

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, ErrorPolicy, Event, ListenerCancelled, Race, Sequential
+from antiphon.testing import Backend
 from tests.cancellation.choirs import (
     ALL_CHECKPOINTS,
     Choir,
@@ -23,7 +24,6 @@ from tests.cancellation.choirs import (
 )
 from tests.cancellation.tasks import Watch, forever, leaves, left_by, noting, settle
 from tests.conftest import BACKENDS
-from tests.support import Backend
 
 
 @pytest.fixture(params=BACKENDS[:2], scope="module")

@@ -9,9 +9,9 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher
+from antiphon.testing import settle
 from tests.instruments.test_parents import every_strategy
 from tests.instruments.witness import Witness, async_singing, name_of, singing
-from tests.support import settle
 from tests.voices import AnyDispatcher
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, in_thread
 from antiphon.instruments import DispatchRecord
+from antiphon.testing import settle
 from tests.instruments.witness import Witness, async_singing, name_of, named, singing
-from tests.support import settle
 from tests.voices import AnyDispatcher
 
 

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
-from tests.support import settle
+from antiphon.testing import settle
 from tests.voices import AnyDispatcher, noting, voice
 
 

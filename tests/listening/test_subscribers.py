@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, Subscription, listens_to
-from tests.support import settle
+from antiphon.testing import settle
 from tests.voices import AnyDispatcher
 
 

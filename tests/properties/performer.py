@@ -13,6 +13,7 @@ import anyio
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential, Strategy
 from antiphon._instrumentation import HOOKS
+from antiphon.testing import Backend
 from tests.properties.history import Call, Dispatched, History, Moment, Registered, Told, View, leaves
 from tests.properties.programs import (
     Add,
@@ -28,7 +29,6 @@ from tests.properties.programs import (
     Unsubscribe,
     Within,
 )
-from tests.support import Backend
 
 __all__ = ("Boom", "Performer", "Voice", "perform", "perform_observed")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from antiphon.testing import Backend
 from tests.properties.history import History
 from tests.properties.performer import perform
 from tests.properties.programs import Brief, Program
-from tests.support import Backend
 
 __all__ = ("check", "render")
 
@@ -38,7 +38,7 @@ def render(
 from tests.properties.{law.__module__.rpartition(".")[2]} import {law.__name__}
 from tests.properties.performer import {perform.__name__}
 from tests.properties.programs import *
-from tests.support import Backend
+from antiphon.testing import Backend
 
 
 def test_{law.__name__}():

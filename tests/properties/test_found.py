@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential, Strategy
-from tests.support import Backend, BackendName
+from antiphon.testing import Backend, BackendName
 
 
 @pytest.mark.parametrize("name", ["asyncio", "trio"])

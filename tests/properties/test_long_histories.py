@@ -7,12 +7,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from antiphon.testing import Backend, BackendName
 from tests.properties.generating import adds, dispatches, hows, removals, steps, voices
 from tests.properties.performer import Performer
 from tests.properties.programs import Add, Dispatch, How, Program, Remove, Step, Steps, Unsubscribe
 from tests.properties.rendering import render
 from tests.properties.test_programs import all_laws
-from tests.support import Backend, BackendName
 
 
 class LongHistory(RuleBasedStateMachine):

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, Strategy
+from antiphon.testing import Backend, BackendName
 from tests.properties.model import Singer, in_order, performed_sequentially, performed_together, tiers_of
-from tests.support import Backend, BackendName
 
 
 @st.composite

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from antiphon.testing import Backend, BackendName
 from tests.properties import laws, laws_of_errors, laws_of_instruments
 from tests.properties.generating import nesting, programs
 from tests.properties.history import History
 from tests.properties.performer import perform, perform_observed
 from tests.properties.programs import Program
 from tests.properties.rendering import check
-from tests.support import Backend, BackendName
 
 LAWS: list[Callable[[History], None]] = [
     *(getattr(laws, name) for name in laws.__all__),

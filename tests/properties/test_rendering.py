@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from antiphon.testing import Backend, backends
 from tests.properties import programs as words
 from tests.properties.generating import programs
 from tests.properties.history import History
 from tests.properties.laws import everything_ends, order_and_ties
 from tests.properties.programs import Add, Dispatch, Fail, How, Pause, Program, Stop, Together, Within
 from tests.properties.rendering import check, lay_out, render
-from tests.support import Backend, backends
 
 SAMPLE = Program(
     voices=(

@@ -26,9 +26,12 @@ from antiphon import (
     in_thread,
     inline,
 )
+from antiphon.testing import Backend, Recorded, backends, record
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from antiphon.instruments import DispatchRecord, ListenerRecord
 
 
 class OrderPlaced(Event):
@@ -157,3 +160,19 @@ def strategies_are_strategies() -> None:
     for strategy in strategies:
         AsyncEventDispatcher(strategy=strategy, sync_listeners="inline", name="shop")
     EventDispatcher(errors="collect", name="shop")
+
+
+def recordings_give_records(dispatcher: AsyncEventDispatcher, sync_dispatcher: EventDispatcher) -> None:
+    with record(dispatcher, sync_dispatcher) as recorded:
+        assert_type(recorded, Recorded)
+    assert_type(recorded.dispatches, tuple[DispatchRecord, ...])
+    assert_type(recorded.assert_dispatched("order.*", OrderPlaced, ("order", 1)), tuple[Any, ...])
+    assert_type(recorded.assert_called(listener), tuple[ListenerRecord, ...])
+
+
+def backends_run_what_they_are_given(dispatcher: AsyncEventDispatcher) -> None:
+    async def count(to: int) -> str:
+        return str(to)
+
+    assert_type(Backend("asyncio").run(count, 3), str)
+    assert_type(backends("trio", seeds=range(3)), list[Backend])

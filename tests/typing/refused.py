@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential, in_thread
+from antiphon.testing import Backend, backends, record
 
 if TYPE_CHECKING:
     from tests.typing.accepted import OrderPlaced
@@ -56,3 +57,12 @@ def strategies_of_a_wrong_type() -> None:
     Concurrent(limit="8")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Sequential(errors="ignore")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Sequential(errors=lambda exc: None)  # type: ignore[arg-type, misc]  # pyright: ignore[reportArgumentType]
+
+
+def tools_of_a_wrong_type() -> None:
+    async def count(to: int) -> None: ...
+
+    record("shop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Backend("uvloop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Backend("trio").run(count, "3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    backends(range(3))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

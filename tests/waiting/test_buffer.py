@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from antiphon import StreamLagged
 from antiphon._buffers import Buffer, Fifo, Lanes, Overflow
+from antiphon.testing import Backend, BackendName
 from tests.cancellation.tasks import noting, settle
-from tests.support import Backend, BackendName
 from tests.waiting.helpers import OVERFLOWS, noting_outcome, turns
 
 

@@ -11,8 +11,8 @@ import pytest
 from anyio import lowlevel
 
 from antiphon import AsyncEventDispatcher, Event
+from antiphon.testing import Backend, BackendName
 from tests.cancellation.tasks import forever, settle
-from tests.support import Backend, BackendName
 from tests.waiting.helpers import BOTH, Bare, BareWithName, Numbered, elsewhere, nobody_listens, turns
 
 

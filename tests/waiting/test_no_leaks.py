@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, QueueNotDrained, StreamLagged
+from antiphon.testing import Backend, BackendName
 from tests.cancellation.tasks import Watch, forever, settle
-from tests.support import Backend, BackendName
 from tests.waiting.helpers import Numbered, nobody_listens
 
 pytestmark = pytest.mark.usefixtures("quiet")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, StreamLagged
 from antiphon._buffers import Overflow
+from antiphon.testing import Backend, BackendName
 from tests.cancellation.tasks import settle
-from tests.support import Backend, BackendName
 from tests.waiting.helpers import (
     OVERFLOWS,
     Bare,

@@ -1,5 +1,6 @@
 """An asyncio event loop in which nobody waits for a timer, and whose schedule can be shaken."""
 
+# ruff: noqa: SLF001  asyncio has no public door to its queue of callbacks
 from __future__ import annotations
 
 import asyncio
@@ -27,8 +28,6 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     While a worker thread runs (``anyio.to_thread`` with the default limiter, ``run_in_executor``), time passes as it
     really does, so that no deadline expires around a thread that had no chance to finish. Bytes on a socket are seen
     before the clock jumps, but those that are still under way in another process or thread are not waited for.
-
-    Use it with ``anyio.run(main, backend_options={"loop_factory": VirtualTimeLoop})``.
 
     Args:
         seed: If given, the tasks that are ready in one turn of the loop take their steps in a random order that
@@ -80,9 +79,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             return False
 
     def _run_once(self) -> None:
+        loop: Any = self
         if self._shuffler is not None:
-            self._shuffler.shuffle(self._ready)  # type: ignore[attr-defined]
-        super()._run_once()  # type: ignore[misc]
+            self._shuffler.shuffle(loop._ready)
+        above: Any = super()
+        above._run_once()
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -112,7 +113,7 @@ class _Shuffler:
     """Shuffles the tasks in a queue of callbacks, in a way that depends on a seed alone."""
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311  it is to be repeated, not to be secret
         # In the order in which the loop met them first.
         self._numbers: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
         self._count = count()

@@ -1,5 +1,6 @@
 """Options for a trio run in which nobody waits for a timer, and whose schedule can be repeated."""
 
+# ruff: noqa: SLF001  trio has no public door to its scheduler
 from __future__ import annotations
 
 from importlib import import_module
@@ -12,7 +13,7 @@ from trio.testing import MockClock
 
 __all__ = ("virtual_trio_options",)
 
-# Trio's door for hypothesis and pytest-trio; it has no public one.
+# Where hypothesis and pytest-trio enter, too.
 _scheduler: Any = import_module("trio._core._run")
 
 

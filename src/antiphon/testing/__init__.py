@@ -1,0 +1,17 @@
+"""Tools for tests of code that dispatches: a recorder, virtual time, and schedules that a seed orders.
+
+There is a fake of nothing here. The recorder watches the real dispatcher, and the clocks and schedules are those of the
+real event loops. Fixtures are in `antiphon.testing.plugin`, for those who name it in ``pytest_plugins``.
+"""
+
+from __future__ import annotations
+
+from antiphon.testing._backends import Backend, BackendName, backends
+from antiphon.testing._recorded import Recorded
+from antiphon.testing._recorder import record
+from antiphon.testing._settling import settle
+
+__all__ = ("Backend", "BackendName", "Recorded", "backends", "record", "settle")
+
+for _public in (Backend, Recorded, backends, record, settle):
+    _public.__module__ = "antiphon.testing"

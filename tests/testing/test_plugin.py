@@ -1,0 +1,281 @@
+"""The fixtures as a project uses them that opts in: each test writes one, and runs pytest there.
+
+The projects use nothing but what is public.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import antiphon
+
+PAGE = Path(__file__).parent.parent.parent / "docs/testing.md"
+
+SOURCE = str(Path(antiphon.__file__).parent.parent)
+
+OPTED_IN = 'pytest_plugins = ["antiphon.testing.plugin"]\n'
+
+#: A test module whose async tests run on a fixture of the plugin.
+ON = """
+import anyio
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+@pytest.fixture
+def anyio_backend({fixture}):
+    return {fixture}.as_anyio()
+"""
+
+PRINTS_ITS_SCHEDULE = """
+async def test_schedule(request):
+    turns = []
+
+    async def take_turns(number):
+        for _ in range(3):
+            turns.append(number)
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as group:
+        for number in range(3):
+            group.start_soon(take_turns, number)
+    print(request.node.name, *turns, sep=",")
+"""
+
+
+class Project:
+    """A user's project in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.write("pytest.ini", "[pytest]\naddopts = --strict-markers -p anyio -p no:cacheprovider\n")
+        self.write("conftest.py", OPTED_IN)
+
+    def write(self, name: str, *texts: str) -> None:
+        (self.folder / name).write_text("".join(texts))
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """Run its tests; gives what pytest prints."""
+        # Starting pytest takes the time: with only the plugins that are wanted it is shorter.
+        environment: dict[str, str] = {**os.environ, "PYTHONPATH": SOURCE, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        environment.pop("PYTEST_ADDOPTS", None)
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "pytest", *arguments],
+            cwd=self.folder,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=50,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def lines(output: str, beginning: str) -> list[str]:
+    return [line for line in output.splitlines() if line.startswith(beginning)]
+
+
+@pytest.mark.parametrize("fixture", ["virtual_backend", "seeded_backend"])
+def test_a_test_that_opted_in_runs_in_virtual_time_on_both_backends(project: Project, fixture: str) -> None:
+    project.write(
+        "test_time.py",
+        ON.format(fixture=fixture),
+        """
+async def test_time(anyio_backend_name):
+    print("on", anyio_backend_name)
+    assert anyio.current_time() == 0
+    await anyio.sleep(86400)
+    assert anyio.current_time() == 86400
+""",
+    )
+    output = project.run("-s", "-q")
+    assert {line.split()[-1] for line in output.splitlines() if "on " in line} >= {"asyncio", "trio"}
+
+
+def test_async_fixtures_share_the_clock_of_their_test(project: Project) -> None:
+    project.write(
+        "test_time.py",
+        ON.format(fixture="virtual_backend"),
+        """
+@pytest.fixture
+async def an_hour_ago():
+    now = anyio.current_time()
+    await anyio.sleep(3600)
+    yield now
+
+async def test_time(an_hour_ago):
+    assert anyio.current_time() == an_hour_ago + 3600
+""",
+    )
+    assert "2 passed" in project.run()
+
+
+def test_fixtures_of_a_module_may_be_async_too(project: Project) -> None:
+    project.write(
+        "test_time.py",
+        ON.format(fixture="virtual_backend").replace("@pytest.fixture", '@pytest.fixture(scope="module")'),
+        """
+@pytest.fixture(scope="module")
+async def since():
+    return anyio.current_time()
+
+@pytest.mark.parametrize("day", range(3))
+async def test_time(since, day):
+    await anyio.sleep(86400)
+    assert anyio.current_time() - since >= 86400
+""",
+    )
+    assert "6 passed" in project.run()
+
+
+def test_those_who_have_not_opted_in_keep_real_time_and_their_backends(project: Project) -> None:
+    project.write("test_opted_in.py", ON.format(fixture="virtual_backend"), "async def test_time(): pass\n")
+    project.write(
+        "test_other.py",
+        """
+import anyio
+import pytest
+
+@pytest.mark.anyio
+async def test_time():
+    assert anyio.current_time() > 1
+""",
+    )
+    output = project.run("-v")
+    assert [line.split()[0] for line in lines(output, "test_other")] == [
+        "test_other.py::test_time[asyncio]",
+        "test_other.py::test_time[trio]",
+    ]
+
+
+def test_a_project_that_does_not_name_the_plugin_has_none_of_its_fixtures(project: Project) -> None:
+    project.write("conftest.py", "")
+    project.write("test_other.py", "def test_fixtures(virtual_backend): pass\n")
+    assert "fixture 'virtual_backend' not found" in project.run(code=1)
+
+
+def test_a_seeded_test_runs_under_ten_schedules_that_are_the_same_in_each_run(project: Project) -> None:
+    project.write("test_schedule.py", ON.format(fixture="seeded_backend"), PRINTS_ITS_SCHEDULE)
+
+    def schedules() -> dict[str, str]:
+        found = (line.lstrip(".").partition(",") for line in project.run("-q", "-s").splitlines() if "," in line)
+        return {name: turns for name, _, turns in found}
+
+    first = schedules()
+    names = [f"test_schedule[{backend}-seed{seed}]" for backend in ("asyncio", "trio") for seed in range(10)]
+    assert list(first) == names
+    assert len(set(first.values())) > 10
+    assert schedules() == first
+
+
+def test_a_test_may_be_marked_with_seeds_of_its_own_and_a_plain_one_may_run_a_backend(project: Project) -> None:
+    project.write(
+        "test_seeds.py",
+        ON.format(fixture="seeded_backend"),
+        """
+@pytest.mark.seeds(range(20))
+async def test_twenty():
+    pass
+
+async def test_ten():
+    pass
+
+def test_plain(virtual_backend):
+    virtual_backend.run(anyio.sleep, 86400)
+""",
+    )
+    assert "62 passed" in project.run()
+
+
+def test_a_failure_tells_its_seed_and_can_be_run_alone_by_its_id(project: Project) -> None:
+    project.write(
+        "test_order.py",
+        ON.format(fixture="seeded_backend"),
+        """
+async def test_that_the_first_is_first():
+    order = []
+
+    async def come(number):
+        order.append(number)
+
+    async with anyio.create_task_group() as group:
+        for number in range(3):
+            group.start_soon(come, number)
+    assert order[0] == 0
+""",
+    )
+    failed = [line.split()[1] for line in lines(project.run("-q", code=1), "FAILED")]
+    assert failed
+    assert all("-seed" in test for test in failed)
+
+    assert "1 failed" in project.run(failed[0], code=1)
+
+
+def test_seeds_that_would_do_nothing_are_refused(project: Project) -> None:
+    bad = "import pytest\n@pytest.mark.seeds({seeds})\ndef test_bad({fixture}): pass\n"
+    project.write("test_unused.py", bad.format(seeds="range(3)", fixture="tmp_path"))
+    project.write("test_one.py", bad.format(seeds="3", fixture="seeded_backend"))
+    project.write("test_two.py", bad.format(seeds="1, 2", fixture="seeded_backend"))
+
+    output = project.run(code=2)
+    assert "a test that is marked with seeds needs the fixture seeded_backend: let its anyio_backend return" in output
+    assert "seeds takes the seeds, as in @pytest.mark.seeds(range(100)); got (3,)" in output
+    assert "seeds takes the seeds, as in @pytest.mark.seeds(range(100)); got (1, 2)" in output
+
+
+def test_the_example_in_the_docs_runs_as_it_stands(project: Project) -> None:
+    conftest, module, *_ = re.findall("```python\n(.*?)```", PAGE.read_text().partition("## Fixtures")[2], re.DOTALL)
+    project.write("conftest.py", conftest)
+    project.write("test_example.py", module)
+
+    assert conftest == OPTED_IN
+    assert "220 passed" in project.run()
+
+
+def test_an_assertion_that_fails_prints_what_was_seen_and_not_how_it_looked(project: Project) -> None:
+    project.write(
+        "test_shop.py",
+        ON.format(fixture="virtual_backend"),
+        """
+from antiphon import AsyncEventDispatcher
+from antiphon.testing import record
+
+async def test_shop():
+    shop = AsyncEventDispatcher()
+
+    @shop.listen("order.placed")
+    async def reserve(event):
+        await anyio.sleep(60)
+        await shop.adispatch("stock.reserved")
+
+    with record(shop) as recorded:
+        await shop.adispatch("order.placed")
+    recorded.assert_dispatched("order.placed")
+    recorded.assert_dispatched("order.placed", "order.paid")
+""",
+    )
+    output = project.run(code=1)
+    assert "2 failed" in output
+    report = output.partition("test_shop[trio]")[2]
+    assert [line for line in report.splitlines() if line.startswith(("E", ">"))] == [
+        '>       recorded.assert_dispatched("order.placed", "order.paid")',
+        "E       AssertionError: expected to be dispatched, in this order (others may come between):",
+        "E           'order.placed'",
+        "E           'order.paid'  <- never dispatched",
+        "E       seen:",
+        "E           'order.placed'",
+        "E               reserve",
+        "E                   'stock.reserved': nobody listened",
+    ]
