@@ -44,5 +44,5 @@ nitpick_ignore_regex = [
     # Has no inventory here.
     ("py:class", r"opentelemetry\..*"),
     # Type variables have no page.
-    ("py:.*", r"(antiphon\.(_\w+\.)?)?(_?[A-Z]|_?[A-Z][A-Za-z]*T(_co|_contra)?|P)"),
+    ("py:.*", r"(antiphon\.(\w+\.)*)?(_?[A-Z]|_?[A-Z][A-Za-z]*T(_co|_contra)?|P|Ts)"),
 ]
