@@ -11,7 +11,7 @@ import pytest
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Strategy
-from tests.support import settle
+from antiphon.testing import settle
 
 together = pytest.mark.parametrize("strategy", [Concurrent(), Race()], ids=["concurrent", "race"])
 
