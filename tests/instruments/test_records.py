@@ -528,6 +528,28 @@ async def test_a_task_of_a_listener_that_stops_the_event_counts_as_the_listener(
 
 @both_ways
 @every_strategy
+async def test_what_is_stopped_while_the_listener_waits_counts_as_stopped_by_it(
+    strategy: Any, stop: Any, asynchronous: AsyncEventDispatcher, witness: Witness
+) -> None:
+    async with anyio.create_task_group() as group:
+
+        async def wait(event: Any) -> None:
+            stopped = anyio.Event()
+            group.start_soon(stopping, event, stopped)
+            await stopped.wait()
+
+        async def stopping(event: Any, stopped: anyio.Event) -> None:
+            stop(event)
+            stopped.set()
+
+        async_singing(asynchronous, "song", "alto", wait)
+        await asynchronous.adispatch("song", strategy=strategy)
+
+    assert name_of(witness.of("song").stopped_by) == "alto"
+
+
+@both_ways
+@every_strategy
 async def test_a_thread_of_a_listener_that_stops_the_event_counts_as_the_listener(
     strategy: Any, stop: Any, asynchronous: AsyncEventDispatcher, witness: Witness
 ) -> None:
@@ -611,6 +633,38 @@ async def test_an_outer_race_is_told_of_a_stop_within_an_observed_dispatch(witne
     assert name_of(witness.of("song").stopped_by) == "alto"
     assert witness.call_of("bass").outcome == "cancelled"
     assert witness.of("verse").stopped_by is None
+
+
+async def test_an_outer_race_is_told_at_once_of_a_stop_in_a_task_within_an_observed_dispatch(witness: Witness) -> None:
+    racing, inner = AsyncEventDispatcher(strategy=Race()), AsyncEventDispatcher()
+    for one in (racing, inner):
+        one.add_instrument(witness)
+    song, waiting, cancelled = Event(), anyio.Event(), anyio.Event()
+
+    async def wait(event: Any) -> None:
+        waiting.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled.set()
+
+    async def stop_in_a_task(event: Any) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(stopping)
+
+    async def stopping() -> None:
+        await waiting.wait()
+        song.stop_propagation()
+        # The listener that waits for this task takes no step before.
+        await cancelled.wait()
+
+    async_singing(racing, "song", "alto", lambda event: inner.adispatch("verse"))
+    async_singing(racing, "song", "bass", wait)
+    async_singing(inner, "verse", "tenor", stop_in_a_task)
+    with anyio.fail_after(5):
+        await racing.adispatch("song", song)
+
+    assert name_of(witness.of("song").stopped_by) == "alto"
 
 
 async def test_what_a_task_stops_after_the_dispatch_is_over_counts_for_nobody(
