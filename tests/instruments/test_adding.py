@@ -66,8 +66,8 @@ async def test_after_the_last_removal_a_dispatch_is_plain_again(dispatcher: AnyD
     await dispatcher.adispatch("song")
     plain = dispatcher._route("song", Event())
 
-    assert (observed.loop, observed.special) == (None, True)
-    assert (plain.loop, plain.special) == (plain.listeners, False)
+    assert (observed.loop, observed.plan.special) == (None, True)
+    assert (plain.loop, plain.plan.special) == (plain.plan.listeners, False)
 
 
 async def test_removing_gives_nothing_and_adding_gives_nothing(dispatcher: AnyDispatcher, witness: Witness) -> None:
@@ -211,7 +211,7 @@ def test_what_is_refused_changes_nothing(dispatcher: AnyDispatcher) -> None:
     with pytest.raises(TypeError):
         dispatcher.add_instrument(Later())
 
-    assert dispatcher._route("song", Event()).special is False
+    assert dispatcher._route("song", Event()).plan.special is False
 
 
 @pytest.mark.parametrize("method", ["dispatch_started", "dispatch_finished", "listener_started", "listener_finished"])
