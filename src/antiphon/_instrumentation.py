@@ -168,7 +168,7 @@ class ListenerRecord:
 def _name_of(listener: Any) -> str:
     while isinstance(listener, partial):
         listener = listener.func
-    kind: Any = type(listener)
+    kind: Any = listener.__class__
     # What an adapter is around.
     function = listener.function if hasattr(kind, "function") else listener
     name = getattr(function, "__qualname__", None)
