@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import groupby
 
 from benchmarks.machine import machine, versions
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, Peer
 from benchmarks.results import Result
 from benchmarks.stages import STAGES
 
-__all__ = ("as_json", "as_text")
+__all__ = ("NO_FIGURE", "absent", "as_json", "as_text", "differing", "quantity")
 
 NAME_WIDTH = 32
 CELL_WIDTH = 11
+NO_FIGURE = "–"
 
 
 def as_json(results: list[Result], options: Mapping[str, object]) -> str:
@@ -39,10 +41,35 @@ def as_json(results: list[Result], options: Mapping[str, object]) -> str:
 def as_text(results: list[Result]) -> str:
     """Draws the tables, one for each stage and backend."""
     lines: list[str] = []
-    for (stage, backend), group in groupby(results, lambda one: (one.stage, one.backend)):
-        title = STAGES[stage].title + ("" if backend == "none" else f" on {backend}")
-        lines += [title, "=" * len(title), *_table(list(group), STAGES[stage].columns), ""]
+    for stage, of_stage in groupby(results, lambda one: one.stage):
+        shown = list(of_stage)
+        for backend, group in groupby(shown, lambda one: one.backend):
+            title = STAGES[stage].title + ("" if backend == "none" else f" on {backend}")
+            lines += [title, "=" * len(title), *_table(list(group), STAGES[stage].columns), ""]
+        lines += [line for peer in differing(shown) for line in _wrapped(f"{peer.name}: {peer.difference}")]
+        lines.append("")
     return "\n".join(lines)
+
+
+def differing(results: Iterable[Result]) -> list[Peer]:
+    """Gives the peers that took part, and so have to say in what they differ."""
+    present = {result.candidate for result in results if result.role == "peer" and result.value is not None}
+    return [peer for peer in PEERS if peer.name in present]
+
+
+def absent(results: Iterable[Result]) -> dict[str, list[str]]:
+    """Tells for each reason who was absent by it from all that is in a table."""
+    present = {result.candidate for result in results if result.value is not None}
+    reasons: dict[str, list[str]] = {}
+    for name, reason in {
+        result.candidate: result.absent for result in results if result.absent and result.candidate not in present
+    }.items():
+        reasons.setdefault(reason, []).append(name)
+    return reasons
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 100, initial_indent="  ", subsequent_indent="    ")
 
 
 def _table(results: list[Result], columns: str) -> Iterator[str]:
@@ -54,11 +81,13 @@ def _table(results: list[Result], columns: str) -> Iterator[str]:
         yield f"{workload}{note}"
         for candidate in dict.fromkeys(row.candidate for row in rows):
             mine = {row.size: row for row in rows if row.candidate == candidate}
-            absent = next((row.absent for row in mine.values() if row.absent), None)
-            yield f"  {candidate}: absent, {absent}" if absent else _row(f"  {candidate}", _cells(sizes, mine))
+            if any(row.value is not None for row in mine.values()):
+                yield _row(f"  {candidate}", _cells(sizes, mine))
         goals = {row.size: row for row in rows if row.goal is not None}
         if goals:
             yield _row("  goal", [_goal(goals.get(size)) for size in sizes])
+    for reason, names in absent(results).items():
+        yield f"absent, {reason}: {', '.join(names)}"
 
 
 def _row(name: str, cells: Iterable[str]) -> str:
@@ -69,7 +98,7 @@ def _cells(sizes: Iterable[int], rows: dict[int, Result]) -> Iterator[str]:
     for size in sizes:
         row = rows.get(size)
         if row is None or row.value is None:
-            yield ""
+            yield "" if row is None else NO_FIGURE
         elif row.shows == "value" or row.candidate == row.limit or row.ratio is None:
             yield quantity(row.value, row.unit)
         else:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 from benchmarks.cases import Role
 from benchmarks.events import NAME
-from benchmarks.listeners import alike
+from benchmarks.listeners import ARGUMENTS, alike
 
 __all__ = ("Population", "Store")
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """How one library registers. The statements see ``store``, ``name``, ``listener`` and ``item``."""
+    """How one library registers. The statements see ``store``, ``name``, ``listener``, ``item`` and ``event``."""
 
     name: str
     #: Makes an empty one.
@@ -29,9 +29,34 @@ class Store:
     register: Callable[[Any, Any], Any] = lambda store, listener: (store.add_listener(NAME, listener), listener)[1]
     #: Does what the library does before the first dispatch.
     plan: Callable[[Any], object] = lambda store: store.get_listeners(NAME)
+    #: Dispatches to plain functions, on what ``make_sync`` made; empty where nothing waits for them to end.
+    dispatch: str = ""
+    #: Makes an empty one for plain functions, where that is another.
+    make_sync: Callable[[], Any] | None = None
+    #: Which listeners it takes, and with what arguments.
+    kind: str = "returning"
+    arguments: str = ARGUMENTS
+    #: Whether each key can have listeners of its own.
+    keyed: bool = True
+    #: The most it can be filled with in reasonable time.
+    most: int = 10_000_000
+    #: Of which class its events are.
+    event_base: type = object
+    #: Makes what is registered of a listener.
+    wrap: Callable[[Any], Any] = lambda listener: listener
     role: Role = "peer"
-    #: Makes so many of what is added: listeners of one event, or keys for one listener.
-    items: Callable[[int], list[Any]] = lambda count: alike("returning", count)
+    #: Makes so many of what is added, where that is not listeners of one event.
+    items: Callable[[int], list[Any]] | None = None
+
+    def for_plain_functions(self) -> Store:
+        """Gives the store that dispatches to plain functions."""
+        return replace(self, make=self.make_sync or self.make, kind="synchronous")
+
+    def make_items(self, count: int) -> list[Any]:
+        """Makes so many of what is added: listeners of one event, or keys for one listener."""
+        if self.items is not None:
+            return self.items(count)
+        return [self.wrap(listener) for listener in alike(self.kind, count, arguments=self.arguments)]
 
 
 class Population:
@@ -65,6 +90,6 @@ class Population:
 
     def _fill(self, size: int) -> None:
         held = self._store.make()
-        items = [self._store.register(held, item) for item in self._store.items(size)]
+        items = [self._store.register(held, item) for item in self._store.make_items(size)]
         self._random.shuffle(items)
         self._held, self._items = held, items

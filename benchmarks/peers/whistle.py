@@ -25,7 +25,14 @@ def sync(load: Load) -> Candidate:
 
 def store() -> Store:
     """Registers on an async dispatcher."""
-    return Store("whistle", import_module("whistle").AsyncEventDispatcher)
+    whistle = import_module("whistle")
+    return Store(
+        "whistle",
+        whistle.AsyncEventDispatcher,
+        dispatch="store.dispatch(name, event)",
+        make_sync=whistle.EventDispatcher,
+        event_base=whistle.Event,
+    )
 
 
 def _candidate(load: Load, dispatcher_class: str, statement: str) -> Candidate:
@@ -44,4 +51,5 @@ PEER = Peer(
     ),
     dispatches={"dispatch": dispatch, "sync": sync},
     store=store,
+    names_events=True,
 )

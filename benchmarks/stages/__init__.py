@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from benchmarks.cases import Stage
-from benchmarks.stages import concurrent, dispatch, importing, keys, lookup, register, sync, waiting
+from benchmarks.stages import changes, concurrent, dispatch, importing, keys, lookup, policies, register, sync, waiting
 
 __all__ = ("STAGES",)
 
 STAGES: dict[str, Stage] = {
     module.STAGE.name: module.STAGE
-    for module in (dispatch, sync, concurrent, waiting, keys, register, lookup, importing)
+    for module in (dispatch, sync, concurrent, policies, waiting, keys, register, changes, lookup, importing)
 }

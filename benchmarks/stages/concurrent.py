@@ -12,11 +12,22 @@ from antiphon import AsyncEventDispatcher, Concurrent, Event, Race
 from benchmarks.cases import Absent, Candidate, Case, Stage
 from benchmarks.events import NAME
 from benchmarks.loads import Load
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, Peer
 
-SIZES = (0, 1, 3, 10, 100)
+WORKLOADS = {
+    "returning": "returning at once",
+    "suspending": "suspending once",
+    "one in ten suspending": "one in ten suspending once",
+    "sleeping": "sleeping 1 ms",
+}
 
-WORKLOADS = {"returning": "returning at once", "suspending": "suspending once"}
+#: How many listeners, by kind.
+SIZES = {
+    "returning": (0, 1, 3, 10, 100),
+    "suspending": (0, 1, 3, 10, 100),
+    "one in ten suspending": (10, 100),
+    "sleeping": (3, 10, 100),
+}
 
 GROUP = "anyio task group"
 
@@ -28,12 +39,18 @@ LIMITS = {
     ("suspending", "asyncio"): GROUP,
     ("suspending", "uvloop"): GROUP,
     ("suspending", "trio"): "trio.open_nursery",
+    ("one in ten suspending", "asyncio"): "asyncio.gather",
+    ("one in ten suspending", "uvloop"): "asyncio.gather",
+    ("one in ten suspending", "trio"): "trio.open_nursery",
+    ("sleeping", "asyncio"): "asyncio.gather",
+    ("sleeping", "uvloop"): "asyncio.gather",
+    ("sleeping", "trio"): "trio.open_nursery",
 }
 
 RETURNING_GOALS = {0: 0.3, 1: 0.1, 3: 0.6, 10: 0.35, 100: 0.2}
 
-#: Ratios to those limits, by size.
-GOALS = {
+#: Ratios to those limits, by size. There are none for the other kinds.
+GOALS: dict[tuple[str, str], dict[int, float]] = {
     ("returning", "asyncio"): RETURNING_GOALS,
     ("returning", "uvloop"): RETURNING_GOALS,
     ("returning", "trio"): RETURNING_GOALS,
@@ -45,17 +62,21 @@ GOALS = {
 
 def cases(backends: tuple[str, ...], quick: bool) -> Iterator[Case]:
     """Yields a case for each loop, kind of listener and number of listeners."""
-    for backend, (kind, workload), size in product(backends, WORKLOADS.items(), SIZES):
-        yield Case(
-            stage="concurrent",
-            backend=backend,
-            workload=workload,
-            size=size,
-            build=partial(candidates, Load(size, kind, backend)),
-            limit=LIMITS[kind, backend],
-            goal=GOALS[kind, backend].get(size),
-            listeners_run=size,
-        )
+    for backend, (kind, workload) in product(backends, WORKLOADS.items()):
+        sleeps = kind == "sleeping"
+        for size in SIZES[kind]:
+            yield Case(
+                stage="concurrent",
+                backend=backend,
+                workload=workload,
+                size=size,
+                build=partial(candidates, Load(size, kind, backend)),
+                limit=LIMITS[kind, backend],
+                goal=GOALS.get((kind, backend), {}).get(size),
+                listeners_run=size,
+                count=1 if sleeps else None,
+                most_rounds=8 if sleeps else 1_000_000,
+            )
 
 
 def candidates(load: Load) -> list[Candidate | Absent]:
@@ -66,7 +87,7 @@ def candidates(load: Load) -> list[Candidate | Absent]:
         group(load),
         antiphon(load, "antiphon", Concurrent()),
         antiphon(load, "antiphon, Race", Race()),
-        *(peer.candidate("concurrent", load) for peer in PEERS),
+        *Peer.candidates(PEERS, "concurrent", load),
     ]
 
 

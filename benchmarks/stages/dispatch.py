@@ -10,7 +10,7 @@ from antiphon import AsyncEventDispatcher, Event
 from benchmarks.cases import Absent, Candidate, Case, Stage
 from benchmarks.events import NAME
 from benchmarks.loads import Load
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, Peer
 
 SIZES = (0, 1, 3, 10, 100)
 
@@ -39,7 +39,7 @@ def cases(backends: tuple[str, ...], quick: bool) -> Iterator[Case]:
 
 def candidates(load: Load) -> list[Candidate | Absent]:
     """Builds all candidates."""
-    return [bare(load), checked(load), antiphon(load), *(peer.candidate("dispatch", load) for peer in PEERS)]
+    return [bare(load), checked(load), antiphon(load), *Peer.candidates(PEERS, "dispatch", load)]
 
 
 def bare(load: Load) -> Candidate:

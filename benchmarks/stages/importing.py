@@ -61,7 +61,7 @@ def candidates(program: str) -> list[Candidate | Absent]:
         *(
             Absent(peer.name, missing)
             if (missing := peer.missing())
-            else importing(peer.name, program, module=peer.module or peer.name, role="peer")
+            else importing(peer.name, program, module=peer.imported, role="peer")
             for peer in PEERS
         ),
     ]

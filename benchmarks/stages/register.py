@@ -115,12 +115,7 @@ def candidates(build: Callable[[Store, int], Candidate], size: int, *, each: boo
     """
     form: Callable[[Store], Store] = keyed if each else lambda store: store
     found: list[Candidate | Absent] = [build(form(store), size) for store in STORES]
-    for peer in PEERS:
-        missing = peer.missing()
-        if peer.store is None or missing:
-            found.append(Absent(peer.name, missing or "has nothing like it"))
-        else:
-            found.append(build(form(peer.store()), size))
+    found += [peer.stored(size, lambda store: build(form(store), size), keyed=each) for peer in PEERS]
     return found
 
 
@@ -131,7 +126,7 @@ def adding(store: Store, size: int) -> Candidate:
 
     async def sampler(count: int) -> float:
         held = population.with_room(count)
-        return await loop(store.items(count), store=held, name=NAME, listener=LISTENER)
+        return await loop(store.make_items(count), store=held, name=NAME, listener=LISTENER)
 
     return Candidate(store.name, sampler, store.role, most=population.room)
 
@@ -152,7 +147,7 @@ def weighing(store: Store, size: int, plan: Callable[[object], object] | None = 
     """Weighs a store with so many listeners, without the listeners and the handles."""
 
     async def sampler(count: int) -> float:
-        items = store.items(count)
+        items = store.make_items(count)
         tracemalloc.start()
         held = store.make()
         for item in items:

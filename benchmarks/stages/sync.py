@@ -10,7 +10,7 @@ from antiphon import Event, EventDispatcher
 from benchmarks.cases import Absent, Candidate, Case, Stage
 from benchmarks.events import NAME
 from benchmarks.loads import Load
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, Peer
 
 #: Ratios to the bare loop when the event is given, by size; these are also all sizes.
 GOALS = {0: 1.5, 1: 1.45, 3: 1.4, 10: 1.35, 100: 1.3}
@@ -33,7 +33,7 @@ def cases(backends: tuple[str, ...], quick: bool) -> Iterator[Case]:
 
 def candidates(load: Load) -> list[Candidate | Absent]:
     """Builds all candidates."""
-    return [bare(load), checked(load), antiphon(load), *(peer.candidate("sync", load) for peer in PEERS)]
+    return [bare(load), checked(load), antiphon(load), *Peer.candidates(PEERS, "sync", load)]
 
 
 def bare(load: Load) -> Candidate:
