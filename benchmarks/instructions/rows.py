@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from itertools import product
+from types import ModuleType
 from typing import Any
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race
+from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
 from antiphon.typing import AsyncListener
 from benchmarks.events import NAME, event_class
 from benchmarks.instructions.counting import Operation
@@ -17,6 +20,9 @@ from benchmarks.listeners import listeners
 __all__ = ("BACKENDS", "Row", "dispatching", "rows", "sequential", "synchronous")
 
 SIZES = (0, 1, 3, 10)
+
+#: As many listeners of one event as a plan is made of anew.
+MANY = 1_000
 
 #: The loops, and ``none`` for what needs no loop.
 BACKENDS = ("asyncio", "trio", "none")
@@ -57,6 +63,11 @@ def _rows_on(backend: str) -> Iterator[Row]:
         workload = f"{type(strategy).__name__.lower()}, listeners {kind}"
         build = partial(sequential, size, kind=kind, backend=backend, strategy=strategy)
         yield Row(backend, workload, size, build)
+    for strategy in (Concurrent(), Race()):
+        workload = f"{type(strategy).__name__.lower()}, one in ten suspending"
+        build = partial(sequential, 10, kind="one in ten suspending", backend=backend, strategy=strategy)
+        yield Row(backend, workload, 10, build)
+    yield from _rows_of_policies(backend)
     for size in SIZES:
         yield Row(backend, "by name alone", size, partial(_by_name, size))
         yield Row(backend, "by event alone", size, partial(_by_event, size))
@@ -71,6 +82,28 @@ def _rows_on(backend: str) -> Iterator[Row]:
     }
     for name, option in options.items():
         yield Row(backend, f"option {name}", 1, partial(sequential, 1, **option))
+    yield Row(backend, "option once, first dispatch", 1, _once)
+    for size in SIZES:
+        yield Row(backend, "on a scope", size, partial(_on_scope, size))
+        yield Row(backend, "scope made, dispatched on, ended", size, partial(_scope, size))
+
+
+def _rows_of_policies(backend: str) -> Iterator[Row]:
+    """Yields what policies cost where nothing is raised, and where the last listener raises.
+
+    Not the default where nothing is raised, which other rows have; nor where it leaves tasks that are cancelled, of
+    which trio starts some or none.
+    """
+    policies: dict[str, Any] = {"raise": "raise", "collect": "collect", "callable": _passed_over}
+    for (policy, errors), strategy, kind in product(
+        policies.items(), (Sequential, Concurrent), ("returning", "last failing")
+    ):
+        if policy == "raise" and (kind == "returning" or strategy is Concurrent):
+            continue
+        workload = f"{strategy.__name__.lower()}, errors {policy}, {'none' if kind == 'returning' else 'the last'} raises"
+        for size in (1, 10):
+            build = partial(sequential, size, kind=kind, backend=backend, strategy=strategy(errors=errors))
+            yield Row(backend, workload, size, build)
 
 
 def _rows_without_a_loop() -> Iterator[Row]:
@@ -85,6 +118,10 @@ def _rows_without_a_loop() -> Iterator[Row]:
         yield Row("none", "remove it by its handle", size, partial(_remove_by_handle, size))
         yield Row("none", "remove it by equality", size, partial(_remove_by_equality, size))
         yield Row("none", "first dispatch after that", size, partial(_first, size))
+        yield Row("none", "sync, add one more, then dispatch", size, partial(_interleaved, size))
+    yield Row("none", "first dispatch after that", MANY, partial(_first, MANY))
+    yield Row("none", "scope made and ended", 0, _made_scope)
+    yield Row("none", "import, once anyio is imported", 0, _import)
 
 
 def sequential(
@@ -139,7 +176,10 @@ def dispatching(dispatch: Dispatch, *, made: bool = False, named: bool = False) 
     name, event = order_placed.name or NAME, order_placed(1, 2)
 
     async def run() -> None:
-        await dispatch(name, order_placed(1, 2) if made else event)
+        try:
+            await dispatch(name, order_placed(1, 2) if made else event)
+        except Exception:  # noqa: S110 - what is counted may be what an error costs
+            pass
 
     return Operation(run)
 
@@ -208,6 +248,71 @@ def _first(size: int) -> Operation:
             pass
 
     return Operation(dispatching(dispatcher.adispatch).run, before=before)
+
+
+def _interleaved(size: int) -> Operation:
+    dispatcher = EventDispatcher()
+    *others, another = listeners("synchronous", size + 1)
+    for listener in others:
+        dispatcher.add_listener(NAME, listener)
+    event = event_class(Event)(1, 2)
+
+    async def run() -> None:
+        dispatcher.add_listener(NAME, another)
+        dispatcher.dispatch(NAME, event)
+
+    return Operation(run, after=partial(dispatcher.remove_listener, NAME, another))
+
+
+def _once() -> Operation:
+    dispatcher = AsyncEventDispatcher()
+    run = dispatching(dispatcher.adispatch).run
+    return Operation(run, before=lambda: dispatcher.add_listener(NAME, _another(), once=True))
+
+
+def _on_scope(size: int) -> Operation:
+    return dispatching(_dispatcher(size).scope().__enter__().adispatch)
+
+
+def _scope(size: int) -> Operation:
+    dispatcher = _dispatcher(size)
+    event = event_class(Event)(1, 2)
+
+    async def run() -> None:
+        with dispatcher.scope() as scoped:
+            await scoped.adispatch(NAME, event)
+
+    return Operation(run)
+
+
+def _made_scope() -> Operation:
+    dispatcher = _dispatcher(0)
+
+    async def run() -> None:
+        with dispatcher.scope():
+            pass
+
+    return Operation(run)
+
+
+def _import() -> Operation:
+    """Imports antiphon again, as if it had not been."""
+    kept: dict[str, ModuleType] = {}
+
+    def before() -> None:
+        kept.update({name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "antiphon"})
+
+    async def run() -> None:
+        import_module("antiphon")
+
+    def after() -> None:
+        sys.modules.update(kept)
+
+    return Operation(run, before=before, after=after)
+
+
+def _passed_over(error: Exception, event: object, listener: object) -> None:
+    """Does nothing with an error."""
 
 
 def _another() -> AsyncListener:
