@@ -1,0 +1,222 @@
+"""Nothing is left behind: the blocks that Python has allocated do not grow with the number of dispatches.
+
+Those that take a microsecond are done a million times, the dearer ones twenty thousand times, and those that raise
+five thousand times.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+import pytest
+from anyio.lowlevel import checkpoint
+
+from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
+
+MANY = 1_000_000
+FEWER = 20_000
+DEAREST = 5_000
+
+#: Fills every cache, also the bounded one of names that nobody listens to.
+WARM_UPS = 1_500
+
+#: What an event loop and the interpreter take or give back meanwhile, however long it lasts. One block for each of
+#: five thousand dispatches would be a hundred times as much.
+TOLERANCE = 50
+
+pytestmark = pytest.mark.skipif(not hasattr(sys, "getallocatedblocks"), reason="this Python does not count its blocks")
+
+
+class OrderPlaced(Event):
+    pass
+
+
+async def returning(event):
+    pass
+
+
+async def suspending(event):
+    await checkpoint()
+
+
+async def failing(event):
+    raise ValueError("no such order")
+
+
+async def stopping(event):
+    event.stop_propagation()
+
+
+def passed_over(error, event, listener):
+    pass
+
+
+def heard_by(*listeners, strategy=None):
+    dispatcher = AsyncEventDispatcher(strategy=strategy)
+    for listener in listeners:
+        dispatcher.add_listener("order.placed", listener)
+    return dispatcher
+
+
+def repeated(dispatcher):
+    """The same dispatch, with an event made for each."""
+
+    async def work(times):
+        for _ in range(times):
+            try:
+                await dispatcher.adispatch("order.placed", OrderPlaced())
+            except Exception:
+                pass
+
+    return work
+
+
+def given_again():
+    dispatcher, event = heard_by(returning), OrderPlaced()
+
+    async def work(times):
+        for _ in range(times):
+            await dispatcher.adispatch("order.placed", event)
+
+    return work
+
+
+def synchronous():
+    dispatcher = EventDispatcher()
+    dispatcher.add_listener("order.placed", lambda event: None)
+
+    async def work(times):
+        for _ in range(times):
+            dispatcher.dispatch("order.placed", OrderPlaced())
+
+    return work
+
+
+def nested():
+    dispatcher = heard_by()
+
+    async def again(event):
+        await dispatcher.adispatch("order.placed.again", event)
+
+    dispatcher.add_listener("order.placed", again)
+    dispatcher.add_listener("order.placed.again", returning)
+    return repeated(dispatcher)
+
+
+def under_new_names():
+    dispatcher = heard_by()
+    dispatcher.add_listener("order.*", returning)
+
+    async def work(times):
+        for number in range(times):
+            await dispatcher.adispatch(f"order.{number}", OrderPlaced())
+
+    return work
+
+
+def with_events_of_new_classes():
+    dispatcher = heard_by(returning)
+
+    async def work(times):
+        for _ in range(times // 10):  # a class is dear
+            await dispatcher.adispatch("order.placed", type("OrderPlaced", (Event,), {})())
+
+    return work
+
+
+def heard_once():
+    dispatcher = heard_by()
+
+    async def work(times):
+        for _ in range(times):
+            dispatcher.add_listener("order.placed", returning, once=True)
+            await dispatcher.adispatch("order.placed", OrderPlaced())
+
+    return work
+
+
+def added_and_removed():
+    dispatcher = heard_by(suspending)
+
+    async def work(times):
+        for number in range(times):
+            with dispatcher.add_listener("order.placed", returning, limit=1, timeout=60):
+                await dispatcher.adispatch("order.placed", OrderPlaced())
+            dispatcher.add_listener(f"order.{number}", returning)
+            dispatcher.remove_listener(f"order.{number}", returning)
+
+    return work
+
+
+def on_scopes():
+    dispatcher = heard_by(returning)
+
+    async def work(times):
+        for _ in range(times):
+            with dispatcher.scope() as scoped:
+                scoped.add_listener("order.placed", returning)
+                await scoped.adispatch("order.placed", OrderPlaced())
+
+    return work
+
+
+TOGETHER = {"Concurrent": Concurrent, "Race": Race}
+POLICIES = {"raise": "raise", "collect": "collect", "callable": passed_over}
+
+CASES = {
+    "nobody listens": (lambda: repeated(heard_by()), MANY),
+    "one listener": (lambda: repeated(heard_by(returning)), MANY),
+    "the same event again": (given_again, MANY),
+    "synchronous": (synchronous, MANY),
+    "nested": (nested, FEWER),
+    "under new names": (under_new_names, FEWER),
+    "with events of new classes": (with_events_of_new_classes, FEWER),
+    "heard once": (heard_once, FEWER),
+    "added and removed": (added_and_removed, FEWER),
+    "on scopes": (on_scopes, FEWER // 2),
+    **{
+        f"{name}, {listener.__name__}": (
+            lambda strategy=strategy, listener=listener: repeated(heard_by(listener, returning, strategy=strategy())),
+            DEAREST if listener is stopping else FEWER,
+        )
+        for name, strategy in TOGETHER.items()
+        for listener in (returning, suspending, stopping)
+    },
+    **{
+        f"{name}, errors {policy}": (
+            lambda strategy=strategy, errors=errors: repeated(
+                heard_by(returning, failing, strategy=strategy(errors=errors))
+            ),
+            DEAREST,
+        )
+        for name, strategy in {"Sequential": Sequential, **TOGETHER}.items()
+        for policy, errors in POLICIES.items()
+    },
+}
+
+
+async def grown(work, times):
+    """Tells by how many blocks the memory has grown while the work was done so many times."""
+    await work(WARM_UPS)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    await work(times)
+    gc.collect()
+    return sys.getallocatedblocks() - before
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_dispatches_leave_nothing_behind(case):
+    build, times = CASES[case]
+
+    assert await grown(build(), times) < TOLERANCE
+
+
+async def test_a_block_left_behind_by_each_dispatch_is_seen():
+    kept = []
+
+    async def keeping(event):
+        kept.append(event)
+
+    assert await grown(repeated(heard_by(keeping)), FEWER) >= FEWER
