@@ -10,8 +10,9 @@ from time import monotonic
 
 from benchmarks import backends
 from benchmarks.cases import Case
-from benchmarks.report import as_json, as_text
+from benchmarks.report import as_text
 from benchmarks.running import run
+from benchmarks.runs import as_json
 from benchmarks.sampling import FULL, QUICK
 from benchmarks.stages import STAGES
 

@@ -1,41 +1,20 @@
-"""What a reader gets: a table on the terminal, and JSON."""
+"""What a reader gets on the terminal: tables."""
 
 from __future__ import annotations
 
-import json
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from benchmarks.machine import machine, versions
 from benchmarks.peers import PEERS, Peer
 from benchmarks.results import Result
 from benchmarks.stages import STAGES
 
-__all__ = ("NO_FIGURE", "absent", "as_json", "as_text", "differing", "quantity")
+__all__ = ("NO_FIGURE", "absent", "as_text", "differing", "figure", "goal_of", "quantity")
 
 NAME_WIDTH = 32
 CELL_WIDTH = 11
 NO_FIGURE = "–"
-
-
-def as_json(results: list[Result], options: Mapping[str, object]) -> str:
-    """Writes a run down.
-
-    Args:
-        results: All of its results.
-        options: How it was made: seed, passes, rounds.
-    """
-    run = {
-        "format": 1,
-        "machine": machine(),
-        "versions": versions(),
-        "peers": {peer.name: peer.difference for peer in PEERS},
-        "options": options,
-        "results": [asdict(result) for result in results],
-    }
-    return json.dumps(run, indent=1) + "\n"
 
 
 def as_text(results: list[Result]) -> str:
@@ -85,7 +64,7 @@ def _table(results: list[Result], columns: str) -> Iterator[str]:
                 yield _row(f"  {candidate}", _cells(sizes, mine))
         goals = {row.size: row for row in rows if row.goal is not None}
         if goals:
-            yield _row("  goal", [_goal(goals.get(size)) for size in sizes])
+            yield _row("  goal", [goal_of(goals.get(size)) for size in sizes])
     for reason, names in absent(results).items():
         yield f"absent, {reason}: {', '.join(names)}"
 
@@ -96,16 +75,20 @@ def _row(name: str, cells: Iterable[str]) -> str:
 
 def _cells(sizes: Iterable[int], rows: dict[int, Result]) -> Iterator[str]:
     for size in sizes:
-        row = rows.get(size)
-        if row is None or row.value is None:
-            yield "" if row is None else NO_FIGURE
-        elif row.shows == "value" or row.candidate == row.limit or row.ratio is None:
-            yield quantity(row.value, row.unit)
-        else:
-            yield f"x {row.ratio:.2f}"
+        yield figure(rows[size]) if size in rows else ""
 
 
-def _goal(row: Result | None) -> str:
+def figure(result: Result) -> str:
+    """Writes what is shown of a result: its ratio, or its value with the unit."""
+    if result.value is None:
+        return NO_FIGURE
+    if result.shows == "value" or result.candidate == result.limit or result.ratio is None:
+        return quantity(result.value, result.unit)
+    return f"x {result.ratio:.2f}"
+
+
+def goal_of(row: Result | None) -> str:
+    """Writes the goal of a result, if it has one."""
     if row is None or row.goal is None:
         return ""
     return f"≤ {quantity(row.goal, row.unit)}" if row.shows == "value" else f"≤ {row.goal:g}"
