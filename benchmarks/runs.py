@@ -89,7 +89,11 @@ def _cases(results: list[Result]) -> Iterator[dict[str, Any]]:
 def _own(result: Result) -> dict[str, Any]:
     own = {name: getattr(result, name) for name in OWN}
     figures = {name: _rounded(getattr(result, name)) for name in FIGURES}
-    return {name: value for name, value in {**own, **figures}.items() if value is not None and (result.absent is None or name in OWN)}
+    return {
+        name: value
+        for name, value in {**own, **figures}.items()
+        if value is not None and (result.absent is None or name in OWN)
+    }
 
 
 def _rounded(value: float | None) -> float | None:

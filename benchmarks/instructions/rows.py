@@ -100,7 +100,8 @@ def _rows_of_policies(backend: str) -> Iterator[Row]:
     ):
         if policy == "raise" and (kind == "returning" or strategy is Concurrent):
             continue
-        workload = f"{strategy.__name__.lower()}, errors {policy}, {'none' if kind == 'returning' else 'the last'} raises"
+        who = "none" if kind == "returning" else "the last"
+        workload = f"{strategy.__name__.lower()}, errors {policy}, {who} raises"
         for size in (1, 10):
             build = partial(sequential, size, kind=kind, backend=backend, strategy=strategy(errors=errors))
             yield Row(backend, workload, size, build)

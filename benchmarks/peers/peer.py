@@ -93,6 +93,6 @@ def _missing(module: str) -> str | None:
         import_module(module)
     except ModuleNotFoundError as error:
         return "not installed" if error.name == module.partition(".")[0] else f"cannot be imported: {error}"
-    except Exception as error:  # noqa: BLE001 - whatever it is, the others are measured
+    except Exception as error:  # whatever it is, the others are measured
         return f"cannot be imported: {type(error).__name__}: {error}"
     return None

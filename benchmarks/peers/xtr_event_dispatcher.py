@@ -42,7 +42,7 @@ def _make() -> Any:
 PEER = Peer(
     name="xtr-event-dispatcher",
     difference=(
-        "In sequence only, the highest priority first. It also awaits what plain functions return, builds listeners "
+        "In sequence only, the highest priority first. It also takes plain functions, builds listeners "
         "when they are first needed and skips those that were removed meanwhile; it keeps a mark of an earlier "
         "dispatch, and adds nothing to an error."
     ),

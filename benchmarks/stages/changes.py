@@ -58,9 +58,7 @@ def _priority(entry: tuple[int, Any]) -> int:
 
 BY_HAND = Store("sorted by hand", ByHand, dispatch="store.dispatch(name, event)", role="limit")
 
-OURS = Store(
-    "antiphon", EventDispatcher, dispatch="store.dispatch(name, event)", event_base=Event, role="antiphon"
-)
+OURS = Store("antiphon", EventDispatcher, dispatch="store.dispatch(name, event)", event_base=Event, role="antiphon")
 
 
 def cases(backends: tuple[str, ...], quick: bool) -> Iterator[Case]:
