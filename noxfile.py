@@ -126,7 +126,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Measure dispatches as ratios to the bare loop, interleaved in one run."""
+    """Measure dispatches beside a loop by hand and other libraries, in one run; ``-- --page`` writes the page of it."""
     session.install(".", *_group("benchmarks"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
