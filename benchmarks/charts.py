@@ -2,8 +2,9 @@
 
 A chart has a block for each workload, in it a row for each candidate and a column for each size. Ratios are drawn from
 the limit, which is a line: to the right what takes longer, to the left what takes less. Their scale is logarithmic, as
-ten times as long and a tenth are as far from the limit; each block has its own. Values are drawn from nothing, and
-each column has its own scale. A chart brings its own ground, and follows a light or dark page.
+ten times as long and a tenth are as far from the limit; each block has its own. Values have a scale for each column:
+times are drawn from the least in it, logarithmic too, all else from nothing. A chart brings its own ground, and follows
+a light or dark page.
 """
 
 from __future__ import annotations
@@ -23,18 +24,19 @@ from benchmarks.stages import STAGES
 
 __all__ = ("chart", "draw", "main", "title_of")
 
-Lengths: TypeAlias = Callable[[Result], tuple[float, float]]
-"""Tells where a bar begins and ends, as parts of what a column has room for."""
+Place: TypeAlias = Callable[[float], float]
+"""Tells where something stands on a scale from 0 to 1."""
 
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f; }
 .ground { fill: #ffffff; } .title { font-weight: 600; font-size: 16px; } .workload { font-weight: 600; }
 .note { fill: #57606a; } .ours { font-weight: 600; }
 .limit { fill: #8c959f; } .antiphon { fill: #0969da; } .peer { fill: #bc4c00; }
-.line { stroke: #24292f; stroke-dasharray: 2 2; } .band { fill: #f6f8fa; }
+.line { stroke: #24292f; stroke-dasharray: 2 2; } .goal { stroke: #1a7f37; stroke-width: 3; } .band { fill: #f6f8fa; }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3; } .ground { fill: #131416; } .note { fill: #9198a1; } .band { fill: #1d2025; }
   .limit { fill: #6e7681; } .antiphon { fill: #4493f8; } .peer { fill: #db6d28; } .line { stroke: #e6edf3; }
+  .goal { stroke: #3fb950; }
 }
 """
 
@@ -105,51 +107,58 @@ def draw(title: str, columns: str, results: list[Result]) -> str:
 
 
 def _legend() -> Iterator[str]:
-    left = WIDTH - 330
+    left = WIDTH - 412
     for role, words, width in (("antiphon", "antiphon", 90), ("peer", "other libraries", 125), ("limit", "by hand", 0)):
         yield f'<rect class="{role}" x="{left}" y="20" width="{BAR}" height="{BAR}" rx="2"/>'
         yield _text(left + 18, 30, words, "note")
         left += width
+    yield _vertical("goal", left + 87, 18, 15)
+    yield _text(left + 95, 30, "goal", "note")
 
 
 def _block(workload: str, columns: str, results: list[Result], top: int) -> Iterator[str]:
     sizes = sorted({one.size for one in results})
     step = (WIDTH - LEFT - EDGE) / len(sizes)
     names = _rows(results)
-    limit = results[0].limit
-    about = f" (x {limit}, logarithmic)" if results[0].shows == "ratio" else ""
-    yield _text(EDGE, top + 14, workload + about, "workload")
+    first = results[0]
+    as_ratios = first.shows == "ratio"
+    yield _text(EDGE, top + 14, workload + _scale(first), "workload")
     yield _text(EDGE, top + ROW + 13, columns, "note")
-    first = top + 2 * ROW
+    start = top + 2 * ROW
     for row, name in enumerate(names):
-        y = first + row * ROW
+        y = start + row * ROW
         ours = any(one.role == "antiphon" for one in results if one.candidate == name)
         if row % 2:
             yield f'<rect class="band" x="{EDGE - 6}" y="{y}" width="{WIDTH - 2 * EDGE + 12}" height="{ROW}"/>'
         yield _text(EDGE, y + 14, name, "ours" if ours else "")
-    spans = _spans(results)
-    room = step - FIGURE
     for column, size in enumerate(sizes):
-        left = LEFT + column * step
-        start, _ = spans.get((limit, size), (0, 0))
-        yield _text(left + start * room, top + ROW + 13, f"{size:,}", "note")
-        for row, name in enumerate(names):
-            one = next((one for one in results if one.candidate == name and one.size == size), None)
-            if one is not None and one.value is not None:
-                yield from _bar(one, left, first + row * ROW, room, spans[name, size])
-        if results[0].shows == "ratio":
-            x = left + start * room
-            yield f'<line class="line" x1="{x:.1f}" x2="{x:.1f}" y1="{first}" y2="{first + len(names) * ROW}"/>'
+        here = [one for one in results if one.size == size]
+        place = _places(results if as_ratios else here)
+        left, room = LEFT + column * step, step - FIGURE
+        line = left + (place(1) if as_ratios else 0) * room
+        yield _text(line, top + ROW + 13, f"{size:,}", "note")
+        for one in here:
+            if _drawn(one) is not None:
+                yield from _bar(one, line, left, room, start + names.index(one.candidate) * ROW, place)
+        if as_ratios:
+            yield _vertical("line", line, start, len(names) * ROW)
 
 
-def _bar(one: Result, left: float, y: float, room: float, span: tuple[float, float]) -> Iterator[str]:
-    begin, end = sorted(span)
-    width = max((end - begin) * room, 1)
+def _bar(one: Result, line: float, left: float, room: float, y: float, place: Place) -> Iterator[str]:
+    """Draws a bar from the line, what it stands for, and the goal if there is one."""
+    end = left + place(_drawn(one) or 0) * room
+    begin, width = min(line, end), max(abs(end - line), 1)
     yield (
-        f'<rect class="{one.role}" x="{left + begin * room:.1f}" y="{y + (ROW - BAR) / 2}" '
+        f'<rect class="{one.role}" x="{begin:.1f}" y="{y + (ROW - BAR) / 2}" '
         f'width="{width:.1f}" height="{BAR}" rx="1.5"/>'
     )
-    yield _text(left + end * room + 5, y + 14, figure(one))
+    after = max(line, end)
+    if one.role == "antiphon" and one.goal is not None:
+        goal = left + place(one.goal) * room
+        yield _vertical("goal", goal, y + 2, ROW - 4)
+        if goal > after - 2:
+            after = goal
+    yield _text(after + 5, y + 14, figure(one))
 
 
 def _rows(results: list[Result]) -> list[str]:
@@ -157,19 +166,37 @@ def _rows(results: list[Result]) -> list[str]:
     return list(dict.fromkeys(one.candidate for one in results if one.value is not None))
 
 
-def _spans(results: list[Result]) -> dict[tuple[str, int], tuple[float, float]]:
-    """Tells where each bar begins and ends."""
-    present = [one for one in results if one.value is not None]
-    if results[0].shows == "value":
-        most = {one.size: max(other.value or 0 for other in present if other.size == one.size) for one in present}
-        return {(one.candidate, one.size): (0, (one.value or 0) / (most[one.size] or 1)) for one in present}
-    ratios = [one.ratio for one in present if one.ratio]
-    low, high = log(min(*ratios, 1)), log(max(*ratios, LEAST))
+def _drawn(one: Result) -> float | None:
+    return one.ratio if one.shows == "ratio" else one.value
 
-    def place(ratio: float) -> float:
-        return (log(ratio) - low) / (high - low)
 
-    return {(one.candidate, one.size): (place(1), place(one.ratio or 1)) for one in present}
+def _places(results: list[Result]) -> Place:
+    """Makes a scale on which all of the results have their place, and their goals."""
+    goals = [one.goal for one in results if one.goal is not None]
+    reached = [*goals, *(found for one in results if (found := _drawn(one)))]
+    if _is_linear(results[0]):
+        most = max(*reached, 1)
+        return lambda value: value / most
+    least, most = min(reached), max(reached)
+    if results[0].shows == "ratio":
+        least, most = min(least, 1), max(most, LEAST)
+    low, high = log(least), log(max(most, least * LEAST))
+    return lambda value: (log(value) - low) / (high - low)
+
+
+def _is_linear(one: Result) -> bool:
+    return one.shows == "value" and one.unit != "ns"
+
+
+def _scale(one: Result) -> str:
+    """Tells how a block is to be read."""
+    if one.shows == "ratio":
+        return f" (x {one.limit}, logarithmic)"
+    return "" if _is_linear(one) else " (logarithmic)"
+
+
+def _vertical(style: str, x: float, y: float, height: float) -> str:
+    return f'<line class="{style}" x1="{x:.1f}" x2="{x:.1f}" y1="{y}" y2="{y + height}"/>'
 
 
 def _text(x: float, y: float, text: str, style: str = "") -> str:

@@ -115,7 +115,7 @@ def _machine(run: Run) -> Iterator[str]:
     about = run.machine
     yield "| | |"
     yield "| --- | --- |"
-    yield f"| made on | {run.date} |"
+    yield f"| date | {run.date} |"
     yield f"| Python | {about['implementation']} {about['python']} |"
     yield f"| machine | {about['processor']}, {about['cores']} cores, {about['system']}, {about['architecture']} |"
     yield f"| versions | {', '.join(f'{name} {version}' for name, version in run.versions.items() if version)} |"

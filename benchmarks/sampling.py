@@ -30,7 +30,7 @@ class Settings:
     sample_ns: float = 400_000
 
 
-FULL = Settings(passes=4, rounds=40)
+FULL = Settings(passes=3, rounds=40)
 QUICK = Settings(passes=1, rounds=15)
 
 

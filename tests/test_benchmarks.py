@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import replace
 from functools import partial
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -220,7 +220,7 @@ def test_a_quick_run_makes_no_page():
 
 @pytest.mark.parametrize("path", sorted(page.PICTURES.glob("*.svg")), ids=lambda path: path.name)
 def test_nothing_in_a_chart_is_cut_off(path):
-    drawn = ElementTree.parse(path).getroot()
+    drawn = ET.parse(path).getroot()
     _, _, width, height = (float(part) for part in drawn.attrib["viewBox"].split())
     tag = "{http://www.w3.org/2000/svg}"
 
