@@ -40,7 +40,7 @@ text { font: 13px system-ui, sans-serif; fill: #24292f; }
 }
 """
 
-WIDTH, LEFT, EDGE = 900, 200, 14
+WIDTH, LEFT, EDGE = 900, 226, 14
 ROW, BAR = 20, 11
 #: What a figure beside a bar needs.
 FIGURE = 58
@@ -99,21 +99,26 @@ def draw(title: str, columns: str, results: list[Result]) -> str:
             f"<style>{STYLE}</style>",
             f'<rect class="ground" width="{WIDTH}" height="{top}"/>',
             _text(EDGE, 30, title, "title"),
-            *_legend(),
+            *_legend(results),
             *marks,
             "</svg>\n",
         )
     )
 
 
-def _legend() -> Iterator[str]:
-    left = WIDTH - 412
-    for role, words, width in (("antiphon", "antiphon", 90), ("peer", "other libraries", 125), ("limit", "by hand", 0)):
-        yield f'<rect class="{role}" x="{left}" y="20" width="{BAR}" height="{BAR}" rx="2"/>'
-        yield _text(left + 18, 30, words, "note")
-        left += width
-    yield _vertical("goal", left + 87, 18, 15)
-    yield _text(left + 95, 30, "goal", "note")
+def _legend(results: list[Result]) -> Iterator[str]:
+    """Tells what the colours are of, as far as there is such a thing in the chart; from the right."""
+    left = WIDTH - EDGE
+    if any(one.goal is not None for one in results):
+        left -= 48
+        yield _vertical("goal", left + 8, 18, 15)
+        yield _text(left + 17, 30, "goal", "note")
+    present = {one.role for one in results if one.value is not None}
+    for role, words, width in (("limit", "limits", 74), ("peer", "other libraries", 126), ("antiphon", "antiphon", 92)):
+        if role in present:
+            left -= width
+            yield f'<rect class="{role}" x="{left}" y="20" width="{BAR}" height="{BAR}" rx="2"/>'
+            yield _text(left + 18, 30, words, "note")
 
 
 def _block(workload: str, columns: str, results: list[Result], top: int) -> Iterator[str]:

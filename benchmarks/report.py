@@ -84,7 +84,7 @@ def figure(result: Result) -> str:
         return NO_FIGURE
     if result.shows == "value" or result.candidate == result.limit or result.ratio is None:
         return quantity(result.value, result.unit)
-    return f"x {result.ratio:.2f}"
+    return f"x {result.ratio:.{2 if result.ratio < 10 else 1 if result.ratio < 100 else 0}f}"
 
 
 def goal_of(row: Result | None) -> str:

@@ -108,4 +108,4 @@ def _environment() -> dict[str, str]:
     return {**kept, "PYTHONPYCACHEPREFIX": _caches().name}
 
 
-STAGE = Stage("importing", "Import", "runs of the import statement", cases)
+STAGE = Stage("importing", "Import", "imports", cases)
