@@ -40,7 +40,7 @@ TIE = 0.95
 Maker: TypeAlias = Callable[..., Iterable[str]]
 """Makes the lines of a place, of the run and of what stands in the braces."""
 
-#: Why a goal may be missed, by stage.
+#: Why antiphon may miss a goal or be slower than a peer, by stage.
 REASONS = {
     "dispatch": (
         "each dispatch keeps the rules of the [guarantees](guarantees.md); what each of them takes is told "
@@ -49,13 +49,18 @@ REASONS = {
     "sync": "the rules are the same, and the loop that they are compared with is the quickest of all.",
     "concurrent": (
         "each listener has its own copy of the context and one task from its start to its end, within cancel scopes "
-        "that hold on both backends; compare the rows of anyio's own task group."
+        "that hold on both backends; compare the rows of anyio's own task group. Peers start bare tasks of the event "
+        "loop, or promise less of what becomes of errors and cancellations."
     ),
     "register": (
         "a registration has a handle, a place in an order that scopes share, and options; it is made under a lock, and "
         "taken out of dispatches that are under way."
     ),
-    "importing": "it is the number of our own modules.",
+    "changes": (
+        "after a change the order is made anew, of all that hears the event: names, patterns, classes, and what a "
+        "scope inherits. A dispatch that finds it made is what is made quick."
+    ),
+    "importing": "anyio comes first, and then the number of our own modules.",
 }
 
 
@@ -172,7 +177,7 @@ def _line(first: str, cells: Iterable[str]) -> str:
 
 
 def _missed(run: Run) -> Iterator[str]:
-    """Tells which goals are missed, and why."""
+    """Tells which goals are missed."""
     missed = [one for one in run.results if _is_missed(one)]
     if not missed:
         yield "None."
@@ -181,10 +186,6 @@ def _missed(run: Run) -> Iterator[str]:
     for (stage, backend, workload), group in groupby(missed, lambda one: (one.stage, one.backend, one.workload)):
         sizes = [f"{figure(one)} at {one.size:,} ({goal_of(one)})" for one in _first_of_ours(list(group))]
         yield _line(title_of(stage, backend), [workload, "; ".join(sizes)])
-    yield ""
-    for stage in dict.fromkeys(one.stage for one in missed):
-        if stage in REASONS:
-            yield f"- {STAGES[stage].title}: {REASONS[stage]}"
 
 
 def _is_missed(one: Result) -> bool:
@@ -202,13 +203,26 @@ def _first_of_ours(results: list[Result]) -> list[Result]:
 
 def _faster(run: Run) -> Iterator[str]:
     """Tells which peers are faster, on asyncio or where there is no loop."""
-    shown = [one for one in run.results if one.backend in ("asyncio", "none") and _took(one)]
     yield from ("| | | how many times as much antiphon takes |", "| --- | --- | --- |")
+    for stage, backend, workload, faster in _outruns(run):
+        yield _line(title_of(stage, backend), [workload, "<br>".join(faster)])
+
+
+def _why(run: Run) -> Iterator[str]:
+    """Tells why, for each stage of which there is something to explain."""
+    slower = {one.stage for one in run.results if _is_missed(one)} | {stage for stage, *_ in _outruns(run)}
+    for stage, reason in REASONS.items():
+        if stage in slower:
+            yield f"- {STAGES[stage].title}: {reason}"
+
+
+def _outruns(run: Run) -> Iterator[tuple[str, str, str, list[str]]]:
+    shown = [one for one in run.results if one.backend in ("asyncio", "none") and _took(one)]
     for (stage, backend, workload), group in groupby(shown, lambda one: (one.stage, one.backend, one.workload)):
         rows = list(group)
         faster = [words for peer in dict.fromkeys(_peers_in(rows)) if (words := _outrun(rows, peer))]
         if faster:
-            yield _line(title_of(stage, backend), [workload, "<br>".join(faster)])
+            yield stage, backend, workload, faster
 
 
 def _peers_in(rows: list[Result]) -> Iterator[str]:
@@ -243,6 +257,7 @@ MAKERS: dict[str, Maker] = {
     "tables": _tables,
     "missed": _missed,
     "faster": _faster,
+    "why": _why,
     "peers": _peers,
 }
 
