@@ -76,7 +76,7 @@ class Peer:
         if (keyed and not store.keyed) or (sync and not store.dispatch):
             return Absent(self.name, NOTHING_LIKE_IT)
         if size > store.most:
-            return Absent(self.name, "takes minutes to register so many")
+            return Absent(self.name, "takes too long to register so many")
         return build(store)
 
     @staticmethod

@@ -36,7 +36,7 @@ def store() -> Store:
         dispatch="store.hook.order_placed(event=event)",
         keyed=False,
         # It looks at each attribute of a plugin, and through all plugins.
-        most=1_000,
+        most=100,
         wrap=_plugin,
     )
 

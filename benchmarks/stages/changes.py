@@ -63,8 +63,9 @@ OURS = Store("antiphon", EventDispatcher, dispatch="store.dispatch(name, event)"
 
 def cases(backends: tuple[str, ...], quick: bool) -> Iterator[Case]:
     """Yields a case for each kind of change and size."""
+    rounds = 6 if quick else 20
     case = partial(Case, stage="changes", limit=BY_HAND.name, shows="value", most_passes=2)
-    few, many = partial(case, count=10, most_rounds=20), partial(case, count=50, most_rounds=20)
+    few, many = partial(case, count=10, most_rounds=rounds), partial(case, count=50, most_rounds=rounds)
     for size in SIZES:
         built = partial(candidates, stepping, size)
         yield few(workload="add, then dispatch to all", size=size, build=built, listeners_run=size + 1)
@@ -73,14 +74,16 @@ def cases(backends: tuple[str, ...], quick: bool) -> Iterator[Case]:
         yield many(workload="the same, among other names", size=size, build=built, listeners_run=1)
     for size in STEPS:
         built = partial(candidates, from_nothing, size, keyed=True)
-        yield case(workload="from empty, a new name each", size=size, build=built, count=size, most_rounds=4)
+        yield case(
+            workload="from empty, a new name each", size=size, build=built, count=size, most_rounds=2 if quick else 4
+        )
     for size in SIZES:
         yield case(
             workload="first dispatch after a change",
             size=size,
             build=partial(candidates, first, size),
             listeners_run=size,
-            most_rounds=20,
+            most_rounds=rounds,
         )
     for size in SIZES:
         yield case(
@@ -88,7 +91,7 @@ def cases(backends: tuple[str, ...], quick: bool) -> Iterator[Case]:
             size=size,
             build=partial(candidates, partial(first, again=True), size),
             listeners_run=size,
-            most_rounds=20,
+            most_rounds=rounds,
         )
 
 

@@ -38,10 +38,11 @@ print(sum(name.partition(".")[0] in ("asyncio", "trio", "uvloop") for name in sy
 
 def cases(backends: tuple[str, ...], quick: bool) -> Iterator[Case]:
     """Yields the time, what of it is our own, the number of modules, and how many of those belong to a backend."""
+    rounds = 4 if quick else 7
     case = partial(Case, stage="importing", size=1, limit="anyio", shows="value", count=1)
-    yield case(workload="time", build=partial(candidates, TIME), most_rounds=10)
+    yield case(workload="time", build=partial(candidates, TIME), most_rounds=rounds)
     yield case(
-        workload="time, once anyio is imported", build=own_part, limit="antiphon", goal=6_000_000, most_rounds=10
+        workload="time, once anyio is imported", build=own_part, limit="antiphon", goal=6_000_000, most_rounds=rounds
     )
     yield case(workload="modules", build=partial(candidates, MODULES), unit="modules", most_rounds=1, most_passes=1)
     yield case(
@@ -84,17 +85,22 @@ def importing(name: str, program: str, *, module: str = "", first: str = "", rol
     """
     code = program.format(module=module or name, first=first)
 
-    def run() -> float:
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=_environment(), check=True, capture_output=True, text=True
-        )
-        return float(done.stdout)
-
     async def sampler(count: int) -> float:
-        return sum(run() for _ in range(count))
+        return sum(float(_run(code)) for _ in range(count))
 
-    run()  # compiles what is not compiled yet
+    _compile(module or name)
     return Candidate(name, sampler, role)
+
+
+def _run(code: str) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=_environment(), check=True, capture_output=True, text=True).stdout
+
+
+@cache
+def _compile(module: str) -> None:
+    """Fills the caches with what the import of a module compiles."""
+    _run(f"import {module}")
 
 
 @cache

@@ -80,7 +80,7 @@ def _add_listener(held: Any, key: str) -> object:
 def cases(backends: tuple[str, ...], quick: bool) -> Iterator[Case]:
     """Yields a case for each operation at each size."""
     many = 10_000 if quick else 100_000
-    case = partial(Case, stage="register", limit=DICT.name, shows="value")
+    case = partial(Case, stage="register", limit=DICT.name, shows="value", most_rounds=6 if quick else 40)
     for workload, build, goal in (("add", adding, 700), ("remove", removing, 350)):
         for size in (10, 1_000, many):
             yield case(workload=workload, size=size, build=partial(candidates, build, size), goal=goal)
