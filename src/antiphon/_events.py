@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, cast
+from weakref import WeakKeyDictionary
 
 __all__ = ("BARE", "Event", "Service", "View", "class_level_name", "service_of", "stop_observer")
 
@@ -216,12 +217,23 @@ BARE: Final[Service] = _Bare()
 _PLAIN: Final[Service] = _Plain(frozenset(View._fields), plain=True)
 
 
+#: What was decided about a class.
+_services: Final[WeakKeyDictionary[type[Any], Service]] = WeakKeyDictionary()
+
+
 def service_of(cls: type[Any]) -> Service:
-    """Decide what a dispatch may do with the events of a class.
+    """Tell what a dispatch may do with the events of a class; it is decided once.
 
     Subclasses of `Event`, and classes that quack like it (a callable ``stop_propagation`` and room for
     ``propagation_stopped``), get full service; everything else is dispatched bare.
     """
+    service = _services.get(cls)
+    if service is None:
+        service = _services[cls] = _decide(cls)
+    return service
+
+
+def _decide(cls: type[Any]) -> Service:
     own = issubclass(cls, Event)
     if not own and not callable(getattr(cls, "stop_propagation", None)):
         return BARE

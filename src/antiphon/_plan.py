@@ -57,7 +57,10 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
         service: Service,
     ) -> Self:
         """Group listeners that are in order into tiers."""
-        plan = super().__new__(cls, (tuple(tier) for _, tier in groupby(listeners, key=_by_priority)))
+        if listeners and listeners[0].priority != listeners[-1].priority:
+            plan = super().__new__(cls, (tuple(tier) for _, tier in groupby(listeners, key=_by_priority)))
+        else:
+            plan = super().__new__(cls, (listeners,) if listeners else ())
         plan.listeners = listeners
         plan.name = name
         plan.dispatcher = dispatcher

@@ -329,13 +329,10 @@ class Dispatcher(Instrumented):
         service = service_of(cls)
         instruments = self._all_instruments()
         special = self._overridden or bool(instruments)
+        if not service.stoppable:
+            listeners = tuple(_knowing(name, subscription) for subscription in listeners)
         plan = Plan(
-            tuple(
-                subscription
-                if service.stoppable or not isinstance(subscription.listener, NamedListener)
-                else cast("Subscription", NamedSubscription(subscription, name))
-                for subscription in listeners
-            ),
+            listeners,
             name=name,
             dispatcher=self,
             service=service,
@@ -381,6 +378,13 @@ class Ending(Dispatcher):
 
     def __repr__(self) -> str:
         return f"<scope of {safe_repr(self._parent)}>"
+
+
+def _knowing(name: Hashable, subscription: Subscription) -> Subscription:
+    # A bare event cannot tell its name to those that want to know.
+    if isinstance(subscription.listener, NamedListener):
+        return cast("Subscription", NamedSubscription(subscription, name))
+    return subscription
 
 
 def _listeners(subscriptions: tuple[Subscription, ...]) -> tuple[Any, ...]:

@@ -12,9 +12,9 @@ Rules that its editors keep:
 # ruff: noqa: SLF001  a registry knows the inside of its parent and of its children
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from threading import RLock
-from typing import Any, Final
+from typing import Any, Final, cast
 from weakref import WeakSet
 
 from antiphon._events import Event
@@ -49,6 +49,7 @@ class Registry:
         "_make_route",
         "_matchers",
         "_parent",
+        "_repeated",
         "_silence",
         "_unhashable",
         "_unheard",
@@ -80,6 +81,8 @@ class Registry:
         self._buckets: dict[Hashable, dict[Hashable, _Registrations]] = {}
         # The keys among them that hear more than their own name.
         self._matchers: dict[Hashable, Matcher] = {}
+        # Whether a listener was ever registered twice under a key: then a slot may hold several.
+        self._repeated = False
         # Whether a listener without a hash was ever registered: then equal ones may stand in several slots.
         self._unhashable = False
         self._parent = parent
@@ -112,6 +115,7 @@ class Registry:
                 first = False
                 self._unhashable = True
             if not first:
+                self._repeated = True
                 _put(bucket, subscription)
             if self.routes or self._children:
                 self._drop_plans(key, exact=key not in self._matchers)
@@ -203,11 +207,9 @@ class Registry:
         with self._lock:
             return in_order(self._registered(key))
 
-    def _registered(self, key: Hashable) -> Iterator[Subscription]:
-        for kept in list(self._buckets.get(key, {}).values()):
-            yield from _all(kept)
-        if self._parent is not None:
-            yield from self._parent._registered(key)
+    def _registered(self, key: Hashable) -> list[Subscription]:
+        found = self._all_under(key)
+        return found if self._parent is None else [*self._parent._registered(key), *found]
 
     def keys(self) -> tuple[Hashable, ...]:
         """The keys that somebody listens to."""
@@ -215,15 +217,22 @@ class Registry:
             own = tuple(self._buckets)
             return own if self._parent is None else tuple(dict.fromkeys((*self._parent.keys(), *own)))
 
-    def _heard(self, name: Hashable, cls: type) -> Iterator[Subscription]:
-        keys = [key for key, matches in list(self._matchers.items()) if matches(name, cls)]
-        if name in self._buckets and name not in self._matchers:
-            keys.append(name)
-        for key in keys:
-            for kept in list(self._buckets.get(key, {}).values()):
-                yield from _all(kept)
-        if self._parent is not None:
-            yield from self._parent._heard(name, cls)
+    def _heard(self, name: Hashable, cls: type) -> list[Subscription]:
+        found = [] if name in self._matchers else self._all_under(name)
+        # A list, for what a matcher asks may register.
+        for key, matches in list(self._matchers.items()):
+            if matches(name, cls):
+                found += self._all_under(key)
+        return found if self._parent is None else [*self._parent._heard(name, cls), *found]
+
+    def _all_under(self, key: Hashable) -> list[Subscription]:
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            return []
+        kept = list(bucket.values())
+        return (
+            [one for several in kept for one in _all(several)] if self._repeated else cast("list[Subscription]", kept)
+        )
 
     def drop_plans(self) -> None:
         """Drop all plans, those of scopes too, since something else has changed that they are made of."""
