@@ -243,14 +243,14 @@ class AsyncEventDispatcher(WaitingDispatcher):
             )
         return checked
 
-    def _callable_for(self, subscription: Subscription, /) -> Callable[[Any], Any]:
-        listener = subscription.listener
+    def _callable_for(self, listener: Any, /) -> Callable[[Any], Any]:
         # Nearly every listener is what its flag tells.
         if isinstance(listener, FunctionType) and listener.__code__.co_flags & CO_COROUTINE:
-            call: Callable[[Any], Any] = listener
-        else:
-            call = as_async(listener, self._sync_listeners)
-        return compose_async(subscription, call) if isinstance(subscription, OptionedSubscription) else call
+            return listener
+        return as_async(listener, self._sync_listeners)
+
+    def _composed(self, subscription: OptionedSubscription, /) -> Callable[[Any], Any]:
+        return compose_async(subscription, subscription.call)
 
     def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
         return tuple(AsyncGuard(subscription, plan) for subscription in plan.listeners)
@@ -427,9 +427,11 @@ class EventDispatcher(Dispatcher):
                     f"listeners of an AsyncEventDispatcher"
                 )
 
-    def _callable_for(self, subscription: Subscription, /) -> Callable[[Any], Any]:
-        call = as_sync(subscription.listener)
-        return compose(subscription, call) if isinstance(subscription, OptionedSubscription) else call
+    def _callable_for(self, listener: Any, /) -> Callable[[Any], Any]:
+        return as_sync(listener)
+
+    def _composed(self, subscription: OptionedSubscription, /) -> Callable[[Any], Any]:
+        return compose(subscription, subscription.call)
 
     def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
         return tuple(Guard(subscription, plan) for subscription in plan.listeners)

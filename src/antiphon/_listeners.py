@@ -82,13 +82,13 @@ class Subscription:
     #: reads this attribute at the last moment, does not start the listener any more.
     call: Callable[[Any], Any]
 
-    def __init__(self, owner: Owner, key: Hashable, listener: Any, priority: int) -> None:
+    def __init__(self, owner: Owner, key: Hashable, listener: Any, priority: int, call: Callable[[Any], Any]) -> None:
         self._owner = owner
         self.key = key
         self.listener = listener
         self.priority = priority
         self.order = next(_orders)
-        self.call = listener
+        self.call = call
 
     def unsubscribe(self) -> bool:
         """Take exactly this registration back, at once; what runs already finishes.
@@ -126,8 +126,10 @@ class OptionedSubscription(Subscription):
     #: What `antiphon._options` composes the options around once more, for a dispatch that is observed.
     composed_of: tuple[Callable[[Any], Any], Any]
 
-    def __init__(self, owner: Owner, key: Hashable, listener: Any, priority: int, options: Options) -> None:
-        super().__init__(owner, key, listener, priority)
+    def __init__(  # noqa: PLR0917  made in one place, as often as anything here
+        self, owner: Owner, key: Hashable, listener: Any, priority: int, call: Callable[[Any], Any], options: Options
+    ) -> None:
+        super().__init__(owner, key, listener, priority, call)
         self.options = options
 
 

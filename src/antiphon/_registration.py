@@ -234,12 +234,16 @@ class Dispatcher(Instrumented):
         """
         check_options(options)
 
-    def _callable_for(self, subscription: Subscription, /) -> Callable[[Any], Any]:
-        """Give what a dispatch calls for a registration: its listener, with the options around it.
+    def _callable_for(self, listener: Any, /) -> Callable[[Any], Any]:
+        """Give what a dispatch calls for a listener.
 
         Raises:
             TypeError: The dispatcher cannot call the listener.
         """
+        raise NotImplementedError
+
+    def _composed(self, subscription: OptionedSubscription, /) -> Callable[[Any], Any]:
+        """Give what a dispatch calls for a registration with options: they stand around its ``call``."""
         raise NotImplementedError
 
     def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
@@ -261,18 +265,16 @@ class Dispatcher(Instrumented):
         self._check_options(options)
 
     def _subscribe(self, key: Hashable, listener: IListener, priority: int, options: Options, /) -> Subscription:
-        # What nearly every registration looks like is seen at a glance.
-        if not isinstance(key, str) or "*" in key:
-            check_key(key)
+        # The key is checked by the registry, which knows those that it has seen.
         if priority.__class__ is not int:
             check_priority(priority)
-        registry = self._registry
+        registry, call = self._registry, self._callable_for(listener)
         if options is NO_OPTIONS or options == NO_OPTIONS:
-            subscription = Subscription(registry, key, listener, priority)
+            subscription = Subscription(registry, key, listener, priority, call)
         else:
             self._check_options(options)
-            subscription = OptionedSubscription(registry, key, listener, priority, options)
-        subscription.call = self._callable_for(subscription)
+            subscription = OptionedSubscription(registry, key, listener, priority, call, options)
+            subscription.call = self._composed(subscription)
         registry.add(subscription)
         return subscription
 
