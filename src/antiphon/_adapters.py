@@ -12,7 +12,7 @@ import anyio
 from antiphon._events import stop_observer
 from antiphon._listeners import is_async_callable, safe_repr
 
-__all__ = ("SyncListeners", "as_async", "as_sync", "check_sync_listeners", "in_thread", "inline")
+__all__ = ("SyncListeners", "adapted", "as_async", "as_sync", "check_sync_listeners", "in_thread", "inline")
 
 #: What an ``AsyncEventDispatcher`` does with plain functions.
 SyncListeners: TypeAlias = Literal["refuse", "inline", "thread"]
@@ -27,6 +27,10 @@ class _Adapter:
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
+
+    def described(self) -> str:
+        """Tell what it does with the function."""
+        raise NotImplementedError
 
     def _options(self) -> tuple[Any, ...]:
         return ()
@@ -46,6 +50,9 @@ class _Inline(_Adapter):
     async def __call__(self, event: Any, /) -> Any:
         result = self.function(event)
         return await result if isawaitable(result) else result
+
+    def described(self) -> str:
+        return "inline"
 
     def __repr__(self) -> str:
         return f"inline({safe_repr(self.function)})"
@@ -86,6 +93,9 @@ class _InThread(_Adapter):
             observer = stop_observer.get()
             if observer is not None and not before and getattr(event, "propagation_stopped", False):
                 observer(event)
+
+    def described(self) -> str:
+        return "in_thread, abandon_on_cancel" if self.abandon_on_cancel else "in_thread"
 
     def __repr__(self) -> str:
         option = ", abandon_on_cancel=True" if self.abandon_on_cancel else ""
@@ -172,6 +182,17 @@ def as_async(listener: Any, sync_listeners: SyncListeners) -> Callable[[Any], An
         f"async. Make it `async def`, or register inline({name}), which calls it on the event loop (and awaits what it "
         f"returns, if that can be awaited), or in_thread({name}), which runs it in a worker thread"
     )
+
+
+def adapted(listener: Any, sync_listeners: SyncListeners) -> tuple[Any, str | None]:
+    """Tell which function is called for a listener in the end, and the adapter that does it, if there is one."""
+    call: Any = listener
+    if sync_listeners != "refuse" and not is_async_callable(listener):
+        call = _ADAPT[sync_listeners](listener)
+    adapter = call.described() if isinstance(call, _Adapter) else None
+    while isinstance(call, _Adapter):
+        call = call.function
+    return call, adapter
 
 
 def as_sync(listener: Any) -> Callable[[Any], Any]:

@@ -9,7 +9,7 @@ from inspect import CO_COROUTINE
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from antiphon._adapters import SyncListeners, as_async, as_sync, check_sync_listeners
+from antiphon._adapters import SyncListeners, adapted, as_async, as_sync, check_sync_listeners
 from antiphon._events import Event
 from antiphon._guards import AsyncGuard, Guard
 from antiphon._listeners import OptionedSubscription, Options, Subscription, do_nothing, do_nothing_async, safe_repr
@@ -251,6 +251,9 @@ class AsyncEventDispatcher(WaitingDispatcher):
 
     def _composed(self, subscription: OptionedSubscription, /) -> Callable[[Any], Any]:
         return compose_async(subscription, subscription.call)
+
+    def _adapted(self, listener: Any, /) -> tuple[Any, str | None]:
+        return adapted(listener, self._sync_listeners)
 
     def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
         return tuple(AsyncGuard(subscription, plan) for subscription in plan.listeners)

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from antiphon._listeners import safe_repr
 
-__all__ = ("AnyOf", "Matcher", "check_key", "check_name", "exact_keys", "matcher_of")
+__all__ = ("AnyOf", "Matcher", "check_key", "check_name", "exact_keys", "hears", "matcher_of")
 
 #: Tells whether a key hears events of a class that are dispatched under a name.
 Matcher: TypeAlias = Callable[[Hashable, type[Any]], bool]
@@ -87,9 +87,14 @@ def matcher_of(key: Hashable) -> Matcher | None:
     if isinstance(key, type):
         return lambda _name, cls: issubclass(cls, key)
     if isinstance(key, AnyOf):
-        matchers = [matcher_of(one) or _exact_matcher(one) for one in key.keys]
+        matchers = [_any_matcher_of(one) for one in key.keys]
         return lambda name, cls: any(matches(name, cls) for matches in matchers)
     return None
+
+
+def hears(key: Hashable, name: Hashable, cls: type[Any]) -> bool:
+    """Tell whether a key hears events of a class that are dispatched under a name."""
+    return _any_matcher_of(key)(name, cls)
 
 
 def exact_keys(key: Hashable) -> tuple[Hashable, ...] | None:
@@ -99,8 +104,8 @@ def exact_keys(key: Hashable) -> tuple[Hashable, ...] | None:
     return (key,) if matcher_of(key) is None else None
 
 
-def _exact_matcher(key: Hashable) -> Matcher:
-    return lambda name, _cls: bool(name == key)
+def _any_matcher_of(key: Hashable) -> Matcher:
+    return matcher_of(key) or (lambda name, _cls: bool(name == key))
 
 
 def _check_pattern(pattern: str) -> None:

@@ -9,6 +9,7 @@ from enum import Enum
 from types import FunctionType, TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar, cast, overload
 
+from antiphon._description import Description, describe
 from antiphon._events import Event, class_level_name, service_of
 from antiphon._instrumentation import Attached
 from antiphon._instrumented import Instrumented, merged, of_all
@@ -219,6 +220,15 @@ class Dispatcher(Instrumented):
             return bool(self._registry.keys())
         return bool(self._heard(name, event_class))
 
+    def describe(self) -> Description:
+        """Tell who listens to what, in which order, with which options, and where each listener is defined.
+
+        Returns:
+            A record of this moment, which later registrations do not change. `antiphon.diagrams` turns it into text.
+        """
+        everything = self._registry.everything()
+        return describe(self._label(), type(self).__name__, everything, self._adapted, self._registry)
+
     def _keep(self, registry: Registry) -> None:
         self._registry = registry
         self._routes = registry.routes
@@ -245,6 +255,13 @@ class Dispatcher(Instrumented):
     def _composed(self, subscription: OptionedSubscription, /) -> Callable[[Any], Any]:
         """Give what a dispatch calls for a registration with options: they stand around its ``call``."""
         raise NotImplementedError
+
+    def _adapted(self, listener: Any, /) -> tuple[Any, str | None]:
+        """Tell what is called for a listener in the end, and what adapts it to the dispatcher, if anything does."""
+        return listener, None
+
+    def _label(self) -> str:
+        return self._name or type(self).__name__
 
     def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
         """Give the listeners of a plan as a subclass that runs them itself gets them."""
@@ -380,6 +397,9 @@ class Ending(Dispatcher):
 
     def __repr__(self) -> str:
         return f"<scope of {safe_repr(self._parent)}>"
+
+    def _label(self) -> str:
+        return f"scope of {self._parent._label()}"
 
 
 def _knowing(name: Hashable, subscription: Subscription) -> Subscription:

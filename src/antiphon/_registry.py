@@ -241,6 +241,11 @@ class Registry:
         with self._lock:
             return in_order(self._registered(key))
 
+    def everything(self) -> tuple[Subscription, ...]:
+        """Every registration, those of the parent included, in order."""
+        with self._lock:
+            return in_order(subscription for key in self.keys() for subscription in self._registered(key))
+
     def _registered(self, key: Hashable) -> list[Subscription]:
         found = self._all_under(key)
         return found if self._parent is None else [*self._parent._registered(key), *found]

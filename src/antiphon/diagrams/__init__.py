@@ -1,0 +1,33 @@
+"""Diagrams: what ``dispatcher.describe()`` gives, as text.
+
+Each function takes a `Description` and returns a string, without a line break at its end::
+
+    print(diagrams.tree(dispatcher.describe()))
+
+The same registrations give the same text, wherever and whenever: keys are told by kind and then by their text, so that
+what was written to a file can be compared with what comes out today.
+"""
+
+from __future__ import annotations
+
+from antiphon._description import Definition, Description, KeyDescription, KeyKind, ListenerDescription
+from antiphon.diagrams._dot import dot
+from antiphon.diagrams._json import json
+from antiphon.diagrams._markdown import markdown
+from antiphon.diagrams._mermaid import mermaid
+from antiphon.diagrams._table import table
+from antiphon.diagrams._tree import tree
+
+__all__ = (
+    "Definition",
+    "Description",
+    "KeyDescription",
+    "KeyKind",
+    "ListenerDescription",
+    "dot",
+    "json",
+    "markdown",
+    "mermaid",
+    "table",
+    "tree",
+)

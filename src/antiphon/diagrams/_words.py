@@ -1,0 +1,40 @@
+"""Words that the formats share."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from antiphon._description import Description, KeyDescription, ListenerDescription
+
+__all__ = ("NOBODY", "heading", "headline", "heard_by", "printable", "told")
+
+NOBODY: Final = "nobody listens"
+
+
+def printable(text: str) -> str:
+    """Give a text in one line in which every character can be seen: others are written as in Python."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def told(text: str) -> str:
+    """Give a text as `printable` does; an empty one, and one that begins or ends with a blank, in quotes."""
+    return printable(text) if text and text == text.strip() else f'"{printable(text)}"'
+
+
+def headline(description: Description) -> str:
+    """Name the dispatcher and, if it is called otherwise, its class."""
+    name, cls = told(description.dispatcher), printable(description.dispatcher_class)
+    return name if name == cls else f"{name} ({cls})"
+
+
+def heading(key: KeyDescription) -> str:
+    """Name a key; a class says that it is one."""
+    return f"class {printable(key.label)}" if key.kind == "class" else told(key.label)
+
+
+def heard_by(key: KeyDescription, listener: ListenerDescription) -> str:
+    """Name what a listener listens to, if that is another key."""
+    return "" if listener.key == key.key else told(listener.heard_by)
