@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from antiphon._listeners import NamedListener, safe_repr
 
-__all__ = ("Definition", "definition_of", "short")
+__all__ = ("Definition", "definition_of", "short", "shown_file")
 
 #: Arguments of a partial that are longer are left out: they would fill the page, and might be secrets.
 _LONGEST_ARGUMENT: Final = 20
@@ -73,7 +73,7 @@ def _definition_of_callable(thing: Any) -> Definition:
         name = short(owner.__qualname__)
     function = inspect.unwrap(function)
     code: object = getattr(function, "__code__", None)
-    file = _shown_file(code.co_filename) if isinstance(code, CodeType) else None
+    file = shown_file(code.co_filename) if isinstance(code, CodeType) else None
     return Definition(
         name + arguments,
         _text_or_none(getattr(function, "__module__", None)),
@@ -91,7 +91,7 @@ def _definition_of_class(cls: type[Any]) -> Definition:
         line = vars(cls).get("__firstlineno__") or inspect.getsourcelines(cls)[1]
     except (OSError, TypeError):
         file = line = None
-    shown = None if file is None else _shown_file(file)
+    shown = None if file is None else shown_file(file)
     doc = vars(cls).get("__doc__")
     return Definition(
         short(cls.__qualname__),
@@ -128,7 +128,8 @@ def _text_or_none(text: object) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _shown_file(file: str) -> str | None:
+def shown_file(file: str) -> str | None:
+    """Give a file relative to the current directory, if it is below that one; None for what is no file."""
     from pathlib import Path
 
     if file.startswith("<"):

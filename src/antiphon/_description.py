@@ -15,7 +15,7 @@ from antiphon._events import Event, class_level_name
 from antiphon._keys import AnyOf, check_key, hears
 from antiphon._listeners import Subscription, safe_repr
 
-__all__ = ("Definition", "Description", "KeyDescription", "KeyKind", "ListenerDescription", "describe")
+__all__ = ("Definition", "Description", "KeyDescription", "KeyKind", "ListenerDescription", "describe", "label_of")
 
 #: The kinds of keys: a string without ``*``, a string with ``*``, a class, and any other hashable.
 KeyKind: TypeAlias = Literal["name", "other", "class", "pattern"]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from difflib import get_close_matches
 from importlib import import_module
-from inspect import isawaitable
+from inspect import isawaitable, isclass
 from types import CoroutineType, ModuleType, TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from antiphon._definitions import definition_of
 from antiphon._dispatchers import AsyncEventDispatcher, EventDispatcher
@@ -18,9 +18,13 @@ from antiphon.diagrams._words import printable
 
 __all__ = ("AnyDispatcher", "NotFound", "find", "find_module")
 
+T = TypeVar("T")
+
 AnyDispatcher: TypeAlias = AsyncEventDispatcher | EventDispatcher
 
 _EXPECTED = "write module:attribute, such as shop.events:dispatcher, or module:function() for what a function returns"
+
+_LONGEST_REPR: Final = 60
 
 
 class NotFound(Exception):
@@ -79,7 +83,7 @@ def find_module(name: str) -> ModuleType:
         raise NotFound(f"importing {name} ends the program: what it runs should stand in a function") from exc
 
 
-def _quietly(call: Callable[[], Any]) -> Any:
+def _quietly(call: Callable[[], T]) -> T:
     with redirect_stdout(sys.stderr):
         return call()
 
@@ -89,15 +93,9 @@ def _attribute(found: Any, name: str, shown: str) -> Any:
         return getattr(found, name)
     except AttributeError:
         near = get_close_matches(name, dir(found), n=1)
-        dispatchers = [other for other, value in _variables(found).items() if isinstance(value, AnyDispatcher)]
-        hint = (
-            f"; did you mean {near[0]}?"
-            if near
-            else f"; its dispatchers are {', '.join(dispatchers)}"
-            if dispatchers
-            else ""
-        )
-        raise NotFound(f"{shown} has no {name}{hint}") from None
+        dispatchers = _dispatchers_in(found)
+        hint = f"; it has the dispatchers {', '.join(dispatchers)}" if dispatchers else ""
+        raise NotFound(f"{shown} has no {name}" + (f"; did you mean {near[0]}?" if near else hint)) from None
     except Exception as exc:
         raise _raised(f"{shown}.{name}", exc) from exc
 
@@ -119,26 +117,29 @@ def _called(function: Any, shown: str) -> Any:
 
 
 def _checked(found: Any, shown: str, attribute: str) -> AnyDispatcher:
+    described = _described(found)
     if isinstance(found, AnyDispatcher):
         return found
-    if isinstance(found, type) and issubclass(found, AnyDispatcher):
+    if isclass(found) and issubclass(found, AnyDispatcher):
         raise NotFound(f"{shown} is a class: write {attribute}() for one of its dispatchers")
     if callable(found) and not attribute.endswith("()"):
-        raise NotFound(f"{shown} is {_described(found)}: write {attribute}() if it returns the dispatcher")
-    raise NotFound(f"{shown} is {_described(found)}, and no EventDispatcher or AsyncEventDispatcher")
+        raise NotFound(f"{shown} is {described}: write {attribute}() if it returns the dispatcher")
+    raise NotFound(f"{shown} is {described}, and no EventDispatcher or AsyncEventDispatcher")
 
 
-def _described(thing: object) -> str:
+def _described(thing: Any) -> str:
     if isinstance(thing, ModuleType):
         return f"the module {thing.__name__}"
-    if callable(thing):
-        return f"the {type(thing).__name__} {definition_of(thing).name}"
+    kind, is_called = str(type(thing).__name__), callable(thing)
+    if is_called:
+        return f"the {kind} {definition_of(thing).name}"
     shown = printable(safe_repr(thing))
-    return f"{shown if len(shown) <= 60 else shown[:60] + '…'} ({type(thing).__name__})"
+    return f"{shown if len(shown) <= _LONGEST_REPR else shown[:_LONGEST_REPR] + '…'} ({kind})"
 
 
-def _variables(thing: Any) -> dict[str, Any]:
-    return vars(thing) if hasattr(thing, "__dict__") else {}
+def _dispatchers_in(thing: Any) -> list[str]:
+    variables: dict[str, Any] = getattr(thing, "__dict__", {})
+    return [name for name, value in variables.items() if isinstance(value, AnyDispatcher)]
 
 
 def _raised(doing: str, exc: BaseException) -> NotFound:

@@ -9,7 +9,7 @@ from typing import Final
 from antiphon._description import Definition, Description, KeyDescription, ListenerDescription
 from antiphon.diagrams._words import headline, heard_by, printable, told
 
-__all__ = ("code", "escaped", "listeners_table", "markdown", "prose", "section")
+__all__ = ("beginning", "code", "escaped", "listeners_table", "markdown", "prose", "section")
 
 #: What could mean something in the middle of a line of Markdown, or of MyST.
 _SPECIAL: Final = re.compile(r"[\\`*_{}\[\]<>#|~$&^@%]")
@@ -43,7 +43,7 @@ def section(level: int, title: str) -> str:
 
 def _told_of(definition: Definition) -> Iterator[str]:
     if definition.doc:
-        yield prose(definition.doc)
+        yield beginning(prose(definition.doc))
         yield ""
     if definition.place:
         yield f"Defined in {code(definition.place)}."
@@ -78,6 +78,16 @@ def _cells(key: KeyDescription, listener: ListenerDescription) -> dict[str, str]
 
 def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def beginning(line: str) -> str:
+    """Write a line, in which nothing is to be escaped any more, so that it begins no list, rule or block."""
+    return re.sub(r"^([-+=:]|\d+(?=[.)]))", lambda match: _harmless(match[0]), line)
+
+
+def _harmless(opening: str) -> str:
+    # A digit cannot be escaped, but what follows it can.
+    return f"{opening}\\" if opening.isdigit() else f"\\{opening}"
 
 
 def _in_cell(text: str) -> str:

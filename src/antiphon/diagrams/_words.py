@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from antiphon._description import Description, KeyDescription, ListenerDescription
+from antiphon._description import Description, KeyDescription, ListenerDescription, label_of
+from antiphon._events import class_level_name
 
 __all__ = ("NOBODY", "heading", "headline", "heard_by", "printable", "told")
 
@@ -31,8 +32,11 @@ def headline(description: Description) -> str:
 
 
 def heading(key: KeyDescription) -> str:
-    """Name a key; a class says that it is one."""
-    return f"class {printable(key.label)}" if key.kind == "class" else told(key.label)
+    """Name a key; a class says that it is one, and the name that it gives to its events."""
+    if not isinstance(key.key, type):
+        return told(key.label)
+    name = class_level_name(key.key)
+    return f"class {printable(key.label)}" + ("" if name is None else f", as {told(label_of(name))}")
 
 
 def heard_by(key: KeyDescription, listener: ListenerDescription) -> str:

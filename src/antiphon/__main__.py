@@ -1,0 +1,12 @@
+"""``python -m antiphon``: the command."""
+
+from __future__ import annotations
+
+import sys
+
+from antiphon._command import main
+
+__all__ = ()
+
+if __name__ == "__main__":
+    sys.exit(main())

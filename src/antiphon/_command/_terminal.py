@@ -1,0 +1,58 @@
+"""Colours and fitted columns, where `rich` is installed and somebody looks at a terminal."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Final
+
+from antiphon.diagrams import Description
+from antiphon.diagrams._table import COLUMNS, rows_of
+from antiphon.diagrams._tree import lines_of
+from antiphon.diagrams._words import NOBODY, heading, headline
+
+__all__ = ("print_richly",)
+
+_STYLES: Final = ("bold cyan", "yellow", "bold", "dim", "magenta", "dim", "")
+
+
+def print_richly(description: Description, form: str) -> bool:
+    """Print a table or a tree, if it can be done better than as plain text.
+
+    Returns:
+        Whether it has been printed.
+    """
+    if form not in ("table", "tree") or find_spec("rich") is None:
+        return False
+    console: Any = import_module("rich.console").Console()
+    if not console.is_terminal:
+        return False
+    # Text, and not strings, in which brackets would be markup.
+    text: Any = import_module("rich.text").Text
+    console.print(_table(description, text) if form == "table" else _tree(description, text))
+    return True
+
+
+def _table(description: Description, text: Any) -> Any:
+    table = import_module("rich.table").Table(box=import_module("rich.box").SIMPLE_HEAD, pad_edge=False)
+    for title, style in zip(COLUMNS, _STYLES, strict=True):
+        table.add_column(title, style=style, justify="right" if title == "priority" else "left", overflow="fold")
+    for key in description.keys:
+        for row in rows_of(key):
+            table.add_row(*map(text, row))
+    return table
+
+
+def _tree(description: Description, text: Any) -> Any:
+    tree = import_module("rich.tree").Tree(text(headline(description), style="bold"))
+    for key in description.keys:
+        branch = tree.add(text(heading(key), style="bold cyan"))
+        if not key.listeners:
+            branch.add(text(NOBODY, style="dim"))
+        for listener in key.listeners:
+            first, *others = lines_of(key, listener)
+            shown = text(first)
+            for line in others:
+                shown.append(f"\n{line}", style="dim")
+            branch.add(shown)
+    return tree
