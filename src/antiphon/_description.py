@@ -55,7 +55,7 @@ class ListenerDescription(NamedTuple):
         return self.definition.name
 
     @property
-    def heard_by(self) -> str:
+    def key_label(self) -> str:
         """The key as text."""
         return label_of(self.key)
 

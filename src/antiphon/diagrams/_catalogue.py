@@ -71,6 +71,7 @@ class _Page:
         self._sources = ", ".join(code(name) for name in sources)
         self._dispatches = dispatches
         self._level = level
+        self._known: dict[str, type[Any]] = {}
 
     def lines(self, entries: Iterable[Entry]) -> Iterator[str]:
         """Write the page."""
@@ -79,6 +80,8 @@ class _Page:
         yield "Listeners stand in the order in which they run."
         if self._sources:
             yield f"Where events are dispatched has been read in the sources of {self._sources}."
+        entries = list(entries)
+        self._known = {one.cls.__qualname__: one.cls for entry in entries for one in entry.classes}
         for entry in entries:
             key = self._description.of(entry.key)
             yield ""
@@ -94,6 +97,7 @@ class _Page:
             yield from _attributes(one.attributes)
         if key.kind == "class":
             yield from _paragraph(_defined_in(key.definition))
+            yield from _paragraph(self._kinds_of(entry.key))
         for classes, listeners in self._listeners(entry, key):
             if classes:
                 yield from _paragraph(f"With {' or '.join(code(cls.__qualname__) for cls in classes)}:")
@@ -101,6 +105,10 @@ class _Page:
             yield from listeners_table(key._replace(listeners=listeners))
         if self._sources and key.kind != "pattern":
             yield from _paragraph("\n".join(self._dispatched(entry)))
+
+    def _kinds_of(self, cls: type[Any]) -> str:
+        kinds = [code(name) for name, known in self._known.items() if known is not cls and issubclass(known, cls)]
+        return f"The base of {', '.join(kinds)}." if kinds else ""
 
     def _listeners(self, entry: Entry, key: KeyDescription) -> Iterator[tuple[list[type[Any]], _Listeners]]:
         """Give who runs, once if that is the same for all classes of the event, else for each."""
@@ -116,7 +124,8 @@ class _Page:
     def _dispatched(self, entry: Entry) -> Iterator[str]:
         found = [one for one in self._dispatches if _is_of(one, entry.key)]
         if not found:
-            yield "No place was found that dispatches it."
+            is_base = isinstance(entry.key, type) and self._kinds_of(entry.key)
+            yield from [] if is_base else ["No place was found that dispatches it."]
             return
         yield "Dispatched in:"
         yield ""

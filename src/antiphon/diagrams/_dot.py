@@ -38,8 +38,8 @@ def dot(description: Description) -> str:
     colours = _colours(*COLOURS[None])
     lines += [f"  {listener.id} [label={_quoted(*listener.lines)}, {colours}]" for listener in graph.listeners]
     for edge in graph.edges:
-        told = f"{edge.number}, by {edge.heard_by}" if edge.heard_by else f"{edge.number}"
-        dashed = ", style=dashed" if edge.heard_by else ""
+        told = f"{edge.number} through {edge.through}" if edge.through else f"{edge.number}"
+        dashed = ", style=dashed" if edge.through else ""
         lines.append(f"  {edge.key} -> {edge.listener} [label={_quoted(told)}{dashed}]")
     return "\n".join([*lines, "}"])
 

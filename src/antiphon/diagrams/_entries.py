@@ -111,8 +111,11 @@ def _classes(module: ModuleType, source: Source | None, listened: Sequence[Any])
 def _event_class(cls: type[Any], source: Source | None) -> EventClass:
     if source is None:
         return EventClass(cls, "", ())
-    attributes = (one for one in source.attributes_of(cls.__name__) if not one.name.startswith("_"))
-    return EventClass(cls, source.doc_of(cls.__name__), tuple(attributes))
+    # Also what it inherits from the classes beside it, which would otherwise be told of nowhere.
+    bases = [base.__name__ for base in reversed(cls.__mro__) if base.__module__ == source.name]
+    attributes = chain.from_iterable(source.attributes_of(base) for base in bases)
+    told = {one.name: one for one in attributes if not one.name.startswith("_")}
+    return EventClass(cls, source.doc_of(cls.__name__), tuple(told.values()))
 
 
 def _defined(module: ModuleType) -> Iterator[type[Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from antiphon._description import Description, KeyDescription, KeyKind, ListenerDescription
-from antiphon.diagrams._words import heading, heard_by, printable
+from antiphon.diagrams._words import heading, printable, through
 
 __all__ = ("COLOURS", "Edge", "Graph", "KeyNode", "ListenerNode", "graph_of")
 
@@ -44,7 +44,7 @@ class Edge(NamedTuple):
     #: Its place in the order of the key's listeners.
     number: int
     #: What it listens to, if that is another key.
-    heard_by: str
+    through: str
 
 
 class Graph(NamedTuple):
@@ -57,12 +57,13 @@ class Graph(NamedTuple):
 
 def graph_of(description: Description) -> Graph:
     """Make the graph of a description."""
-    drawn = {listener.order for key in description.keys for listener in key.listeners}
-    numbers = {order: number for number, order in enumerate(sorted(drawn), 1)}
+    reached = {listener.order for key in description.keys for listener in key.listeners}
+    drawn = [listener for listener in description.listeners if listener.order in reached]
+    numbers = {listener.order: number for number, listener in enumerate(drawn, 1)}
     keys = {f"key{number}": key for number, key in enumerate(description.keys, 1)}
     return Graph(
         tuple(KeyNode(id_, key.kind, heading(key)) for id_, key in keys.items()),
-        tuple(_node(one, numbers) for one in description.listeners if one.order in drawn),
+        tuple(_node(listener, numbers) for listener in drawn),
         tuple(edge for id_, key in keys.items() for edge in _edges(id_, key, numbers)),
     )
 
@@ -75,4 +76,4 @@ def _node(listener: ListenerDescription, numbers: dict[int, int]) -> ListenerNod
 
 def _edges(id_: str, key: KeyDescription, numbers: dict[int, int]) -> Iterator[Edge]:
     for number, listener in enumerate(key.listeners, 1):
-        yield Edge(id_, f"listener{numbers[listener.order]}", number, heard_by(key, listener))
+        yield Edge(id_, f"listener{numbers[listener.order]}", number, through(key, listener))

@@ -45,7 +45,7 @@ def _listener(listener: ListenerDescription) -> dict[str, Any]:
         "name": listener.name,
         "class": listener.definition.owner,
         **_definition(listener.definition),
-        "key": listener.heard_by,
+        "key": listener.key_label,
         "priority": listener.priority,
         "once": listener.once,
         "where": listener.where,

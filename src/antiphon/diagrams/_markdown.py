@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from antiphon._description import Definition, Description, KeyDescription, ListenerDescription
-from antiphon.diagrams._words import headline, heard_by, printable, told
+from antiphon.diagrams._words import headline, printable, through, told
 
 __all__ = ("beginning", "code", "escaped", "listeners_table", "markdown", "prose", "section")
 
@@ -27,6 +27,8 @@ def markdown(description: Description, *, level: int = 1) -> str:
         level: The level of the first heading; those below it are deeper.
     """
     lines = [section(level, escaped(headline(description)))]
+    if not description.keys:
+        lines += ["", "Nobody listens."]
     title = ""
     for key in description.keys:
         if _TITLES[key.kind] != title:
@@ -64,12 +66,12 @@ def listeners_table(key: KeyDescription) -> Iterator[str]:
 
 
 def _cells(key: KeyDescription, listener: ListenerDescription) -> dict[str, str]:
-    other = heard_by(key, listener)
+    other = through(key, listener)
     definition = listener.definition
     return {
         "Priority": str(listener.priority),
         "Listener": _in_cell(code(printable(listener.name))),
-        "Heard by": _in_cell(code(other)) if other else "",
+        "Through": _in_cell(code(other)) if other else "",
         "Options": escaped(printable(", ".join(listener.options))),
         "What it does": _in_cell(prose(definition.doc)),
         "Defined in": _in_cell(code(printable(definition.place))) if definition.place else "",

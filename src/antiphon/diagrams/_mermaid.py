@@ -29,7 +29,7 @@ def mermaid(description: Description) -> str:
         lines.append(f"  {key.id}{before}{_quoted(key.label)}{after}:::{_style(key.kind)}")
     lines += [f"  {listener.id}({_quoted(*listener.lines)}):::{_style(None)}" for listener in graph.listeners]
     for edge in graph.edges:
-        arrow, told = ("-.->", f"{edge.number}, by {edge.heard_by}") if edge.heard_by else ("-->", f"{edge.number}")
+        arrow, told = ("-.->", f"{edge.number} through {edge.through}") if edge.through else ("-->", f"{edge.number}")
         lines.append(f"  {edge.key} {arrow}|{_quoted(told)}| {edge.listener}")
     for kind, (fill, line) in COLOURS.items():
         lines.append(f"  classDef {_style(kind)} fill:{fill},stroke:{line},color:#1b1b1f")

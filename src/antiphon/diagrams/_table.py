@@ -7,15 +7,17 @@ from itertools import chain
 from typing import Final
 
 from antiphon._description import Description, KeyDescription
-from antiphon.diagrams._words import NOBODY, heading, heard_by, printable
+from antiphon.diagrams._words import NOBODY, heading, printable, through
 
 __all__ = ("COLUMNS", "rows_of", "table")
 
-COLUMNS: Final = ("event", "priority", "listener", "heard by", "options", "defined in", "what it does")
+COLUMNS: Final = ("event", "priority", "listener", "through", "options", "defined in", "what it does")
 
 
 def table(description: Description) -> str:
     """Write a description as a table of plain text, one line for each listener of each key."""
+    if not description.keys:
+        return NOBODY
     lines = [COLUMNS, *chain.from_iterable(rows_of(key) for key in description.keys)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, tuple("─" * width for width in widths))
@@ -31,7 +33,7 @@ def rows_of(key: KeyDescription) -> Iterator[tuple[str, ...]]:
         cells = (
             str(listener.priority),
             listener.name,
-            heard_by(key, listener),
+            through(key, listener),
             ", ".join(listener.options),
             listener.definition.place,
             listener.definition.doc,

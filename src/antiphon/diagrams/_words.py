@@ -7,7 +7,7 @@ from typing import Final
 from antiphon._description import Description, KeyDescription, ListenerDescription, label_of
 from antiphon._events import class_level_name
 
-__all__ = ("NOBODY", "heading", "headline", "heard_by", "printable", "told")
+__all__ = ("NOBODY", "heading", "headline", "printable", "through", "told")
 
 NOBODY: Final = "nobody listens"
 
@@ -39,6 +39,6 @@ def heading(key: KeyDescription) -> str:
     return f"class {printable(key.label)}" + ("" if name is None else f", as {told(label_of(name))}")
 
 
-def heard_by(key: KeyDescription, listener: ListenerDescription) -> str:
+def through(key: KeyDescription, listener: ListenerDescription) -> str:
     """Name what a listener listens to, if that is another key."""
-    return "" if listener.key == key.key else told(listener.heard_by)
+    return "" if listener.key == key.key else told(listener.key_label)

@@ -1,0 +1,297 @@
+"""The formats of `antiphon.diagrams`, on a small shop and on names that mean harm."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html import unescape
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon import AsyncEventDispatcher, EventDispatcher, diagrams
+from examples.shop.app import dispatcher as shop
+
+ROOT = Path(__file__).parent.parent.parent
+FORMATS = [diagrams.table, diagrams.tree, diagrams.mermaid, diagrams.dot, diagrams.json, diagrams.markdown]
+
+
+@pytest.fixture(autouse=True)
+def in_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def line_of(function):
+    return function.__code__.co_firstlineno
+
+
+async def listen(event):
+    """Do | what `it` *does*."""
+
+
+def described(*keys, **options):
+    dispatcher = AsyncEventDispatcher(name="shop")
+    for key in keys:
+        dispatcher.add_listener(key, listen, **options)
+    return dispatcher.describe()
+
+
+# What is in all of them
+
+
+@pytest.mark.parametrize("draw", FORMATS, ids=lambda draw: draw.__name__)
+@pytest.mark.parametrize("told", ["ask_the_boss", "is_large", "-5", "limit", "examples/shop/app.py", "OrderEvent", "in"])
+def test_each_format_tells_listeners_with_priorities_options_and_places(draw, told):
+    text = draw(shop.describe())
+
+    assert told in text.replace("\\_", "_")
+
+
+@pytest.mark.parametrize("draw", FORMATS, ids=lambda draw: draw.__name__)
+def test_each_format_has_no_line_break_at_its_end_and_no_blank_at_the_end_of_a_line(draw):
+    lines = draw(shop.describe()).split("\n")
+
+    assert lines[-1]
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize("draw", FORMATS, ids=lambda draw: draw.__name__)
+def test_each_format_is_the_same_for_the_same_registrations(draw):
+    assert draw(described("b", "a", "*", dict)) == draw(described("b", "a", "*", dict))
+
+
+@pytest.mark.parametrize("draw", FORMATS, ids=lambda draw: draw.__name__)
+def test_each_format_can_be_of_nothing(draw):
+    text = draw(EventDispatcher().describe())
+
+    assert text
+    if draw not in (diagrams.json, diagrams.mermaid, diagrams.dot):
+        assert "obody listens" in text
+
+
+@pytest.mark.parametrize("draw", [diagrams.table, diagrams.tree, diagrams.markdown], ids=lambda draw: draw.__name__)
+def test_a_name_without_listeners_says_so(draw):
+    assert "obody listens" in draw(described("order").only("order.lost"))
+
+
+# Each of them
+
+
+def test_the_table_has_a_line_for_each_listener():
+    lines = diagrams.table(shop.describe().only("order.placed")).splitlines()
+
+    assert re.split(r"\s{2,}", lines[0]) == [
+        "event", "priority", "listener", "through", "options", "defined in", "what it does",
+    ]  # fmt: skip
+    assert [re.split(r"\s{2,}", line.strip())[:3] for line in lines[2:4]] == [
+        ["order.placed", "-10", "validate"],
+        ["-5", "ask_the_boss", "where is_large, limit 1"],
+    ]
+    assert "  log            order.*  " in lines[5]
+
+
+def test_the_tree_has_listeners_below_keys_in_order():
+    tree = diagrams.tree(described("a", "*", priority=3))
+
+    place = f"tests/seeing/test_diagrams.py:{line_of(listen)}"
+    assert tree == f"""\
+shop (AsyncEventDispatcher)
+├── a
+│   ├── 3  listen
+│   │      {place}  Do | what `it` *does*.
+│   └── 3  listen  [through *]
+│          {place}  Do | what `it` *does*.
+└── *
+    └── 3  listen
+           {place}  Do | what `it` *does*."""
+
+
+def test_a_class_that_names_its_events_tells_the_name():
+    class Placed:
+        name = "order.placed"
+
+    assert "class Placed, as order.placed" in diagrams.tree(described(Placed))
+
+
+def test_json_has_the_documented_shape():
+    data = json.loads(diagrams.json(described("order.*", where=len, timeout=2)))
+
+    assert data == {
+        "format": 1,
+        "dispatcher": {"name": "shop", "class": "AsyncEventDispatcher"},
+        "keys": [
+            {
+                "key": "order.*",
+                "kind": "pattern",
+                "module": None,
+                "file": None,
+                "line": None,
+                "doc": "",
+                "listeners": [
+                    {
+                        "name": "listen",
+                        "class": None,
+                        "module": __name__,
+                        "file": "tests/seeing/test_diagrams.py",
+                        "line": line_of(listen),
+                        "doc": "Do | what `it` *does*.",
+                        "key": "order.*",
+                        "priority": 0,
+                        "once": False,
+                        "where": "len",
+                        "timeout": 2,
+                        "limit": None,
+                        "adapter": None,
+                        "inherited": False,
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def test_json_has_no_number_that_json_does_not_know():
+    (key,) = json.loads(diagrams.json(described("order", timeout=float("inf"))), parse_constant=pytest.fail)["keys"]
+
+    assert key["listeners"][0]["timeout"] is None
+
+
+def test_mermaid_draws_each_registration_once_and_numbers_the_order():
+    lines = diagrams.mermaid(described("a", "b", "*")).splitlines()
+
+    assert lines[0] == "flowchart LR"
+    assert [line.strip() for line in lines if "key" in line and "classDef" not in line] == [
+        'key1["a"]:::nameKey',
+        'key2["b"]:::nameKey',
+        'key3{{"#42;"}}:::patternKey',
+        'key1 -->|"1"| listener1',
+        'key1 -.->|"2 through #42;"| listener3',
+        'key2 -->|"1"| listener2',
+        'key2 -.->|"2 through #42;"| listener3',
+        'key3 -->|"1"| listener3',
+    ]
+
+
+def test_dot_draws_each_registration_once_and_numbers_the_order():
+    lines = diagrams.dot(described("a", "*")).splitlines()
+
+    assert lines[0] == 'digraph "shop (AsyncEventDispatcher)" {'
+    assert lines[-1] == "}"
+    assert [line.strip() for line in lines if "->" in line] == [
+        'key1 -> listener1 [label="1"]',
+        'key1 -> listener2 [label="2 through *", style=dashed]',
+        'key2 -> listener2 [label="1"]',
+    ]
+
+
+def test_markdown_leaves_out_columns_that_would_be_empty():
+    assert "| Priority | Listener | What it does | Defined in |" in diagrams.markdown(described("a"))
+    assert "| Priority | Listener | Options | What it does | Defined in |" in diagrams.markdown(described("a", once=True))
+
+
+def test_markdown_keeps_code_of_docstrings_and_escapes_the_rest():
+    assert r"| Do \| what `it` \*does\*. |" in diagrams.markdown(described("a"))
+
+
+def test_the_headings_of_markdown_can_be_deeper():
+    headings = [line for line in diagrams.markdown(described("a"), level=3).splitlines() if line.startswith("#")]
+
+    assert headings == ["### shop (AsyncEventDispatcher)", "#### Names", "##### `a`"]
+
+
+# Names that mean harm
+
+WEIRD = [
+    '"', "\\", "|", "`", "``", "<b>", "&lt;", "#quot;", "]", "}}", ")", "\n", "\r\n", "\x00", "\u202e", "\ud800", "é", "合唱",
+    "🎶", "a b", " a ", "", "--", "- a", "1. a", "# a", "**a", "_a_", "$x$", "{role}`x`", "[a](b)", "<!--", "-->", "%%", ";",
+    "\\N", "\\l", "end", "class", "graph", "a\\|b", "|", "||", ":::", "```", "~~~", "<br/>", "\u2028",
+]  # fmt: skip
+
+names = st.one_of(st.sampled_from(WEIRD), st.text(max_size=12), st.lists(st.sampled_from(WEIRD), max_size=4).map("".join))
+names = names.filter(lambda name: "*" not in name)
+
+
+def shown(name):
+    """What can be seen of a name, written down independently."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    return text if name.strip() and name == name.strip() else f'"{text}"'
+
+
+def weirdly_described(name):
+    async def odd(event): ...
+
+    odd.__qualname__ = odd.__name__ = name or "odd"
+    odd.__doc__ = name
+    dispatcher = AsyncEventDispatcher(name=name or None)
+    dispatcher.add_listener(name, odd)
+    dispatcher.add_listener("*", odd)
+    return dispatcher.describe()
+
+
+@given(names)
+def test_mermaid_is_well_formed_whatever_the_names(name):
+    lines = diagrams.mermaid(weirdly_described(name)).split("\n")
+
+    label = r"\"((?:[^\W]|[ .,:/()'+\-_=?!@…]|#\d+;|<br/>)*)\""
+    shapes = [
+        rf"  key\d+\[{label}\]:::nameKey",
+        rf"  key\d+\{{\{{{label}\}}\}}:::patternKey",
+        rf"  listener\d+\({label}\):::listener",
+        rf"  key\d+ (?:-->|-\.->)\|{label}\| listener\d+",
+        r"  classDef \w+ fill:#\w{6},stroke:#\w{6},color:#\w{6}()",
+    ]
+    assert lines[0] == "flowchart LR"
+    labels = [next(m[1] for shape in shapes if (m := re.fullmatch(shape, line))) for line in lines[1:]]
+    assert re.sub(r"#(\d+);", lambda m: chr(int(m[1])), labels[0]) == shown(name)
+
+
+@given(names)
+def test_dot_is_well_formed_whatever_the_names(name):
+    lines = diagrams.dot(weirdly_described(name)).split("\n")
+
+    quoted = r"\"((?:[^\"\\]|\\.)*)\""
+    key = re.fullmatch(rf"  key1 \[label={quoted}, fillcolor=\"#\w+\", color=\"#\w+\"\]", lines[5])
+    assert re.fullmatch(rf"digraph {quoted} {{", lines[0])
+    assert all(re.fullmatch(rf"(?:[^\"\\]|{quoted})*", line) for line in lines)
+    assert unescape(re.sub(r"\\(.)", r"\1", key[1]).replace("&amp;", "&amp;")) == shown(name)
+
+
+@given(names)
+def test_markdown_tables_have_as_many_cells_in_each_row_whatever_the_names(name):
+    lines = diagrams.markdown(weirdly_described(name)).split("\n")
+
+    rows = [line for line in lines if line.startswith("|")]
+    cells = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
+    assert len(set(cells[:4])) == 1
+    assert all(character.isprintable() for line in lines for character in line)
+
+
+@given(names)
+def test_json_gives_names_back_whatever_they_are(name):
+    assert json.loads(diagrams.json(weirdly_described(name)))["keys"][0]["key"] == name
+
+
+@given(names)
+def test_table_and_tree_have_one_line_for_each_thing_whatever_the_names(name):
+    description = weirdly_described(name)
+
+    assert len(diagrams.table(description).splitlines()) == 5
+    for draw in (diagrams.table, diagrams.tree):
+        assert all(character.isprintable() for line in draw(description).split("\n") for character in line)
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+def test_graphviz_shows_what_the_names_are():
+    printable = [name for name in WEIRD if name.isprintable() and name == name.strip() and name and "*" not in name]
+
+    for name in printable:
+        drawn = subprocess.run(
+            ["dot", "-Tsvg"], input=diagrams.dot(weirdly_described(name)).encode(), capture_output=True, check=True
+        )
+        texts = [unescape(text).replace("\xa0", " ") for text in re.findall(r"<text [^>]*>(.*?)</text>", drawn.stdout.decode())]
+        assert name in texts
+        assert not drawn.stderr
