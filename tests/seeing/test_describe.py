@@ -372,7 +372,7 @@ def test_odd_listeners_do_no_harm(monkeypatch):
     monkeypatch.setattr(Odd, "minds", True)
     first, second = dispatcher.describe().listeners
 
-    assert (first.name, first.where, second.name) == ("Odd", "Odd", "Odd()")
+    assert (first.name, first.where, second.name) == ("Odd", "Odd", "partial")
 
 
 def test_a_listener_that_wraps_itself_does_no_harm(dispatcher):

@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     listeners.add_argument("path", metavar="PATH", help=_PATH)
     listeners.add_argument("--event", metavar="KEY", help="only this name, or what matches this pattern: 'order.*'")
     listeners.add_argument("--format", choices=tuple(_FORMATS), default="table", help="default: %(default)s")
-    listeners.set_defaults(run=_listeners)
+    listeners.set_defaults(run=_show_listeners)
 
     catalogue = commands.add_parser("catalogue", help="write a reference of the events, in Markdown")
     catalogue.add_argument("path", metavar="PATH", help=_PATH)
@@ -87,14 +87,14 @@ def _parser() -> argparse.ArgumentParser:
         help="where to look for dispatches; default: the package of the module of events",
     )
     catalogue.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: standard output")
-    catalogue.set_defaults(run=_catalogue)
+    catalogue.set_defaults(run=_write_catalogue)
 
     shown = commands.add_parser("demo", help="dispatch an event in turn and together, and show what ran when")
-    shown.set_defaults(run=_demo)
+    shown.set_defaults(run=_show_demo)
     return parser
 
 
-def _listeners(options: argparse.Namespace) -> None:
+def _show_listeners(options: argparse.Namespace) -> None:
     description = find(options.path)[1].describe()
     if options.event is not None:
         try:
@@ -105,7 +105,7 @@ def _listeners(options: argparse.Namespace) -> None:
         print(_FORMATS[options.format](description))  # noqa: T201
 
 
-def _catalogue(options: argparse.Namespace) -> None:
+def _write_catalogue(options: argparse.Namespace) -> None:
     page = reference_of(options.path, events=options.events, sources=options.sources).write()
     if options.output is None:
         print(page)  # noqa: T201
@@ -116,7 +116,7 @@ def _catalogue(options: argparse.Namespace) -> None:
         raise NotFound(f"{options.output} cannot be written: {exc.strerror or exc}") from exc
 
 
-def _demo(_options: argparse.Namespace) -> None:
+def _show_demo(_options: argparse.Namespace) -> None:
     for line in demo():
         print(line, flush=True)  # noqa: T201
 

@@ -22,7 +22,7 @@ def print_richly(description: Description, form: str) -> bool:
     Returns:
         Whether it has been printed.
     """
-    if form not in ("table", "tree") or find_spec("rich") is None:
+    if form not in ("table", "tree") or not description.keys or find_spec("rich") is None:
         return False
     console: Any = import_module("rich.console").Console()
     if not console.is_terminal:
@@ -36,7 +36,14 @@ def print_richly(description: Description, form: str) -> bool:
 def _table(description: Description, text: Any) -> Any:
     table = import_module("rich.table").Table(box=import_module("rich.box").SIMPLE_HEAD, pad_edge=False)
     for title, style in zip(COLUMNS, _STYLES, strict=True):
-        table.add_column(title, style=style, justify="right" if title == "priority" else "left", overflow="fold")
+        table.add_column(
+            title,
+            style=style,
+            justify="right" if title == "priority" else "left",
+            # What is too wide is broken into lines, but names last.
+            no_wrap=title in ("event", "listener"),
+            overflow="fold",
+        )
     for key in description.keys:
         for row in rows_of(key):
             table.add_row(*map(text, row))

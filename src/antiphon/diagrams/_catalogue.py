@@ -171,7 +171,9 @@ def _parameter(parameter: inspect.Parameter) -> str:
 def _docstring(doc: str) -> Iterator[str]:
     match = _GOOGLE_SECTION.search(doc)
     for paragraph in re.split(r"\n\s*\n", doc[: match.start()] if match else doc):
-        yield from _paragraph("\n".join(beginning(prose(line.strip())) for line in paragraph.strip().splitlines()))
+        lines = [prose(line.strip()) for line in paragraph.strip().splitlines()]
+        # Lists stay lists; nothing else begins anything.
+        yield from _paragraph("\n".join(line if line.startswith("- ") else beginning(line) for line in lines))
 
 
 def _attributes(attributes: Sequence[Attribute]) -> Iterator[str]:

@@ -46,6 +46,9 @@ def find(path: str) -> tuple[ModuleType, AnyDispatcher]:
     module_name, colon, attribute = path.partition(":")
     if not colon or not module_name or not attribute:
         raise NotFound(f"{path!r} has no module and attribute: {_EXPECTED}")
+    if module_name.endswith(".py"):
+        dotted = module_name.removesuffix(".py").replace("\\", "/").replace("/", ".").strip(".")
+        raise NotFound(f"{module_name} is a file: write {dotted}:{attribute}")
     module = find_module(module_name)
     found: Any = module
     walked = module_name + ":"

@@ -53,7 +53,7 @@ class Source(NamedTuple):
             if isinstance(node, ast.Assign) and len(node.targets) == 1:
                 target, annotation = node.targets[0], ""
             elif isinstance(node, ast.AnnAssign):
-                target, annotation = node.target, ast.unparse(node.annotation)
+                target, annotation = node.target, _annotation(node.annotation)
             else:
                 continue
             if isinstance(target, ast.Name):
@@ -66,6 +66,10 @@ class Source(NamedTuple):
                 break
             comment.insert(0, line.strip().removeprefix("#:").strip())
         return " ".join(comment)
+
+
+def _annotation(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ast.unparse(node)
 
 
 def _string_in(node: ast.stmt | None) -> str:

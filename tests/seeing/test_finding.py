@@ -1,0 +1,178 @@
+"""From a path to a dispatcher, and one clear line where there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from antiphon import AsyncEventDispatcher, EventDispatcher
+from antiphon.diagrams._finding import NotFound, find
+
+APP = """
+    from antiphon import AsyncEventDispatcher, EventDispatcher
+
+    dispatcher = AsyncEventDispatcher(name="shop")
+    sync = EventDispatcher(name="sync")
+    number = 7
+    long = "x" * 100
+
+    def make():
+        print("making")
+        return AsyncEventDispatcher(name="made")
+
+    def make_with(what): ...
+
+    async def make_async(): ...
+
+    def make_nothing(): ...
+
+    def fail():
+        raise ValueError("no luck\\ntoday")
+
+    def leave():
+        raise SystemExit(3)
+
+    class Shop:
+        def __init__(self):
+            self.dispatcher = AsyncEventDispatcher(name="of the shop")
+
+        @property
+        def broken(self):
+            raise LookupError("lost")
+
+        def make(self):
+            return self.dispatcher
+
+    class Own(AsyncEventDispatcher): ...
+
+    shop = Shop()
+    print("imported")
+"""
+
+
+@pytest.fixture
+def app(program):
+    return program(app=APP)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("app:dispatcher", "shop"),
+        ("app:sync", "sync"),
+        ("app:make()", "made"),
+        ("app:shop.dispatcher", "of the shop"),
+        ("app:Shop().dispatcher", "of the shop"),
+        ("app:Shop().make()", "of the shop"),
+        ("app:shop.make()", "of the shop"),
+        ("app:Own()", "Own"),
+        ("app:AsyncEventDispatcher()", "AsyncEventDispatcher"),
+    ],
+)
+def test_a_dispatcher_is_found(app, path, name):
+    module, dispatcher = find(path)
+
+    assert module.__name__ == "app"
+    assert isinstance(dispatcher, (AsyncEventDispatcher, EventDispatcher))
+    assert dispatcher.describe().dispatcher == name
+
+
+def test_what_a_module_and_a_function_print_goes_to_stderr(app, capsys):
+    find("app:make()")
+
+    assert capsys.readouterr() == ("", "imported\nmaking\n")
+
+
+def test_a_dispatcher_in_a_package_is_found(program):
+    program(shop__init="", shop__app="from antiphon import EventDispatcher\ndispatcher = EventDispatcher()")
+
+    assert find("shop.app:dispatcher")[0].__name__ == "shop.app"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("app.dispatcher", "'app.dispatcher' has no module and attribute: write module:attribute, such as"),
+        ("app", "'app' has no module and attribute"),
+        ("", "'' has no module and attribute"),
+        (":dispatcher", "':dispatcher' has no module and attribute"),
+        ("app:", "'app:' has no module and attribute"),
+        ("app.py:dispatcher", "app.py is a file: write app:dispatcher"),
+        ("src/shop/app.py:make()", "src/shop/app.py is a file: write src.shop.app:make()"),
+        ("./app:dispatcher", "'./app' is not the name of a module"),
+        (".app:dispatcher", "'.app' is not the name of a module"),
+        ("app:dispatcher..x", "'app:dispatcher..x' has '' where a name should stand"),
+        ("app:make(1)", "'app:make(1)' has 'make(1)' where a name should stand"),
+        ("ap:dispatcher", "there is no module ap"),
+        ("shop.ap:dispatcher", "there is no module shop, so there is no shop.ap"),
+        ("app:dispacher", "app has no dispacher; did you mean dispatcher?"),
+        ("app:zebra", "app has no zebra; it has the dispatchers dispatcher, sync"),
+        ("app:shop.zebra", "app:shop has no zebra; it has the dispatchers dispatcher"),
+        ("app:number.zebra", "app:number has no zebra"),
+        ("app:make", "app:make is the function make: write make() if it returns the dispatcher"),
+        ("app:shop.make", "app:shop.make is the method Shop.make: write shop.make() if it returns the dispatcher"),
+        ("app:Own", "app:Own is a class: write Own() for one of its dispatchers"),
+        ("app:number", "app:number is 7 (int), and no EventDispatcher or AsyncEventDispatcher"),
+        ("app:number()", "app:number is 7 (int), and cannot be called: write it without ()"),
+        ("app:dispatcher()", "app:dispatcher is <AsyncEventDispatcher 'shop'> (AsyncEventDispatcher), and cannot be called"),
+        ("app:make_nothing()", "app:make_nothing() is None (NoneType), and no EventDispatcher"),
+        ("app:make_async()", "app:make_async() is async, and no event loop runs here: name a plain function"),
+        ("app:make_with()", "app:make_with() raises TypeError: make_with() missing 1 required positional argument"),
+        ("app:fail()", "app:fail() raises ValueError: no luck (app.py:20)"),
+        ("app:leave()", "app:leave() ends the program"),
+        ("app:shop.broken", "app:shop.broken raises LookupError: lost (app.py:31)"),
+        ("app:long", f"app:long is '{'x' * 59}… (str), and no EventDispatcher"),
+    ],
+)
+def test_a_path_that_leads_nowhere_says_why_in_one_line(app, path, said):
+    with pytest.raises(NotFound) as raised:
+        find(path)
+
+    message = str(raised.value)
+    assert message.startswith(said)
+    assert "\n" not in message
+    assert len(message) < 300
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import nowhere", "importing bad raises ModuleNotFoundError: No module named 'nowhere' (bad.py:1)"),
+        ("from json import nothing", "importing bad raises ImportError: cannot import name 'nothing' from 'json'"),
+        ("1 / 0", "importing bad raises ZeroDivisionError: division by zero (bad.py:1)"),
+        ("import json\n\njson.loads('')", "importing bad raises JSONDecodeError: Expecting value"),
+        ("raise RuntimeError", "importing bad raises RuntimeError (bad.py:1)"),
+        ("def", "importing bad raises SyntaxError: "),
+        ("import sys\nsys.exit(1)", "importing bad ends the program: what it runs should stand in a function"),
+    ],
+)
+def test_a_module_that_raises_says_what_and_where_in_one_line(program, source, said):
+    program(bad=source)
+
+    with pytest.raises(NotFound) as raised:
+        find("bad:dispatcher")
+
+    assert str(raised.value).startswith(said)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_place_is_where_the_program_goes_wrong_and_not_the_library_that_it_calls(program):
+    program(bad="import json\n\njson.loads('')")
+
+    with pytest.raises(NotFound, match=r"\(bad\.py:3\)$"):
+        find("bad:dispatcher")
+
+
+def test_a_module_that_is_missing_within_a_package_is_told_from_one_that_a_module_imports(program):
+    program(shop__init="", shop__app="import shop.nowhere")
+
+    with pytest.raises(NotFound, match=r"^there is no module shop\.ap$"):
+        find("shop.ap:dispatcher")
+    with pytest.raises(NotFound, match=r"^importing shop\.app raises ModuleNotFoundError: .* \(shop/app\.py:1\)$"):
+        find("shop.app:dispatcher")
+
+
+def test_ctrl_c_while_a_module_is_imported_passes(program):
+    program(bad="raise KeyboardInterrupt")
+
+    with pytest.raises(KeyboardInterrupt):
+        find("bad:dispatcher")
