@@ -7,13 +7,20 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from antiphon.diagrams import Description
-from antiphon.diagrams._table import COLUMNS, rows_of
+from antiphon.diagrams._table import cells_of
 from antiphon.diagrams._tree import lines_of
 from antiphon.diagrams._words import NOBODY, heading, headline
 
 __all__ = ("print_richly",)
 
-_STYLES: Final = ("bold cyan", "yellow", "bold", "dim", "magenta", "dim", "")
+_STYLES: Final = {
+    "event": "bold cyan",
+    "priority": "yellow",
+    "listener": "bold",
+    "through": "dim",
+    "options": "magenta",
+    "defined in": "dim",
+}
 
 
 def print_richly(description: Description, form: str) -> bool:
@@ -35,18 +42,18 @@ def print_richly(description: Description, form: str) -> bool:
 
 def _table(description: Description, text: Any) -> Any:
     table = import_module("rich.table").Table(box=import_module("rich.box").SIMPLE_HEAD, pad_edge=False)
-    for title, style in zip(COLUMNS, _STYLES, strict=True):
+    titles, *rows = cells_of(description)
+    for title in titles:
         table.add_column(
             title,
-            style=style,
+            style=_STYLES.get(title, ""),
             justify="right" if title == "priority" else "left",
             # What is too wide is broken into lines, but names last.
-            no_wrap=title in ("event", "listener"),
+            no_wrap=title in ("event", "priority", "listener"),
             overflow="fold",
         )
-    for key in description.keys:
-        for row in rows_of(key):
-            table.add_row(*map(text, row))
+    for row in rows:
+        table.add_row(*map(text, row))
     return table
 
 

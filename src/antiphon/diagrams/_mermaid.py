@@ -13,7 +13,7 @@ __all__ = ("mermaid",)
 _SHAPES: Final = {"name": ("[", "]"), "other": ("[", "]"), "class": ("[[", "]]"), "pattern": ("{{", "}}")}
 
 #: Beside letters and digits, what means nothing to Mermaid, nor to the Markdown in its labels.
-_PLAIN: Final = frozenset(" .,:/()'+-_=?!@…")
+_PLAIN: Final = frozenset(" .,:/()'*+-_=?!@…")
 
 
 def mermaid(description: Description) -> str:

@@ -9,23 +9,30 @@ from typing import Final
 from antiphon._description import Description, KeyDescription
 from antiphon.diagrams._words import NOBODY, heading, printable, through
 
-__all__ = ("COLUMNS", "rows_of", "table")
+__all__ = ("cells_of", "table")
 
-COLUMNS: Final = ("event", "priority", "listener", "through", "options", "defined in", "what it does")
+_COLUMNS: Final = ("event", "priority", "listener", "through", "options", "defined in", "what it does")
 
 
 def table(description: Description) -> str:
     """Write a description as a table of plain text, one line for each listener of each key."""
     if not description.keys:
         return NOBODY
-    lines = [COLUMNS, *chain.from_iterable(rows_of(key) for key in description.keys)]
+    titles, *rows = cells_of(description)
+    lines = [titles, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, tuple("─" * width for width in widths))
-    return "\n".join("  ".join(_aligned(line, widths)).rstrip() for line in lines)
+    rules = tuple("─" * width for width in widths)
+    return "\n".join(_aligned(line, titles, widths) for line in (titles, rules, *rows))
 
 
-def rows_of(key: KeyDescription) -> Iterator[tuple[str, ...]]:
-    """Give the lines of one key, each a cell for each column; the key itself stands in the first."""
+def cells_of(description: Description) -> list[tuple[str, ...]]:
+    """Give the titles of the columns, and the cells of each line below them, without columns that would be empty."""
+    rows = list(chain.from_iterable(map(_rows_of, description.keys)))
+    kept = [number for number in range(len(_COLUMNS)) if any(row[number] for row in rows)]
+    return [tuple(row[number] for number in kept) for row in (_COLUMNS, *rows)]
+
+
+def _rows_of(key: KeyDescription) -> Iterator[tuple[str, ...]]:
     shown = heading(key)
     if not key.listeners:
         yield shown, "", NOBODY, "", "", "", ""
@@ -42,6 +49,7 @@ def rows_of(key: KeyDescription) -> Iterator[tuple[str, ...]]:
         shown = ""
 
 
-def _aligned(cells: tuple[str, ...], widths: list[int]) -> Iterator[str]:
-    for column, cell, width in zip(COLUMNS, cells, widths, strict=True):
-        yield cell.rjust(width) if column == "priority" else cell.ljust(width)
+def _aligned(cells: tuple[str, ...], titles: tuple[str, ...], widths: list[int]) -> str:
+    columns = zip(titles, cells, widths, strict=True)
+    aligned = (cell.rjust(width) if title == "priority" else cell.ljust(width) for title, cell, width in columns)
+    return "  ".join(aligned).rstrip()

@@ -1,0 +1,75 @@
+"""What the page "Seeing what your events do" shows is what one sees; ``python -m tests.seeing.test_page`` renews it."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from antiphon import diagrams
+from antiphon._command import main
+from examples.shop.app import dispatcher as shop
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "seeing.md"
+BLOCK = re.compile(r"^(?P<fence>`{3,})console\n(?P<shown>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL)
+
+
+def run_again(shown):
+    """Run the commands of a block, and give what is to be shown."""
+    lines = []
+    for command in re.findall(r"^\$ python -m antiphon (.*)$", shown, re.MULTILINE):
+        out, err = io.StringIO(), io.StringIO()
+        with chdir(ROOT), redirect_stdout(out), redirect_stderr(err):
+            status = main(shlex.split(command))
+        assert (status == 0) == (not err.getvalue())
+        lines += [f"$ python -m antiphon {command}\n", out.getvalue(), err.getvalue()]
+    return "".join(lines)
+
+
+def renewed(page):
+    """Give the text of a page with what its commands print today."""
+
+    def block(match):
+        shown = run_again(match["shown"])
+        fence = "````" if "```" in shown else "```"
+        return f"{fence}console\n{shown}{fence}"
+
+    return BLOCK.sub(block, page)
+
+
+def test_the_page_shows_commands():
+    assert PAGE.read_text(encoding="utf-8").count("\n$ python -m antiphon ") == 9
+
+
+@pytest.mark.parametrize("match", [*BLOCK.finditer(PAGE.read_text(encoding="utf-8"))], ids=lambda match: match["shown"][:80])
+def test_the_commands_of_the_page_print_what_it_shows(match):
+    assert run_again(match["shown"]) == match["shown"], "python -m tests.seeing.test_page renews the page"
+
+
+@pytest.mark.parametrize("picture", ["shop-dot.svg", "shop-mermaid.svg"])
+def test_the_pictures_show_the_shop_of_today(picture, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    svg = ElementTree.parse(ROOT / "docs" / "pictures" / picture)
+
+    written = [text.strip() for text in svg.getroot().itertext() if text.strip() and "{" not in text]
+
+    labels = re.findall(r'label="(.*?)"', diagrams.dot(shop.describe()))
+    expected = [line for label in labels for line in label.split("\\n")]
+    if picture == "shop-dot.svg":
+        # Graphviz writes lines; and, in titles, the ids of nodes and edges.
+        shown = [text.replace("\xa0", " ") for text in written]
+        titles = re.compile(r"(key|listener)\d|shop \(AsyncEventDispatcher\)")
+        assert sorted(line for line in shown if not titles.match(line)) == sorted(expected)
+    else:
+        words = sorted(word for line in expected for word in line.split())
+        assert sorted(word for text in written for word in text.split()) == words
+
+
+if __name__ == "__main__":
+    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
