@@ -90,7 +90,7 @@ class KeyDescription(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The key as text: a string as it is, a class by its name, a member of an enumeration as ``Status.PAID``."""
+        """A string as it is, a class by its name, a member of an enumeration as ``Status.PAID``, else the repr."""
         return self.definition.name
 
 

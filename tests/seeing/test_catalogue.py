@@ -162,11 +162,11 @@ An order `is` in.
 - `number`: `int` – Its number.
 - `price`: `int | None` – What it costs.
 
-| Priority | Listener | Through | What it does | Defined in |
-| --: | --- | --- | --- | --- |
-| 0 | `listen` |  | Listen. | `shop/app.py:10` |
-| 0 | `listen` | `order.*` | Listen. | `shop/app.py:10` |
-| 1 | `listen` | `OrderEvent` | Listen. | `shop/app.py:10` |
+| Priority | Listener | Through | What it does |
+| --: | --- | --- | --- |
+| 0 | `listen`<br>shop/app.py:10 |  | Listen. |
+| 0 | `listen`<br>shop/app.py:10 | `order.*` | Listen. |
+| 1 | `listen`<br>shop/app.py:10 | `OrderEvent` | Listen. |
 
 Dispatched in:
 
@@ -371,4 +371,4 @@ def test_the_example_proxy_has_a_place_for_each_of_its_events(monkeypatch):
 
     assert page.count("\nDispatched in:\n") == 7
     assert "No place was found" not in page
-    assert "| 10 | `Storage.keep` | `TransactionEnded` |" in page
+    assert "| 10 | `Storage.keep`<br>examples/proxy/applications/storage.py:96 | `TransactionEnded` |" in page

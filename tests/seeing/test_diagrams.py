@@ -189,8 +189,8 @@ def test_dot_draws_each_registration_once_and_numbers_the_order():
 
 
 def test_markdown_leaves_out_columns_that_would_be_empty():
-    assert "| Priority | Listener | What it does | Defined in |" in diagrams.markdown(described("a"))
-    assert "| Priority | Listener | Options | What it does | Defined in |" in diagrams.markdown(described("a", once=True))
+    assert "| Priority | Listener | What it does |" in diagrams.markdown(described("a"))
+    assert "| Priority | Listener | Options | What it does |" in diagrams.markdown(described("a", once=True))
 
 
 def test_markdown_keeps_code_of_docstrings_and_escapes_the_rest():

@@ -68,13 +68,14 @@ def listeners_table(key: KeyDescription) -> Iterator[str]:
 def _cells(key: KeyDescription, listener: ListenerDescription) -> dict[str, str]:
     other = through(key, listener)
     definition = listener.definition
+    # Below the name, and not in a column of its own, which would leave no room for what the listener does.
+    place = f"<br>{escaped(printable(definition.place))}" if definition.place else ""
     return {
         "Priority": str(listener.priority),
-        "Listener": _in_cell(code(printable(listener.name))),
+        "Listener": _in_cell(code(printable(listener.name))) + place,
         "Through": _in_cell(code(other)) if other else "",
         "Options": escaped(printable(", ".join(listener.options))),
         "What it does": _in_cell(prose(definition.doc)),
-        "Defined in": _in_cell(code(printable(definition.place))) if definition.place else "",
     }
 
 
