@@ -149,7 +149,9 @@ def test_names_come_as_they_are_defined_then_other_names_classes_and_patterns(pa
 
 
 def test_a_name_tells_its_constant_class_docstring_attributes_listeners_and_dispatches(page):
-    assert section(page, "order.placed") == """\
+    assert (
+        section(page, "order.placed")
+        == """\
 `EVENT_ORDER_PLACED`, with `OrderPlacedEvent(number, *others, price: int = …, **more: Any)`
 
 The order is in. It may be large.
@@ -171,6 +173,7 @@ An order `is` in.
 Dispatched in:
 
 - `Service.place`, `shop/app.py:25`: Place an order."""
+    )
 
 
 def test_a_class_belongs_to_the_name_that_it_has(page):

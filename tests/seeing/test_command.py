@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -72,7 +73,10 @@ def test_a_factory_is_called(capsys):
         (["listeners", "examples.shop.app:place"], "examples.shop.app:place is the function place: write place() if"),
         (["listeners", SHOP, "--event", "a*"], "--event: in a pattern a * stands for a whole segment"),
         (["catalogue", SHOP, "--events", "nowhere"], "there is no module nowhere"),
-        (["catalogue", SHOP, "-o", "nowhere/events.md"], "nowhere/events.md cannot be written: No such file or directory"),
+        (
+            ["catalogue", SHOP, "-o", "nowhere/events.md"],
+            "nowhere/events.md cannot be written: No such file or directory",
+        ),
     ],
 )
 def test_what_cannot_be_shown_is_one_line_and_status_2(capsys, arguments, said):
@@ -127,7 +131,8 @@ def test_the_demo_shows_who_listens_and_what_ran_when(capsys):
             ["charge", "receipt", "reserve", "validate"]
         ] * 2
         in_turn, together = (
-            {line.split()[0]: len(line) - len(line.replace("█", "").rstrip()) for line in lines.splitlines()} for lines in ran
+            {line.split()[0]: len(line) - len(line.replace("█", "").rstrip()) for line in lines.splitlines()}
+            for lines in ran
         )
         assert all(width > 0 for width in (*in_turn.values(), *together.values()))
 
@@ -143,8 +148,20 @@ def test_the_demo_does_without_trio(capsys, monkeypatch):
 # As a process
 
 
+def test_the_package_can_be_run(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["antiphon", "listeners", SHOP])
+
+    with pytest.raises(SystemExit) as raised:
+        runpy.run_module("antiphon", run_name="__main__")
+
+    assert not raised.value.code
+    assert capsys.readouterr().out == diagrams.table(shop.describe()) + "\n"
+
+
 def test_the_command_finds_modules_in_the_current_directory_and_prints_utf8(tmp_path):
-    (tmp_path / "chœur.py").write_text("from antiphon import EventDispatcher\nd = EventDispatcher(name='chœur')\n", "utf-8")
+    (tmp_path / "chœur.py").write_text(
+        "from antiphon import EventDispatcher\nd = EventDispatcher(name='chœur')\n", "utf-8"
+    )
 
     done = run("listeners", "chœur:d", "--format", "tree", cwd=tmp_path)
 

@@ -49,7 +49,7 @@ class Status(enum.Enum):
     PAID = "paid"
 
 
-class Name(str, enum.Enum):
+class Name(str, enum.Enum):  # noqa: UP042  its str() is not its value, which a StrEnum's is
     SUNG = "hymn.sung"
 
 
@@ -386,7 +386,14 @@ def test_a_class_as_a_key_tells_where_it_is(dispatcher, monkeypatch):
     (key,) = dispatcher.describe().keys
 
     lines = HERE.read_text().splitlines()
-    assert key.definition == ("Hymn", __name__, None, HERE.name, lines.index("class Hymn(Event):") + 1, "A song for all.")
+    assert key.definition == (
+        "Hymn",
+        __name__,
+        None,
+        HERE.name,
+        lines.index("class Hymn(Event):") + 1,
+        "A song for all.",
+    )
 
 
 def test_a_builtin_class_as_a_key_is_nowhere(dispatcher):
@@ -440,7 +447,10 @@ def test_what_the_dispatcher_makes_of_plain_functions_is_told(way, adapter):
     dispatcher.add_listener("hymn", is_loud)
     dispatcher.add_listener("hymn", sing)
 
-    assert [(one.name, one.adapter) for one in dispatcher.describe().listeners] == [("is_loud", adapter), ("sing", None)]
+    assert [(one.name, one.adapter) for one in dispatcher.describe().listeners] == [
+        ("is_loud", adapter),
+        ("sing", None),
+    ]
 
 
 # Who else listens

@@ -44,7 +44,9 @@ def described(*keys, **options):
 
 
 @pytest.mark.parametrize("draw", FORMATS, ids=lambda draw: draw.__name__)
-@pytest.mark.parametrize("told", ["ask_the_boss", "is_large", "-5", "limit", "examples/shop/app.py", "OrderEvent", "in"])
+@pytest.mark.parametrize(
+    "told", ["ask_the_boss", "is_large", "-5", "limit", "examples/shop/app.py", "OrderEvent", "in"]
+)
 def test_each_format_tells_listeners_with_priorities_options_and_places(draw, told):
     text = draw(shop.describe())
 
@@ -98,7 +100,9 @@ def test_the_tree_has_listeners_below_keys_in_order():
     tree = diagrams.tree(described("a", "*", priority=3))
 
     place = f"tests/seeing/test_diagrams.py:{line_of(listen)}"
-    assert tree == f"""\
+    assert (
+        tree
+        == f"""\
 shop (AsyncEventDispatcher)
 ├── a
 │   ├── 3  listen
@@ -108,6 +112,7 @@ shop (AsyncEventDispatcher)
 └── *
     └── 3  listen
            {place}  Do | what `it` *does*."""
+    )
 
 
 def test_a_class_that_names_its_events_tells_the_name():
@@ -211,7 +216,9 @@ WEIRD = [
     "\\N", "\\l", "end", "class", "graph", "a\\|b", "|", "||", ":::", "```", "~~~", "<br/>", "\u2028",
 ]  # fmt: skip
 
-names = st.one_of(st.sampled_from(WEIRD), st.text(max_size=12), st.lists(st.sampled_from(WEIRD), max_size=4).map("".join))
+names = st.one_of(
+    st.sampled_from(WEIRD), st.text(max_size=12), st.lists(st.sampled_from(WEIRD), max_size=4).map("".join)
+)
 names = names.filter(lambda name: "*" not in name)
 
 
@@ -292,6 +299,9 @@ def test_graphviz_shows_what_the_names_are():
         drawn = subprocess.run(
             ["dot", "-Tsvg"], input=diagrams.dot(weirdly_described(name)).encode(), capture_output=True, check=True
         )
-        texts = [unescape(text).replace("\xa0", " ") for text in re.findall(r"<text [^>]*>(.*?)</text>", drawn.stdout.decode())]
+        texts = [
+            unescape(text).replace("\xa0", " ")
+            for text in re.findall(r"<text [^>]*>(.*?)</text>", drawn.stdout.decode())
+        ]
         assert name in texts
         assert not drawn.stderr

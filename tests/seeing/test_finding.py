@@ -113,7 +113,10 @@ def test_a_dispatcher_in_a_package_is_found(program):
         ("app:Own", "app:Own is a class: write Own() for one of its dispatchers"),
         ("app:number", "app:number is 7 (int), and no EventDispatcher or AsyncEventDispatcher"),
         ("app:number()", "app:number is 7 (int), and cannot be called: write it without ()"),
-        ("app:dispatcher()", "app:dispatcher is <AsyncEventDispatcher 'shop'> (AsyncEventDispatcher), and cannot be called"),
+        (
+            "app:dispatcher()",
+            "app:dispatcher is <AsyncEventDispatcher 'shop'> (AsyncEventDispatcher), and cannot be called",
+        ),
         ("app:make_nothing()", "app:make_nothing() is None (NoneType), and no EventDispatcher"),
         ("app:make_async()", "app:make_async() is async, and no event loop runs here: name a plain function"),
         ("app:make_with()", "app:make_with() raises TypeError: make_with() missing 1 required positional argument"),

@@ -7,7 +7,7 @@ import re
 import shlex
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -47,7 +47,9 @@ def test_the_page_shows_commands():
     assert PAGE.read_text(encoding="utf-8").count("\n$ python -m antiphon ") == 9
 
 
-@pytest.mark.parametrize("match", [*BLOCK.finditer(PAGE.read_text(encoding="utf-8"))], ids=lambda match: match["shown"][:80])
+@pytest.mark.parametrize(
+    "match", [*BLOCK.finditer(PAGE.read_text(encoding="utf-8"))], ids=lambda match: match["shown"][:80]
+)
 def test_the_commands_of_the_page_print_what_it_shows(match):
     assert run_again(match["shown"]) == match["shown"], "python -m tests.seeing.test_page renews the page"
 
@@ -55,7 +57,7 @@ def test_the_commands_of_the_page_print_what_it_shows(match):
 @pytest.mark.parametrize("picture", ["shop-dot.svg", "shop-mermaid.svg"])
 def test_the_pictures_show_the_shop_of_today(picture, monkeypatch):
     monkeypatch.chdir(ROOT)
-    svg = ElementTree.parse(ROOT / "docs" / "pictures" / picture)
+    svg = ET.parse(ROOT / "docs" / "pictures" / picture)
 
     written = [text.strip() for text in svg.getroot().itertext() if text.strip() and "{" not in text]
 
