@@ -19,6 +19,8 @@ class Stock:
     @listens_to(ORDER_PLACED)
     async def reserve(self, event: OrderPlaced) -> None:
         """Take the items from the shelf."""
+        if not event.prices:
+            event.stop_propagation()
 
     @listens_to(ORDER_PAID, timeout=5)
     async def deliver(self, event: OrderPaid) -> None:
@@ -27,9 +29,7 @@ class Stock:
 
 @dispatcher.listen(ORDER_PLACED, priority=-10)
 async def validate(event: OrderPlaced) -> None:
-    """Refuse an order without items."""
-    if not event.prices:
-        event.stop_propagation()
+    """Look whether somebody can have meant this order."""
 
 
 @dispatcher.listen(ORDER_PLACED, priority=-5, where=is_large, limit=1)
