@@ -149,6 +149,7 @@ def test_the_demo_does_without_trio(capsys, monkeypatch):
 
 
 def test_the_package_can_be_run(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "antiphon.__main__", raising=False)
     monkeypatch.setattr(sys, "argv", ["antiphon", "listeners", SHOP])
 
     with pytest.raises(SystemExit) as raised:

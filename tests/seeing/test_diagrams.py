@@ -202,6 +202,14 @@ def test_markdown_keeps_code_of_docstrings_and_escapes_the_rest():
     assert r"| Do \| what `it` \*does\*. |" in diagrams.markdown(described("a"))
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("a", "`a`"), ("a`b", "``a`b``"), ("a``b`", "``` a``b` ```"), ("`", "`` ` ``"), ("a\\", "`a\\`")],
+)
+def test_markdown_writes_names_as_code_whatever_backticks_are_in_them(name, written):
+    assert f"\n### {written}\n" in diagrams.markdown(described(name))
+
+
 def test_the_headings_of_markdown_can_be_deeper():
     headings = [line for line in diagrams.markdown(described("a"), level=3).splitlines() if line.startswith("#")]
 

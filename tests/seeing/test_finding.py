@@ -165,6 +165,17 @@ def test_the_place_is_where_the_program_goes_wrong_and_not_the_library_that_it_c
         find("bad:dispatcher")
 
 
+def test_the_place_is_not_in_an_environment_that_lies_in_the_current_directory(program, monkeypatch):
+    folder = program(bad="import fragile\n\n\nfragile.fail()")
+    library = folder / ".venv" / "site-packages" / "fragile.py"
+    library.parent.mkdir(parents=True)
+    library.write_text("def fail():\n    raise ValueError\n")
+    monkeypatch.syspath_prepend(library.parent)
+
+    with pytest.raises(NotFound, match=r"\(bad\.py:4\)$"):
+        find("bad:dispatcher")
+
+
 def test_a_module_that_is_missing_within_a_package_is_told_from_one_that_a_module_imports(program):
     program(shop__init="", shop__app="import shop.nowhere")
 
