@@ -221,6 +221,18 @@ def test_a_base_class_tells_of_what_it_is_the_base(page):
     assert "_secret" not in page
 
 
+def test_a_class_of_another_module_tells_what_it_is(program):
+    program(
+        other="class Letter:\n    'A `letter` | on paper.\\n\\n    More.'",
+        app="from antiphon import EventDispatcher\nfrom other import Letter\ndispatcher = EventDispatcher()\n"
+        "dispatcher.add_listener(Letter, print)",
+    )
+
+    told = section(reference_of("app:dispatcher").write(), "Letter")
+
+    assert told.startswith("A class.\n\nA `letter` \\| on paper.\n\nDefined in `other.py:1`.")
+
+
 def test_a_pattern_tells_who_listens_to_it(page):
     assert section(page, "order.*").startswith("A pattern.\n\n| Priority | Listener |")
 

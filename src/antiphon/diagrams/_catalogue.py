@@ -96,6 +96,8 @@ class _Page:
             yield from _docstring(one.doc)
             yield from _attributes(one.attributes)
         if key.kind == "class":
+            # One that somebody listens to, and no module of events defines.
+            yield from [] if entry.classes else _paragraph(beginning(prose(key.definition.doc)))
             yield from _paragraph(_defined_in(key.definition))
             yield from _paragraph(self._kinds_of(entry.key))
         for classes, listeners in self._listeners(entry, key):
