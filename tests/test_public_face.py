@@ -83,8 +83,8 @@ def test_the_public_name_is_there(name: str) -> None:
 def test_what_can_be_seen_is_what_is_public() -> None:
     seen = {
         name
-        for name, value in vars(antiphon).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType) and name != "annotations"
+        for name in dir(antiphon)
+        if not name.startswith("_") and not isinstance(getattr(antiphon, name), ModuleType) and name != "annotations"
     }
 
     assert seen == set(antiphon.__all__)
@@ -280,3 +280,20 @@ def test_a_dispatch_on_one_backend_does_not_import_the_other(used: str, other: s
     )
 
     assert (used in modules, other in modules) == (True, False)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error_as_of_any_module() -> None:
+    with pytest.raises(AttributeError, match="module 'antiphon' has no attribute 'Signal'"):
+        antiphon.Signal  # noqa: B018  it is what this is for
+
+
+def test_what_waits_is_imported_when_it_is_asked_for() -> None:
+    program = """
+import sys, antiphon
+rooms = [f"antiphon._{name}" for name in ("buffers", "description", "expectations", "queue", "streams")]
+assert not [room for room in rooms if room in sys.modules]
+from antiphon import Queue
+assert antiphon.Queue is Queue and Queue.__module__ == "antiphon"
+assert "antiphon._queue" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import typing as _typing
+
 from antiphon._adapters import in_thread, inline
 from antiphon._dispatchers import AsyncEventDispatcher, AsyncScope, EventDispatcher, Scope
 from antiphon._events import Event
 from antiphon._exceptions import ListenerCancelled, QueueNotDrained, StreamLagged
-from antiphon._expectations import Expectation
 from antiphon._listeners import Subscription
 from antiphon._plan import Plan
 from antiphon._policies import ErrorPolicy
-from antiphon._queue import Queue, QueueStatistics
 from antiphon._scope import Registrar
 from antiphon._strategies import Concurrent, Race, Sequential, Strategy
-from antiphon._streams import Stream, StreamStatistics
 from antiphon._subscribers import Subscriptions, listens_to
 from antiphon.typing import (
     IAsyncEventDispatcher,
@@ -22,6 +22,11 @@ from antiphon.typing import (
     IEventDispatcher,
     IListener,
 )
+
+if _typing.TYPE_CHECKING:
+    from antiphon._expectations import Expectation
+    from antiphon._queue import Queue, QueueStatistics
+    from antiphon._streams import Stream, StreamStatistics
 
 __all__ = (
     "AsyncEventDispatcher",
@@ -57,9 +62,30 @@ __all__ = (
 )
 
 
+#: Where to find what is imported when it is asked for: many programs never wait, and all of them start.
+_LATER = {
+    "Expectation": "antiphon._expectations",
+    "Queue": "antiphon._queue",
+    "QueueStatistics": "antiphon._queue",
+    "Stream": "antiphon._streams",
+    "StreamStatistics": "antiphon._streams",
+}
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'antiphon' has no attribute {name!r}")
+    public = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+    return public
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+
 def _say_where_users_meet_them() -> None:
     for name in __all__:
-        public = globals()[name]
+        public: _typing.Any = globals().get(name)
         if getattr(public, "__module__", "").startswith("antiphon._"):
             public.__module__ = "antiphon"
 

@@ -22,6 +22,8 @@ class Expectation:
     It is armed when the block is entered, and the block ends when the event has come; a block that raises ends at once.
     """
 
+    __module__ = "antiphon"
+
     def __init__(
         self,
         register: Callable[[Hashable, Any, int, Options], list[Subscription]],

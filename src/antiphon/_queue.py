@@ -59,6 +59,9 @@ class QueueStatistics(NamedTuple):
     posts_waiting: int
 
 
+QueueStatistics.__module__ = "antiphon"
+
+
 class _Posted:
     """One event in the queue."""
 
@@ -85,6 +88,8 @@ class Dispatching(Protocol):
 
 class Queue:
     """A queue of events: made by ``dispatcher.queue(...)``, and used with ``async with``."""
+
+    __module__ = "antiphon"
 
     _idle: anyio.Event
 

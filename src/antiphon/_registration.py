@@ -7,9 +7,8 @@ from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from enum import Enum
 from types import FunctionType, TracebackType
-from typing import Any, Final, NamedTuple, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, cast, overload
 
-from antiphon._description import Description, describe
 from antiphon._events import Event, class_level_name, service_of
 from antiphon._instrumentation import Attached
 from antiphon._instrumented import Instrumented, merged, of_all
@@ -30,6 +29,10 @@ from antiphon._registry import Registry
 from antiphon._scope import Registrar
 from antiphon._subscribers import Subscriptions, register_methods
 from antiphon.typing import IListener
+
+if TYPE_CHECKING:
+    # Imported when somebody asks for a description: a program that only dispatches never does.
+    from antiphon._description import Description
 
 __all__ = ("Dispatcher",)
 
@@ -226,6 +229,8 @@ class Dispatcher(Instrumented):
         Returns:
             A record of this moment, which later registrations do not change. `antiphon.diagrams` turns it into text.
         """
+        from antiphon._description import describe
+
         everything = self._registry.everything()
         return describe(self._label(), type(self).__name__, everything, self._adapted, self._registry)
 

@@ -41,12 +41,17 @@ class StreamStatistics(NamedTuple):
     readers_waiting: int
 
 
+StreamStatistics.__module__ = "antiphon"
+
+
 class Stream:
     """A stream of events: made by ``dispatcher.stream(...)``, and used with ``async with``.
 
     Within the block it listens, and ``async for event in stream`` reads; several readers share the events among them.
     When the block ends, what is in the buffer can still be read, and then the readers end.
     """
+
+    __module__ = "antiphon"
 
     def __init__(
         self,

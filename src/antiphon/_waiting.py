@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from antiphon._buffers import Overflow
-from antiphon._expectations import Expectation
 from antiphon._policies import ErrorPolicy
-from antiphon._queue import Queue
 from antiphon._registration import Dispatcher
-from antiphon._streams import Stream
+
+if TYPE_CHECKING:
+    # Behind the doors it is imported when somebody comes: many programs never wait.
+    from antiphon._buffers import Overflow
+    from antiphon._expectations import Expectation
+    from antiphon._queue import Queue
+    from antiphon._streams import Stream
 
 __all__ = ("WaitingDispatcher",)
 
@@ -39,6 +42,8 @@ class WaitingDispatcher(Dispatcher):
             TypeError: As `add_listener`.
             ValueError: As `add_listener`.
         """
+        from antiphon._expectations import Expectation
+
         return Expectation(self._register, key, where)
 
     async def wait_for(self, key: Hashable, /, *, where: Callable[[Any], object] | None = None) -> Any:
@@ -83,6 +88,8 @@ class WaitingDispatcher(Dispatcher):
             TypeError: There is no key, or a wrong one, or an argument has a wrong type.
             ValueError: ``overflow`` is none of the four, or ``max_buffer_size`` is less than 1.
         """
+        from antiphon._streams import Stream
+
         return Stream(self._register, keys, max_buffer_size, overflow, priority)
 
     def queue(
@@ -116,6 +123,8 @@ class WaitingDispatcher(Dispatcher):
             TypeError: An argument has a wrong type.
             ValueError: An argument has a value that makes no sense.
         """
+        from antiphon._queue import Queue
+
         return Queue(
             self,
             self._address,
