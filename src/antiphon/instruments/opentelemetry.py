@@ -14,13 +14,13 @@ from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
 try:
     from opentelemetry import context as otel
     from opentelemetry import trace
-except ImportError as exc:
+except ImportError as _missing:
     raise ImportError(
         "antiphon.instruments.opentelemetry makes spans of OpenTelemetry, whose API is not installed: "
         "pip install 'antiphon[otel]'",
-        name=exc.name,
-        path=exc.path,
-    ) from exc
+        name=_missing.name,
+        path=_missing.path,
+    ) from _missing
 
 __all__ = ("OpenTelemetryInstrument",)
 
