@@ -284,7 +284,7 @@ def test_a_dispatch_on_one_backend_does_not_import_the_other(used: str, other: s
 
 def test_a_name_that_is_not_there_is_an_attribute_error_as_of_any_module() -> None:
     with pytest.raises(AttributeError, match="module 'antiphon' has no attribute 'Signal'"):
-        antiphon.Signal  # noqa: B018  it is what this is for
+        antiphon.Signal
 
 
 def test_what_waits_is_imported_when_it_is_asked_for() -> None:

@@ -10,22 +10,20 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from heapq import heappop, heappush
 from threading import RLock
-from typing import Final, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
+from typing import Final, Generic, Protocol, TypeVar, get_args
 
 import anyio
 
 from antiphon._backend import Home
 from antiphon._exceptions import StreamLagged
 from antiphon._listeners import check_limit, safe_repr
+from antiphon.typing import Overflow
 
-__all__ = ("MAX_BUFFER_SIZE", "Buffer", "Fifo", "Lanes", "Overflow", "check_overflow")
+__all__ = ("MAX_BUFFER_SIZE", "Buffer", "Fifo", "Lanes", "check_overflow")
 
 T = TypeVar("T")
 
 MAX_BUFFER_SIZE: Final = "max_buffer_size= is how many events may wait"
-
-#: What happens to one more item when the buffer is full.
-Overflow: TypeAlias = Literal["raise", "suspend", "drop_oldest", "drop_newest"]
 
 
 def check_overflow(overflow: object) -> Overflow:

@@ -25,13 +25,14 @@ from typing import Any, NamedTuple, Protocol, Self
 import anyio
 
 from antiphon._backend import belongs_anywhere
-from antiphon._buffers import MAX_BUFFER_SIZE, Buffer, Fifo, Lanes, Overflow, check_overflow
+from antiphon._buffers import MAX_BUFFER_SIZE, Buffer, Fifo, Lanes, check_overflow
 from antiphon._events import stop_observer
 from antiphon._exceptions import QueueNotDrained
 from antiphon._keys import check_name
 from antiphon._listeners import check_limit, check_seconds, is_async_callable, safe_repr
 from antiphon._options import outside_of_calls
 from antiphon._policies import ErrorPolicy, check_policy, refuse_awaitable
+from antiphon.typing import Overflow
 
 __all__ = ("Queue", "QueueStatistics")
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import anyio
 
-from antiphon._buffers import MAX_BUFFER_SIZE, Buffer, Fifo, Overflow, check_overflow
+from antiphon._buffers import MAX_BUFFER_SIZE, Buffer, Fifo, check_overflow
 from antiphon._keys import AnyOf, check_key
 from antiphon._listeners import (
     NO_OPTIONS,
@@ -19,6 +19,7 @@ from antiphon._listeners import (
     check_priority,
     safe_repr,
 )
+from antiphon.typing import Overflow
 
 __all__ = ("Stream", "StreamStatistics")
 

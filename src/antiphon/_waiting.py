@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from antiphon._policies import ErrorPolicy
 from antiphon._registration import Dispatcher
+from antiphon.typing import Overflow
 
 if TYPE_CHECKING:
     # Behind the doors it is imported when somebody comes: many programs never wait.
-    from antiphon._buffers import Overflow
     from antiphon._expectations import Expectation
     from antiphon._queue import Queue
     from antiphon._streams import Stream

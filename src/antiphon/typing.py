@@ -6,7 +6,7 @@ The five names that start with ``I`` are whistle's.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 __all__ = (
     "AsyncListener",
@@ -16,6 +16,7 @@ __all__ = (
     "IEvent",
     "IEventDispatcher",
     "IListener",
+    "Overflow",
     "SyncListener",
 )
 
@@ -81,6 +82,9 @@ AsyncListener: TypeAlias = Callable[[Any], Awaitable[object]]
 
 #: What an ``EventDispatcher`` takes.
 SyncListener: TypeAlias = Callable[[Any], object]
+
+#: What happens to one more event when a buffer is full.
+Overflow: TypeAlias = Literal["raise", "suspend", "drop_oldest", "drop_newest"]
 
 #: What events are dispatched under.
 Name: TypeAlias = Hashable

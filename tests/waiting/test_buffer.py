@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import StreamLagged
-from antiphon._buffers import Buffer, Fifo, Lanes, Overflow
+from antiphon._buffers import Buffer, Fifo, Lanes
 from antiphon.testing import Backend, BackendName
+from antiphon.typing import Overflow
 from tests.cancellation.tasks import noting, settle
 from tests.waiting.helpers import OVERFLOWS, noting_outcome, turns
 

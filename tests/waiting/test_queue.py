@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, QueueNotDrained
-from antiphon._buffers import Overflow
 from antiphon.testing import Backend, BackendName
+from antiphon.typing import Overflow
 from tests.cancellation.tasks import forever, is_cancellation, leaves, settle
 from tests.waiting.helpers import BOTH, Bare, Numbered, elsewhere, ending_of, noting_outcome, outcome, turns
 

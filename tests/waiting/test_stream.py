@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, StreamLagged
-from antiphon._buffers import Overflow
 from antiphon.testing import Backend, BackendName
+from antiphon.typing import Overflow
 from tests.cancellation.tasks import settle
 from tests.waiting.helpers import (
     OVERFLOWS,
