@@ -115,18 +115,19 @@ async def pass_on_cancellation(requests: int | None = None) -> None:
     Raises:
         BaseException: A scope around the task, or the task itself, was cancelled.
     """
-    if requests is not None and native_requests() > requests:
-        # The task group may have taken it for its own (anyio before 4.16 does).
-        import asyncio
-
-        await asyncio.sleep(0)
-        raise asyncio.CancelledError
     try:
         # trio's own is the same, without the search for the backend that runs.
         await (_running_trio() or anyio).lowlevel.checkpoint_if_cancelled()
     except Exception:  # noqa: S110
         # No event loop runs: somebody drives the coroutine by hand.
         pass
+    # Asked after the scopes: while one is cancelled it makes native requests too, and ends only what it asked for.
+    if requests is not None and native_requests() > requests:
+        # The task group may have taken it for its own (anyio before 4.16 does).
+        import asyncio
+
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
 
 
 def native_requests() -> int:

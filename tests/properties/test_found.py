@@ -9,6 +9,8 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential, Strategy
 from antiphon.testing import Backend, BackendName
+from tests.properties.performer import perform
+from tests.properties.programs import Add, Dispatch, Fail, How, Program, Together
 
 
 @pytest.mark.parametrize("name", ["asyncio", "trio"])
@@ -64,3 +66,24 @@ def test_errors_in_hand_do_not_leave_alone_when_a_later_listener_cancelled_the_s
     Backend(name).run(main)
 
     assert not isinstance(left[0], Exception)
+
+
+@pytest.mark.parametrize("name", ["asyncio", "trio"])
+def test_a_cancellation_is_that_of_the_scope_which_asked_for_it_and_ends_there(name: BackendName) -> None:
+    """On asyncio a cancelled scope makes native requests too; a cancellation made up for these would pass the scope."""
+    together = How("concurrent", limit=2)
+    program = Program(
+        voices=(
+            (Together((Dispatch(again=True),)), Dispatch(how=together, again=True, caught=True)),
+            (Together((Fail(), Dispatch(again=True))),),
+        ),
+        script=(
+            Add(voice=0, priority=1),
+            Add(voice=1),
+            Add(voice=1, once=True),
+            Add(voice=0, priority=1, once=True),
+            Together((Dispatch(), Dispatch(again=True), Dispatch(again=True))),
+        ),
+        default=together,
+    )
+    perform(program, Backend(name, 84))
