@@ -699,3 +699,37 @@ async def test_a_listener_that_gives_an_awaitable_which_is_no_coroutine_races_to
 
 async def test_what_is_left_by_a_race_alone_is_nothing() -> None:
     assert await left_by(lambda: AsyncEventDispatcher(strategy=Race()).adispatch("nobody listens")) is None
+
+
+async def test_a_stop_by_assignment_wins_at_once_although_a_nested_dispatch_of_the_event_was_stopped_and_failed() -> (
+    None
+):
+    log: list[str] = []
+    dispatcher = AsyncEventDispatcher()
+
+    @dispatcher.listen("inner")
+    async def stop_and_fail(event: Event) -> None:
+        event.stop_propagation()
+        await lowlevel.checkpoint()
+        raise ValueError
+
+    @dispatcher.listen("outer")
+    async def assign(event: Event) -> None:
+        with pytest.raises(ValueError):
+            await dispatcher.adispatch("inner", event)
+        event.propagation_stopped = True
+        # Woken by nobody but the loser, when it is cancelled.
+        await cancelled.wait()
+        log.append("won")
+
+    @dispatcher.listen("outer")
+    async def lose(event: Event) -> None:
+        try:
+            await forever()
+        finally:
+            cancelled.set()
+
+    cancelled = anyio.Event()
+    with anyio.fail_after(5):
+        await dispatcher.adispatch("outer", strategy=Race())
+    assert log == ["won"]

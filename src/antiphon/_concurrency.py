@@ -29,7 +29,7 @@ from typing import Any, Final, TypeAlias, cast
 import anyio
 
 from antiphon._backend import is_cancellation, open_task_group, scope_is_cancelled, ungrouped
-from antiphon._events import Event, Service, stop_observer
+from antiphon._events import Event, Service, StopObserver, stop_observer
 from antiphon._listeners import Subscription
 from antiphon._policies import Failures, as_error
 
@@ -75,7 +75,6 @@ class Tier:
     def __init__(self, event: Any, failures: Failures, limit: int | None = None) -> None:
         self._event = event
         self._failures = failures
-        self._context = copy_context()
         # How many more tasks may run listeners; one is the caller's.
         self._free = sys.maxsize if limit is None else limit - 1
         # How many of them were started and have not had their first turn.
@@ -101,12 +100,16 @@ class Tier:
     async def _run_in_group(self, listeners: tuple[Subscription, ...]) -> None:
         self._unstarted = iter(listeners)
         self._left = len(listeners)
+        self._context = copy_context()
         try:
             async with open_task_group() as self._group:
                 await self._work()
             return
         except BaseExceptionGroup as group:  # noqa: ASYNC103  raised below, where it gets no context
             left = ungrouped(group)
+        finally:
+            # Of what outlives the dispatch, an observer of stops remembers the tier: not what the context knows, too.
+            del self._context
         raise left
 
     async def _work(self, *, shared: bool = False) -> None:
@@ -196,18 +199,8 @@ class RacingTier(Tier):
         """Run a listener until it has ended, or another one has won."""
         if self._over:
             return
-
-        def observe(event: Event) -> None:
-            if event is not self._event or self._over or self._service.depth(event) != self._depth:
-                if outer is not None:
-                    outer(event)
-            elif get_ident() == self._thread:
-                self._win(contestant)
-            else:
-                anyio.from_thread.run_sync(self._win, contestant, token=self._token)
-
-        outer = stop_observer.get()
-        stop_observer.set(observe)
+        # The context is the listener's own, so nobody else meets this there.
+        stop_observer.set(_RaceObserver(self, contestant))
         with anyio.CancelScope() as contestant.scope:
             self._running.add(contestant)
             try:
@@ -218,13 +211,27 @@ class RacingTier(Tier):
             finally:
                 self._running.discard(contestant)
 
+    def is_over(self) -> bool:
+        """Whether nobody can win any more."""
+        return self._over
+
+    def observe(self, contestant: _Contestant, event: Event) -> bool:
+        """Hear that something was stopped in the context of a listener. Returns whether it decided the race."""
+        if event is not self._event or self._over or self._service.depth(event) != self._depth:
+            return False
+        if get_ident() == self._thread:
+            self._win(contestant)
+        else:
+            anyio.from_thread.run_sync(self._win, contestant, token=self._token)
+        return True
+
     @coroutine
     def _step(self, contestant: _Contestant, subscription: Subscription) -> Generator[Any, Any, None]:
         event = self._event
         steps = _called(subscription, event)
         sent, thrown = None, None
         while True:
-            stopped_before = event.propagation_stopped
+            stopped_before = event.propagation_stopped and self._service.depth(event) == self._depth
             try:
                 yielded = steps.send(sent) if thrown is None else steps.throw(thrown)
             except StopIteration:
@@ -273,6 +280,24 @@ class _Contestant:
 
     async def call(self, event: Any) -> None:
         await self._tier.compete(self, self._subscription)
+
+
+class _RaceObserver(StopObserver):
+    """Told of what is stopped in the context of a contestant, and in the tasks and threads that it starts."""
+
+    __slots__ = ("_contestant", "_tier")
+
+    def __init__(self, tier: RacingTier, contestant: _Contestant) -> None:
+        super().__init__()
+        self._tier = tier
+        self._contestant = contestant
+
+    def is_over(self) -> bool:
+        return self._tier.is_over()
+
+    def __call__(self, event: Event) -> None:
+        if not self._tier.observe(self._contestant, event) and self.outer is not None:
+            self.outer(event)
 
 
 def _take(exc: BaseException, subscription: Subscription, failures: Failures) -> bool:

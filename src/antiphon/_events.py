@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, cast
 from weakref import WeakKeyDictionary
 
-__all__ = ("BARE", "Event", "Service", "View", "class_level_name", "service_of", "stop_observer")
+__all__ = ("BARE", "Event", "Service", "StopObserver", "View", "class_level_name", "service_of", "stop_observer")
 
 _set = object.__setattr__
 
@@ -73,6 +73,30 @@ def _without_dispatch(attributes: dict[str, Any] | None) -> dict[str, Any] | Non
     if attributes is None:
         return None
     return {name: value for name, value in attributes.items() if name not in ("dispatcher", IN_FLIGHT, _NESTED)}
+
+
+class StopObserver:
+    """Told of each event that is stopped in a context, on behalf of something that will be over one day."""
+
+    __slots__ = ("outer",)
+
+    #: Who was told before, and is told too.
+    outer: Callable[[Event], None] | None
+
+    def __init__(self) -> None:
+        outer = stop_observer.get()
+        while isinstance(outer, StopObserver) and outer.is_over():
+            # Tasks that outlive their dispatch and dispatch again would grow a chain without end.
+            outer = outer.outer
+        self.outer = outer
+
+    def is_over(self) -> bool:
+        """Whether it has nothing to do any more."""
+        raise NotImplementedError
+
+    def __call__(self, event: Event) -> None:
+        """Hear that an event was stopped."""
+        raise NotImplementedError
 
 
 class View(NamedTuple):

@@ -18,7 +18,7 @@ from time import perf_counter
 from types import TracebackType, coroutine
 from typing import Any, TypeVar, cast
 
-from antiphon._events import Event, stop_observer
+from antiphon._events import Event, StopObserver, stop_observer
 from antiphon._exceptions import ListenerCancelled
 from antiphon._instrumentation import DispatchRecord, ListenerRecord, Outcome, SkipReason, current_listener, tell
 from antiphon._listeners import OptionedSubscription, Subscription, do_nothing, do_nothing_async
@@ -238,7 +238,7 @@ class _ObservedAsync(_Observed):
             _reset(current_listener, token)
 
     async def _watch(self, record: ListenerRecord, steps: Coroutine[Any, Any, object]) -> object:
-        token = stop_observer.set(_StopObserver(self._observation, record))
+        token = stop_observer.set(_CallObserver(self._observation, record))
         try:
             return await self._step(record, steps)
         finally:
@@ -271,19 +271,15 @@ class _ObservedAsync(_Observed):
                 thrown = exc
 
 
-class _StopObserver:
+class _CallObserver(StopObserver):
     """Told of what is stopped in a call, and in the tasks and threads that it starts."""
 
-    __slots__ = ("_observation", "_record", "outer")
+    __slots__ = ("_observation", "_record")
 
     def __init__(self, observation: Observation, record: ListenerRecord) -> None:
+        super().__init__()
         self._observation = observation
         self._record = record
-        outer = stop_observer.get()
-        while isinstance(outer, _StopObserver) and outer.is_over():
-            # Tasks that outlive their dispatch and dispatch again would grow a chain without end.
-            outer = outer.outer
-        self.outer: Callable[[Event], None] | None = outer
 
     def is_over(self) -> bool:
         return self._observation.record.finished is not None

@@ -242,8 +242,7 @@ async def test_a_chain_of_posted_events_does_not_grow_without_end(strategy: Any,
     assert alive[0] - before < 5
 
 
-# A race remembers whoever watches around it, and what that holds.
-@pytest.mark.parametrize("strategy", [s for s in STRATEGIES if not isinstance(s, Race)], ids=repr)
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
 async def test_a_chain_of_tasks_does_not_grow_without_end(strategy: Any) -> None:
     dispatcher, counting, alive = AsyncEventDispatcher(strategy=strategy), Counting(), []
     dispatcher.add_instrument(counting)
