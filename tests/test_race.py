@@ -710,7 +710,7 @@ async def test_a_stop_by_assignment_wins_at_once_although_a_nested_dispatch_of_t
     @dispatcher.listen("inner")
     async def stop_and_fail(event: Event) -> None:
         event.stop_propagation()
-        await lowlevel.checkpoint()
+        await started.wait()
         raise ValueError
 
     @dispatcher.listen("outer")
@@ -724,12 +724,13 @@ async def test_a_stop_by_assignment_wins_at_once_although_a_nested_dispatch_of_t
 
     @dispatcher.listen("outer")
     async def lose(event: Event) -> None:
+        started.set()
         try:
             await forever()
         finally:
             cancelled.set()
 
-    cancelled = anyio.Event()
+    started, cancelled = anyio.Event(), anyio.Event()
     with anyio.fail_after(5):
         await dispatcher.adispatch("outer", strategy=Race())
     assert log == ["won"]
