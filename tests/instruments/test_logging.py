@@ -311,6 +311,39 @@ async def test_listeners_have_names_that_one_can_read(log: Lines) -> None:
     assert names == [*expected, NAME("confirm"), plain, plain, "<stream of 'order.placed'>"]
 
 
+async def test_what_cannot_be_shown_is_logged_all_the_same(log: Lines) -> None:
+    class Unspeakable:
+        def __repr__(self) -> str:
+            raise RuntimeError("no words here")
+
+        __str__ = __repr__
+
+    class UnspeakableDispatcher(Unspeakable, AsyncEventDispatcher): ...
+
+    class UnspeakableError(Unspeakable, Exception): ...
+
+    class UnspeakableListener(Unspeakable):
+        def __getattr__(self, name: str) -> Any:
+            if name == "__qualname__":
+                raise RuntimeError("no attributes here")
+            raise AttributeError(name)
+
+        async def __call__(self, event: Any) -> None:
+            raise UnspeakableError
+
+    dispatcher = UnspeakableDispatcher()
+    dispatcher.add_instrument(LoggingInstrument("antiphon.test"))
+    dispatcher.add_listener("order.placed", UnspeakableListener())
+    with pytest.raises(UnspeakableError):
+        await dispatcher.adispatch("order.placed")
+
+    called, dispatched = log.lines
+    assert "UnspeakableListener object at" in called
+    assert "UnspeakableError object at" in called
+    assert "UnspeakableError object at" in dispatched
+    assert "UnspeakableDispatcher object at" in vars(log.records[0])["dispatcher"]
+
+
 async def test_a_cancelled_dispatch_is_no_failure(log: Lines) -> None:
     dispatcher = logging_to()
     singing(dispatcher, "order.placed", "alto")

@@ -314,6 +314,39 @@ async def test_an_error_is_recorded_on_both_spans(strategy: Any, spans: Spans) -
 
 
 @every_strategy
+async def test_an_error_that_cannot_be_shown_ends_its_spans_too(strategy: Any, spans: Spans) -> None:
+    class Unspeakable(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words here")
+
+    dispatcher = traced(spans, strategy)
+    listening(dispatcher, "song", "alto", partial(fail, Unspeakable()))
+    with pytest.raises((Unspeakable, ExceptionGroup)):
+        await dispatcher.adispatch("song")
+
+    assert spans.finished["listener alto"].status.description == Unspeakable.__qualname__
+    assert {span.status.status_code for span in spans.finished.values()} == {StatusCode.ERROR}
+    assert trace.get_current_span() is trace.INVALID_SPAN
+
+    async def sing(event: Any) -> None: ...
+
+    listening(dispatcher, "chant", "bass", sing)
+    await dispatcher.adispatch("chant")
+    assert "listener bass" in spans.finished
+
+
+async def test_a_dispatcher_that_cannot_be_shown_has_spans(spans: Spans) -> None:
+    class Unspeakable(AsyncEventDispatcher):
+        def __repr__(self) -> str:
+            raise RuntimeError("no words here")
+
+    dispatcher = Unspeakable()
+    dispatcher.add_instrument(OpenTelemetryInstrument(spans.provider))
+    await dispatcher.adispatch("song")
+    assert "Unspeakable" in str((spans.finished["dispatch song"].attributes or {})["antiphon.dispatcher"])
+
+
+@every_strategy
 async def test_a_cancellation_is_no_error(strategy: Any, spans: Spans) -> None:
     dispatcher = traced(spans, strategy)
     with anyio.CancelScope() as scope:

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from antiphon._listeners import safe_repr
 from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
 
 __all__ = ("LoggingInstrument",)
@@ -143,7 +144,7 @@ def _event_of(record: DispatchRecord) -> str:
 def _ending(record: DispatchRecord | ListenerRecord) -> tuple[str, tuple[object, ...]]:
     milliseconds = (record.duration or 0) * 1000
     if record.outcome == "failed":
-        return "failed in %.3f ms with %r", (milliseconds, record.error)
+        return "failed in %.3f ms with %s", (milliseconds, safe_repr(record.error))
     if isinstance(record, DispatchRecord) and record.stopped_by is not None and record.outcome == "stopped":
         return "stopped by %s in %.3f ms", (record.stopped_by.listener_name, milliseconds)
     return "%s in %.3f ms", (record.outcome, milliseconds)
@@ -154,7 +155,7 @@ def _fields_of(record: DispatchRecord | ListenerRecord) -> dict[str, object]:
     fields: dict[str, object] = {
         "event_name": dispatch.name,
         "event_class": type(dispatch.event).__qualname__,
-        "dispatcher": repr(dispatch.dispatcher),
+        "dispatcher": safe_repr(dispatch.dispatcher),
         "outcome": record.outcome,
         "duration": record.duration,
     }

@@ -9,6 +9,7 @@ from contextvars import ContextVar, Token
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
+from antiphon._listeners import safe_repr
 from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
 
 try:
@@ -67,7 +68,7 @@ class OpenTelemetryInstrument(Instrument):
         kind = type(record.event).__qualname__
         attributes = {
             "antiphon.event.class": f"{type(record.event).__module__}.{kind}",
-            "antiphon.dispatcher": repr(record.dispatcher),
+            "antiphon.dispatcher": safe_repr(record.dispatcher),
             "antiphon.listeners": len(record.listeners),
         }
         if record.name is not None:
@@ -115,8 +116,7 @@ class OpenTelemetryInstrument(Instrument):
         if span.is_recording():
             span.set_attributes({"antiphon.outcome": record.outcome, **attributes})
             if error is not None and record.outcome == "failed":
-                span.record_exception(error)
-                span.set_status(trace.Status(trace.StatusCode.ERROR, f"{type(error).__qualname__}: {error}"))
+                _record_error(span, error)
         span.end()
         try:
             _here.reset(opened.entered)
@@ -124,3 +124,13 @@ class OpenTelemetryInstrument(Instrument):
             # A coroutine that is closed elsewhere (by the garbage collector, say) has left the context of the span.
             return
         otel.detach(opened.attached)
+
+
+def _record_error(span: trace.Span, error: BaseException) -> None:
+    description = type(error).__qualname__
+    try:
+        description = f"{description}: {error}"
+        span.record_exception(error)
+    except Exception:  # noqa: S110  an error that cannot be shown must not keep its span from ending
+        pass
+    span.set_status(trace.Status(trace.StatusCode.ERROR, description))
