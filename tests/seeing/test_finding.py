@@ -31,6 +31,11 @@ APP = """
     def leave():
         raise SystemExit(3)
 
+    def skip():
+        raise Skipped("not today")
+
+    class Skipped(BaseException): ...
+
     class Shop:
         def __init__(self):
             self.dispatcher = AsyncEventDispatcher(name="of the shop")
@@ -122,7 +127,8 @@ def test_a_dispatcher_in_a_package_is_found(program):
         ("app:make_with()", "app:make_with() raises TypeError: make_with() missing 1 required positional argument"),
         ("app:fail()", "app:fail() raises ValueError: no luck (app.py:20)"),
         ("app:leave()", "app:leave() ends the program"),
-        ("app:shop.broken", "app:shop.broken raises LookupError: lost (app.py:31)"),
+        ("app:skip()", "app:skip() raises Skipped: not today (app.py:26)"),
+        ("app:shop.broken", "app:shop.broken raises LookupError: lost (app.py:36)"),
         ("app:long", f"app:long is '{'x' * 59}… (str), and no EventDispatcher"),
     ],
 )
@@ -134,6 +140,11 @@ def test_a_path_that_leads_nowhere_says_why_in_one_line(app, path, said):
     assert message.startswith(said)
     assert "\n" not in message
     assert len(message) < 300
+
+
+def test_nobody_is_sent_to_a_private_attribute(app):
+    with pytest.raises(NotFound, match=r"^app:dispatcher has no registr$"):
+        find("app:dispatcher.registr")
 
 
 @pytest.mark.parametrize(

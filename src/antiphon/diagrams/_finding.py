@@ -80,10 +80,12 @@ def find_module(name: str) -> ModuleType:
             missing = f"there is no module {exc.name}"
             raise NotFound(missing if exc.name == name else f"{missing}, so there is no {name}") from None
         raise _raised(f"importing {name}", exc) from exc
-    except Exception as exc:
-        raise _raised(f"importing {name}", exc) from exc
     except SystemExit as exc:
         raise NotFound(f"importing {name} ends the program: what it runs should stand in a function") from exc
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
+        raise _raised(f"importing {name}", exc) from exc
 
 
 def _quietly(call: Callable[[], T]) -> T:
@@ -95,7 +97,8 @@ def _attribute(found: Any, name: str, shown: str) -> Any:
     try:
         return getattr(found, name)
     except AttributeError:
-        near = get_close_matches(name, dir(found), n=1)
+        public = [other for other in dir(found) if not other.startswith("_") or name.startswith("_")]
+        near = get_close_matches(name, public, n=1)
         dispatchers = _dispatchers_in(found)
         hint = f"; it has the dispatchers {', '.join(dispatchers)}" if dispatchers else ""
         raise NotFound(f"{shown} has no {name}" + (f"; did you mean {near[0]}?" if near else hint)) from None
@@ -108,10 +111,12 @@ def _called(function: Any, shown: str) -> Any:
         raise NotFound(f"{shown} is {_described(function)}, and cannot be called: write it without ()")
     try:
         result = _quietly(function)
-    except Exception as exc:
-        raise _raised(f"{shown}()", exc) from exc
     except SystemExit as exc:
         raise NotFound(f"{shown}() ends the program") from exc
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
+        raise _raised(f"{shown}()", exc) from exc
     if isawaitable(result):
         if isinstance(result, CoroutineType):
             result.close()
@@ -146,7 +151,10 @@ def _dispatchers_in(thing: Any) -> list[str]:
 
 
 def _raised(doing: str, exc: BaseException) -> NotFound:
-    lines = str(exc).strip().splitlines()
+    try:
+        lines = str(exc).strip().splitlines()
+    except Exception:
+        lines = []
     message = f"{doing} raises {type(exc).__name__}" + (f": {printable(lines[0])}" if lines else "")
     # A syntax error tells its place itself.
     place = "" if isinstance(exc, SyntaxError) else _place(exc.__traceback__)
