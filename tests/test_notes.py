@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -238,6 +239,19 @@ async def test_a_listener_that_cannot_be_named_does_not_hide_its_error(make: Mak
     left = await left_by(lambda: dispatcher.adispatch("song", strategy=make()))
     assert leaves(left) == [error]
     assert len(notes(error)) == 1
+
+
+async def test_a_note_names_what_a_partial_calls_and_not_its_arguments() -> None:
+    dispatcher, error = AsyncEventDispatcher(), ValueError()
+
+    async def fail(password: str, event: Event) -> None:
+        raise error
+
+    dispatcher.add_listener("song", partial(fail, "secret"))
+    await left_by(lambda: dispatcher.adispatch("song"))
+    (note,) = notes(error)
+    assert f"{__name__}.{fail.__qualname__}," in note
+    assert "secret" not in note
 
 
 @every_strategy

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from contextvars import ContextVar
-from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 from weakref import ref
 
-from antiphon._listeners import Subscription, is_async_callable, safe_repr
+from antiphon._listeners import Subscription, is_async_callable, qualified_name, safe_repr
 
 __all__ = (
     "HOOKS",
@@ -154,7 +153,7 @@ class ListenerRecord:
     @property
     def listener_name(self) -> str:
         """The module and qualified name of the listener, for logs; without one, its repr, or the name of its class."""
-        return _name_of(self.subscription.listener)
+        return qualified_name(self.subscription.listener)
 
     @property
     def duration(self) -> float | None:
@@ -163,18 +162,6 @@ class ListenerRecord:
 
     def __repr__(self) -> str:
         return f"<ListenerRecord {self.listener!r}, {self.outcome}>"
-
-
-def _name_of(listener: Any) -> str:
-    while isinstance(listener, partial):
-        listener = listener.func
-    kind: Any = listener.__class__
-    # What an adapter is around.
-    function = listener.function if hasattr(kind, "function") else listener
-    name = getattr(function, "__qualname__", None)
-    if isinstance(name, str):
-        return f"{getattr(function, '__module__', None)}.{name}"
-    return f"{kind.__module__}.{kind.__qualname__}" if kind.__repr__ is object.__repr__ else safe_repr(listener)
 
 
 class Instrument:

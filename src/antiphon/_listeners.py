@@ -25,6 +25,7 @@ __all__ = (
     "do_nothing",
     "do_nothing_async",
     "is_async_callable",
+    "qualified_name",
     "safe_repr",
 )
 
@@ -285,3 +286,23 @@ def safe_repr(thing: object) -> str:
         return repr(thing)
     except Exception:
         return object.__repr__(thing)
+
+
+def qualified_name(listener: Any) -> str:
+    """Give the module and qualified name of a listener; without one, its repr, or the name of its class.
+
+    It is for messages and logs that must not fail, whatever the listener answers.
+    """
+    called: Any = listener
+    try:
+        while isinstance(called, partial):
+            called = called.func
+        kind: Any = called.__class__
+        # What an adapter is around.
+        function = called.function if hasattr(kind, "function") else called
+        name = getattr(function, "__qualname__", None)
+        if isinstance(name, str):
+            return f"{getattr(function, '__module__', None)}.{name}"
+        return f"{kind.__module__}.{kind.__qualname__}" if kind.__repr__ is object.__repr__ else safe_repr(called)
+    except Exception:
+        return safe_repr(listener)

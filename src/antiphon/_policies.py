@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 
 from antiphon._backend import first_leaf, is_cancellation, is_leaked_cancellation
 from antiphon._exceptions import ListenerCancelled
-from antiphon._listeners import Subscription, is_async_callable, safe_repr
+from antiphon._listeners import Subscription, is_async_callable, qualified_name, safe_repr
 from antiphon._plan import Plan
 
 __all__ = ("ErrorPolicy", "Failures", "add_note", "as_error", "check_policy", "explained", "refuse_awaitable")
@@ -85,22 +85,14 @@ def add_note(error: BaseException, subscription: Subscription, plan: Plan, event
     try:
         under = "" if plan.name is None else f"{safe_repr(plan.name)} "
         note = (
-            f"{NOTE_PREFIX}raised in listener {_named(subscription.listener)}, while {safe_repr(plan.dispatcher)} "
-            f"dispatched {under}({type(event).__qualname__})"
+            f"{NOTE_PREFIX}raised in listener {qualified_name(subscription.listener)}, while "
+            f"{safe_repr(plan.dispatcher)} dispatched {under}({type(event).__qualname__})"
         )
         notes: Any = getattr(error, "__notes__", ())
         if note not in notes and sum(str(earlier).startswith(NOTE_PREFIX) for earlier in notes) < MAX_NOTES:
             error.add_note(note)
     except Exception:  # noqa: S110  no note is better than an error that does not leave
         pass
-
-
-def _named(listener: Any) -> str:
-    try:
-        name, module = listener.__qualname__, listener.__module__
-    except Exception:
-        return safe_repr(listener)
-    return f"{module}.{name}" if isinstance(name, str) and isinstance(module, str) else safe_repr(listener)
 
 
 def refuse_awaitable(result: object, policy: object) -> None:
