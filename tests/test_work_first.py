@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from itertools import count
+from random import Random
 
 import anyio
 import pytest
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Strategy
-from antiphon.testing import settle
+from antiphon.testing import Backend, backends, settle
 
 together = pytest.mark.parametrize("strategy", [Concurrent(), Race()], ids=["concurrent", "race"])
 
@@ -138,3 +139,67 @@ async def test_under_a_limit_no_more_tasks_are_started_than_may_run() -> None:
 
     assert await ran.sing() <= 3
     assert len(ran.tasks) == 30
+
+
+@pytest.mark.parametrize("strategy", [Concurrent(), Race(), Concurrent(errors="collect")], ids=repr)
+@pytest.mark.parametrize("backend", backends(seeds=range(5)), ids=str)
+def test_listeners_that_wait_for_all_the_others_are_all_started_whatever_those_do(
+    strategy: Strategy, backend: Backend
+) -> None:
+    for seed in range(20):
+        backend.run(_sing_mixed, strategy, seed)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+@pytest.mark.parametrize("backend", backends(seeds=range(5)), ids=str)
+def test_under_a_limit_all_listeners_are_started_whatever_the_others_do(limit: int, backend: Backend) -> None:
+    for seed in range(20):
+        backend.run(_sing_mixed, Concurrent(limit, errors="collect"), seed, False)
+
+
+async def _sing_mixed(strategy: Concurrent | Race, seed: int, may_depend: bool = True) -> None:
+    chance = Random(seed)
+    dispatcher, all_started = AsyncEventDispatcher(strategy=strategy), anyio.Event()
+    size = chance.randint(2, 25)
+    started: list[int] = []
+    ended: list[int] = []
+    may_fail = ["fails", "waits and fails"] if strategy.errors == "collect" else []
+
+    def voice(number: int, does: str) -> Callable[[Event], Awaitable[None]]:
+        async def voice(event: Event) -> None:
+            started.append(number)
+            if len(started) == size:
+                all_started.set()
+            if "waits" in does:
+                await cancel_shielded_checkpoint()
+            if "for all" in does:
+                await all_started.wait()
+            if "in a cancelled scope" in does:
+                with anyio.move_on_after(0) as scope:
+                    await anyio.sleep_forever()
+                assert scope.cancelled_caught
+            if "in a task group" in does:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(cancel_shielded_checkpoint)
+            ended.append(number)
+            if "fails" in does:
+                raise ValueError(number)
+
+        return voice
+
+    expected: list[int] = []
+    for number in range(size):
+        kinds = ["returns", "waits", "waits in a cancelled scope", "waits in a task group", *may_fail]
+        does = chance.choice(kinds + ["waits for all", "for all"] * may_depend)
+        dispatcher.add_listener("song", voice(number, does))
+        if "fails" in does:
+            expected.append(number)
+    errors: list[Exception] = []
+    try:
+        with anyio.fail_after(10):
+            await dispatcher.adispatch("song")
+    except ExceptionGroup as group:
+        errors.extend(group.exceptions)
+    assert sorted(started) == sorted(ended) == list(range(size))
+    assert [error.args[0] for error in errors] == expected
+    assert all(error.__context__ is None for error in errors), "the error of another listener"

@@ -28,7 +28,14 @@ from typing import Any, Final, TypeAlias, cast
 
 import anyio
 
-from antiphon._backend import is_cancellation, open_task_group, scope_is_cancelled, ungrouped
+from antiphon._backend import (
+    is_cancellation,
+    native_requests,
+    open_task_group,
+    pass_on_cancellation,
+    scope_is_cancelled,
+    ungrouped,
+)
 from antiphon._events import Event, Service, StopObserver, stop_observer
 from antiphon._listeners import Subscription
 from antiphon._policies import Failures, as_error
@@ -101,19 +108,26 @@ class Tier:
         self._unstarted = iter(listeners)
         self._left = len(listeners)
         self._context = copy_context()
+        # How often the caller's task was asked to end before.
+        self._requests = native_requests()
         try:
             async with open_task_group() as self._group:
                 await self._work()
-            return
         except BaseExceptionGroup as group:  # noqa: ASYNC103  raised below, where it gets no context
             left = ungrouped(group)
+        else:
+            if self._stray is None and self._group.cancel_scope.cancel_called and not self._failures.ended:
+                # A task was cancelled before its first step, or after its last one, where nobody could judge it.
+                self._stray = anyio.get_cancelled_exc_class()()
+            return
         finally:
             # Of what outlives the dispatch, an observer of stops remembers the tier: not what the context knows, too.
             del self._context
         raise left
 
-    async def _work(self, *, shared: bool = False) -> None:
+    async def _work(self, *, joined: bool = False) -> None:
         event = self._event
+        shared = joined
         for subscription in self._unstarted:
             self._left -= 1
             context = self._context.copy()
@@ -128,6 +142,9 @@ class Tier:
                 self._judge(exc, subscription)
             if self._over:
                 break
+            if shared and not joined and native_requests() > self._requests:
+                # asyncio delivers it once: a listener that keeps it to itself must not keep it from the others.
+                await pass_on_cancellation(self._requests)
 
     async def _join(self) -> None:
         self._coming -= 1
@@ -142,7 +159,7 @@ class Tier:
         except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
             self._judge(exc, subscription)
         if not self._over:
-            await self._work(shared=True)
+            await self._work(joined=True)
 
     def _share(self) -> None:
         # Two at a time: one alone would let each listener that waits delay all that come after it by a turn.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -331,6 +333,80 @@ async def test_a_listener_in_a_task_of_its_own_that_cancels_it_ends_the_dispatch
     assert siblings == ["cancelled"]
     assert this_task().cancelling() == 0, "the caller's own task was not asked to end"
     watch.assert_alone()
+
+
+@every_grouping_strategy
+@every_policy
+@pytest.mark.parametrize("fails", [False, True], ids=["returns", "fails"])
+async def test_a_listener_that_keeps_a_native_cancellation_to_itself_does_not_keep_it_from_the_others(
+    make: Make, policy: ErrorPolicy, fails: bool
+) -> None:
+    watch, dispatcher = Watch(), AsyncEventDispatcher()
+
+    @dispatcher.listen("song")
+    async def keep(event: Event) -> None:
+        try:
+            await forever()
+        except asyncio.CancelledError:
+            if fails:
+                raise ValueError(0) from None
+
+    dispatcher.add_listener("song", forever)
+    dispatcher.add_listener("song", forever, priority=1)
+    task = asyncio.create_task(dispatcher.adispatch("song", strategy=make(errors=policy)))
+    await settle()
+    task.cancel()
+    await settle()
+    ended = task.done()
+    task.cancel()
+    left = await end(task)
+    assert ended, "the others still ran"
+    errors = [ValueError] if fails and not callable(policy) else []
+    assert [type(leaf) for leaf in leaves(left)] == [*errors, asyncio.CancelledError]
+    watch.assert_alone()
+
+
+@every_unlimited_strategy
+@every_policy
+async def test_a_task_that_is_cancelled_after_its_last_listener_ends_the_dispatch_with_a_cancellation(
+    make: Make, policy: ErrorPolicy
+) -> None:
+    watch, dispatcher = Watch(), AsyncEventDispatcher()
+    dispatcher.add_listener("song", forever)
+
+    @dispatcher.listen("song")
+    async def cancel(event: Event) -> None:
+        this_task().cancel()
+
+    left = await left_by(lambda: dispatcher.adispatch("song", strategy=make(errors=policy)))
+    assert type(left) is asyncio.CancelledError
+    assert this_task().cancelling() == 0, "the caller's own task was not asked to end"
+    watch.assert_alone()
+
+
+@every_unlimited_strategy
+async def test_a_task_that_is_cancelled_before_its_first_listener_ends_the_dispatch_with_a_cancellation(
+    make: Make,
+) -> None:
+    dispatcher, others = AsyncEventDispatcher(), asyncio.all_tasks()
+
+    def cancel() -> None:
+        for task in asyncio.all_tasks() - others:
+            task.cancel()
+
+    @dispatcher.listen("song")
+    async def wait(event: Event) -> None:
+        asyncio.get_running_loop().call_soon(cancel)
+        await forever()
+
+    dispatcher.add_listener("song", forever)
+    with warnings.catch_warnings():
+        # The coroutine of such a task is never awaited, and says so when it is collected.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        left = await left_by(lambda: dispatcher.adispatch("song", strategy=make()))
+        assert type(left) is asyncio.CancelledError
+        del left
+        gc.collect()
 
 
 @every_grouping_strategy
