@@ -734,3 +734,34 @@ async def test_a_stop_by_assignment_wins_at_once_although_a_nested_dispatch_of_t
     with anyio.fail_after(5):
         await dispatcher.adispatch("outer", strategy=Race())
     assert log == ["won"]
+
+
+async def test_a_listener_that_ends_while_the_thread_of_another_stops_the_event_does_not_win(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dispatcher, log, event = AsyncEventDispatcher(strategy=Race()), list[str](), Event()
+    may_end, ended = anyio.Event(), anyio.Event()
+    run_sync = anyio.from_thread.run_sync
+
+    def tell_later(*args: Any, **options: Any) -> Any:
+        run_sync(may_end.set)
+        anyio.from_thread.run(ended.wait)
+        return run_sync(*args, **options)
+
+    @dispatcher.listen("song")
+    async def stops_in_a_thread(event: Event) -> None:
+        await anyio.to_thread.run_sync(event.stop_propagation)
+        await anyio.lowlevel.checkpoint()
+        log.append("won")
+
+    @dispatcher.listen("song")
+    async def ends_meanwhile(event: Event) -> None:
+        await may_end.wait()
+        ended.set()
+
+    monkeypatch.setattr(anyio.from_thread, "run_sync", tell_later)
+    with anyio.fail_after(10):
+        await dispatcher.adispatch("song", event)
+
+    assert log == ["won"]
+    assert event.propagation_stopped

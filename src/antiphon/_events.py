@@ -46,11 +46,12 @@ class Event:
         What that means for listeners of the same priority depends on the strategy; see the table of
         guarantees. Setting ``propagation_stopped = True`` does the same. (whistle, PSR-14)
         """
-        # Not a plain assignment, which a frozen dataclass would refuse.
-        _set(self, "propagation_stopped", True)
+        # A race is told before its other listeners can see the mark, or one of them might pass for the one that set it.
         observer = stop_observer.get()
         if observer is not None:
             observer(self)
+        # Not a plain assignment, which a frozen dataclass would refuse.
+        _set(self, "propagation_stopped", True)
 
     def __getstate__(self) -> Any:
         """The state that copies and pickles take over: all but the dispatch that is under way."""
