@@ -189,7 +189,9 @@ class Failures:
         raise BaseExceptionGroup(f"{self._message()}, and the dispatch was ended", [*self._errors(), exc]) from None
 
     def _errors(self) -> list[Exception]:
-        return [error for _, error in sorted(self._collected, key=itemgetter(0))]
+        # Given away, since an error remembers the frames that remember us: a cycle that only the collector would find.
+        collected, self._collected = self._collected, []
+        return [error for _, error in sorted(collected, key=itemgetter(0))]
 
     def _message(self) -> str:
         under = type(self._event).__qualname__ if self._plan.name is None else safe_repr(self._plan.name)
