@@ -81,6 +81,8 @@ async def verify(candidate: Candidate, listeners_run: int) -> None:
 
 async def _calibrate(candidate: Candidate, sample_ns: float) -> int:
     """Finds how many repetitions fill a sample; the repetitions needed for that also warm the code up."""
+    # What is only done the first time (a plan is made, say) would pass for what each repetition takes.
+    await candidate.sampler(1)
     count = 1
     while (took := await candidate.sampler(count)) < sample_ns / 2 and count < candidate.most:
         count = min(2 * count, candidate.most)

@@ -9,6 +9,7 @@ import json
 import re
 from dataclasses import replace
 from functools import partial
+from random import Random
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -19,7 +20,7 @@ from benchmarks.loads import Load
 from benchmarks.peers import PEERS, Peer, pluggy, whistle
 from benchmarks.report import as_text
 from benchmarks.results import Result
-from benchmarks.sampling import verify
+from benchmarks.sampling import QUICK, sample, verify
 from benchmarks.stages import STAGES, register
 from benchmarks.stores import Population
 
@@ -230,3 +231,17 @@ def test_nothing_in_a_chart_is_cut_off(path):
         assert float(text.attrib["y"]) < height
     for bar in drawn.iter(f"{tag}rect"):
         assert 0 <= float(bar.get("x", 0)) <= float(bar.get("x", 0)) + float(bar.attrib["width"]) <= width
+
+
+async def test_what_is_done_the_first_time_alone_does_not_count_for_how_often_a_sample_repeats():
+    calls = []
+
+    async def sampler(count):
+        calls.append(count)
+        return 1_000_000.0 if len(calls) == 1 else 1_000.0 * count
+
+    case = Case("stage", "workload", 1, list, "candidate")
+    candidate = Candidate("candidate", sampler)
+    await sample(case, [candidate], replace(QUICK, rounds=1, sample_ns=400_000), Random(0))
+
+    assert calls[-1] == 400
