@@ -59,13 +59,17 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+# For sessions that ask something else than `tests` does, of the same tests: fewer random examples, and no long runs.
+FEWER = ("--hypothesis-profile=few", "--ignore=tests/test_allocations.py")
+
+
 @nox.session
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml admits."""
     if session.venv_backend != "uv":
         session.skip("only uv resolves to the lowest versions")
     session.install("--resolution", "lowest-direct", ".", *_group("test"))
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *FEWER, *session.posargs)
 
 
 @nox.session
@@ -99,7 +103,7 @@ def coverage(session: nox.Session) -> None:
     """Measure lines and branches of the tests; at least 98 % of both together."""
     # Editable, so that the report names the files of the checkout. Not `pytest --cov`: it starts too late.
     session.install("-e", ".", *_group("test"))
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *FEWER, *session.posargs)
     session.run("coverage", "report")
 
 

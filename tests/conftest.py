@@ -1,7 +1,7 @@
 """What all tests share: the backends, and how hard hypothesis looks.
 
 An ``async def test_...`` runs on every backend, with no mark on it (``anyio_mode = "auto"``); a plain one runs once.
-``--hypothesis-profile=fuzz`` looks longer. Its default is ``dev``, and ``ci`` where the variable ``CI`` is set.
+``--hypothesis-profile=fuzz`` looks longer, ``few`` less long. Its default is ``dev``, and ``ci`` where the variable ``CI`` is set.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.function_sc
 settings.register_profile("dev", _COMMON)
 # The same examples in every run, so that main does not turn red by luck; a failure prints what reproduces it.
 settings.register_profile("ci", _COMMON, derandomize=True, database=None, print_blob=True)
+settings.register_profile("few", _COMMON, derandomize=True, database=None, print_blob=True, max_examples=20)
 settings.register_profile("fuzz", _COMMON, max_examples=5000)
 # Explicit, for hypothesis loads a profile of its own where it finds CI. `--hypothesis-profile` comes later and wins.
 settings.load_profile("ci" if os.environ.get("CI") else "dev")

@@ -118,7 +118,7 @@ class Tier:
         else:
             if self._stray is None and self._group.cancel_scope.cancel_called and not self._failures.ended:
                 # A task was cancelled before its first step, or after its last one, where nobody could judge it.
-                self._stray = anyio.get_cancelled_exc_class()()
+                self._stray = anyio.get_cancelled_exc_class()()  # noqa: ASYNC118  made to be raised, not compared with
             return
         finally:
             # Of what outlives the dispatch, an observer of stops remembers the tier: not what the context knows, too.

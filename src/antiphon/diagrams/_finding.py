@@ -85,7 +85,7 @@ def find_module(name: str) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as exc:
-        raise _raised(f"importing {name}", exc) from exc
+        raise _raised(f"importing {name}", exc) from exc  # noqa: ASYNC104  the command runs no event loop
 
 
 def _quietly(call: Callable[[], T]) -> T:
@@ -116,7 +116,7 @@ def _called(function: Any, shown: str) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as exc:
-        raise _raised(f"{shown}()", exc) from exc
+        raise _raised(f"{shown}()", exc) from exc  # noqa: ASYNC104  the command runs no event loop
     if isawaitable(result):
         if isinstance(result, CoroutineType):
             result.close()
