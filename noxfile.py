@@ -52,15 +52,15 @@ def _modules(*folders: str) -> list[str]:
     return [str(path) for folder in folders for path in sorted(Path(folder).rglob("*.py"))]
 
 
+# For what asks the same tests once more: fewer random examples, and no long runs.
+FEWER = ("--hypothesis-profile=few", "--ignore=tests/test_allocations.py")
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests against the built wheel: asyncio, asyncio with uvloop, trio."""
+    """Run the tests against the built wheel: on asyncio, uvloop and trio; in full on the Python that runs nox."""
     session.install(".", *_group("test"))
-    session.run("python", "-m", "pytest", *session.posargs)
-
-
-# For sessions that ask something else than `tests` does, of the same tests: fewer random examples, and no long runs.
-FEWER = ("--hypothesis-profile=few", "--ignore=tests/test_allocations.py")
+    session.run("python", "-m", "pytest", *(() if session.python == CURRENT else FEWER), *session.posargs)
 
 
 @nox.session
