@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import product
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential
+from antiphon import AsyncEventDispatcher, Concurrent, ErrorPolicy, Event, Race, Sequential
 from benchmarks.cases import Absent, Candidate, Case, Stage
 from benchmarks.events import NAME
 from benchmarks.listeners import Failure
@@ -49,11 +49,11 @@ def cases(backends: tuple[str, ...], quick: bool) -> Iterator[Case]:
 def candidates(load: Load) -> list[Candidate | Absent]:
     """Builds all candidates."""
     strategies = (Sequential, Concurrent, Race)
-    policies = {"raise": "raise", "collect": "collect", "callable": passed_over}
+    policies: dict[str, ErrorPolicy] = {"raise": "raise", "collect": "collect", "callable": passed_over}
     return [
         by_hand(load),
         *(
-            antiphon(load, f"{strategy.__name__}, {policy}", strategy(errors=errors))  # type: ignore[arg-type]
+            antiphon(load, f"{strategy.__name__}, {policy}", strategy(errors=errors))
             if not by_chance(load, strategy, policy)
             else Absent(f"{strategy.__name__}, {policy}", "who runs before the error is left to chance", "antiphon")
             for strategy, (policy, errors) in product(strategies, policies.items())

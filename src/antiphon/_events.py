@@ -77,7 +77,10 @@ def _without_dispatch(attributes: dict[str, Any] | None) -> dict[str, Any] | Non
 
 
 class StopObserver:
-    """Told of each event that is stopped in a context, on behalf of something that will be over one day."""
+    """Told of each event that is stopped in a context, on behalf of something that will be over one day.
+
+    A base: whoever observes says when it is over, and what it does when it is told.
+    """
 
     __slots__ = ("outer",)
 

@@ -238,7 +238,8 @@ class Dispatcher(Instrumented):
         self._registry = registry
         self._routes = registry.routes
 
-    # For subclasses and for the rooms that register on behalf of others
+    # For subclasses and for the rooms that register on behalf of others. What raises NotImplementedError here is
+    # answered by each kind of dispatcher; this class is not made by itself.
 
     def _check_options(self, options: Options, /) -> None:
         """Refuse options that this dispatcher cannot keep.
