@@ -17,7 +17,8 @@ from antiphon import (
     Subscription,
     listens_to,
 )
-from antiphon._backend import Home, pass_on_cancellation
+from antiphon._backend import pass_on_cancellation
+from antiphon._home import Home
 
 
 @pytest.fixture(params=[AsyncEventDispatcher, EventDispatcher])

@@ -139,5 +139,5 @@ class _Bare(AsyncEventDispatcher):
 
     def _make_route(self, name: Hashable, cls: type, listeners: tuple[Subscription, ...]) -> Route:
         route = super()._make_route(name, cls, listeners)
-        route.loop = cast(Any, tuple(subscription.call for subscription in route.plan.listeners))
+        route.steps = cast(Any, tuple(subscription.call for subscription in route.plan.listeners))
         return route

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from antiphon._policies import add_note, as_error, explained
+from antiphon._policies import add_note, as_error, explain
 
 __all__ = ("FULL", "VARIANTS", "Variant")
 
@@ -22,8 +22,8 @@ async def full(self: Any, name: Any, event: Any = None, /, strategy: Any = None)
         route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
         route = self._route(name, event)
-    listeners = route.loop
-    if listeners is None or strategy is not None:
+    steps = route.steps
+    if steps is None or strategy is not None:
         return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
@@ -40,19 +40,19 @@ async def full(self: Any, name: Any, event: Any = None, /, strategy: Any = None)
         event.name = name
     if event.propagation_stopped:
         event.propagation_stopped = False
-    if not listeners:
+    if not steps:
         event._antiphon_in_flight = None
         return event
     event._antiphon_in_flight = event
     try:
-        for subscription in listeners:
+        for step in steps:
             try:
-                await subscription.call(event)
+                await step.call(event)
             except BaseException as exc:
-                error = explained(exc, subscription, route.plan, event)
-                if error is exc:
+                leaked = explain(exc, step, route.plan, event)
+                if leaked is None:
                     raise
-                raise error from exc
+                raise leaked from exc
             if event.propagation_stopped:
                 break
     finally:
@@ -67,8 +67,8 @@ async def without_stopping(self: Any, name: Any, event: Any = None, /, strategy:
         route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
         route = self._route(name, event)
-    listeners = route.loop
-    if listeners is None or strategy is not None:
+    steps = route.steps
+    if steps is None or strategy is not None:
         return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
@@ -83,19 +83,19 @@ async def without_stopping(self: Any, name: Any, event: Any = None, /, strategy:
         event.dispatcher = self
     if event.name is not name:
         event.name = name
-    if not listeners:
+    if not steps:
         event._antiphon_in_flight = None
         return event
     event._antiphon_in_flight = event
     try:
-        for subscription in listeners:
+        for step in steps:
             try:
-                await subscription.call(event)
+                await step.call(event)
             except BaseException as exc:
-                error = explained(exc, subscription, route.plan, event)
-                if error is exc:
+                leaked = explain(exc, step, route.plan, event)
+                if leaked is None:
                     raise
-                raise error from exc
+                raise leaked from exc
     finally:
         event._antiphon_in_flight = None
     return event
@@ -108,8 +108,8 @@ async def without_nesting(self: Any, name: Any, event: Any = None, /, strategy: 
         route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
         route = self._route(name, event)
-    listeners = route.loop
-    if listeners is None or strategy is not None:
+    steps = route.steps
+    if steps is None or strategy is not None:
         return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
@@ -119,14 +119,14 @@ async def without_nesting(self: Any, name: Any, event: Any = None, /, strategy: 
         event.name = name
     if event.propagation_stopped:
         event.propagation_stopped = False
-    for subscription in listeners:
+    for step in steps:
         try:
-            await subscription.call(event)
+            await step.call(event)
         except BaseException as exc:
-            error = explained(exc, subscription, route.plan, event)
-            if error is exc:
+            leaked = explain(exc, step, route.plan, event)
+            if leaked is None:
                 raise
-            raise error from exc
+            raise leaked from exc
         if event.propagation_stopped:
             break
     return event
@@ -139,8 +139,8 @@ async def without_removal(self: Any, name: Any, event: Any = None, /, strategy: 
         route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
         route = self._route(name, event)
-    listeners = route.loop  # the listeners themselves, see `Variant.bare`
-    if listeners is None or strategy is not None:
+    steps = route.steps  # the listeners themselves, see `Variant.bare`
+    if steps is None or strategy is not None:
         return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
@@ -157,19 +157,19 @@ async def without_removal(self: Any, name: Any, event: Any = None, /, strategy: 
         event.name = name
     if event.propagation_stopped:
         event.propagation_stopped = False
-    if not listeners:
+    if not steps:
         event._antiphon_in_flight = None
         return event
     event._antiphon_in_flight = event
     try:
-        for listener in listeners:
+        for listener in steps:
             try:
                 await listener(event)
             except BaseException as exc:
-                error = explained(exc, listener, route.plan, event)
-                if error is exc:
+                leaked = explain(exc, listener, route.plan, event)
+                if leaked is None:
                     raise
-                raise error from exc
+                raise leaked from exc
             if event.propagation_stopped:
                 break
     finally:
@@ -184,8 +184,8 @@ async def without_notes(self: Any, name: Any, event: Any = None, /, strategy: An
         route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
         route = self._route(name, event)
-    listeners = route.loop
-    if listeners is None or strategy is not None:
+    steps = route.steps
+    if steps is None or strategy is not None:
         return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
@@ -202,16 +202,16 @@ async def without_notes(self: Any, name: Any, event: Any = None, /, strategy: An
         event.name = name
     if event.propagation_stopped:
         event.propagation_stopped = False
-    if not listeners:
+    if not steps:
         event._antiphon_in_flight = None
         return event
     event._antiphon_in_flight = event
     try:
-        for subscription in listeners:
+        for step in steps:
             try:
-                await subscription.call(event)
+                await step.call(event)
             except BaseException as exc:
-                error = as_error(exc, subscription)
+                error = as_error(exc, step)
                 if error is None or error is exc:
                     raise
                 raise error from exc
@@ -229,8 +229,8 @@ async def without_leaks(self: Any, name: Any, event: Any = None, /, strategy: An
         route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
         route = self._route(name, event)
-    listeners = route.loop
-    if listeners is None or strategy is not None:
+    steps = route.steps
+    if steps is None or strategy is not None:
         return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
@@ -247,16 +247,16 @@ async def without_leaks(self: Any, name: Any, event: Any = None, /, strategy: An
         event.name = name
     if event.propagation_stopped:
         event.propagation_stopped = False
-    if not listeners:
+    if not steps:
         event._antiphon_in_flight = None
         return event
     event._antiphon_in_flight = event
     try:
-        for subscription in listeners:
+        for step in steps:
             try:
-                await subscription.call(event)
+                await step.call(event)
             except Exception as exc:
-                add_note(exc, subscription, route.plan, event)
+                add_note(exc, step, route.plan, event)
                 raise
             if event.propagation_stopped:
                 break
@@ -272,8 +272,8 @@ async def without_notes_and_leaks(self: Any, name: Any, event: Any = None, /, st
         route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
         route = self._route(name, event)
-    listeners = route.loop
-    if listeners is None or strategy is not None:
+    steps = route.steps
+    if steps is None or strategy is not None:
         return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
@@ -290,13 +290,13 @@ async def without_notes_and_leaks(self: Any, name: Any, event: Any = None, /, st
         event.name = name
     if event.propagation_stopped:
         event.propagation_stopped = False
-    if not listeners:
+    if not steps:
         event._antiphon_in_flight = None
         return event
     event._antiphon_in_flight = event
     try:
-        for subscription in listeners:
-            await subscription.call(event)
+        for step in steps:
+            await step.call(event)
             if event.propagation_stopped:
                 break
     finally:
@@ -311,8 +311,8 @@ async def without_all(self: Any, name: Any, event: Any = None, /, strategy: Any 
         route = self._routes[name][event.__class__]
     except (KeyError, TypeError):
         route = self._route(name, event)
-    listeners = route.loop
-    if listeners is None or strategy is not None:
+    steps = route.steps
+    if steps is None or strategy is not None:
         return await self._run(route.plan, name, event, strategy)
 
     dispatcher = event.dispatcher
@@ -320,7 +320,7 @@ async def without_all(self: Any, name: Any, event: Any = None, /, strategy: Any 
         event.dispatcher = self
     if event.name is not name:
         event.name = name
-    for listener in listeners:
+    for listener in steps:
         await listener(event)
     return event
 

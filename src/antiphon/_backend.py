@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context
-from threading import current_thread
+from functools import cache
 from typing import Any, cast
 
 import anyio
 
 __all__ = (
-    "Home",
     "belongs_anywhere",
+    "check_in",
     "first_leaf",
     "is_cancellation",
     "is_leaked_cancellation",
@@ -48,7 +47,7 @@ def open_task_group() -> AbstractAsyncContextManager[Any]:
     """
     trio = _running_trio()
     group: AbstractAsyncContextManager[Any]
-    group = anyio.create_task_group() if trio is None else trio.open_nursery(strict_exception_groups=True)
+    group = _for_asyncio().create_task_group() if trio is None else trio.open_nursery(strict_exception_groups=True)
     return group
 
 
@@ -106,6 +105,28 @@ def swallowed_cancellation(error: BaseException, handled: BaseException | None) 
     return None
 
 
+async def check_in() -> int:
+    """Begin what can be cancelled: raise the cancellation that waits for the running task, if there is one.
+
+    Returns:
+        The native requests that there were before, to be told from later ones.
+
+    Raises:
+        BaseException: A scope around the task was cancelled.
+    """
+    trio = _running_trio()
+    if trio is not None:
+        # The same as anyio's, without the search for the backend that runs.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return 0
+    task = _asyncio_task()
+    if task is None:
+        # No event loop runs: somebody drives the coroutine by hand.
+        return 0
+    await _for_asyncio().checkpoint_if_cancelled()
+    return int(task.cancelling())
+
+
 async def pass_on_cancellation(requests: int | None = None) -> None:
     """Raise the cancellation that waits for the running task, if there is one; this is no checkpoint otherwise.
 
@@ -132,14 +153,38 @@ async def pass_on_cancellation(requests: int | None = None) -> None:
 
 def native_requests() -> int:
     """How many calls of ``cancel()`` on the running asyncio task were not taken back; 0 on trio."""
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None:
-        return 0
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return 0
+    task = _asyncio_task()
     return 0 if task is None else int(task.cancelling())
+
+
+def _asyncio_task() -> Any:
+    """Give the asyncio task that runs, None if none does."""
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return None if asyncio is None else asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+@cache
+def _for_asyncio() -> Any:
+    """Find anyio's backend for asyncio, on which this has to be called first.
+
+    anyio looks for the event loop that runs each time it is asked something, which takes longer than to answer.
+    """
+    return getattr(anyio.lowlevel.current_token(), "backend_class", _Asked)
+
+
+class _Asked:
+    """What a dispatch asks of a backend, asked of anyio; for a version of it that does not tell its backend."""
+
+    @staticmethod
+    async def checkpoint_if_cancelled() -> None:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+
+    @staticmethod
+    def create_task_group() -> AbstractAsyncContextManager[Any]:
+        return anyio.create_task_group()
 
 
 def belongs_anywhere(context: Context) -> None:
@@ -148,37 +193,3 @@ def belongs_anywhere(context: Context) -> None:
     if sniffio is not None:
         # None makes it look at what runs.
         context.run(sniffio.current_async_library_cvar.set, None)
-
-
-class Home:
-    """The event loop that something was made in, and belongs to."""
-
-    __slots__ = ("_loop", "_thread")
-
-    def __init__(self) -> None:
-        self._loop: Any = anyio.lowlevel.current_token().native_token
-        self._thread = current_thread()
-
-    def is_here(self) -> bool:
-        """Tell whether the running code runs in this event loop."""
-        try:
-            return current_thread() is self._thread and anyio.lowlevel.current_token().native_token is self._loop
-        except Exception:
-            # No event loop runs here.
-            return False
-
-    def call(self, function: Callable[[], object]) -> None:
-        """Call a function that must run in this event loop: at once if this is it, else soon, without waiting."""
-        if self.is_here():
-            function()
-            return
-        # asyncio's name for it, and trio's.
-        soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
-        try:
-            soon(function)
-        except RuntimeError:
-            # The loop has ended, and with it whoever waited there. (trio's RunFinishedError is a RuntimeError too.)
-            pass
-
-    def __repr__(self) -> str:
-        return f"{type(self._loop).__module__.partition('.')[0]}, thread {self._thread.name!r}"

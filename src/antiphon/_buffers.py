@@ -14,8 +14,8 @@ from typing import Final, Generic, Protocol, TypeVar, get_args
 
 import anyio
 
-from antiphon._backend import Home
 from antiphon._exceptions import StreamLagged
+from antiphon._home import Home
 from antiphon._listeners import check_limit, safe_repr
 from antiphon.typing import Overflow
 

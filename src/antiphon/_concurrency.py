@@ -20,9 +20,10 @@ Rules that its editors keep:
 from __future__ import annotations
 
 import sys
+from _thread import get_ident
 from collections.abc import Awaitable, Coroutine, Generator
 from contextvars import Context, copy_context
-from threading import get_ident
+from operator import length_hint
 from types import CoroutineType, coroutine
 from typing import Any, Final, TypeAlias, cast
 
@@ -40,7 +41,7 @@ from antiphon._events import Event, Service, StopObserver, stop_observer
 from antiphon._listeners import Subscription
 from antiphon._policies import Failures, as_error
 
-__all__ = ("RacingTier", "Tier", "run_alone")
+__all__ = ("RacingTier", "Tier", "run_alone", "take")
 
 _Steps: TypeAlias = Coroutine[Any, Any, object]
 
@@ -50,24 +51,20 @@ _Begun: TypeAlias = tuple[_Steps, Any]
 _ENDED: Final = object()
 
 
-async def run_alone(subscription: Subscription, event: Any, failures: Failures) -> None:
-    """Run the only listener of a tier, which needs neither a task nor a group.
+async def run_alone(subscription: Subscription, event: Any) -> None:
+    """Run a listener that is alone, and needs neither a task nor a group.
 
     Args:
         subscription: Its registration.
         event: What it is given.
-        failures: Takes its error.
 
     Raises:
-        BaseException: A cancellation or an interrupt.
+        BaseException: What left the listener, to be given to `take`.
     """
     context = copy_context()
-    try:
-        begun = _begin(subscription, event, context)
-        if begun is not None:
-            await _rest(begun, context)
-    except BaseException as exc:  # noqa: ASYNC103  _take raises what is no error
-        _take(exc, subscription, failures)
+    begun = _begin(subscription, event, context)
+    if begun is not None:
+        await _rest(begun, context)
 
 
 class Tier:
@@ -76,12 +73,14 @@ class Tier:
     Args:
         event: What the listeners are given.
         failures: Takes their errors.
+        requests: How many native requests to end there were before the dispatch.
         limit: How many listeners may run at a time; None for no limit.
     """
 
-    def __init__(self, event: Any, failures: Failures, limit: int | None = None) -> None:
+    def __init__(self, event: Any, failures: Failures, requests: int, limit: int | None = None) -> None:
         self._event = event
         self._failures = failures
+        self._requests = requests
         # How many more tasks may run listeners; one is the caller's.
         self._free = sys.maxsize if limit is None else limit - 1
         # How many of them were started and have not had their first turn.
@@ -97,39 +96,33 @@ class Tier:
         Raises:
             BaseException: A cancellation or an interrupt.
         """
-        if len(listeners) == 1:
-            await run_alone(listeners[0], self._event, self._failures)
-        else:
-            await self._run_in_group(listeners)
-        if self._stray is not None:
-            raise self._stray
-
-    async def _run_in_group(self, listeners: tuple[Subscription, ...]) -> None:
         self._unstarted = iter(listeners)
-        self._left = len(listeners)
         self._context = copy_context()
-        # How often the caller's task was asked to end before.
-        self._requests = native_requests()
+        left: BaseException | None
         try:
             async with open_task_group() as self._group:
                 await self._work()
         except BaseExceptionGroup as group:  # noqa: ASYNC103  raised below, where it gets no context
             left = ungrouped(group)
         else:
-            if self._stray is None and self._group.cancel_scope.cancel_called and not self._failures.ended:
+            left = self._stray
+            if left is None and self._group.cancel_scope.cancel_called and not self._failures.ended:
                 # A task was cancelled before its first step, or after its last one, where nobody could judge it.
-                self._stray = anyio.get_cancelled_exc_class()()  # noqa: ASYNC118  made to be raised, not compared with
-            return
+                left = anyio.get_cancelled_exc_class()()  # noqa: ASYNC118  made to be raised, not compared with
         finally:
             # Of what outlives the dispatch, an observer of stops remembers the tier: not what the context knows, too.
             del self._context
-        raise left
+        if left is not None:
+            try:
+                raise left
+            finally:
+                # A frame that keeps what leaves it makes a cycle.
+                del left
 
     async def _work(self, *, joined: bool = False) -> None:
         event = self._event
         shared = joined
         for subscription in self._unstarted:
-            self._left -= 1
             context = self._context.copy()
             try:
                 begun = _begin(subscription, event, context)
@@ -151,7 +144,6 @@ class Tier:
         subscription = None if self._over else next(self._unstarted, None)
         if subscription is None:
             return
-        self._left -= 1
         self._share()
         # A new task has a copy of the context already.
         try:
@@ -163,14 +155,14 @@ class Tier:
 
     def _share(self) -> None:
         # Two at a time: one alone would let each listener that waits delay all that come after it by a turn.
-        for _ in range(min(2, self._left - self._coming, self._free)):
+        for _ in range(min(2, length_hint(self._unstarted) - self._coming, self._free)):
             self._free -= 1
             self._coming += 1
             self._group.start_soon(self._join)
 
     def _judge(self, exc: BaseException, subscription: Subscription) -> None:
         try:
-            if _take(exc, subscription, self._failures):
+            if take(exc, subscription, self._failures):
                 self._end()
         except BaseException as left:
             if is_cancellation(left) and not scope_is_cancelled():
@@ -190,8 +182,8 @@ class RacingTier(Tier):
     way to stop it), and `stop_observer` (which also sees helper tasks and worker threads of the listener).
     """
 
-    def __init__(self, event: Any, failures: Failures, service: Service) -> None:
-        super().__init__(event, failures)
+    def __init__(self, event: Any, failures: Failures, requests: int, service: Service) -> None:
+        super().__init__(event, failures, requests)
         self._service = service
         # A stop speaks to the dispatch that runs: one in a dispatch of the same event by a listener is none of ours.
         self._depth = service.depth(event)
@@ -209,6 +201,8 @@ class RacingTier(Tier):
         contestants = tuple(cast("Subscription", _Contestant(self, subscription)) for subscription in listeners)
         try:
             await super().run(contestants)
+            if self.winner is not None:
+                self._failures.ended = True
         finally:
             self._over = True
 
@@ -317,7 +311,7 @@ class _RaceObserver(StopObserver):
             self.outer(event)
 
 
-def _take(exc: BaseException, subscription: Subscription, failures: Failures) -> bool:
+def take(exc: BaseException, subscription: Subscription, failures: Failures) -> bool:
     """Give an error that left a listener to the policy.
 
     Returns:
@@ -338,9 +332,10 @@ def _begin(subscription: Subscription, event: Any, context: Context) -> _Begun |
     Returns:
         What has begun, None if it has ended already.
     """
-    awaitable = context.run(subscription.call, event)
-    # A listener may give any awaitable; a coroutine is what can be run step by step.
-    steps = cast("_Steps", awaitable if isinstance(awaitable, CoroutineType) else _awaited(awaitable))
+    steps: Any = context.run(subscription.call, event)
+    if steps.__class__ is not CoroutineType:
+        # A listener may give any awaitable; a coroutine is what can be run step by step.
+        steps = _awaited(steps)
     # Unlike `send`, this makes no StopIteration when it ends.
     waits_for = context.run(next, steps.__await__(), _ENDED)
     return None if waits_for is _ENDED else (steps, waits_for)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from enum import Enum
+from functools import partial
 from inspect import CO_COROUTINE
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -15,10 +16,10 @@ from antiphon._guards import AsyncGuard, Guard
 from antiphon._listeners import OptionedSubscription, Options, Subscription, do_nothing, do_nothing_async, safe_repr
 from antiphon._observing import AsyncObservation, Observation
 from antiphon._options import compose, compose_async
-from antiphon._plan import Plan
-from antiphon._policies import ErrorPolicy, Failures, add_note, check_policy, explained
+from antiphon._plan import Plan, Whole
+from antiphon._policies import ErrorPolicy, Failures, check_policy, explain
 from antiphon._registration import Dispatcher, Ending
-from antiphon._strategies import SEQUENTIAL, Strategy, check_strategy, does_nothing_for_nobody, is_plain
+from antiphon._strategies import SEQUENTIAL, Strategy, as_step, check_strategy, does_nothing_for_nobody, is_plain
 from antiphon._waiting import WaitingDispatcher
 from antiphon.typing import AsyncListener
 
@@ -143,8 +144,8 @@ class AsyncEventDispatcher(WaitingDispatcher):
             route = self._routes[name][event.__class__]
         except (KeyError, TypeError):
             route = self._route(name, event)
-        listeners = route.loop
-        if listeners is None or strategy is not None:
+        steps = route.steps
+        if steps is None or strategy is not None:
             return await self._run(route.plan, name, event, strategy)
 
         dispatcher = event.dispatcher
@@ -162,19 +163,19 @@ class AsyncEventDispatcher(WaitingDispatcher):
             event.name = name
         if event.propagation_stopped:
             event.propagation_stopped = False
-        if not listeners:
+        if not steps:
             event._antiphon_in_flight = None
             return event
         event._antiphon_in_flight = event
         try:
-            for subscription in listeners:
+            for step in steps:
                 try:
-                    await subscription.call(event)
+                    await step.call(event)
                 except BaseException as exc:
-                    error = explained(exc, subscription, route.plan, event)
-                    if error is exc:
+                    leaked = explain(exc, step, route.plan, event)
+                    if leaked is None:
                         raise
-                    raise error from exc  # noqa: ASYNC104  only a leaked cancellation is replaced
+                    raise leaked from exc  # noqa: ASYNC104  only a leaked cancellation is replaced
                 if event.propagation_stopped:
                     break
         finally:
@@ -258,8 +259,10 @@ class AsyncEventDispatcher(WaitingDispatcher):
     def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
         return tuple(AsyncGuard(subscription, plan) for subscription in plan.listeners)
 
-    def _runs_plainly(self, listeners: tuple[Subscription, ...], /) -> bool:
-        return is_plain(self._strategy) or (not listeners and does_nothing_for_nobody(self._strategy))
+    def _steps(self, plan: Plan, /) -> tuple[Subscription | Whole, ...]:
+        if is_plain(self._strategy) or (not plan and does_nothing_for_nobody(self._strategy)):
+            return plan.listeners
+        return (as_step(self._strategy, plan),)
 
 
 class EventDispatcher(Dispatcher):
@@ -317,8 +320,8 @@ class EventDispatcher(Dispatcher):
             route = self._routes[name][event.__class__]
         except (KeyError, TypeError):
             route = self._route(name, event)
-        listeners = route.loop
-        if listeners is None:
+        steps = route.steps
+        if steps is None:
             return self._run(route.plan, name, event)
 
         dispatcher = event.dispatcher
@@ -336,16 +339,16 @@ class EventDispatcher(Dispatcher):
             event.name = name
         if event.propagation_stopped:
             event.propagation_stopped = False
-        if not listeners:
+        if not steps:
             event._antiphon_in_flight = None
             return event
         event._antiphon_in_flight = event
         try:
-            for subscription in listeners:
+            for step in steps:
                 try:
-                    subscription.call(event)
+                    step.call(event)
                 except Exception as exc:
-                    add_note(exc, subscription, route.plan, event)
+                    explain(exc, step, route.plan, event)
                     raise
                 if event.propagation_stopped:
                     break
@@ -419,7 +422,8 @@ class EventDispatcher(Dispatcher):
                 failures.leave_with(exc)
             if plan.stoppable and event.propagation_stopped:
                 break
-        failures.leave()
+        if failures.in_hand:
+            failures.leave()
 
     def _check_options(self, options: Options, /) -> None:
         super()._check_options(options)
@@ -439,8 +443,10 @@ class EventDispatcher(Dispatcher):
     def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
         return tuple(Guard(subscription, plan) for subscription in plan.listeners)
 
-    def _runs_plainly(self, listeners: tuple[Subscription, ...], /) -> bool:
-        return not listeners or self._errors == "raise"
+    def _steps(self, plan: Plan, /) -> tuple[Subscription | Whole, ...]:
+        if not plan or self._errors == "raise":
+            return plan.listeners
+        return (Whole(partial(self._run_under_policy, plan)),)
 
 
 class AsyncScope(Ending, AsyncEventDispatcher):

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import anyio
 
-from antiphon._backend import Home
+from antiphon._home import Home
 from antiphon._keys import check_key
 from antiphon._listeners import NO_OPTIONS, NamedListener, Options, Subscription, check_options, safe_repr
 

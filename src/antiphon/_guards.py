@@ -6,7 +6,7 @@ from typing import Any
 
 from antiphon._listeners import Subscription
 from antiphon._plan import Plan
-from antiphon._policies import add_note, explained
+from antiphon._policies import add_note, explain
 
 __all__ = ("AsyncGuard", "Guard")
 
@@ -61,7 +61,7 @@ class AsyncGuard(_Guard):
         try:
             return await self._subscription.call(event)
         except BaseException as exc:
-            error = explained(exc, self._subscription, self._plan, event)
-            if error is exc:
+            leaked = explain(exc, self._subscription, self._plan, event)
+            if leaked is None:
                 raise
-            raise error from exc  # noqa: ASYNC104  only a leaked cancellation is replaced
+            raise leaked from exc  # noqa: ASYNC104  only a leaked cancellation is replaced

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from _thread import RLock
 from contextlib import suppress
-from threading import RLock
 from typing import Any, Final
 
 from antiphon._instrumentation import Attached

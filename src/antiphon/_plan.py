@@ -11,7 +11,7 @@ from antiphon._events import Service
 from antiphon._instrumentation import Attached
 from antiphon._listeners import Subscription
 
-__all__ = ("Plan", "Route", "in_order")
+__all__ = ("Plan", "Route", "Whole", "in_order")
 
 _by_order = attrgetter("order")
 _by_priority = attrgetter("priority")
@@ -76,19 +76,35 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
         return plan
 
 
+class Whole:
+    """What a dispatch runs in the place of the listeners when something else runs them: all of them in one step.
+
+    Args:
+        call: As that of a registration.
+    """
+
+    __slots__ = ("call",)
+
+    call: Callable[[Any], Any]
+
+    def __init__(self, call: Callable[[Any], Any]) -> None:
+        self.call = call
+
+
 class Route:
     """Where a dispatch finds its plan, and what it has to know of it before all else.
 
     It is read in every dispatch, and the attributes of a tuple take long to read.
     """
 
-    __slots__ = ("loop", "plan")
+    __slots__ = ("plan", "steps")
 
-    #: The registrations if the dispatcher may run them itself, in a plain loop; None if it may not.
-    loop: tuple[Subscription, ...] | None
+    #: What the dispatcher calls with the event, one after another: the registrations, or what runs all of them. None if
+    #: it has more to do than that.
+    steps: tuple[Subscription | Whole, ...] | None
     #: The plan.
     plan: Plan
 
-    def __init__(self, plan: Plan, *, plain: bool) -> None:
-        self.loop = plan.listeners if plain else None
+    def __init__(self, plan: Plan, steps: tuple[Subscription | Whole, ...] | None) -> None:
+        self.steps = steps
         self.plan = plan

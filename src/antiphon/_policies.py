@@ -11,9 +11,9 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 from antiphon._backend import first_leaf, is_cancellation, is_leaked_cancellation
 from antiphon._exceptions import ListenerCancelled
 from antiphon._listeners import Subscription, is_async_callable, qualified_name, safe_repr
-from antiphon._plan import Plan
+from antiphon._plan import Plan, Whole
 
-__all__ = ("ErrorPolicy", "Failures", "add_note", "as_error", "check_policy", "explained", "refuse_awaitable")
+__all__ = ("ErrorPolicy", "Failures", "add_note", "as_error", "check_policy", "explain", "refuse_awaitable")
 
 #: "raise", "collect", or a plain function that is given the exception, the event and the listener.
 ErrorPolicy: TypeAlias = Literal["raise", "collect"] | Callable[[Exception, Any, Any], object]
@@ -67,13 +67,21 @@ def as_error(exc: BaseException, subscription: Subscription) -> Exception | None
     return error
 
 
-def explained(exc: BaseException, subscription: Subscription, plan: Plan, event: object) -> BaseException:
-    """Give what leaves a dispatch for an exception that left a listener: the same one, unless it is a leak."""
-    error = as_error(exc, subscription)
+def explain(exc: BaseException, step: Subscription | Whole, plan: Plan, event: object) -> Exception | None:
+    """Say on an exception that leaves a dispatch where it was raised.
+
+    Returns:
+        What is to leave in its place: a `ListenerCancelled` if it is a leaked cancellation, else None. (Not the
+        exception itself: a frame that keeps what leaves it makes a cycle.)
+    """
+    if isinstance(step, Whole):
+        # Whoever ran the listeners has said it.
+        return None
+    error = as_error(exc, step)
     if error is None:
-        return exc
-    add_note(error, subscription, plan, event)
-    return error
+        return None
+    add_note(error, step, plan, event)
+    return None if error is exc else error
 
 
 def add_note(error: BaseException, subscription: Subscription, plan: Plan, event: object) -> None:
@@ -113,21 +121,19 @@ def refuse_awaitable(result: object, policy: object) -> None:
 class Failures:
     """What went wrong in one dispatch, under its error policy."""
 
-    __slots__ = ("_collected", "_event", "_plan", "_policy", "ended")
+    __slots__ = ("_event", "_plan", "_policy", "ended", "in_hand")
 
-    #: Whether an error ended the dispatch.
+    #: Whether an error ended the dispatch, or a listener won it.
     ended: bool
+    #: The errors that will leave with the dispatch, each after the place of its listener in the order.
+    in_hand: list[tuple[tuple[int, int], Exception]]
 
     def __init__(self, policy: ErrorPolicy, plan: Plan, event: Any) -> None:
         self._policy = policy
         self._plan = plan
         self._event = event
-        self._collected: list[tuple[tuple[int, int], Exception]] = []
+        self.in_hand = []
         self.ended = False
-
-    def __bool__(self) -> bool:
-        """Whether errors are in hand."""
-        return bool(self._collected)
 
     def take(self, error: Exception, subscription: Subscription) -> Exception | None:
         """Give an error of a listener to the policy.
@@ -143,9 +149,9 @@ class Failures:
                 error = raised
             else:
                 return None
-        if all(error is not earlier for _, earlier in self._collected):
+        if all(error is not earlier for _, earlier in self.in_hand):
             add_note(error, subscription, self._plan, self._event)
-        self._collected.append(((subscription.priority, subscription.order), error))
+        self.in_hand.append(((subscription.priority, subscription.order), error))
         if policy == "collect":
             return None
         self.ended = True
@@ -164,7 +170,7 @@ class Failures:
         if cancellations is None or not (errors is None or isinstance(errors, ExceptionGroup)):
             return group
         if errors is not None:
-            self._collected.append(((subscription.priority, subscription.order), cast("Exception", errors)))
+            self.in_hand.append(((subscription.priority, subscription.order), cast("Exception", errors)))
         return first_leaf(cancellations)
 
     def leave(self) -> None:
@@ -173,7 +179,7 @@ class Failures:
         Raises:
             ExceptionGroup: Errors are in hand; they stand in the order of the dispatch.
         """
-        if self._collected:
+        if self.in_hand:
             raise ExceptionGroup(self._message(), self._errors())
 
     def leave_with(self, exc: BaseException) -> NoReturn:
@@ -184,14 +190,14 @@ class Failures:
             BaseExceptionGroup: The errors in hand and the one given: errors alone would let an ``except Exception``
                 lose the cancellation.
         """
-        if not self._collected:
+        if not self.in_hand:
             raise exc
         raise BaseExceptionGroup(f"{self._message()}, and the dispatch was ended", [*self._errors(), exc]) from None
 
     def _errors(self) -> list[Exception]:
         # Given away, since an error remembers the frames that remember us: a cycle that only the collector would find.
-        collected, self._collected = self._collected, []
-        return [error for _, error in sorted(collected, key=itemgetter(0))]
+        in_hand, self.in_hand = self.in_hand, []
+        return [error for _, error in sorted(in_hand, key=itemgetter(0))]
 
     def _message(self) -> str:
         under = type(self._event).__qualname__ if self._plan.name is None else safe_repr(self._plan.name)

@@ -24,7 +24,7 @@ from antiphon._listeners import (
     check_priority,
     safe_repr,
 )
-from antiphon._plan import Plan, Route
+from antiphon._plan import Plan, Route, Whole
 from antiphon._registry import Registry
 from antiphon._scope import Registrar
 from antiphon._subscribers import Subscriptions, register_methods
@@ -273,8 +273,8 @@ class Dispatcher(Instrumented):
         """Give the listeners of a plan as a subclass that runs them itself gets them."""
         raise NotImplementedError
 
-    def _runs_plainly(self, listeners: tuple[Subscription, ...], /) -> bool:
-        """Whether the dispatcher runs these itself, in a plain loop, unless it is told otherwise."""
+    def _steps(self, plan: Plan, /) -> tuple[Subscription | Whole, ...]:
+        """Tell what the dispatcher calls with the event, one after another, unless it is told otherwise."""
         raise NotImplementedError
 
     def _check_listen(self, key: Hashable, priority: int, options: Options, /) -> None:
@@ -367,7 +367,7 @@ class Dispatcher(Instrumented):
             plan.instruments = instruments
             if not instruments:
                 plan.guarded = self._guarded(plan)
-        return Route(plan, plain=service.plain and not special and self._runs_plainly(listeners))
+        return Route(plan, self._steps(plan) if service.plain and not special else None)
 
 
 class Ending(Dispatcher):

@@ -12,8 +12,8 @@ Rules that its editors keep:
 # ruff: noqa: SLF001  a registry knows the inside of its parent and of its children
 from __future__ import annotations
 
+from _thread import RLock
 from collections.abc import Callable, Hashable
-from threading import RLock
 from typing import Any, Final, cast
 from weakref import WeakSet
 
@@ -196,8 +196,11 @@ class Registry:
                 kept = None
             if kept is None:
                 self._remove_with_care(key, bucket, listener)
-            else:
+            elif not bucket or self.routes or self._children or isinstance(kept, dict):
                 self._forget(key, kept)
+            else:
+                # One of many, while nobody dispatches.
+                kept.call = self._silence
         finally:
             self._release()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from _thread import RLock
 from collections.abc import Callable, Hashable
-from threading import RLock
 from types import TracebackType
 from typing import Any, Self, TypeVar
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any, Final, Protocol, cast
 
-from antiphon._backend import native_requests, pass_on_cancellation, swallowed_cancellation
-from antiphon._concurrency import RacingTier, Tier, run_alone
-from antiphon._listeners import check_limit, is_async_callable, safe_repr
-from antiphon._plan import Plan
+from antiphon._backend import check_in, pass_on_cancellation, swallowed_cancellation
+from antiphon._concurrency import RacingTier, Tier, run_alone, take
+from antiphon._listeners import Subscription, check_limit, is_async_callable, safe_repr
+from antiphon._plan import Plan, Whole
 from antiphon._policies import ErrorPolicy, Failures, as_error, check_policy
 
 __all__ = (
@@ -17,6 +18,7 @@ __all__ = (
     "Race",
     "Sequential",
     "Strategy",
+    "as_step",
     "check_strategy",
     "does_nothing_for_nobody",
     "is_plain",
@@ -113,12 +115,67 @@ class Sequential(_Strategy):
                 await _pass_on(failures)  # noqa: ASYNC102  it fetches the cancellation
             if plan.stoppable and event.propagation_stopped:
                 break
-        if failures:
-            await _pass_on(failures)
-            failures.leave()
+        await _leave(failures)
 
 
-class Concurrent(_Strategy):
+class _Together(_Strategy):
+    """Tier by tier, the listeners of one at the same time."""
+
+    __slots__ = ()
+
+    async def run(self, plan: Plan, event: Any, /) -> None:
+        """Run the tiers of a plan one after another, the listeners of each together.
+
+        Raises:
+            Exception: What a listener raised, as the error policy has it.
+            BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
+        """
+        if not plan:
+            return
+        requests = await check_in()
+        failures = Failures(self._errors, plan, event)
+        try:
+            for number, listeners in enumerate(plan):
+                if number:
+                    if failures.ended or (plan.stoppable and event.propagation_stopped):
+                        break
+                    await pass_on_cancellation(requests)
+                if len(listeners) == 1:
+                    try:
+                        await run_alone(listeners[0], event)
+                    except BaseException as exc:  # noqa: ASYNC103  take raises what is no error
+                        take(exc, listeners[0], failures)
+                else:
+                    await self._tier(plan, event, failures, requests).run(listeners)
+        except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
+            failures.leave_with(exc)
+        await _leave(failures, requests)
+
+    async def run_one(self, subscription: Subscription, plan: Plan, event: Any, /) -> None:
+        """Do what `run` does, for a plan of one listener, as nearly all are.
+
+        Raises:
+            Exception: As `run`.
+            BaseExceptionGroup: As `run`.
+        """
+        requests = await check_in()
+        try:
+            await run_alone(subscription, event)
+        except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
+            failures = Failures(self._errors, plan, event)
+            try:
+                take(exc, subscription, failures)
+            except BaseException as left:  # noqa: ASYNC103  leave_with always raises
+                failures.leave_with(left)
+        else:
+            return
+        await _leave(failures, requests)
+
+    def _tier(self, plan: Plan, event: Any, failures: Failures, requests: int) -> Tier:
+        return Tier(event, failures, requests)
+
+
+class Concurrent(_Together):
     """The listeners of one priority together, one priority after the other.
 
     Each listener runs in a task from start to end, in its own copy of the caller's context. Within a
@@ -148,34 +205,11 @@ class Concurrent(_Strategy):
     def _options(self) -> dict[str, Any]:
         return {**({} if self._limit is None else {"limit": self._limit}), **super()._options()}
 
-    async def run(self, plan: Plan, event: Any, /) -> None:
-        """Run the tiers of a plan one after another, each in a task group.
-
-        Raises:
-            Exception: What a listener raised, as the error policy has it.
-            BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
-        """
-        if not plan:
-            return
-        failures = Failures(self._errors, plan, event)
-        requests = native_requests()
-        try:
-            for number, listeners in enumerate(plan):
-                await pass_on_cancellation(requests if number else None)
-                if len(listeners) == 1:
-                    await run_alone(listeners[0], event, failures)
-                else:
-                    await Tier(event, failures, self._limit).run(listeners)
-                if failures.ended or (plan.stoppable and event.propagation_stopped):
-                    break
-            if failures:
-                await pass_on_cancellation(requests)
-        except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
-            failures.leave_with(exc)
-        failures.leave()
+    def _tier(self, plan: Plan, event: Any, failures: Failures, requests: int) -> Tier:
+        return Tier(event, failures, requests, self._limit)
 
 
-class Race(_Strategy):
+class Race(_Together):
     """As `Concurrent`, until a listener stops the event: it wins, and is the only one that finishes.
 
     At its call of ``stop_propagation()`` the other listeners of its priority are cancelled, those
@@ -192,37 +226,21 @@ class Race(_Strategy):
 
     __slots__ = ()
 
-    async def run(self, plan: Plan, event: Any, /) -> None:
-        """Run the tiers of a plan one after another, each until it is won or done.
-
-        Raises:
-            Exception: What a listener raised, as the error policy has it.
-            BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
-        """
-        if not plan:
-            return
+    def _tier(self, plan: Plan, event: Any, failures: Failures, requests: int) -> Tier:
         if not plan.stoppable:
-            await Concurrent(errors=self._errors).run(plan, event)
-            return
-        failures = Failures(self._errors, plan, event)
-        requests = native_requests()
-        try:
-            for number, listeners in enumerate(plan):
-                await pass_on_cancellation(requests if number else None)
-                tier = RacingTier(event, failures, plan.service)
-                await tier.run(listeners)
-                if failures.ended or tier.winner is not None or event.propagation_stopped:
-                    break
-            if failures:
-                await pass_on_cancellation(requests)
-        except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
-            failures.leave_with(exc)
+            return super()._tier(plan, event, failures, requests)
+        return RacingTier(event, failures, requests, plan.service)
+
+
+async def _leave(failures: Failures, requests: int | None = None) -> None:
+    if failures.in_hand:
+        await _pass_on(failures, requests)
         failures.leave()
 
 
-async def _pass_on(failures: Failures) -> None:
+async def _pass_on(failures: Failures, requests: int | None = None) -> None:
     try:
-        await pass_on_cancellation()
+        await pass_on_cancellation(requests)
     except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
         failures.leave_with(exc)
 
@@ -239,6 +257,13 @@ def is_plain(strategy: Strategy) -> bool:
 def does_nothing_for_nobody(strategy: Strategy) -> bool:
     """Tell whether a strategy need not be asked when nobody listens; one of the user's own may want to be."""
     return type(strategy) in (Sequential, Concurrent, Race)
+
+
+def as_step(strategy: Strategy, plan: Plan) -> Whole:
+    """Make the run of a plan one step of a dispatch; what is known of the plan is decided here, once."""
+    if len(plan.listeners) == 1 and type(strategy) in (Concurrent, Race):
+        return Whole(partial(cast(_Together, strategy).run_one, plan.listeners[0], plan))
+    return Whole(partial(strategy.run, plan))
 
 
 def check_strategy(strategy: object) -> Strategy:

@@ -66,8 +66,8 @@ async def test_after_the_last_removal_a_dispatch_is_plain_again(dispatcher: AnyD
     await dispatcher.adispatch("song")
     plain = dispatcher._route("song", Event())
 
-    assert (observed.loop, observed.plan.special) == (None, True)
-    assert (plain.loop, plain.plan.special) == (plain.plan.listeners, False)
+    assert (observed.steps, observed.plan.special) == (None, True)
+    assert (plain.steps, plain.plan.special) == (plain.plan.listeners, False)
 
 
 async def test_removing_gives_nothing_and_adding_gives_nothing(dispatcher: AnyDispatcher, witness: Witness) -> None:
