@@ -248,6 +248,9 @@ async def _pass_on(failures: Failures, requests: int | None = None) -> None:
 #: The default.
 SEQUENTIAL: Final = Sequential()
 
+#: The classes of which it is known what they do; a subclass may do something else.
+_OURS: Final = frozenset((Sequential, Concurrent, Race))
+
 
 def is_plain(strategy: Strategy) -> bool:
     """Tell whether a strategy does no more than the loop that a dispatcher runs itself."""
@@ -256,13 +259,16 @@ def is_plain(strategy: Strategy) -> bool:
 
 def does_nothing_for_nobody(strategy: Strategy) -> bool:
     """Tell whether a strategy need not be asked when nobody listens; one of the user's own may want to be."""
-    return type(strategy) in (Sequential, Concurrent, Race)
+    return type(strategy) in _OURS
 
 
 def as_step(strategy: Strategy, plan: Plan) -> Whole:
     """Make the run of a plan one step of a dispatch; what is known of the plan is decided here, once."""
-    if len(plan.listeners) == 1 and type(strategy) in (Concurrent, Race):
-        return Whole(partial(cast(_Together, strategy).run_one, plan.listeners[0], plan))
+    if type(strategy) not in _OURS:
+        # One of the user's own may change what its `run` is.
+        return Whole(lambda event: strategy.run(plan, event))
+    if len(plan.listeners) == 1 and isinstance(strategy, _Together):
+        return Whole(partial(strategy.run_one, plan.listeners[0], plan))
     return Whole(partial(strategy.run, plan))
 
 
