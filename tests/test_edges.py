@@ -10,6 +10,7 @@ import pytest
 
 from antiphon import (
     AsyncEventDispatcher,
+    Concurrent,
     Event,
     EventDispatcher,
     QueueNotDrained,
@@ -17,7 +18,7 @@ from antiphon import (
     Subscription,
     listens_to,
 )
-from antiphon._backend import pass_on_cancellation
+from antiphon._backend import _for_asyncio, pass_on_cancellation
 from antiphon._home import Home
 
 
@@ -139,6 +140,39 @@ def test_what_is_handed_to_a_loop_that_has_ended_is_let_go() -> None:
         home.call(lambda: called.append("called"))
 
         assert called == []
+
+
+def test_listeners_run_together_under_an_anyio_that_does_not_tell_its_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatcher, order = AsyncEventDispatcher(strategy=Concurrent()), list[str]()
+
+    async def first(event: Event) -> None:
+        await later.wait()
+        order.append("first")
+
+    async def second(event: Event) -> None:
+        order.append("second")
+        later.set()
+
+    async def main() -> None:
+        with anyio.fail_after(5):
+            await dispatcher.adispatch("song")
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await dispatcher.adispatch("song")
+        assert scope.cancelled_caught
+
+    later = anyio.Event()
+    dispatcher.add_listener("song", first)
+    dispatcher.add_listener("song", second)
+    monkeypatch.setattr(anyio.lowlevel, "current_token", object)
+    _for_asyncio.cache_clear()
+    try:
+        anyio.run(main, backend="asyncio")
+        assert _for_asyncio().__name__ == "_Asked"
+    finally:
+        _for_asyncio.cache_clear()
+
+    assert order == ["second", "first"]
 
 
 @pytest.mark.parametrize("taken", [False, True])

@@ -30,6 +30,7 @@ class _Adapter:
 
     def described(self) -> str:
         """Tell what it does with the function."""
+        # A base, never made by itself.
         raise NotImplementedError
 
     def _options(self) -> tuple[Any, ...]:

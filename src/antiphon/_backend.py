@@ -109,7 +109,7 @@ async def check_in() -> int:
     """Begin what can be cancelled: raise the cancellation that waits for the running task, if there is one.
 
     Returns:
-        The native requests that there were before, to be told from later ones.
+        How many native requests there were so far, to be told from later ones; 0 where there are none such.
 
     Raises:
         BaseException: A scope around the task was cancelled.
@@ -136,14 +136,9 @@ async def pass_on_cancellation(requests: int | None = None) -> None:
     Raises:
         BaseException: A scope around the task, or the task itself, was cancelled.
     """
-    try:
-        # trio's own is the same, without the search for the backend that runs.
-        await (_running_trio() or anyio).lowlevel.checkpoint_if_cancelled()
-    except Exception:  # noqa: S110
-        # No event loop runs: somebody drives the coroutine by hand.
-        pass
-    # Asked after the scopes: while one is cancelled it makes native requests too, and ends only what it asked for.
-    if requests is not None and native_requests() > requests:
+    # The scopes come first: while one is cancelled it makes native requests too, and ends only what it asked for.
+    asked = await check_in()
+    if requests is not None and asked > requests:
         # The task group may have taken it for its own (anyio before 4.16 does).
         import asyncio
 
@@ -176,7 +171,7 @@ def _for_asyncio() -> Any:
 
 
 class _Asked:
-    """What a dispatch asks of a backend, asked of anyio; for a version of it that does not tell its backend."""
+    """What a dispatch asks of a backend, asked of anyio; for a version that does not tell its backend."""
 
     @staticmethod
     async def checkpoint_if_cancelled() -> None:

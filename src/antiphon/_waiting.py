@@ -23,6 +23,7 @@ class WaitingDispatcher(Dispatcher):
 
     async def adispatch(self, name: Any, event: Any = None, /) -> Any:
         """Give an event to its listeners."""
+        # A base, never made by itself: a queue needs to know only that there is such a method.
         raise NotImplementedError
 
     def expect(self, key: Hashable, /, *, where: Callable[[Any], object] | None = None) -> Expectation:
