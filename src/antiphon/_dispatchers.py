@@ -422,8 +422,7 @@ class EventDispatcher(Dispatcher):
                 failures.leave_with(exc)
             if plan.stoppable and event.propagation_stopped:
                 break
-        if failures.in_hand:
-            failures.leave()
+        failures.leave()
 
     def _check_options(self, options: Options, /) -> None:
         super()._check_options(options)

@@ -151,26 +151,6 @@ class _Together(_Strategy):
             failures.leave_with(exc)
         await _leave(failures, requests)
 
-    async def run_one(self, subscription: Subscription, plan: Plan, event: Any, /) -> None:
-        """Do what `run` does, for a plan of one listener, as nearly all are.
-
-        Raises:
-            Exception: As `run`.
-            BaseExceptionGroup: As `run`.
-        """
-        requests = await check_in()
-        try:
-            await run_alone(subscription, event)
-        except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
-            failures = Failures(self._errors, plan, event)
-            try:
-                take(exc, subscription, failures)
-            except BaseException as left:  # noqa: ASYNC103  leave_with always raises
-                failures.leave_with(left)
-        else:
-            return
-        await _leave(failures, requests)
-
     def _tier(self, plan: Plan, event: Any, failures: Failures, requests: int) -> Tier:
         return Tier(event, failures, requests)
 
@@ -232,6 +212,27 @@ class Race(_Together):
         return RacingTier(event, failures, requests, plan.service)
 
 
+async def _run_one(errors: ErrorPolicy, subscription: Subscription, plan: Plan, event: Any) -> None:
+    """Do what `Concurrent` and `Race` do with a plan of one listener, as nearly all are.
+
+    Raises:
+        Exception: As theirs.
+        BaseExceptionGroup: As theirs.
+    """
+    requests = await check_in()
+    try:
+        await run_alone(subscription, event)
+    except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
+        failures = Failures(errors, plan, event)
+        try:
+            take(exc, subscription, failures)
+        except BaseException as left:  # noqa: ASYNC103  leave_with always raises
+            failures.leave_with(left)
+    else:
+        return
+    await _leave(failures, requests)
+
+
 async def _leave(failures: Failures, requests: int | None = None) -> None:
     if failures.in_hand:
         await _pass_on(failures, requests)
@@ -268,7 +269,7 @@ def as_step(strategy: Strategy, plan: Plan) -> Whole:
         # One of the user's own may change what its `run` is.
         return Whole(lambda event: strategy.run(plan, event))
     if len(plan.listeners) == 1 and isinstance(strategy, _Together):
-        return Whole(partial(strategy.run_one, plan.listeners[0], plan))
+        return Whole(partial(_run_one, strategy.errors, plan.listeners[0], plan))
     return Whole(partial(strategy.run, plan))
 
 
