@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+import trio
 
 from antiphon import (
     AsyncEventDispatcher,
@@ -173,6 +174,32 @@ def test_listeners_run_together_under_an_anyio_that_does_not_tell_its_backend(mo
         _for_asyncio.cache_clear()
 
     assert order == ["second", "first"]
+
+
+def test_trio_within_a_task_of_asyncio_is_taken_for_trio() -> None:
+    dispatcher, ran = AsyncEventDispatcher(strategy=Concurrent()), list[str]()
+
+    async def voice(event: Event) -> None:
+        await anyio.lowlevel.checkpoint()
+        ran.append("voice")
+
+    async def within() -> None:
+        await dispatcher.adispatch("song")
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await dispatcher.adispatch("song")
+        assert scope.cancelled_caught
+
+    async def main() -> None:
+        await within()
+        trio.run(within)
+        await within()
+
+    dispatcher.add_listener("song", voice)
+    dispatcher.add_listener("song", voice)
+    anyio.run(main, backend="asyncio")
+
+    assert ran == ["voice"] * 6
 
 
 @pytest.mark.parametrize("taken", [False, True])

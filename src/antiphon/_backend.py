@@ -54,7 +54,13 @@ def open_task_group() -> AbstractAsyncContextManager[Any]:
 def _running_trio() -> Any:
     """Give the module if the running code is part of a trio task, else None."""
     trio = sys.modules.get("trio")
-    return trio if trio is not None and trio.lowlevel.in_trio_task() else None
+    if trio is None:
+        return None
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None and sniffio.thread_local.name != "trio" and _asyncio_task() is not None:
+        # trio takes ten times as long to say no. (It may also run within an asyncio task; then it has set the name.)
+        return None
+    return trio if trio.lowlevel.in_trio_task() else None
 
 
 def ungrouped(exc: BaseException) -> BaseException:
