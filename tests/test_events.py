@@ -10,16 +10,18 @@ import weakref
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from importlib.util import find_spec
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 from unittest.mock import Mock
 
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
 from tests.voices import noting, voice
+
+T = TypeVar("T")
 
 CPYTHON = pytest.mark.skipif(sys.implementation.name != "cpython", reason="only CPython frees objects at once")
 
@@ -74,6 +76,94 @@ class Generous(Event):
 
     def __getattr__(self, attribute: str) -> str:
         return attribute
+
+
+class Strict(Event):
+    """Looks up what it does not have, and fails in its own way."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Any] = {}
+
+    def __getattr__(self, attribute: str) -> Any:
+        return self.known[attribute]
+
+
+class Signing(Event):
+    """Says in each message who it is."""
+
+    def __getattr__(self, attribute: str) -> Any:
+        raise AttributeError(f"{self.name} of {self.dispatcher} has no {attribute}")
+
+
+class Attentive(Event):
+    """Sees to each of its attributes."""
+
+    def __getattribute__(self, attribute: str) -> Any:
+        return object.__getattribute__(self, attribute)
+
+
+class Tagged(Generic[T], Event):
+    """Is generic, and takes arguments of its class."""
+
+    def __init_subclass__(cls, tag: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.tag = tag
+
+
+class Tag(Tagged[int], tag="of a class"):
+    pass
+
+
+class Named(Event):
+    name = "order.placed"
+
+
+class Naming:
+    """Names the events of those that mix it in."""
+
+    name = "order.placed"
+
+
+class NamedByAnother(Naming, Event):
+    pass
+
+
+class Reticent(Event):
+    """Does not tell its base of its subclasses."""
+
+    def __init_subclass__(cls) -> None:
+        pass
+
+
+class NamedInSilence(Reticent):
+    name = "order.placed"
+
+
+class NamedLater(Event):
+    pass
+
+
+NamedLater.name = "order.placed"
+
+
+@dataclass
+class WithName(Event):
+    name: str = "order.placed"
+
+
+@dataclass(frozen=True)
+class FrozenWithName(Event):
+    name: str = "order.placed"
+
+
+@dataclass(slots=True)
+class SlottedWithName(Event):
+    name: str = "order.placed"
+
+
+@dataclass
+class WithNameField(Event):
+    name: str = field(default="order.placed", repr=False)
 
 
 class Uncomparable(Event):
@@ -167,6 +257,18 @@ OURS: list[Callable[[], Any]] = [
     FalseEvent,
     ByProperties,
 ]
+#: Their class says that their name is order.placed.
+NAMED: list[Callable[[], Any]] = [
+    Named,
+    NamedByAnother,
+    NamedInSilence,
+    NamedLater,
+    WithName,
+    FrozenWithName,
+    SlottedWithName,
+    WithNameField,
+]
+OURS += [Strict, Signing, Attentive, Tag, *NAMED]
 QUACKING: list[Callable[[], Any]] = [Quacking, QuackingWithSlots, QuackingFrozen, QuackingByProperty]
 
 
@@ -195,6 +297,69 @@ def test_a_class_may_name_its_events() -> None:
         name = "order.placed"
 
     assert (Placed.name, Placed().name) == ("order.placed", "order.placed")
+
+
+@kinds(NAMED)
+async def test_a_name_of_the_class_is_shown_until_there_is_another(kind: Any) -> None:
+    dispatcher, event = AsyncEventDispatcher(), kind()
+    heard: list[Any] = []
+    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: heard.append(event.name)))
+
+    before = event.name
+    await dispatcher.adispatch("hymn", event)
+
+    assert (before, heard, event.name, kind().name) == ("order.placed", ["hymn"], "hymn", "order.placed")
+
+
+@kinds([Strict, Signing, Generous, Attentive])
+def test_no_class_is_asked_for_what_it_does_not_have(kind: Any) -> None:
+    event = kind()
+
+    assert (event.name, event.dispatcher, event.propagation_stopped) == (None, None, False)
+
+
+@kinds([Event, Silent, Frozen, Generous, Strict, *(kind for kind in NAMED if kind is not SlottedWithName)])
+def test_an_attribute_may_be_set_and_deleted_as_any_other(kind: Any) -> None:
+    event = kind()
+    default = event.name
+
+    object.__setattr__(event, "name", "psalm")
+    object.__setattr__(event, "propagation_stopped", True)
+    shown = (event.name, event.dispatcher, event.propagation_stopped)
+    object.__delattr__(event, "name")
+    object.__delattr__(event, "propagation_stopped")
+
+    assert shown == ("psalm", None, True)
+    assert (event.name, event.propagation_stopped) == (default, False)
+
+
+async def test_a_name_that_a_listener_sets_stays() -> None:
+    dispatcher = AsyncEventDispatcher()
+    seen: list[Any] = []
+
+    def rename(event: Any) -> None:
+        event.name = "psalm"
+
+    dispatcher.add_listener("hymn", voice(dispatcher, rename))
+    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: seen.append((event.name, event.dispatcher))))
+
+    event = await dispatcher.adispatch("hymn", Event())
+    again = await dispatcher.adispatch("hymn", Event())
+
+    assert (event.name, again.name, seen) == ("psalm", "psalm", [("psalm", dispatcher)] * 2)
+
+
+async def test_equal_names_are_shown_as_they_were_given() -> None:
+    class Names(StrEnum):
+        hymn = "hymn"
+
+    dispatcher = AsyncEventDispatcher()
+    names = ["hymn", Names.hymn, "".join(["hy", "mn"])]
+    shown = [(await dispatcher.adispatch(name, Event())).name for name in names]
+    stopping = [(await dispatcher.adispatch(name, Event(), strategy=Concurrent())).name for name in names]
+
+    assert [type(name) for name in shown + stopping] == [str, Names, str] * 2
+    assert shown == names
 
 
 @kinds(OURS)

@@ -3,13 +3,13 @@
 When ``adispatch`` changes, copy its body into `full`, and take it over into the others.
 """
 
-# ruff: noqa: C901  as long as what they are copies of
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from antiphon._events import View
 from antiphon._policies import add_note, as_error, explain
 
 __all__ = ("FULL", "VARIANTS", "Variant")
@@ -23,25 +23,15 @@ async def full(self: Any, name: Any, event: Any = None, /, strategy: Any = None)
     except (KeyError, TypeError):
         route = self._route(name, event)
     steps = route.steps
-    if steps is None or strategy is not None:
+    if steps is None or strategy is not None or getattr(event, "_antiphon_in_flight", None) is event:
         return await self._run(route.plan, name, event, strategy)
 
-    dispatcher = event.dispatcher
-    if dispatcher is not None:
-        try:
-            nested = event._antiphon_in_flight is event
-        except AttributeError:
-            nested = False
-        if nested:
-            return await self._run(route.plan, name, event, strategy)
-    if dispatcher is not self:
-        event.dispatcher = self
-    if event.name is not name:
-        event.name = name
-    if event.propagation_stopped:
-        event.propagation_stopped = False
+    view = route.view
+    if view.name is not name:
+        view = View(name, self)
+    event._antiphon_view = view
+    event._antiphon_stopped = False
     if not steps:
-        event._antiphon_in_flight = None
         return event
     event._antiphon_in_flight = event
     try:
@@ -53,7 +43,7 @@ async def full(self: Any, name: Any, event: Any = None, /, strategy: Any = None)
                 if leaked is None:
                     raise
                 raise leaked from exc
-            if event.propagation_stopped:
+            if event._antiphon_stopped:
                 break
     finally:
         event._antiphon_in_flight = None
@@ -68,23 +58,14 @@ async def without_stopping(self: Any, name: Any, event: Any = None, /, strategy:
     except (KeyError, TypeError):
         route = self._route(name, event)
     steps = route.steps
-    if steps is None or strategy is not None:
+    if steps is None or strategy is not None or getattr(event, "_antiphon_in_flight", None) is event:
         return await self._run(route.plan, name, event, strategy)
 
-    dispatcher = event.dispatcher
-    if dispatcher is not None:
-        try:
-            nested = event._antiphon_in_flight is event
-        except AttributeError:
-            nested = False
-        if nested:
-            return await self._run(route.plan, name, event, strategy)
-    if dispatcher is not self:
-        event.dispatcher = self
-    if event.name is not name:
-        event.name = name
+    view = route.view
+    if view.name is not name:
+        view = View(name, self)
+    event._antiphon_view = view
     if not steps:
-        event._antiphon_in_flight = None
         return event
     event._antiphon_in_flight = event
     try:
@@ -112,13 +93,11 @@ async def without_nesting(self: Any, name: Any, event: Any = None, /, strategy: 
     if steps is None or strategy is not None:
         return await self._run(route.plan, name, event, strategy)
 
-    dispatcher = event.dispatcher
-    if dispatcher is not self:
-        event.dispatcher = self
-    if event.name is not name:
-        event.name = name
-    if event.propagation_stopped:
-        event.propagation_stopped = False
+    view = route.view
+    if view.name is not name:
+        view = View(name, self)
+    event._antiphon_view = view
+    event._antiphon_stopped = False
     for step in steps:
         try:
             await step.call(event)
@@ -127,7 +106,7 @@ async def without_nesting(self: Any, name: Any, event: Any = None, /, strategy: 
             if leaked is None:
                 raise
             raise leaked from exc
-        if event.propagation_stopped:
+        if event._antiphon_stopped:
             break
     return event
 
@@ -140,25 +119,15 @@ async def without_removal(self: Any, name: Any, event: Any = None, /, strategy: 
     except (KeyError, TypeError):
         route = self._route(name, event)
     steps = route.steps  # the listeners themselves, see `Variant.bare`
-    if steps is None or strategy is not None:
+    if steps is None or strategy is not None or getattr(event, "_antiphon_in_flight", None) is event:
         return await self._run(route.plan, name, event, strategy)
 
-    dispatcher = event.dispatcher
-    if dispatcher is not None:
-        try:
-            nested = event._antiphon_in_flight is event
-        except AttributeError:
-            nested = False
-        if nested:
-            return await self._run(route.plan, name, event, strategy)
-    if dispatcher is not self:
-        event.dispatcher = self
-    if event.name is not name:
-        event.name = name
-    if event.propagation_stopped:
-        event.propagation_stopped = False
+    view = route.view
+    if view.name is not name:
+        view = View(name, self)
+    event._antiphon_view = view
+    event._antiphon_stopped = False
     if not steps:
-        event._antiphon_in_flight = None
         return event
     event._antiphon_in_flight = event
     try:
@@ -170,7 +139,7 @@ async def without_removal(self: Any, name: Any, event: Any = None, /, strategy: 
                 if leaked is None:
                     raise
                 raise leaked from exc
-            if event.propagation_stopped:
+            if event._antiphon_stopped:
                 break
     finally:
         event._antiphon_in_flight = None
@@ -185,25 +154,15 @@ async def without_notes(self: Any, name: Any, event: Any = None, /, strategy: An
     except (KeyError, TypeError):
         route = self._route(name, event)
     steps = route.steps
-    if steps is None or strategy is not None:
+    if steps is None or strategy is not None or getattr(event, "_antiphon_in_flight", None) is event:
         return await self._run(route.plan, name, event, strategy)
 
-    dispatcher = event.dispatcher
-    if dispatcher is not None:
-        try:
-            nested = event._antiphon_in_flight is event
-        except AttributeError:
-            nested = False
-        if nested:
-            return await self._run(route.plan, name, event, strategy)
-    if dispatcher is not self:
-        event.dispatcher = self
-    if event.name is not name:
-        event.name = name
-    if event.propagation_stopped:
-        event.propagation_stopped = False
+    view = route.view
+    if view.name is not name:
+        view = View(name, self)
+    event._antiphon_view = view
+    event._antiphon_stopped = False
     if not steps:
-        event._antiphon_in_flight = None
         return event
     event._antiphon_in_flight = event
     try:
@@ -215,7 +174,7 @@ async def without_notes(self: Any, name: Any, event: Any = None, /, strategy: An
                 if error is None or error is exc:
                     raise
                 raise error from exc
-            if event.propagation_stopped:
+            if event._antiphon_stopped:
                 break
     finally:
         event._antiphon_in_flight = None
@@ -230,25 +189,15 @@ async def without_leaks(self: Any, name: Any, event: Any = None, /, strategy: An
     except (KeyError, TypeError):
         route = self._route(name, event)
     steps = route.steps
-    if steps is None or strategy is not None:
+    if steps is None or strategy is not None or getattr(event, "_antiphon_in_flight", None) is event:
         return await self._run(route.plan, name, event, strategy)
 
-    dispatcher = event.dispatcher
-    if dispatcher is not None:
-        try:
-            nested = event._antiphon_in_flight is event
-        except AttributeError:
-            nested = False
-        if nested:
-            return await self._run(route.plan, name, event, strategy)
-    if dispatcher is not self:
-        event.dispatcher = self
-    if event.name is not name:
-        event.name = name
-    if event.propagation_stopped:
-        event.propagation_stopped = False
+    view = route.view
+    if view.name is not name:
+        view = View(name, self)
+    event._antiphon_view = view
+    event._antiphon_stopped = False
     if not steps:
-        event._antiphon_in_flight = None
         return event
     event._antiphon_in_flight = event
     try:
@@ -258,7 +207,7 @@ async def without_leaks(self: Any, name: Any, event: Any = None, /, strategy: An
             except Exception as exc:
                 add_note(exc, step, route.plan, event)
                 raise
-            if event.propagation_stopped:
+            if event._antiphon_stopped:
                 break
     finally:
         event._antiphon_in_flight = None
@@ -273,31 +222,21 @@ async def without_notes_and_leaks(self: Any, name: Any, event: Any = None, /, st
     except (KeyError, TypeError):
         route = self._route(name, event)
     steps = route.steps
-    if steps is None or strategy is not None:
+    if steps is None or strategy is not None or getattr(event, "_antiphon_in_flight", None) is event:
         return await self._run(route.plan, name, event, strategy)
 
-    dispatcher = event.dispatcher
-    if dispatcher is not None:
-        try:
-            nested = event._antiphon_in_flight is event
-        except AttributeError:
-            nested = False
-        if nested:
-            return await self._run(route.plan, name, event, strategy)
-    if dispatcher is not self:
-        event.dispatcher = self
-    if event.name is not name:
-        event.name = name
-    if event.propagation_stopped:
-        event.propagation_stopped = False
+    view = route.view
+    if view.name is not name:
+        view = View(name, self)
+    event._antiphon_view = view
+    event._antiphon_stopped = False
     if not steps:
-        event._antiphon_in_flight = None
         return event
     event._antiphon_in_flight = event
     try:
         for step in steps:
             await step.call(event)
-            if event.propagation_stopped:
+            if event._antiphon_stopped:
                 break
     finally:
         event._antiphon_in_flight = None
@@ -315,11 +254,10 @@ async def without_all(self: Any, name: Any, event: Any = None, /, strategy: Any 
     if steps is None or strategy is not None:
         return await self._run(route.plan, name, event, strategy)
 
-    dispatcher = event.dispatcher
-    if dispatcher is not self:
-        event.dispatcher = self
-    if event.name is not name:
-        event.name = name
+    view = route.view
+    if view.name is not name:
+        view = View(name, self)
+    event._antiphon_view = view
     for listener in steps:
         await listener(event)
     return event

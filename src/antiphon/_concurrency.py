@@ -37,9 +37,10 @@ from antiphon._backend import (
     scope_is_cancelled,
     ungrouped,
 )
-from antiphon._events import Event, Service, StopObserver, stop_observer
+from antiphon._events import Event, StopObserver, stop_observer
 from antiphon._listeners import Subscription
 from antiphon._policies import Failures, as_error
+from antiphon._services import Service
 
 __all__ = ("RacingTier", "Tier", "run_alone", "take")
 

@@ -11,9 +11,10 @@ from enum import Enum
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from antiphon._definitions import Definition, definition_of, short
-from antiphon._events import Event, class_level_name
+from antiphon._events import Event
 from antiphon._keys import AnyOf, check_key, hears
 from antiphon._listeners import Subscription, safe_repr
+from antiphon._services import class_level_name
 
 __all__ = ("Definition", "Description", "KeyDescription", "KeyKind", "ListenerDescription", "describe", "label_of")
 

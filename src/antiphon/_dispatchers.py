@@ -11,7 +11,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from antiphon._adapters import SyncListeners, adapted, as_async, as_sync, check_sync_listeners
-from antiphon._events import Event
+from antiphon._events import Event, View
 from antiphon._guards import AsyncGuard, Guard
 from antiphon._listeners import OptionedSubscription, Options, Subscription, do_nothing, do_nothing_async, safe_repr
 from antiphon._observing import AsyncObservation, Observation
@@ -113,9 +113,7 @@ class AsyncEventDispatcher(WaitingDispatcher):
     async def adispatch(self, name: Hashable, event: E, /, *, strategy: Strategy | None = None) -> E: ...
     # The hot path: what could be a method of its own stands here in full, since a call would cost as much as the
     # rest of a dispatch. For the same reason only the signatures above say that the strategy is keyword-only.
-    async def adispatch(  # noqa: C901, PLR0912
-        self, name: Any, event: Any = None, /, strategy: Strategy | None = None
-    ) -> Any:
+    async def adispatch(self, name: Any, event: Any = None, /, strategy: Strategy | None = None) -> Any:
         """Give an event to its listeners. (whistle)
 
         ``adispatch(name, event)`` dispatches the event under the name, ``adispatch(name)`` a fresh `Event` (for a
@@ -145,26 +143,17 @@ class AsyncEventDispatcher(WaitingDispatcher):
         except (KeyError, TypeError):
             route = self._route(name, event)
         steps = route.steps
-        if steps is None or strategy is not None:
+        if steps is None or strategy is not None or getattr(event, "_antiphon_in_flight", None) is event:
+            # The last of these: a listener that was given the event dispatches it again.
             return await self._run(route.plan, name, event, strategy)
 
-        dispatcher = event.dispatcher
-        if dispatcher is not None:
-            # It was dispatched before, and perhaps still is: by the listener that called us.
-            try:
-                nested = event._antiphon_in_flight is event
-            except AttributeError:
-                nested = False
-            if nested:
-                return await self._run(route.plan, name, event, strategy)
-        if dispatcher is not self:
-            event.dispatcher = self
-        if event.name is not name:
-            event.name = name
-        if event.propagation_stopped:
-            event.propagation_stopped = False
+        view = route.view
+        if view.name is not name:
+            # An equal one, which may be of another type.
+            view = View(name, self)
+        event._antiphon_view = view
+        event._antiphon_stopped = False
         if not steps:
-            event._antiphon_in_flight = None
             return event
         event._antiphon_in_flight = event
         try:
@@ -176,7 +165,7 @@ class AsyncEventDispatcher(WaitingDispatcher):
                     if leaked is None:
                         raise
                     raise leaked from exc  # noqa: ASYNC104  only a leaked cancellation is replaced
-                if event.propagation_stopped:
+                if event._antiphon_stopped:
                     break
         finally:
             event._antiphon_in_flight = None
@@ -206,8 +195,8 @@ class AsyncEventDispatcher(WaitingDispatcher):
     async def _run(self, plan: Plan, name: Hashable, event: Any, strategy: Strategy | None) -> Any:
         strategy = self._strategy if strategy is None else self._checked(strategy)
         service = plan.service
-        # Not the name of the plan, which may be an equal one.
-        outer = service.enter(event, name, self)
+        view = plan.view if plan.view.name is name else View(name, self)
+        outer = service.enter(event, view)
         try:
             if plan.special:
                 if not plan.instruments:
@@ -300,7 +289,7 @@ class EventDispatcher(Dispatcher):
     @overload
     def dispatch(self, name: Hashable, event: E, /) -> E: ...
     # The hot path, as above.
-    def dispatch(self, name: Any, event: Any = None, /) -> Any:  # noqa: C901, PLR0912
+    def dispatch(self, name: Any, event: Any = None, /) -> Any:
         """Give an event to its listeners, one after another. (whistle)
 
         The arguments are those of `AsyncEventDispatcher.adispatch`.
@@ -321,26 +310,17 @@ class EventDispatcher(Dispatcher):
         except (KeyError, TypeError):
             route = self._route(name, event)
         steps = route.steps
-        if steps is None:
+        if steps is None or getattr(event, "_antiphon_in_flight", None) is event:
+            # The latter: a listener that was given the event dispatches it again.
             return self._run(route.plan, name, event)
 
-        dispatcher = event.dispatcher
-        if dispatcher is not None:
-            # It was dispatched before, and perhaps still is: by the listener that called us.
-            try:
-                nested = event._antiphon_in_flight is event
-            except AttributeError:
-                nested = False
-            if nested:
-                return self._run(route.plan, name, event)
-        if dispatcher is not self:
-            event.dispatcher = self
-        if event.name is not name:
-            event.name = name
-        if event.propagation_stopped:
-            event.propagation_stopped = False
+        view = route.view
+        if view.name is not name:
+            # An equal one, which may be of another type.
+            view = View(name, self)
+        event._antiphon_view = view
+        event._antiphon_stopped = False
         if not steps:
-            event._antiphon_in_flight = None
             return event
         event._antiphon_in_flight = event
         try:
@@ -350,7 +330,7 @@ class EventDispatcher(Dispatcher):
                 except Exception as exc:
                     explain(exc, step, route.plan, event)
                     raise
-                if event.propagation_stopped:
+                if event._antiphon_stopped:
                     break
         finally:
             event._antiphon_in_flight = None
@@ -390,7 +370,8 @@ class EventDispatcher(Dispatcher):
 
     def _run(self, plan: Plan, name: Hashable, event: Any) -> Any:
         service = plan.service
-        outer = service.enter(event, name, self)
+        view = plan.view if plan.view.name is name else View(name, self)
+        outer = service.enter(event, view)
         try:
             if plan.special:
                 if not plan.instruments:

@@ -1,18 +1,31 @@
-"""Events, and what an event object lets a dispatch do with it.
+"""Events: what is dispatched, and what it shows of its dispatch.
 
-A dispatch writes three attributes on its event: ``name``, ``dispatcher`` and ``propagation_stopped``.
-Which objects take them is a matter of their class, so it is decided once per class, by `service_of`.
+An event has three attributes that a dispatch sets: ``name``, ``dispatcher`` and ``propagation_stopped``.
+Which other objects take them is a matter of their class: see `antiphon._services`.
+
+On an `Event` the three are shown, and what is shown is set elsewhere: nearly all events are made, dispatched once and
+thrown away, and to store an attribute over a default of the class takes CPython several times longer than to store one
+that no class has. A name and a dispatcher are set together, as a `View` that the dispatches of a plan share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from enum import Enum
-from typing import Any, Final, NamedTuple, Protocol, cast
-from weakref import WeakKeyDictionary
+from typing import Any, Final, cast
 
-__all__ = ("BARE", "Event", "Service", "StopObserver", "View", "class_level_name", "service_of", "stop_observer")
+__all__ = (
+    "IN_FLIGHT",
+    "NESTED",
+    "SHOWN",
+    "STOPPED",
+    "VIEW",
+    "Event",
+    "StopObserver",
+    "View",
+    "raw_attribute",
+    "stop_observer",
+)
 
 _set = object.__setattr__
 
@@ -21,24 +34,157 @@ _set = object.__setattr__
 stop_observer: Final[ContextVar[Callable[[Event], None] | None]] = ContextVar("stop_observer", default=None)
 
 
+#: The attribute of an event that holds the `View` it shows. No class has a default for it, nor for those below.
+VIEW: Final = "_antiphon_view"
+
+#: Whether a listener stopped the dispatch.
+STOPPED: Final = "_antiphon_stopped"
+
+#: While an event is dispatched, this attribute of it is the event itself. That it is the event, and not just
+#: True, keeps a copy made by a listener from passing for an event in flight.
+IN_FLIGHT: Final = "_antiphon_in_flight"
+
+#: How many dispatches of the event run within the outermost one, each in a listener of the one before.
+NESTED: Final = "_antiphon_nested"
+
+_OF_A_DISPATCH: Final = frozenset((VIEW, STOPPED, IN_FLIGHT, NESTED, "dispatcher"))
+
+
+class View:
+    """What the events of a dispatch show of it. Nobody changes it: an event is given another one."""
+
+    __slots__ = ("dispatcher", "name")
+
+    def __init__(self, name: Any, dispatcher: Any) -> None:
+        self.name = name
+        self.dispatcher = dispatcher
+
+
+class _Shown:
+    """An attribute of events that shows what is set elsewhere; on the class it is its default.
+
+    Args:
+        attribute: What it is called.
+        default: What an event shows before its first dispatch.
+    """
+
+    __slots__ = ("_attribute", "_default")
+
+    def __init__(self, attribute: str, default: object) -> None:
+        self._attribute = attribute
+        self._default = default
+
+    def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
+        if event is None:
+            return self._default
+        attributes: dict[str, Any] = event.__dict__
+        try:
+            return self._set_in(attributes)
+        except KeyError:
+            # What a copy or a pickle took over lies there under its own name.
+            return attributes.get(self._attribute, self._default)
+
+    def __delete__(self, event: Any) -> None:
+        self.__set__(event, self._default)
+
+    def _set_in(self, attributes: dict[str, Any]) -> Any:
+        """Find what was set.
+
+        Raises:
+            KeyError: Nothing was.
+        """
+        return getattr(attributes[VIEW], self._attribute)
+
+    def __set__(self, event: Any, value: object) -> None:
+        view = View(getattr(event, "name", None), getattr(event, "dispatcher", None))
+        setattr(view, self._attribute, value)
+        # Not a plain assignment, which a frozen dataclass would refuse.
+        _set(event, VIEW, view)
+
+
+class _Stop(_Shown):
+    __slots__ = ()
+
+    def _set_in(self, attributes: dict[str, Any]) -> Any:
+        return attributes[STOPPED]
+
+    def __set__(self, event: Any, value: object) -> None:
+        _set(event, STOPPED, value)
+
+
+class _FastName(_Shown):
+    __slots__ = ()
+
+    def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
+        if event is None:
+            return self._default
+        try:
+            return event._antiphon_view.name
+        except AttributeError:
+            return super().__get__(event, cls)
+
+
+class _FastDispatcher(_Shown):
+    __slots__ = ()
+
+    def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
+        if event is None:
+            return self._default
+        try:
+            return event._antiphon_view.dispatcher
+        except AttributeError:
+            return super().__get__(event, cls)
+
+
+class _FastStop(_Stop):
+    __slots__ = ()
+
+    def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
+        if event is None:
+            return self._default
+        try:
+            return event._antiphon_stopped
+        except AttributeError:
+            return super().__get__(event, cls)
+
+
+#: How each attribute is shown; and how it is by classes that answer for attributes which are not there, since they
+#: would be asked for what is set elsewhere.
+SHOWN: Final[dict[str, tuple[type[_Shown], type[_Shown]]]] = {
+    "name": (_FastName, _Shown),
+    "dispatcher": (_FastDispatcher, _Shown),
+    "propagation_stopped": (_FastStop, _Stop),
+}
+
+
 class Event:
     """Base class of events: what is dispatched, and what listeners are given.
 
     A subclass carries the data its listeners need; it may skip ``super().__init__()``, and it may be a
-    (frozen) dataclass. The three attributes below have their defaults on the class, so that they can be
-    read before a dispatch; a dispatch sets them on the instance before it starts the first listener, and
-    they stay readable after it. (whistle)
+    (frozen) dataclass. The three attributes below can be read on the class, and before a dispatch; a dispatch sets
+    them before it starts the first listener, and they stay readable after it. (whistle)
     """
 
     #: The name under which the event is dispatched. A subclass may set it, so that
     #: ``adispatch(event)`` needs no name.
-    name: Any = None
+    name: Any = _FastName("name", None)
 
     #: The dispatcher that dispatches the event, or dispatched it last.
-    dispatcher: Any = None
+    dispatcher: Any = _FastDispatcher("dispatcher", None)
 
     #: Whether a listener stopped the running dispatch, or the last one. Every dispatch starts with False.
-    propagation_stopped: bool = False
+    propagation_stopped: bool = cast("bool", _FastStop("propagation_stopped", False))
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        answers = hasattr(cls, "__getattr__")
+        for attribute, kinds in SHOWN.items():
+            raw = raw_attribute(cls, attribute)
+            if type(raw) is kinds[answers]:
+                continue
+            if isinstance(raw, _Shown) or not hasattr(raw, "__get__"):
+                # What the class says is the default; an attribute in its place would hide what a dispatch sets.
+                setattr(cls, attribute, kinds[answers](attribute, getattr(cls, attribute)))
 
     def stop_propagation(self) -> None:
         """Keep the running dispatch from starting further listeners.
@@ -50,7 +196,6 @@ class Event:
         observer = stop_observer.get()
         if observer is not None:
             observer(self)
-        # Not a plain assignment, which a frozen dataclass would refuse.
         _set(self, "propagation_stopped", True)
 
     def __getstate__(self) -> Any:
@@ -62,18 +207,15 @@ class Event:
         return _without_dispatch(state)
 
 
-#: While an event is dispatched, this attribute of it is the event itself. That it is the event, and not just
-#: True, keeps a copy made by a listener from passing for an event in flight.
-IN_FLIGHT: Final = "_antiphon_in_flight"
-
-#: How many dispatches of the event run within the outermost one, each in a listener of the one before.
-_NESTED: Final = "_antiphon_nested"
-
-
 def _without_dispatch(attributes: dict[str, Any] | None) -> dict[str, Any] | None:
     if attributes is None:
         return None
-    return {name: value for name, value in attributes.items() if name not in ("dispatcher", IN_FLIGHT, _NESTED)}
+    state = {name: value for name, value in attributes.items() if name not in _OF_A_DISPATCH}
+    if VIEW in attributes:
+        state["name"] = attributes[VIEW].name
+    if STOPPED in attributes:
+        state["propagation_stopped"] = attributes[STOPPED]
+    return state
 
 
 class StopObserver:
@@ -103,211 +245,9 @@ class StopObserver:
         raise NotImplementedError
 
 
-class View(NamedTuple):
-    """What an event shows of a dispatch; the outer one's is kept while a nested one runs."""
-
-    name: Any
-    dispatcher: Any
-    propagation_stopped: bool
-
-    @classmethod
-    def of(cls, event: Any) -> View:
-        """What an event shows now."""
-        return cls(
-            getattr(event, "name", None),
-            getattr(event, "dispatcher", None),
-            getattr(event, "propagation_stopped", False),
-        )
-
-
-class Service(Protocol):
-    """How a dispatch treats the events of one class."""
-
-    #: Whether a listener can stop a dispatch of such an event.
-    stoppable: bool
-    #: Whether plain assignments do all that `enter` and `leave` do, so that the dispatcher may inline them.
-    plain: bool
-
-    def enter(self, event: Any, name: Any, dispatcher: Any, /) -> View | None:
-        """Start a dispatch of the event. Returns what an outer dispatch had set, None if there is no outer one."""
-        ...
-
-    def leave(self, event: Any, outer: View | None, /) -> None:
-        """End a dispatch of the event; an outer one's view is put back."""
-        ...
-
-    def depth(self, event: Any, /) -> int:
-        """Tell how many dispatches of the event run within its outermost one."""
-        ...
-
-
-class _Bare:
-    """For objects on which nothing is set, and which cannot be stopped."""
-
-    stoppable = False
-    plain = False
-
-    def enter(self, event: Any, name: Any, dispatcher: Any, /) -> View | None:
-        return None
-
-    def leave(self, event: Any, outer: View | None, /) -> None:
-        return None
-
-    def depth(self, event: Any, /) -> int:
-        return 0
-
-
-class _Own:
-    """For subclasses of `Event`."""
-
-    stoppable = True
-
-    def __init__(self, settable: frozenset[str], *, plain: bool) -> None:
-        self._settable = settable
-        self.plain = plain
-
-    def enter(self, event: Any, name: Any, dispatcher: Any, /) -> View | None:
-        outer: View | None
-        if getattr(event, IN_FLIGHT, None) is event:
-            outer = View.of(event)
-            _set(event, _NESTED, self.depth(event) + 1)
-        else:
-            outer = None
-            _set(event, IN_FLIGHT, event)
-        self._show(event, View(name, dispatcher, False))
-        return outer
-
-    def leave(self, event: Any, outer: View | None, /) -> None:
-        if outer is None:
-            _set(event, IN_FLIGHT, None)
-        else:
-            _set(event, _NESTED, self.depth(event) - 1)
-            self._show(event, outer)
-
-    def depth(self, event: Any, /) -> int:
-        return int(event.__dict__.get(_NESTED, 0))
-
-    def _show(self, event: Any, view: View) -> None:
-        for attribute in self._settable:
-            _set(event, attribute, getattr(view, attribute))
-
-
-class _Plain(_Own):
-    """For subclasses of `Event` on which plain assignments do the same: nearly all."""
-
-    def enter(self, event: Any, name: Any, dispatcher: Any, /) -> View | None:
-        if getattr(event, IN_FLIGHT, None) is event:
-            return super().enter(event, name, dispatcher)
-        event._antiphon_in_flight = event
-        event.dispatcher = dispatcher
-        event.name = name
-        if event.propagation_stopped:
-            event.propagation_stopped = False
-        return None
-
-    def leave(self, event: Any, outer: View | None, /) -> None:
-        if outer is None:
-            event._antiphon_in_flight = None
-        else:
-            super().leave(event, outer)
-
-
-class _DuckTyped(_Own):
-    """For other classes with a ``stop_propagation()``; their marks are kept here, not on the foreign object."""
-
-    #: For each event in flight, by its identity, how many dispatches of it run within the outermost one.
-    _in_flight: Final[dict[int, int]] = {}
-
-    def enter(self, event: Any, name: Any, dispatcher: Any, /) -> View | None:
-        outer: View | None = None
-        if id(event) in self._in_flight:
-            outer = View.of(event)
-            self._in_flight[id(event)] += 1
-        else:
-            self._in_flight[id(event)] = 0
-        self._show(event, View(name, dispatcher, False))
-        return outer
-
-    def leave(self, event: Any, outer: View | None, /) -> None:
-        if outer is None:
-            self._in_flight.pop(id(event), None)
-            return
-        if id(event) in self._in_flight:
-            self._in_flight[id(event)] -= 1
-        self._show(event, outer)
-
-    def depth(self, event: Any, /) -> int:
-        return self._in_flight.get(id(event), 0)
-
-
-BARE: Final[Service] = _Bare()
-
-_PLAIN: Final[Service] = _Plain(frozenset(View._fields), plain=True)
-
-
-#: What was decided about a class.
-_services: Final[WeakKeyDictionary[type[Any], Service]] = WeakKeyDictionary()
-
-
-def service_of(cls: type[Any]) -> Service:
-    """Tell what a dispatch may do with the events of a class; it is decided once.
-
-    Subclasses of `Event`, and classes that quack like it (a callable ``stop_propagation`` and room for
-    ``propagation_stopped``), get full service; everything else is dispatched bare.
-    """
-    service = _services.get(cls)
-    if service is None:
-        service = _services[cls] = _decide(cls)
-    return service
-
-
-def _decide(cls: type[Any]) -> Service:
-    own = issubclass(cls, Event)
-    if not own and not callable(getattr(cls, "stop_propagation", None)):
-        return BARE
-    settable = frozenset(attribute for attribute in View._fields if _is_settable(cls, attribute))
-    if own:
-        assigns_plainly = _raw(cls, "__setattr__") is vars(object)["__setattr__"]
-        overrides = any(_is_descriptor(cls, attribute) for attribute in View._fields)
-        return _PLAIN if assigns_plainly and not overrides else _Own(settable, plain=False)
-    return _DuckTyped(settable, plain=False) if "propagation_stopped" in settable else BARE
-
-
-def class_level_name(cls: type[Any]) -> Any:
-    """The name that a class gives to its events, None if it gives none.
-
-    A property, a slot and (outside of `Event`) a dataclass field called ``name`` are the event's data, not its name.
-    """
-    name: Any = getattr(cls, "name", None)
-    if hasattr(name, "__get__"):
-        return None
-    if issubclass(cls, Event):
-        return name
-    if not isinstance(name, (str, Enum)):
-        return None
-    if hasattr(cls, "__dataclass_fields__"):
-        # Imported here, since whoever made the dataclass has paid for it.
-        from dataclasses import fields
-
-        if any(field.name == "name" for field in fields(cls)):
-            return None
-    return name
-
-
-def _raw(cls: type[Any], attribute: str) -> object:
+def raw_attribute(cls: type[Any], attribute: str) -> object:
+    """What a class or one of its bases says of an attribute, as it is written there."""
     for base in cls.__mro__:
         if attribute in base.__dict__:
             return base.__dict__[attribute]
     return None
-
-
-def _is_descriptor(cls: type[Any], attribute: str) -> bool:
-    return hasattr(type(_raw(cls, attribute)), "__set__")
-
-
-def _is_settable(cls: type[Any], attribute: str) -> bool:
-    raw = _raw(cls, attribute)
-    if isinstance(raw, property):
-        setter: Callable[[Any, Any], None] | None = raw.fset
-        return setter is not None
-    return _is_descriptor(cls, attribute) or cls.__dictoffset__ != 0

@@ -7,9 +7,10 @@ from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any, Self
 
-from antiphon._events import Service
+from antiphon._events import View
 from antiphon._instrumentation import Attached
 from antiphon._listeners import Subscription
+from antiphon._services import Service
 
 __all__ = ("Plan", "Route", "Whole", "in_order")
 
@@ -37,6 +38,8 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
     name: Hashable
     #: The dispatcher.
     dispatcher: Any
+    #: What its events show of it.
+    view: View
     #: What the class of the event allows.
     service: Service
     #: Whether a listener can stop the dispatch.
@@ -64,6 +67,7 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
         plan.listeners = listeners
         plan.name = name
         plan.dispatcher = dispatcher
+        plan.view = View(name, dispatcher)
         plan.service = service
         plan.stoppable = service.stoppable
         return plan
@@ -97,14 +101,17 @@ class Route:
     It is read in every dispatch, and the attributes of a tuple take long to read.
     """
 
-    __slots__ = ("plan", "steps")
+    __slots__ = ("plan", "steps", "view")
 
     #: What the dispatcher calls with the event, one after another: the registrations, or what runs all of them. None if
     #: it has more to do than that.
     steps: tuple[Subscription | Whole, ...] | None
     #: The plan.
     plan: Plan
+    #: What the events show, as the plan has it.
+    view: View
 
     def __init__(self, plan: Plan, steps: tuple[Subscription | Whole, ...] | None) -> None:
         self.steps = steps
         self.plan = plan
+        self.view = plan.view

@@ -7,9 +7,9 @@ from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from enum import Enum
 from types import FunctionType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, overload
 
-from antiphon._events import Event, class_level_name, service_of
+from antiphon._events import Event
 from antiphon._instrumentation import Attached
 from antiphon._instrumented import Instrumented, merged, of_all
 from antiphon._keys import check_key, check_name
@@ -27,6 +27,7 @@ from antiphon._listeners import (
 from antiphon._plan import Plan, Route, Whole
 from antiphon._registry import Registry
 from antiphon._scope import Registrar
+from antiphon._services import class_level_name, service_of
 from antiphon._subscribers import Subscriptions, register_methods
 from antiphon.typing import IListener
 
@@ -41,12 +42,8 @@ L = TypeVar("L", bound=IListener)
 #: Where `Dispatcher.add_listener` leaves what it registered, for callers that cannot rely on what an override returns.
 _registered: Final[ContextVar[list[Subscription] | None]] = ContextVar("registered", default=None)
 
-
-class Address(NamedTuple):
-    """What a dispatch was told to dispatch."""
-
-    name: Hashable
-    event: Any
+#: What is a name when it is the one argument of a dispatch.
+_NAMES: Final = (str, Enum)
 
 
 class Dispatcher(Instrumented):
@@ -326,20 +323,20 @@ class Dispatcher(Instrumented):
 
     # From what is to be dispatched to a plan
 
-    def _address(self, single: Any) -> Address:
-        """Take the one argument of a dispatch for a name or for an event.
+    def _address(self, single: Any) -> tuple[Hashable, Any]:
+        """Take the one argument of a dispatch for a name or for an event; give both.
 
         Raises:
             TypeError: It is None or a class.
         """
-        if isinstance(single, (str, Enum)):
-            return Address(single, Event())
+        if isinstance(single, _NAMES):
+            return single, Event()
         if single is None or isinstance(single, type):
             raise TypeError(
                 f"a dispatch takes a name, an event, or both; got {safe_repr(single)}"
                 + (f"; make the event: {single.__name__}(...)" if isinstance(single, type) else "")
             )
-        return Address(class_level_name(single.__class__), single)
+        return class_level_name(single.__class__), single
 
     def _route(self, name: Hashable, event: Any) -> Route:
         if name is not None:

@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from antiphon._definitions import shown_file
-from antiphon._events import Event, class_level_name
+from antiphon._events import Event
+from antiphon._services import class_level_name
 from antiphon.diagrams._sources import Source
 
 __all__ = ("Dispatch", "dispatches_in")

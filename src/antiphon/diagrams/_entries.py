@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from antiphon._description import Description
-from antiphon._events import Event, class_level_name
+from antiphon._events import Event
+from antiphon._services import class_level_name
 from antiphon.diagrams._dispatches import Dispatch
 from antiphon.diagrams._sources import Attribute, Source, source_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from antiphon._description import Description, KeyDescription, ListenerDescription, label_of
-from antiphon._events import class_level_name
+from antiphon._services import class_level_name
 
 __all__ = ("NOBODY", "heading", "headline", "printable", "through", "told")
 

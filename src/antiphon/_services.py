@@ -1,0 +1,232 @@
+"""What an event object lets a dispatch do with it.
+
+A dispatch sets three attributes of its event: ``name``, ``dispatcher`` and ``propagation_stopped``.
+Which objects take them is a matter of their class, so it is decided once per class, by `service_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final, NamedTuple, Protocol, Self
+from weakref import WeakKeyDictionary
+
+from antiphon._events import IN_FLIGHT, NESTED, SHOWN, STOPPED, VIEW, Event, View, raw_attribute
+
+__all__ = ("BARE", "Outer", "Service", "class_level_name", "service_of")
+
+_set = object.__setattr__
+
+
+class Outer(NamedTuple):
+    """What an event showed of a dispatch, kept while one of its listeners dispatches it again."""
+
+    view: View
+    stopped: bool
+
+    @classmethod
+    def of(cls, event: Any) -> Self:
+        """What an event shows now."""
+        view = View(getattr(event, "name", None), getattr(event, "dispatcher", None))
+        return cls(view, getattr(event, "propagation_stopped", False))
+
+
+class Service(Protocol):
+    """How a dispatch treats the events of one class."""
+
+    #: Whether a listener can stop a dispatch of such an event.
+    stoppable: bool
+    #: Whether plain assignments do all that `enter` and `leave` do, so that the dispatcher may inline them.
+    plain: bool
+
+    def enter(self, event: Any, view: View, /) -> Outer | None:
+        """Start a dispatch of the event, which shows it. Returns what it showed of an outer one, None without one."""
+        ...
+
+    def leave(self, event: Any, outer: Outer | None, /) -> None:
+        """End a dispatch of the event; an outer one's view is put back."""
+        ...
+
+    def depth(self, event: Any, /) -> int:
+        """Tell how many dispatches of the event run within its outermost one."""
+        ...
+
+
+class _Bare:
+    """For objects on which nothing is set, and which cannot be stopped."""
+
+    stoppable = False
+    plain = False
+
+    def enter(self, event: Any, view: View, /) -> Outer | None:
+        return None
+
+    def leave(self, event: Any, outer: Outer | None, /) -> None:
+        return None
+
+    def depth(self, event: Any, /) -> int:
+        return 0
+
+
+class _Showing:
+    """For subclasses of `Event` that show what is set elsewhere: nearly all."""
+
+    stoppable = True
+
+    def __init__(self, *, plain: bool) -> None:
+        self.plain = plain
+
+    def enter(self, event: Any, view: View, /) -> Outer | None:
+        outer: Outer | None = None
+        in_flight: Any = getattr(event, IN_FLIGHT, None)
+        if in_flight is event:
+            outer = Outer(event._antiphon_view, event._antiphon_stopped)
+            _set(event, NESTED, self.depth(event) + 1)
+        else:
+            _set(event, IN_FLIGHT, event)
+        _set(event, VIEW, view)
+        _set(event, STOPPED, False)
+        return outer
+
+    def leave(self, event: Any, outer: Outer | None, /) -> None:
+        if outer is None:
+            _set(event, IN_FLIGHT, None)
+        else:
+            _set(event, NESTED, self.depth(event) - 1)
+            _set(event, VIEW, outer.view)
+            _set(event, STOPPED, outer.stopped)
+
+    def depth(self, event: Any, /) -> int:
+        return getattr(event, NESTED, 0)
+
+
+class _Own:
+    """For other classes of which a dispatch can set something, each attribute by itself."""
+
+    stoppable = True
+    plain = False
+
+    def __init__(self, settable: frozenset[str]) -> None:
+        self._settable = settable
+
+    def enter(self, event: Any, view: View, /) -> Outer | None:
+        outer: Outer | None = None
+        if event.__dict__.get(IN_FLIGHT) is event:
+            outer = Outer.of(event)
+            _set(event, NESTED, self.depth(event) + 1)
+        else:
+            _set(event, IN_FLIGHT, event)
+        self._show(event, view)
+        return outer
+
+    def leave(self, event: Any, outer: Outer | None, /) -> None:
+        if outer is None:
+            _set(event, IN_FLIGHT, None)
+        else:
+            _set(event, NESTED, self.depth(event) - 1)
+            self._show(event, *outer)
+
+    def depth(self, event: Any, /) -> int:
+        return int(event.__dict__.get(NESTED, 0))
+
+    def _show(self, event: Any, view: View, stopped: bool = False) -> None:
+        shown = {"name": view.name, "dispatcher": view.dispatcher, "propagation_stopped": stopped}
+        for attribute in self._settable:
+            _set(event, attribute, shown[attribute])
+
+
+class _DuckTyped(_Own):
+    """For foreign classes with a ``stop_propagation()``; their marks are kept here, not on the foreign object."""
+
+    #: For each event in flight, by its identity, how many dispatches of it run within the outermost one.
+    _in_flight: Final[dict[int, int]] = {}
+
+    def enter(self, event: Any, view: View, /) -> Outer | None:
+        outer: Outer | None = None
+        if id(event) in self._in_flight:
+            outer = Outer.of(event)
+            self._in_flight[id(event)] += 1
+        else:
+            self._in_flight[id(event)] = 0
+        self._show(event, view)
+        return outer
+
+    def leave(self, event: Any, outer: Outer | None, /) -> None:
+        if outer is None:
+            self._in_flight.pop(id(event), None)
+            return
+        if id(event) in self._in_flight:
+            self._in_flight[id(event)] -= 1
+        self._show(event, *outer)
+
+    def depth(self, event: Any, /) -> int:
+        return self._in_flight.get(id(event), 0)
+
+
+BARE: Final[Service] = _Bare()
+
+_PLAIN: Final[Service] = _Showing(plain=True)
+
+#: For those that refuse plain assignments, or do something else then: frozen dataclasses.
+_GUARDED: Final[Service] = _Showing(plain=False)
+
+
+#: What was decided about a class.
+_services: Final[WeakKeyDictionary[type[Any], Service]] = WeakKeyDictionary()
+
+
+def service_of(cls: type[Any]) -> Service:
+    """Tell what a dispatch may do with the events of a class; it is decided once.
+
+    Subclasses of `Event`, and classes that quack like it (a callable ``stop_propagation`` and room for
+    ``propagation_stopped``), get full service; everything else is dispatched bare.
+    """
+    service = _services.get(cls)
+    if service is None:
+        service = _services[cls] = _decide(cls)
+    return service
+
+
+def _decide(cls: type[Any]) -> Service:
+    own = issubclass(cls, Event)
+    if not own and not callable(getattr(cls, "stop_propagation", None)):
+        return BARE
+    settable = frozenset(attribute for attribute in SHOWN if _is_settable(cls, attribute))
+    if not own:
+        return _DuckTyped(settable) if "propagation_stopped" in settable else BARE
+    if not all(type(raw_attribute(cls, attribute)) is fast for attribute, (fast, _) in SHOWN.items()):
+        return _Own(settable)
+    return _PLAIN if raw_attribute(cls, "__setattr__") is vars(object)["__setattr__"] else _GUARDED
+
+
+def class_level_name(cls: type[Any]) -> Any:
+    """The name that a class gives to its events, None if it gives none.
+
+    A property, a slot and (outside of `Event`) a dataclass field called ``name`` are the event's data, not its name.
+    """
+    name: Any = getattr(cls, "name", None)
+    if name is None or hasattr(name, "__get__"):
+        return None
+    if issubclass(cls, Event):
+        return name
+    if not isinstance(name, (str, Enum)):
+        return None
+    if hasattr(cls, "__dataclass_fields__"):
+        # Imported here, since whoever made the dataclass has paid for it.
+        from dataclasses import fields
+
+        if any(field.name == "name" for field in fields(cls)):
+            return None
+    return name
+
+
+def _is_descriptor(cls: type[Any], attribute: str) -> bool:
+    return hasattr(type(raw_attribute(cls, attribute)), "__set__")
+
+
+def _is_settable(cls: type[Any], attribute: str) -> bool:
+    raw = raw_attribute(cls, attribute)
+    if isinstance(raw, property):
+        setter: Callable[[Any, Any], None] | None = raw.fset
+        return setter is not None
+    return _is_descriptor(cls, attribute) or cls.__dictoffset__ != 0
