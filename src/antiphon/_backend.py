@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from functools import cache
@@ -45,22 +46,23 @@ def open_task_group() -> AbstractAsyncContextManager[Any]:
     On trio it is a nursery: anyio's group is a thin wrapper around one, which takes twice the time. On asyncio it is
     anyio's: a native one knows nothing of the cancel scopes around it.
     """
-    trio = _running_trio()
+    trio, _ = _running()
     group: AbstractAsyncContextManager[Any]
     group = _for_asyncio().create_task_group() if trio is None else trio.open_nursery(strict_exception_groups=True)
     return group
 
 
-def _running_trio() -> Any:
-    """Give the module if the running code is part of a trio task, else None."""
+def _running() -> tuple[Any, Any]:
+    """Tell whose task runs: give the module of trio if it is one of trio's, and the task if it is one of asyncio's."""
     trio = sys.modules.get("trio")
     if trio is None:
-        return None
+        return None, _asyncio_task()
     sniffio = sys.modules.get("sniffio")
-    if sniffio is not None and sniffio.thread_local.name != "trio" and _asyncio_task() is not None:
-        # trio takes ten times as long to say no. (It may also run within an asyncio task; then it has set the name.)
-        return None
-    return trio if trio.lowlevel.in_trio_task() else None
+    # trio sets the name where it runs, also within an asyncio task. Without it trio takes ten times as long to say no.
+    if (sniffio is None or sniffio.thread_local.name == "trio") and trio.lowlevel.in_trio_task():
+        return trio, None
+    task = _asyncio_task()
+    return (trio if task is None and trio.lowlevel.in_trio_task() else None), task
 
 
 def ungrouped(exc: BaseException) -> BaseException:
@@ -111,26 +113,25 @@ def swallowed_cancellation(error: BaseException, handled: BaseException | None) 
     return None
 
 
-async def check_in() -> int:
-    """Begin what can be cancelled: raise the cancellation that waits for the running task, if there is one.
+def check_in() -> tuple[Awaitable[None], int]:
+    """Begin what can be cancelled.
 
     Returns:
-        How many native requests there were so far, to be told from later ones; 0 where there are none such.
-
-    Raises:
-        BaseException: A scope around the task was cancelled.
+        What is to be awaited at once, and raises the cancellation that waits for the running task, if there is one;
+        and how many native requests there were so far, to be told from later ones, 0 where there are none such.
     """
-    trio = _running_trio()
+    trio, task = _running()
     if trio is not None:
         # The same as anyio's, without the search for the backend that runs.
-        await trio.lowlevel.checkpoint_if_cancelled()
-        return 0
-    task = _asyncio_task()
+        return trio.lowlevel.checkpoint_if_cancelled(), 0
     if task is None:
         # No event loop runs: somebody drives the coroutine by hand.
-        return 0
-    await _for_asyncio().checkpoint_if_cancelled()
-    return int(task.cancelling())
+        return _nothing(), 0
+    return _for_asyncio().checkpoint_if_cancelled(), task.cancelling()
+
+
+async def _nothing() -> None:
+    """Be awaited where there is nothing to wait for."""
 
 
 async def pass_on_cancellation(requests: int | None = None) -> None:
@@ -143,8 +144,9 @@ async def pass_on_cancellation(requests: int | None = None) -> None:
         BaseException: A scope around the task, or the task itself, was cancelled.
     """
     # The scopes come first: while one is cancelled it makes native requests too, and ends only what it asked for.
-    asked = await check_in()
-    if requests is not None and asked > requests:
+    checkpoint, _ = check_in()
+    await checkpoint
+    if requests is not None and native_requests() > requests:
         # The task group may have taken it for its own (anyio before 4.16 does).
         import asyncio
 

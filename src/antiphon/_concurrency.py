@@ -42,30 +42,11 @@ from antiphon._listeners import Subscription
 from antiphon._policies import Failures, as_error
 from antiphon._services import Service
 
-__all__ = ("RacingTier", "Tier", "run_alone", "take")
+__all__ = ("RacingTier", "Tier", "begin", "take")
 
 _Steps: TypeAlias = Coroutine[Any, Any, object]
 
-#: A coroutine that has taken its first step, and what it waits for.
-_Begun: TypeAlias = tuple[_Steps, Any]
-
 _ENDED: Final = object()
-
-
-async def run_alone(subscription: Subscription, event: Any) -> None:
-    """Run a listener that is alone, and needs neither a task nor a group.
-
-    Args:
-        subscription: Its registration.
-        event: What it is given.
-
-    Raises:
-        BaseException: What left the listener, to be given to `take`.
-    """
-    context = copy_context()
-    begun = _begin(subscription, event, context)
-    if begun is not None:
-        await _rest(begun, context)
 
 
 class Tier:
@@ -126,12 +107,12 @@ class Tier:
         for subscription in self._unstarted:
             context = self._context.copy()
             try:
-                begun = _begin(subscription, event, context)
-                if begun is not None:
+                rest = begin(subscription, event, context)
+                if rest is not None:
                     if not shared:
                         shared = True
                         self._share()
-                    await _rest(begun, context)
+                    await rest
             except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
                 self._judge(exc, subscription)
             if self._over:
@@ -327,11 +308,19 @@ def take(exc: BaseException, subscription: Subscription, failures: Failures) -> 
     return failures.take(error, subscription) is not None
 
 
-def _begin(subscription: Subscription, event: Any, context: Context) -> _Begun | None:
+def begin(subscription: Subscription, event: Any, context: Context) -> Awaitable[None] | None:
     """Call a listener and take its first step, both in a context.
 
+    Args:
+        subscription: Its registration.
+        event: What it is given.
+        context: Where it runs, a copy of its own.
+
     Returns:
-        What has begun, None if it has ended already.
+        What has to be awaited for the rest, in the same task; None if it has ended already.
+
+    Raises:
+        BaseException: What left the listener, to be given to `take`. So does what is returned.
     """
     steps: Any = context.run(subscription.call, event)
     if steps.__class__ is not CoroutineType:
@@ -339,13 +328,12 @@ def _begin(subscription: Subscription, event: Any, context: Context) -> _Begun |
         steps = _awaited(steps)
     # Unlike `send`, this makes no StopIteration when it ends.
     waits_for = context.run(next, steps.__await__(), _ENDED)
-    return None if waits_for is _ENDED else (steps, waits_for)
+    return None if waits_for is _ENDED else _rest(steps, waits_for, context)
 
 
 @coroutine
-def _rest(begun: _Begun, context: Context) -> Generator[Any, Any, None]:
-    """Run a coroutine that has begun to its end, in its context."""
-    steps, waits_for = begun
+def _rest(steps: _Steps, waits_for: Any, context: Context) -> Generator[Any, Any, None]:
+    """Run a coroutine that has taken its first step to its end, in its context."""
     while True:
         sent = thrown = None
         try:

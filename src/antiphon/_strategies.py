@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, Protocol, cast
 
 from antiphon._backend import check_in, pass_on_cancellation, swallowed_cancellation
-from antiphon._concurrency import RacingTier, Tier, run_alone, take
+from antiphon._concurrency import RacingTier, Tier, begin, take
 from antiphon._listeners import Subscription, check_limit, is_async_callable, safe_repr
 from antiphon._plan import Plan, Whole
 from antiphon._policies import ErrorPolicy, Failures, as_error, check_policy
@@ -132,7 +133,8 @@ class _Together(_Strategy):
         """
         if not plan:
             return
-        requests = await check_in()
+        checkpoint, requests = check_in()
+        await checkpoint
         failures = Failures(self._errors, plan, event)
         try:
             for number, listeners in enumerate(plan):
@@ -142,7 +144,9 @@ class _Together(_Strategy):
                     await pass_on_cancellation(requests)
                 if len(listeners) == 1:
                     try:
-                        await run_alone(listeners[0], event)
+                        rest = begin(listeners[0], event, copy_context())
+                        if rest is not None:
+                            await rest
                     except BaseException as exc:  # noqa: ASYNC103  take raises what is no error
                         take(exc, listeners[0], failures)
                 else:
@@ -219,9 +223,12 @@ async def _run_one(errors: ErrorPolicy, subscription: Subscription, plan: Plan, 
         Exception: As theirs.
         BaseExceptionGroup: As theirs.
     """
-    requests = await check_in()
+    checkpoint, requests = check_in()
+    await checkpoint
     try:
-        await run_alone(subscription, event)
+        rest = begin(subscription, event, copy_context())
+        if rest is not None:
+            await rest
     except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
         failures = Failures(errors, plan, event)
         try:
