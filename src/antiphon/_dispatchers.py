@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable
 from enum import Enum
 from functools import partial
 from inspect import CO_COROUTINE
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from antiphon._adapters import SyncListeners, adapted, as_async, as_sync, check_sync_listeners
@@ -46,6 +45,8 @@ class AsyncEventDispatcher(WaitingDispatcher):
         TypeError: ``strategy`` is no strategy, or the class overrides ``_adispatch`` and it is not the default one.
         ValueError: ``sync_listeners`` is none of the three.
     """
+
+    _called_as_is = CO_COROUTINE
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -234,9 +235,6 @@ class AsyncEventDispatcher(WaitingDispatcher):
         return checked
 
     def _callable_for(self, listener: Any, /) -> Callable[[Any], Any]:
-        # Nearly every listener is what its flag tells.
-        if isinstance(listener, FunctionType) and listener.__code__.co_flags & CO_COROUTINE:
-            return listener
         return as_async(listener, self._sync_listeners)
 
     def _composed(self, subscription: OptionedSubscription, /) -> Callable[[Any], Any]:

@@ -45,6 +45,10 @@ class Options(NamedTuple):
     #: How many calls may run at a time, per event loop.
     limit: int | None = None
 
+    def are_none(self) -> bool:
+        """Tell whether nothing was asked for; what is equal to the default without being it is an error, to be told."""
+        return self == NO_OPTIONS and self.once is False
+
 
 NO_OPTIONS: Final = Options()
 

@@ -14,7 +14,6 @@ from antiphon._instrumentation import Attached
 from antiphon._instrumented import Instrumented, merged, of_all
 from antiphon._keys import check_key, check_name
 from antiphon._listeners import (
-    NO_OPTIONS,
     NamedListener,
     NamedSubscription,
     OptionedSubscription,
@@ -51,6 +50,9 @@ class Dispatcher(Instrumented):
 
     #: Whether the class runs the listeners itself, in whistle's override point; seen once, when the class is made.
     _overridden: bool = False
+
+    #: The flags of a function that a dispatch calls as it is, so that nothing more need be asked about it: any of them.
+    _called_as_is: int = 0
 
     def __init__(self, *, name: str | None, silence: Callable[[Any], Any]) -> None:
         self._name = name
@@ -102,9 +104,16 @@ class Dispatcher(Instrumented):
                 less than 1.
         """
         # Seen one by one, for to make the record of them and to compare it would take as long as all the rest.
-        plain = once is False and where is None and timeout is None and limit is None
-        options = NO_OPTIONS if plain else Options(once, where, timeout, limit)
-        subscription = self._subscribe(key, listener, priority, options)
+        if once is False and where is None and timeout is None and limit is None:
+            if priority.__class__ is not int:
+                check_priority(priority)
+            called_as_is = listener.__class__ is FunctionType and listener.__code__.co_flags & self._called_as_is
+            call = listener if called_as_is else self._callable_for(listener)
+            subscription = Subscription(self._registry, key, listener, priority, call)
+            # The key is checked by the registry, which knows those that it has seen.
+            self._registry.add(subscription)
+        else:
+            subscription = self._subscribe(key, listener, priority, Options(once, where, timeout, limit))
         registered = _registered.get()
         if registered is not None:
             registered.append(subscription)
@@ -284,24 +293,21 @@ class Dispatcher(Instrumented):
         check_priority(priority)
         self._check_options(options)
 
-    def _subscribe(self, key: Hashable, listener: IListener, priority: int, options: Options, /) -> Subscription:
-        # The key is checked by the registry, which knows those that it has seen.
-        if priority.__class__ is not int:
-            check_priority(priority)
-        registry, call = self._registry, self._callable_for(listener)
-        if options is NO_OPTIONS or options == NO_OPTIONS:
-            subscription = Subscription(registry, key, listener, priority, call)
-        else:
-            self._check_options(options)
-            subscription = OptionedSubscription(registry, key, listener, priority, call, options)
-            subscription.call = self._composed(subscription)
-        registry.add(subscription)
+    def _subscribe(
+        self, key: Hashable, listener: IListener, priority: int, options: Options, /
+    ) -> OptionedSubscription:
+        check_priority(priority)
+        call = self._callable_for(listener)
+        self._check_options(options)
+        subscription = OptionedSubscription(self._registry, key, listener, priority, call, options)
+        subscription.call = self._composed(subscription)
+        self._registry.add(subscription)
         return subscription
 
     def _register(self, key: Hashable, listener: IListener, priority: int, options: Options, /) -> list[Subscription]:
         # An overridden add_listener is to see registrations, but it may know only whistle's arguments and return
         # nothing: it gets those without options, and what they registered is noted on the way.
-        if options != NO_OPTIONS:
+        if not options.are_none():
             return [self._subscribe(key, listener, priority, options)]
         registered: list[Subscription] = []
         token = _registered.set(registered)
@@ -379,14 +385,6 @@ class Ending(Dispatcher):
     def _all_instruments(self) -> tuple[Attached, ...]:
         return merged(self._parent._all_instruments(), self._instruments)
 
-    def _subscribe(self, key: Hashable, listener: IListener, priority: int, options: Options, /) -> Subscription:
-        if self._ended:
-            raise RuntimeError(
-                f"{self!r} has ended, so nothing would take {safe_repr(listener)} back; register on the dispatcher, or "
-                f"in a new `with dispatcher.scope()`"
-            )
-        return super()._subscribe(key, listener, priority, options)
-
     def __enter__(self) -> Self:
         if self._ended:
             raise RuntimeError(f"{self!r} has ended; write a new `with dispatcher.scope()`")
@@ -396,7 +394,7 @@ class Ending(Dispatcher):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         self._ended = True
-        self._registry.clear()
+        self._registry.end(self)
 
     def __repr__(self) -> str:
         return f"<scope of {safe_repr(self._parent)}>"

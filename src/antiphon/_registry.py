@@ -34,6 +34,9 @@ MAX_CLASSES: Final = 1024
 #: The registrations of one listener under one key: nearly always one.
 _Registrations = Subscription | dict[Subscription, None]
 
+#: The bucket of a key that nobody listens to.
+_NOBODY: Final[dict[Hashable, _Registrations]] = {}
+
 
 class Registry:
     """The registrations of one dispatcher, and its plans by name and event class.
@@ -46,6 +49,7 @@ class Registry:
         "_acquire",
         "_buckets",
         "_children",
+        "_ended",
         "_lock",
         "_make_route",
         "_matchers",
@@ -90,6 +94,8 @@ class Registry:
         self._repeated = False
         # Whether a listener without a hash was ever registered: then equal ones may stand in several slots.
         self._unhashable = False
+        # The scope that has ended.
+        self._ended: object = None
         self._parent = parent
         self._children: WeakSet[Registry] | None = None
         if parent is not None:
@@ -109,6 +115,7 @@ class Registry:
         Raises:
             TypeError: Its key is none.
             ValueError: Its key is a pattern that is none.
+            RuntimeError: The registry has ended.
         """
         key, listener = subscription.key, subscription.listener
         self._acquire()
@@ -116,7 +123,7 @@ class Registry:
             try:
                 bucket = self._buckets[key]
             except (KeyError, TypeError):
-                bucket = self._new_bucket(key)
+                bucket = self._new_bucket(key, listener)
             try:
                 first = bucket.setdefault(listener, subscription) is subscription
             except Exception:
@@ -131,8 +138,14 @@ class Registry:
         finally:
             self._release()
 
-    def _new_bucket(self, key: Hashable) -> dict[Hashable, _Registrations]:
+    def _new_bucket(self, key: Hashable, listener: object) -> dict[Hashable, _Registrations]:
         check_key(key)
+        # Asked here alone, for what has ended has no bucket left.
+        if self._ended is not None:
+            raise RuntimeError(
+                f"{safe_repr(self._ended)} has ended, so nothing would take {safe_repr(listener)} back; register on "
+                f"the dispatcher, or in a new `with dispatcher.scope()`"
+            )
         matcher = matcher_of(key)
         if matcher is not None:
             self._matchers[key] = matcher
@@ -147,7 +160,7 @@ class Registry:
             if subscription.call is self._silence:
                 return False
             key, listener = subscription.key, subscription.listener
-            bucket = self._buckets.get(key, {})
+            bucket = self._buckets.get(key, _NOBODY)
             try:
                 found = not self._unhashable and bucket.get(listener) is subscription
             except Exception:
@@ -155,6 +168,10 @@ class Registry:
                 found = False
             if found:
                 del bucket[listener]
+                if bucket and not (self.routes or self._children):
+                    # As in `remove`.
+                    subscription.call = self._silence
+                    return True
             elif not self._discard_with_care(key, bucket, subscription):
                 return False
             self._forget(key, subscription)
@@ -184,11 +201,11 @@ class Registry:
             TypeError: The key is none.
             ValueError: The listener does not listen to it.
         """
-        if not isinstance(key, str):
+        if key.__class__ is not str:
             check_key(key)
         self._acquire()
         try:
-            bucket = self._buckets.get(key, {})
+            bucket = self._buckets.get(key, _NOBODY)
             try:
                 kept = None if self._unhashable else bucket.pop(listener, None)
             except Exception:
@@ -196,11 +213,11 @@ class Registry:
                 kept = None
             if kept is None:
                 self._remove_with_care(key, bucket, listener)
-            elif not bucket or self.routes or self._children or isinstance(kept, dict):
-                self._forget(key, kept)
-            else:
+            elif type(kept) is Subscription and bucket and not (self.routes or self._children):
                 # One of many, while nobody dispatches: to call `_forget` would take a tenth of the whole.
                 kept.call = self._silence
+            else:
+                self._forget(key, kept)
         finally:
             self._release()
 
@@ -216,9 +233,14 @@ class Registry:
                 f"get_listeners({safe_repr(key)}) tells who does"
             )
 
-    def clear(self) -> None:
-        """Take every registration back."""
+    def end(self, scope: object) -> None:
+        """Take every registration back, and refuse new ones.
+
+        Args:
+            scope: What they are told to have ended.
+        """
         with self._lock:
+            self._ended = scope
             for key, bucket in list(self._buckets.items()):
                 removed = dict.fromkeys(subscription for kept in bucket.values() for subscription in _all(kept))
                 bucket.clear()

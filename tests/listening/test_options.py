@@ -1007,6 +1007,7 @@ async def test_calls_that_each_leave_the_next_one_behind_carry_nothing_along() -
         ({"where": "sunday"}, TypeError),
         ({"where": AsyncMock()}, TypeError),
         ({"timeout": "1"}, TypeError),
+        ({"once": 0}, TypeError),
         ({"timeout": True}, TypeError),
         ({"timeout": 0}, ValueError),
         ({"timeout": -1}, ValueError),
