@@ -106,6 +106,34 @@ async def test_the_listener_that_stops_the_event_wins_and_the_others_of_its_tier
     watch.assert_alone()
 
 
+@pytest.mark.parametrize("winner", range(24))
+async def test_who_wins_does_not_depend_on_who_ran_before_in_the_same_task(winner: int) -> None:
+    runners, watch = Runners(), Watch()
+
+    async def at_once(event: Event) -> None:
+        pass
+
+    async def a_turn_later(event: Event) -> None:
+        await lowlevel.checkpoint()
+
+    async def win(event: Event) -> None:
+        await settle()
+        event.stop_propagation()
+        await settle()
+
+    # Those that end leave their task to others, which wait in it until they have lost.
+    kinds = [at_once, a_turn_later, forever] * 8
+    for number, run in enumerate(kinds):
+        runners.add(str(number), win if number == winner else run)
+    with anyio.fail_after(5):  # if another is cancelled in its place, a loser never ends
+        await runners.dispatcher.adispatch("race")
+
+    losers = {number for number, run in enumerate(kinds) if run is forever} - {winner}
+    assert set(runners.log) == {f"{number} {'cancelled' if number in losers else 'finished'}" for number in range(24)}
+    assert runners.log[-1] == f"{winner} finished"
+    watch.assert_alone()
+
+
 @every_stop
 async def test_later_tiers_do_not_run_and_earlier_ones_have(stop: Callable[[Event], Awaitable[None]]) -> None:
     runners = Runners()
