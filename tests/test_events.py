@@ -311,6 +311,23 @@ async def test_a_name_of_the_class_is_shown_until_there_is_another(kind: Any) ->
     assert (before, heard, event.name, kind().name) == ("order.placed", ["hymn"], "hymn", "order.placed")
 
 
+def test_what_is_an_event_and_could_be_a_name_is_an_event() -> None:
+    class Text(str, Event):
+        pass
+
+    class Choice(Event, Enum):
+        first = 1
+
+    dispatcher = EventDispatcher()
+    log: list[Any] = []
+    dispatcher.add_listener(Event, log.append)
+
+    for event in (Text("hymn"), Choice.first):
+        assert dispatcher.dispatch(event) is event
+
+    assert log == [Text("hymn"), Choice.first]
+
+
 @kinds([Strict, Signing, Generous, Attentive])
 def test_no_class_is_asked_for_what_it_does_not_have(kind: Any) -> None:
     event = kind()

@@ -39,7 +39,8 @@ def cases(backends: tuple[str, ...], quick: bool) -> Iterator[Case]:
 
 def candidates(load: Load) -> list[Candidate | Absent]:
     """Builds all candidates."""
-    return [bare(load), checked(load), antiphon(load), *Peer.candidates(PEERS, "dispatch", load)]
+    ours = [antiphon(load), *([antiphon(load, alone=True)] if load.named else [])]
+    return [bare(load), checked(load), *ours, *Peer.candidates(PEERS, "dispatch", load)]
 
 
 def bare(load: Load) -> Candidate:
@@ -66,14 +67,14 @@ def checked(load: Load) -> Candidate:
     return load.candidate("bare loop, with check", "await loop(EVENT)", loop=loop)
 
 
-def antiphon(load: Load) -> Candidate:
-    """Dispatches by name on a dispatcher as it comes."""
+def antiphon(load: Load, *, alone: bool = False) -> Candidate:
+    """Dispatches on a dispatcher as it comes: by name, or the event alone, under the name of its class."""
     dispatcher = AsyncEventDispatcher()
     for listener in load.listeners():
         dispatcher.add_listener(NAME, listener)
     return load.candidate(
-        "antiphon",
-        "await dispatcher.adispatch(name, EVENT)",
+        "antiphon, the event alone" if alone else "antiphon",
+        f"await dispatcher.adispatch({'EVENT' if alone else 'name, EVENT'})",
         event_base=Event,
         role="antiphon",
         dispatcher=dispatcher,

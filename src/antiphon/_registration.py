@@ -335,6 +335,14 @@ class Dispatcher(Instrumented):
         Raises:
             TypeError: It is None or a class.
         """
+        cls = single.__class__
+        if cls is str:
+            return single, Event()
+        # What nearly all are, before what takes longer to ask.
+        if isinstance(single, Event):
+            name = cls.name
+            if name is None or name.__class__ is str:
+                return name, single
         if isinstance(single, _NAMES):
             return single, Event()
         if single is None or isinstance(single, type):
@@ -342,7 +350,7 @@ class Dispatcher(Instrumented):
                 f"a dispatch takes a name, an event, or both; got {safe_repr(single)}"
                 + (f"; make the event: {single.__name__}(...)" if isinstance(single, type) else "")
             )
-        return class_level_name(single.__class__), single
+        return class_level_name(cls), single
 
     def _route(self, name: Hashable, event: Any) -> Route:
         if name is not None:
