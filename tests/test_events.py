@@ -14,7 +14,7 @@ from enum import Enum, StrEnum
 from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any, ClassVar, Generic, TypeVar
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock, create_autospec
 
 import pytest
 
@@ -309,6 +309,117 @@ async def test_a_name_of_the_class_is_shown_until_there_is_another(kind: Any) ->
     await dispatcher.adispatch("hymn", event)
 
     assert (before, heard, event.name, kind().name) == ("order.placed", ["hymn"], "hymn", "order.placed")
+
+
+@pytest.mark.skipif(find_spec("attrs") is None, reason="attrs is not installed")
+@pytest.mark.parametrize("options", [{}, {"slots": False}, {"frozen": True}], ids=repr)
+async def test_a_class_made_by_attrs_keeps_its_fields(options: dict[str, Any]) -> None:
+    import attrs
+
+    @attrs.define(**options)
+    class Placed(Event):
+        name: str = "order.placed"
+        number: int = attrs.field(default=1)
+
+    dispatcher, event = AsyncEventDispatcher(), Placed("hymn", 2)
+    before = (event.name, event.number, Placed().name)
+    await dispatcher.adispatch("psalm", event)
+
+    assert (before, event.name) == (("hymn", 2, "order.placed"), "psalm")
+
+
+@pytest.mark.skipif(find_spec("pydantic") is None, reason="pydantic is not installed")
+async def test_a_model_that_is_an_event_is_stopped_by_assignment() -> None:
+    import pydantic
+
+    class Placed(pydantic.BaseModel, Event):
+        number: int = 1
+
+    Placed.model_rebuild(_types_namespace={"Any": Any})
+    dispatcher = AsyncEventDispatcher()
+    log: list[Any] = []
+
+    def stop(event: Any) -> None:
+        event.propagation_stopped = True
+
+    dispatcher.add_listener("hymn", voice(dispatcher, stop))
+    dispatcher.add_listener("hymn", noting(dispatcher, log, "later"))
+    event = await dispatcher.adispatch("hymn", Placed())
+
+    assert (log, event.name, event.propagation_stopped) == ([], "hymn", True)
+
+
+@pytest.mark.parametrize("strategy", [Sequential(), Sequential(errors="collect"), Concurrent(), Race()], ids=repr)
+@pytest.mark.parametrize(
+    "pretend",
+    [
+        lambda event: Mock(spec=Event),
+        lambda event: MagicMock(spec=event),
+        lambda event: create_autospec(Event, instance=True),
+        weakref.proxy,
+    ],
+    ids=["Mock", "MagicMock", "autospec", "proxy"],
+)
+async def test_a_mock_and_a_proxy_are_treated_as_what_they_stand_for(pretend: Any, strategy: Any) -> None:
+    dispatcher, event = AsyncEventDispatcher(strategy=strategy), Event()
+    pretended = pretend(event)
+    log: list[Any] = []
+
+    def stop(event: Any) -> None:
+        event.propagation_stopped = True
+
+    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: log.append((event.name, event.dispatcher))))
+    dispatcher.add_listener(Event, voice(dispatcher, stop), priority=1)
+    dispatcher.add_listener("hymn", noting(dispatcher, log, "later"), priority=2)
+    await dispatcher.adispatch("hymn", pretended)
+
+    assert log == [("hymn", dispatcher)]
+    assert pretended.propagation_stopped is True
+
+
+async def test_a_property_is_not_asked_by_a_dispatch() -> None:
+    class Failing(Event):
+        @property
+        def name(self) -> str:
+            raise NotImplementedError
+
+    dispatcher = AsyncEventDispatcher()
+    event = await dispatcher.adispatch("hymn", Failing())
+
+    assert event.dispatcher is dispatcher
+
+
+def test_a_class_says_what_it_was_written_with_until_its_first_event_is_dispatched() -> None:
+    said: list[Any] = []
+
+    class Listed(Event):
+        def __init_subclass__(cls, **kwargs: Any) -> None:
+            super().__init_subclass__(**kwargs)
+            said.append(vars(cls).get("name"))
+
+    class Placed(Listed):
+        name = "order.placed"
+
+    assert said == ["order.placed"]
+    assert EventDispatcher().dispatch("hymn", Placed()).name == "hymn"
+
+
+def test_a_class_whose_metaclass_guards_its_attributes_is_an_event() -> None:
+    class Guarding(type):
+        def __setattr__(cls, attribute: str, value: object) -> None:
+            raise AttributeError(f"{attribute} is not to be set")
+
+    class Naming(type):
+        name = property(lambda cls: "of the class")
+
+    class First(Event, metaclass=Guarding):
+        name = "order.placed"
+
+    class Second(Event, metaclass=Naming):
+        name = "order.placed"
+
+    for kind in (First, Second):
+        assert EventDispatcher().dispatch("hymn", kind()).name == "hymn"
 
 
 def test_what_is_an_event_and_could_be_a_name_is_an_event() -> None:
@@ -830,6 +941,32 @@ class WithState(Event):
 
     def __setstate__(self, number: int) -> None:
         self.number = number + 1
+
+
+async def test_a_state_that_a_class_gives_of_all_its_attributes_can_be_copied(copied: Callable[[Any], Any]) -> None:
+    dispatcher = AsyncEventDispatcher(name="choir")
+
+    event = await dispatcher.adispatch("hymn", WithAll())
+
+    assert copied(event).name == "hymn"
+
+
+class WithAll(Event):
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "dispatcher"}
+
+
+@pytest.mark.parametrize("kind", [WithNameField, WithName, NamedLater], ids=lambda kind: kind.__name__)
+async def test_a_name_that_a_listener_gave_is_copied(copied: Callable[[Any], Any], kind: Any) -> None:
+    dispatcher = AsyncEventDispatcher()
+
+    def rename(event: Any) -> None:
+        event.name = "psalm"
+
+    dispatcher.add_listener("hymn", voice(dispatcher, rename))
+    event = await dispatcher.adispatch("hymn", kind())
+
+    assert copied(event).name == "psalm"
 
 
 def test_a_copy_of_a_duck_typed_event_in_flight_is_an_event_of_its_own() -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import inspect
+import sys
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -28,8 +33,8 @@ __all__ = ("no_task_left_behind", "tasks_before_and_after")
 class Runners:
     """Listeners that tell how they fared."""
 
-    def __init__(self) -> None:
-        self.dispatcher = AsyncEventDispatcher(strategy=Race())
+    def __init__(self, strategy: Race | None = None) -> None:
+        self.dispatcher = AsyncEventDispatcher(strategy=strategy or Race())
         self.log: list[str] = []
 
     def add(self, name: str, run: Callable[[Event], Awaitable[object]], priority: int = 0) -> None:
@@ -132,6 +137,88 @@ async def test_who_wins_does_not_depend_on_who_ran_before_in_the_same_task(winne
     assert set(runners.log) == {f"{number} {'cancelled' if number in losers else 'finished'}" for number in range(24)}
     assert runners.log[-1] == f"{winner} finished"
     watch.assert_alone()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio has no futures
+@pytest.mark.parametrize("place", [0, 1])
+async def test_a_loser_that_another_cancellation_leaves_does_not_end_the_caller(place: int, anyio_backend: str) -> None:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    given: list[str] = []
+    dispatcher = AsyncEventDispatcher(strategy=Race(errors=lambda exc, event, listener: given.append(repr(exc))))
+    log: list[str] = []
+
+    async def lose(event: Event) -> None:
+        await future
+
+    async def win(event: Event) -> None:
+        await lowlevel.checkpoint()
+        future.cancel()
+        event.stop_propagation()
+        await settle()
+        log.append("won")
+
+    for listener in [win, lose] if place == 0 else [lose, win]:
+        dispatcher.add_listener("race", listener)
+    task = asyncio.create_task(dispatcher.adispatch("race"))
+    await asyncio.wait([task])
+
+    assert (log, task.cancelled(), task.exception()) == (["won"], False, None)
+    assert len(given) == 1
+
+
+async def test_a_policy_that_stops_the_event_decides_the_race() -> None:
+    def stop(exc: Exception, event: Event, listener: object) -> None:
+        event.stop_propagation()
+
+    for place in range(4):
+        runners = Runners(Race(errors=stop))
+
+        async def fail(event: Event) -> None:
+            await lowlevel.checkpoint()
+            raise ValueError
+
+        for number in range(4):
+            runners.add(str(number), fail if number == place else forever)
+        with anyio.fail_after(5):  # if nobody is seen to win, the others never end
+            await runners.dispatcher.adispatch("race")
+
+        # Some may not have started.
+        others = {f"{number} cancelled" for number in range(4) if number != place}
+        assert f"{place} failed" in runners.log
+        assert set(runners.log) <= {f"{place} failed"} | others
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 marks no functions")
+async def test_a_stop_iteration_of_the_call_itself_is_an_error() -> None:
+    @inspect.markcoroutinefunction
+    def call(event: Event) -> object:
+        return next(iter(()))
+
+    dispatcher = AsyncEventDispatcher(strategy=Race())
+    dispatcher.add_listener("race", call)
+    dispatcher.add_listener("race", instantly)
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await dispatcher.adispatch("race")
+
+    assert [type(leaf) for leaf in leaves(raised.value)] == [RuntimeError]
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="only CPython frees objects at once")
+async def test_a_race_that_was_won_keeps_no_event() -> None:
+    dispatcher = AsyncEventDispatcher(strategy=Race())
+
+    async def at_once(event: Event) -> None:
+        pass
+
+    for listener in (at_once, stop_by_method, at_once, forever):
+        dispatcher.add_listener("race", listener)
+    gc.disable()
+    try:
+        event = weakref.ref(await dispatcher.adispatch("race"))
+        assert event() is None
+    finally:
+        gc.enable()
 
 
 @every_stop

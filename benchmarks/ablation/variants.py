@@ -19,7 +19,7 @@ async def full(self: Any, name: Any, event: Any = None, /, strategy: Any = None)
     if event is None:
         name, event = self._address(name)
     try:
-        route = self._routes[name][event.__class__]
+        route = self._routes[name][type(event)]
     except (KeyError, TypeError):
         route = self._route(name, event)
     steps = route.steps
@@ -54,7 +54,7 @@ async def without_stopping(self: Any, name: Any, event: Any = None, /, strategy:
     if event is None:
         name, event = self._address(name)
     try:
-        route = self._routes[name][event.__class__]
+        route = self._routes[name][type(event)]
     except (KeyError, TypeError):
         route = self._route(name, event)
     steps = route.steps
@@ -86,7 +86,7 @@ async def without_nesting(self: Any, name: Any, event: Any = None, /, strategy: 
     if event is None:
         name, event = self._address(name)
     try:
-        route = self._routes[name][event.__class__]
+        route = self._routes[name][type(event)]
     except (KeyError, TypeError):
         route = self._route(name, event)
     steps = route.steps
@@ -115,7 +115,7 @@ async def without_removal(self: Any, name: Any, event: Any = None, /, strategy: 
     if event is None:
         name, event = self._address(name)
     try:
-        route = self._routes[name][event.__class__]
+        route = self._routes[name][type(event)]
     except (KeyError, TypeError):
         route = self._route(name, event)
     steps = route.steps  # the listeners themselves, see `Variant.bare`
@@ -150,7 +150,7 @@ async def without_notes(self: Any, name: Any, event: Any = None, /, strategy: An
     if event is None:
         name, event = self._address(name)
     try:
-        route = self._routes[name][event.__class__]
+        route = self._routes[name][type(event)]
     except (KeyError, TypeError):
         route = self._route(name, event)
     steps = route.steps
@@ -185,7 +185,7 @@ async def without_leaks(self: Any, name: Any, event: Any = None, /, strategy: An
     if event is None:
         name, event = self._address(name)
     try:
-        route = self._routes[name][event.__class__]
+        route = self._routes[name][type(event)]
     except (KeyError, TypeError):
         route = self._route(name, event)
     steps = route.steps
@@ -218,7 +218,7 @@ async def without_notes_and_leaks(self: Any, name: Any, event: Any = None, /, st
     if event is None:
         name, event = self._address(name)
     try:
-        route = self._routes[name][event.__class__]
+        route = self._routes[name][type(event)]
     except (KeyError, TypeError):
         route = self._route(name, event)
     steps = route.steps
@@ -247,7 +247,7 @@ async def without_all(self: Any, name: Any, event: Any = None, /, strategy: Any 
     if event is None:
         name, event = self._address(name)
     try:
-        route = self._routes[name][event.__class__]
+        route = self._routes[name][type(event)]
     except (KeyError, TypeError):
         route = self._route(name, event)
     steps = route.steps

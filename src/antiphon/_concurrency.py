@@ -69,8 +69,6 @@ class Tier:
         self._coming = 0
         # Whether nobody starts any more.
         self._over = False
-        # What can be cancelled around the worker that starts a listener now; only a race has use for it.
-        self._scope: anyio.CancelScope | None = None
         # A native cancellation of one listener's own task, which a task group would take for one of its own.
         self._stray: BaseException | None = None
 
@@ -85,7 +83,7 @@ class Tier:
         left: BaseException | None
         try:
             async with open_task_group() as self._group:
-                await self._work_first()
+                await self._work()
         except BaseExceptionGroup as group:  # noqa: ASYNC103  raised below, where it gets no context
             left = ungrouped(group)
         else:
@@ -103,10 +101,9 @@ class Tier:
                 # A frame that keeps what leaves it makes a cycle.
                 del left
 
-    async def _work(self, scope: anyio.CancelScope | None = None, *, joined: bool = False) -> None:
+    async def _work(self, *, joined: bool = False) -> None:
         event = self._event
         shared = joined
-        self._scope = scope
         for subscription in self._unstarted:
             context = self._context.copy()
             try:
@@ -120,31 +117,23 @@ class Tier:
                 self._judge(exc, subscription)
             if self._over:
                 break
-            if shared:
-                if not joined and native_requests() > self._requests:
-                    # asyncio delivers it once: a listener that keeps it to itself must not keep it from the others.
-                    await pass_on_cancellation(self._requests)
-                # Others have worked meanwhile.
-                self._scope = scope
+            if shared and not joined and native_requests() > self._requests:
+                # asyncio delivers it once: a listener that keeps it to itself must not keep it from the others.
+                await pass_on_cancellation(self._requests)
 
-    def _work_first(self) -> Awaitable[None]:
-        """Work in the caller's task."""
-        return self._work()
-
-    async def _join(self, scope: anyio.CancelScope | None = None) -> None:
+    async def _join(self) -> None:
         self._coming -= 1
         subscription = None if self._over else next(self._unstarted, None)
         if subscription is None:
             return
         self._share()
-        self._scope = scope
         # A new task has a copy of the context already.
         try:
             await subscription.call(self._event)
         except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
             self._judge(exc, subscription)
         if not self._over:
-            await self._work(scope, joined=True)
+            await self._work(joined=True)
 
     def _share(self) -> None:
         # Two at a time: one alone would let each listener that waits delay all that come after it by a turn.
@@ -182,8 +171,7 @@ class RacingTier(Tier):
         self._depth = service.depth(event)
         self._thread = get_ident()
         self._token = anyio.lowlevel.current_token()
-        # Who has started and not ended, and what can be cancelled around each.
-        self._running: dict[_Contestant, anyio.CancelScope] = {}
+        self._running: set[_Contestant] = set()
         self.winner: _Contestant | None = None
 
     async def run(self, listeners: tuple[Subscription, ...]) -> None:
@@ -199,55 +187,25 @@ class RacingTier(Tier):
                 self._failures.ended = True
         finally:
             self._over = True
+            # The contestants know the tier, which would make a cycle.
+            self.winner = None
+            self._unstarted = iter(())
 
-    # A worker runs one listener at a time, and none after the race, so one scope for all that it runs is enough.
-
-    async def _work_first(self) -> None:
-        with anyio.CancelScope() as own:
-            await self._work(own)
-
-    async def _join(self, scope: anyio.CancelScope | None = None) -> None:
-        with anyio.CancelScope() as own:
-            await super()._join(own)
-
-    @coroutine
-    def compete(self, contestant: _Contestant, subscription: Subscription) -> Generator[Any, Any, None]:
+    async def compete(self, contestant: _Contestant, subscription: Subscription) -> None:
         """Run a listener until it has ended, or another one has won."""
         if self._over:
             return
         # The context is the listener's own, so nobody else meets this there.
         stop_observer.set(_RaceObserver(self, contestant))
-        self._running[contestant] = cast("anyio.CancelScope", self._scope)
-        event, depth = self._event, self._service.depth
-        steps: Any = None
-        sent, thrown = None, None
-        try:
-            while True:
-                stopped_before = event.propagation_stopped and depth(event) == self._depth
-                try:
-                    if steps is None:
-                        # As in `begin`.
-                        called = subscription.call(event)
-                        steps = called if called.__class__ is CoroutineType else _awaited(called)
-                    yielded = steps.send(sent) if thrown is None else steps.throw(thrown)
-                except StopIteration:
-                    # By assignment in a helper task or a thread of it, between two steps.
-                    if event.propagation_stopped:
-                        self._win(contestant)
-                    return
-                finally:
-                    sent = thrown = None
-                    if event.propagation_stopped and not stopped_before and depth(event) == self._depth:
-                        self._win(contestant)
-                try:
-                    sent = yield yielded
-                except GeneratorExit:
-                    steps.close()
-                    raise
-                except BaseException as exc:  # noqa: ASYNC103  thrown into the listener
-                    thrown = exc
-        finally:
-            del self._running[contestant]
+        with anyio.CancelScope() as contestant.scope:
+            self._running.add(contestant)
+            try:
+                await self._step(contestant, subscription)
+            except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
+                # Judged here, where the scope can still be asked.
+                self._judge(exc, subscription)
+            finally:
+                self._running.discard(contestant)
 
     def is_over(self) -> bool:
         """Whether nobody can win any more."""
@@ -263,6 +221,32 @@ class RacingTier(Tier):
             anyio.from_thread.run_sync(self._win, contestant, token=self._token)
         return True
 
+    @coroutine
+    def _step(self, contestant: _Contestant, subscription: Subscription) -> Generator[Any, Any, None]:
+        event = self._event
+        steps = _called(subscription, event)
+        sent, thrown = None, None
+        while True:
+            stopped_before = event.propagation_stopped and self._service.depth(event) == self._depth
+            try:
+                yielded = steps.send(sent) if thrown is None else steps.throw(thrown)
+            except StopIteration:
+                # By assignment in a helper task or a thread of it, between two steps.
+                if event.propagation_stopped:
+                    self._win(contestant)
+                return
+            finally:
+                sent = thrown = None
+                if event.propagation_stopped and not stopped_before and self._service.depth(event) == self._depth:
+                    self._win(contestant)
+            try:
+                sent = yield yielded
+            except GeneratorExit:
+                steps.close()
+                raise
+            except BaseException as exc:  # noqa: ASYNC103  thrown into the listener
+                thrown = exc
+
     def _win(self, contestant: _Contestant) -> None:
         if not self._over:
             self.winner = contestant
@@ -270,15 +254,18 @@ class RacingTier(Tier):
 
     def _end(self) -> None:
         self._over = True
-        for contestant, scope in self._running.items():
+        for contestant in self._running:
             if contestant is not self.winner:
-                scope.cancel()
+                contestant.scope.cancel()
 
 
 class _Contestant:
     """Stands for a listener in a race."""
 
-    __slots__ = ("_subscription", "_tier", "listener", "order", "priority")
+    __slots__ = ("_subscription", "_tier", "listener", "order", "priority", "scope")
+
+    #: What cancels it when another one wins.
+    scope: anyio.CancelScope
 
     def __init__(self, tier: RacingTier, subscription: Subscription) -> None:
         self._tier = tier
@@ -366,6 +353,10 @@ def _rest(steps: _Steps, waits_for: Any, context: Context) -> Generator[Any, Any
         finally:
             # A frame that keeps an exception makes a cycle.
             sent = thrown = None
+
+
+async def _called(subscription: Subscription, event: Any) -> None:
+    await subscription.call(event)
 
 
 async def _awaited(awaitable: Awaitable[object]) -> None:

@@ -140,7 +140,7 @@ class AsyncEventDispatcher(WaitingDispatcher):
         if event is None:
             name, event = self._address(name)
         try:
-            route = self._routes[name][event.__class__]
+            route = self._routes[name][type(event)]
         except (KeyError, TypeError):
             route = self._route(name, event)
         steps = route.steps
@@ -304,7 +304,7 @@ class EventDispatcher(Dispatcher):
         if event is None:
             name, event = self._address(name)
         try:
-            route = self._routes[name][event.__class__]
+            route = self._routes[name][type(event)]
         except (KeyError, TypeError):
             route = self._route(name, event)
         steps = route.steps

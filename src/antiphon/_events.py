@@ -6,6 +6,8 @@ Which other objects take them is a matter of their class: see `antiphon._service
 On an `Event` the three are shown, and what is shown is set elsewhere: nearly all events are made, dispatched once and
 thrown away, and to store an attribute over a default of the class takes CPython several times longer than to store one
 that no class has. A name and a dispatcher are set together, as a `View` that the dispatches of a plan share.
+
+A class that sees to its attributes itself, by a property or a ``__setattr__`` say, has plain ones.
 """
 
 from __future__ import annotations
@@ -17,13 +19,17 @@ from typing import Any, Final, cast
 __all__ = (
     "IN_FLIGHT",
     "NESTED",
+    "PLAIN",
     "SHOWN",
     "STOPPED",
     "VIEW",
     "Event",
+    "Shown",
     "StopObserver",
     "View",
+    "make_plain",
     "raw_attribute",
+    "reads_its_own",
     "stop_observer",
 )
 
@@ -50,7 +56,11 @@ NESTED: Final = "_antiphon_nested"
 _OF_A_DISPATCH: Final = frozenset((VIEW, STOPPED, IN_FLIGHT, NESTED, "dispatcher"))
 
 
-class View:
+#: Of a class: that its attributes are plain ones.
+PLAIN: Final = "_antiphon_plain"
+
+
+class View:  # noqa: PLW1641  its name need not have a hash
     """What the events of a dispatch show of it. Nobody changes it: an event is given another one."""
 
     __slots__ = ("dispatcher", "name")
@@ -59,8 +69,16 @@ class View:
         self.name = name
         self.dispatcher = dispatcher
 
+    def __eq__(self, other: object) -> bool:
+        # For events that compare, or tell, all that they have.
+        return isinstance(other, View) and self.name == other.name and self.dispatcher is other.dispatcher
 
-class _Shown:
+    def __reduce__(self) -> Any:
+        # For events with a state of their own: copies leave the dispatcher behind.
+        return View, (self.name, None)
+
+
+class Shown:
     """An attribute of events that shows what is set elsewhere; on the class it is its default.
 
     Args:
@@ -68,93 +86,73 @@ class _Shown:
         default: What an event shows before its first dispatch.
     """
 
-    __slots__ = ("_attribute", "_default")
+    __slots__ = ("attribute", "default")
 
     def __init__(self, attribute: str, default: object) -> None:
-        self._attribute = attribute
-        self._default = default
+        self.attribute = attribute
+        self.default = default
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
-        if event is None:
-            return self._default
-        attributes: dict[str, Any] = event.__dict__
-        try:
-            return self._set_in(attributes)
-        except KeyError:
-            # What a copy or a pickle took over lies there under its own name.
-            return attributes.get(self._attribute, self._default)
-
-    def __delete__(self, event: Any) -> None:
-        self.__set__(event, self._default)
-
-    def _set_in(self, attributes: dict[str, Any]) -> Any:
-        """Find what was set.
-
-        Raises:
-            KeyError: Nothing was.
-        """
-        return getattr(attributes[VIEW], self._attribute)
+        # What was set while the class had a plain attribute, and what a copy took over, lies there under its own name.
+        return self.default if event is None else event.__dict__.get(self.attribute, self.default)
 
     def __set__(self, event: Any, value: object) -> None:
-        view = View(getattr(event, "name", None), getattr(event, "dispatcher", None))
-        setattr(view, self._attribute, value)
+        shown: View | None = event.__dict__.get(VIEW)
+        if shown is not None:
+            view = View(shown.name, shown.dispatcher)
+        else:
+            # Not the attribute of the event, which may be a property: that has nothing to do with what is set here.
+            name = raw_attribute(event.__class__, "name")
+            view = View(Shown.__get__(name, event) if isinstance(name, Shown) else None, None)
+        setattr(view, self.attribute, value)
         # Not a plain assignment, which a frozen dataclass would refuse.
         _set(event, VIEW, view)
 
-
-class _Stop(_Shown):
-    __slots__ = ()
-
-    def _set_in(self, attributes: dict[str, Any]) -> Any:
-        return attributes[STOPPED]
-
-    def __set__(self, event: Any, value: object) -> None:
-        _set(event, STOPPED, value)
+    def __delete__(self, event: Any) -> None:
+        self.__set__(event, self.default)
 
 
-class _FastName(_Shown):
+class _Name(Shown):
     __slots__ = ()
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
         if event is None:
-            return self._default
+            return self.default
         try:
             return event._antiphon_view.name
         except AttributeError:
             return super().__get__(event, cls)
 
 
-class _FastDispatcher(_Shown):
+class _Dispatcher(Shown):
     __slots__ = ()
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
         if event is None:
-            return self._default
+            return self.default
         try:
             return event._antiphon_view.dispatcher
         except AttributeError:
             return super().__get__(event, cls)
 
 
-class _FastStop(_Stop):
+class _Stop(Shown):
     __slots__ = ()
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
         if event is None:
-            return self._default
+            return self.default
         try:
             return event._antiphon_stopped
         except AttributeError:
             return super().__get__(event, cls)
 
+    def __set__(self, event: Any, value: object) -> None:
+        _set(event, STOPPED, value)
 
-#: How each attribute is shown; and how it is by classes that answer for attributes which are not there, since they
-#: would be asked for what is set elsewhere.
-SHOWN: Final[dict[str, tuple[type[_Shown], type[_Shown]]]] = {
-    "name": (_FastName, _Shown),
-    "dispatcher": (_FastDispatcher, _Shown),
-    "propagation_stopped": (_FastStop, _Stop),
-}
+
+#: How each attribute is shown.
+SHOWN: Final[dict[str, type[Shown]]] = {"name": _Name, "dispatcher": _Dispatcher, "propagation_stopped": _Stop}
 
 
 class Event:
@@ -167,24 +165,18 @@ class Event:
 
     #: The name under which the event is dispatched. A subclass may set it, so that
     #: ``adispatch(event)`` needs no name.
-    name: Any = _FastName("name", None)
+    name: Any = _Name("name", None)
 
     #: The dispatcher that dispatches the event, or dispatched it last.
-    dispatcher: Any = _FastDispatcher("dispatcher", None)
+    dispatcher: Any = _Dispatcher("dispatcher", None)
 
     #: Whether a listener stopped the running dispatch, or the last one. Every dispatch starts with False.
-    propagation_stopped: bool = cast("bool", _FastStop("propagation_stopped", False))
+    propagation_stopped: bool = cast("bool", _Stop("propagation_stopped", False))
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        answers = hasattr(cls, "__getattr__")
-        for attribute, kinds in SHOWN.items():
-            raw = raw_attribute(cls, attribute)
-            if type(raw) is kinds[answers]:
-                continue
-            if isinstance(raw, _Shown) or not hasattr(raw, "__get__"):
-                # What the class says is the default; an attribute in its place would hide what a dispatch sets.
-                setattr(cls, attribute, kinds[answers](attribute, getattr(cls, attribute)))
+        if raw_attribute(cls, "__setattr__") is not vars(object)["__setattr__"] or reads_its_own(cls):
+            make_plain(cls)
 
     def stop_propagation(self) -> None:
         """Keep the running dispatch from starting further listeners.
@@ -203,17 +195,17 @@ class Event:
         # A class with slots has a pair: the dict of its instance, and its slots.
         state = cast("dict[str, Any] | tuple[dict[str, Any] | None, dict[str, Any]] | None", object.__getstate__(self))
         if isinstance(state, tuple):
-            return _without_dispatch(state[0]), state[1]
-        return _without_dispatch(state)
+            return _without_dispatch(type(self), state[0]), state[1]
+        return _without_dispatch(type(self), state)
 
 
-def _without_dispatch(attributes: dict[str, Any] | None) -> dict[str, Any] | None:
+def _without_dispatch(cls: type[Event], attributes: dict[str, Any] | None) -> dict[str, Any] | None:
     if attributes is None:
         return None
     state = {name: value for name, value in attributes.items() if name not in _OF_A_DISPATCH}
-    if VIEW in attributes:
+    if VIEW in attributes and isinstance(raw_attribute(cls, "name"), Shown):
         state["name"] = attributes[VIEW].name
-    if STOPPED in attributes:
+    if STOPPED in attributes and isinstance(raw_attribute(cls, "propagation_stopped"), Shown):
         state["propagation_stopped"] = attributes[STOPPED]
     return state
 
@@ -251,3 +243,25 @@ def raw_attribute(cls: type[Any], attribute: str) -> object:
         if attribute in base.__dict__:
             return base.__dict__[attribute]
     return None
+
+
+def reads_its_own(cls: type[Any]) -> bool:
+    """Tell whether a class of events does something of its own when an attribute is read."""
+    return (
+        raw_attribute(cls, "__getattr__") is not None
+        or raw_attribute(cls, "__getattribute__") is not vars(object)["__getattribute__"]
+        or any(_is_foreign(raw_attribute(cls, attribute)) for attribute in SHOWN)
+    )
+
+
+def _is_foreign(raw: object) -> bool:
+    return hasattr(type(raw), "__get__") and not isinstance(raw, Shown)
+
+
+def make_plain(cls: type[Any]) -> None:
+    """Give a class plain defaults of the attributes that it would show."""
+    for attribute in SHOWN:
+        raw = raw_attribute(cls, attribute)
+        if isinstance(raw, Shown):
+            type.__setattr__(cls, attribute, raw.default)
+    type.__setattr__(cls, PLAIN, True)

@@ -26,7 +26,7 @@ from antiphon._listeners import (
 from antiphon._plan import Plan, Route, Whole
 from antiphon._registry import Registry
 from antiphon._scope import Registrar
-from antiphon._services import class_level_name, service_of
+from antiphon._services import PRETENDING, class_level_name, service_of
 from antiphon._subscribers import Subscriptions, register_methods
 from antiphon.typing import IListener
 
@@ -359,10 +359,18 @@ class Dispatcher(Instrumented):
             raise TypeError(f"the event is a class; make one: {event.__name__}(...)")
         if isinstance(name, Event):
             raise TypeError(f"the name comes first, then the event; got {safe_repr(name)} and {safe_repr(event)}")
-        return self._registry.route(name, event.__class__)
+        cls = event.__class__
+        if type(event) is cls:
+            return self._registry.route(name, cls)
+        # A mock or a proxy says that it is of another class; its own may be of this object alone.
+        return self._make_route(name, cls, self._registry.heard(name, cls), pretending=True)
 
-    def _make_route(self, name: Hashable, cls: type, listeners: tuple[Subscription, ...]) -> Route:
+    def _make_route(
+        self, name: Hashable, cls: type, listeners: tuple[Subscription, ...], *, pretending: bool = False
+    ) -> Route:
         service = service_of(cls)
+        if pretending and service.stoppable:
+            service = PRETENDING
         instruments = self._all_instruments()
         special = self._overridden or bool(instruments)
         if not service.stoppable:

@@ -11,9 +11,22 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, Self
 from weakref import WeakKeyDictionary
 
-from antiphon._events import IN_FLIGHT, NESTED, SHOWN, STOPPED, VIEW, Event, View, raw_attribute
+from antiphon._events import (
+    IN_FLIGHT,
+    NESTED,
+    PLAIN,
+    SHOWN,
+    STOPPED,
+    VIEW,
+    Event,
+    Shown,
+    View,
+    make_plain,
+    raw_attribute,
+    reads_its_own,
+)
 
-__all__ = ("BARE", "Outer", "Service", "class_level_name", "service_of")
+__all__ = ("BARE", "PRETENDING", "Outer", "Service", "class_level_name", "service_of")
 
 _set = object.__setattr__
 
@@ -163,11 +176,22 @@ class _DuckTyped(_Own):
         return self._in_flight.get(id(event), 0)
 
 
+class _Pretending(_DuckTyped):
+    """For what passes itself off as an event, and has its attributes elsewhere: mocks and proxies."""
+
+    def _show(self, event: Any, view: View, stopped: bool = False) -> None:
+        event.name = view.name
+        event.dispatcher = view.dispatcher
+        event.propagation_stopped = stopped
+
+
 BARE: Final[Service] = _Bare()
+
+PRETENDING: Final[Service] = _Pretending(frozenset(SHOWN))
 
 _PLAIN: Final[Service] = _Showing(plain=True)
 
-#: For those that refuse plain assignments, or do something else then: frozen dataclasses.
+#: For those that refuse plain assignments: frozen dataclasses.
 _GUARDED: Final[Service] = _Showing(plain=False)
 
 
@@ -188,15 +212,33 @@ def service_of(cls: type[Any]) -> Service:
 
 
 def _decide(cls: type[Any]) -> Service:
-    own = issubclass(cls, Event)
-    if not own and not callable(getattr(cls, "stop_propagation", None)):
-        return BARE
+    if issubclass(cls, Event):
+        try:
+            if _shows(cls):
+                return _PLAIN if raw_attribute(cls, "__setattr__") is vars(object)["__setattr__"] else _GUARDED
+        except AttributeError:
+            # Its metaclass has an attribute of that name.
+            pass
     settable = frozenset(attribute for attribute in SHOWN if _is_settable(cls, attribute))
-    if not own:
-        return _DuckTyped(settable) if "propagation_stopped" in settable else BARE
-    if not all(type(raw_attribute(cls, attribute)) is fast for attribute, (fast, _) in SHOWN.items()):
+    if issubclass(cls, Event):
         return _Own(settable)
-    return _PLAIN if raw_attribute(cls, "__setattr__") is vars(object)["__setattr__"] else _GUARDED
+    if callable(getattr(cls, "stop_propagation", None)) and "propagation_stopped" in settable:
+        return _DuckTyped(settable)
+    return BARE
+
+
+def _shows(cls: type[Event]) -> bool:
+    """Have a class show all three attributes, or none. Returns which of these."""
+    if PLAIN in vars(cls) or reads_its_own(cls):
+        # Again, for another base may have kept `Event` from that, or taken the defaults away (pydantic).
+        make_plain(cls)
+        return False
+    for attribute, kind in SHOWN.items():
+        raw = raw_attribute(cls, attribute)
+        if not isinstance(raw, Shown):
+            # Not before the first dispatch: what makes classes of classes (attrs) reads what they say.
+            type.__setattr__(cls, attribute, kind(attribute, raw))
+    return True
 
 
 def class_level_name(cls: type[Any]) -> Any:
