@@ -81,46 +81,14 @@ class _Bare:
         return 0
 
 
-class _Showing:
-    """For subclasses of `Event` that show what is set elsewhere: nearly all."""
-
-    stoppable = True
-
-    def __init__(self, *, plain: bool) -> None:
-        self.plain = plain
-
-    def enter(self, event: Any, view: View, /) -> Outer | None:
-        outer: Outer | None = None
-        in_flight: Any = getattr(event, IN_FLIGHT, None)
-        if in_flight is event:
-            outer = Outer(event._antiphon_view, event._antiphon_stopped)
-            _set(event, NESTED, self.depth(event) + 1)
-        else:
-            _set(event, IN_FLIGHT, event)
-        _set(event, VIEW, view)
-        _set(event, STOPPED, False)
-        return outer
-
-    def leave(self, event: Any, outer: Outer | None, /) -> None:
-        if outer is None:
-            _set(event, IN_FLIGHT, None)
-        else:
-            _set(event, NESTED, self.depth(event) - 1)
-            _set(event, VIEW, outer.view)
-            _set(event, STOPPED, outer.stopped)
-
-    def depth(self, event: Any, /) -> int:
-        return getattr(event, NESTED, 0)
-
-
 class _Own:
-    """For other classes of which a dispatch can set something, each attribute by itself."""
+    """For subclasses of `Event`; of an attribute that is a property, say, it is known whether it can be set."""
 
     stoppable = True
-    plain = False
 
-    def __init__(self, settable: frozenset[str]) -> None:
+    def __init__(self, settable: frozenset[str], *, plain: bool = False) -> None:
         self._settable = settable
+        self.plain = plain
 
     def enter(self, event: Any, view: View, /) -> Outer | None:
         outer: Outer | None = None
@@ -146,6 +114,14 @@ class _Own:
         shown = {"name": view.name, "dispatcher": view.dispatcher, "propagation_stopped": stopped}
         for attribute in self._settable:
             _set(event, attribute, shown[attribute])
+
+
+class _Showing(_Own):
+    """For subclasses of `Event` that show what is set elsewhere: nearly all."""
+
+    def _show(self, event: Any, view: View, stopped: bool = False) -> None:
+        _set(event, VIEW, view)
+        _set(event, STOPPED, stopped)
 
 
 class _DuckTyped(_Own):
@@ -189,10 +165,10 @@ BARE: Final[Service] = _Bare()
 
 PRETENDING: Final[Service] = _Pretending(frozenset(SHOWN))
 
-_PLAIN: Final[Service] = _Showing(plain=True)
+_PLAIN: Final[Service] = _Showing(frozenset(SHOWN), plain=True)
 
 #: For those that refuse plain assignments: frozen dataclasses.
-_GUARDED: Final[Service] = _Showing(plain=False)
+_GUARDED: Final[Service] = _Showing(frozenset(SHOWN))
 
 
 #: What was decided about a class.
