@@ -10,7 +10,7 @@ import anyio
 
 __all__ = ("Backend", "BackendName", "backends")
 
-#: The name of a backend: ``"asyncio"`` or ``"trio"``.
+#: The name of a backend, ``"asyncio"`` or ``"trio"``.
 BackendName: TypeAlias = Literal["asyncio", "trio"]
 
 T = TypeVar("T")
