@@ -65,6 +65,9 @@ class View:  # noqa: PLW1641  its name need not have a hash
 
     __slots__ = ("dispatcher", "name")
 
+    name: Any
+    dispatcher: Any
+
     def __init__(self, name: Any, dispatcher: Any) -> None:
         self.name = name
         self.dispatcher = dispatcher
