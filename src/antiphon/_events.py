@@ -191,6 +191,7 @@ class Event:
         observer = stop_observer.get()
         if observer is not None:
             observer(self)
+        # Not a plain assignment, which a frozen dataclass would refuse.
         _set(self, "propagation_stopped", True)
 
     def __getstate__(self) -> Any:
@@ -216,7 +217,7 @@ def _without_dispatch(cls: type[Event], attributes: dict[str, Any] | None) -> di
 class StopObserver:
     """Told of each event that is stopped in a context, on behalf of something that will be over one day.
 
-    A base: whoever observes says when it is over, and what it does when it is told.
+    A base, never made by itself: whoever observes says when it is over, and what it does when it is told.
     """
 
     __slots__ = ("outer",)
