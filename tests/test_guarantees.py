@@ -9,8 +9,9 @@ claim does not need a listener that waits, its listeners are plain functions; `S
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -808,7 +809,16 @@ async def _(subject: Subject) -> None:
                 raise
         raise stray
 
-    dispatcher = subject.dispatcher()
+    if subject.column == "sequential":
+        dispatcher = subject.dispatcher()
+        dispatcher.add_listener(NAME, leaking)
+        with left_by() as left:
+            await subject.dispatch(dispatcher, NAME)
+        assert isinstance(left[0], anyio.get_cancelled_exc_class())
+        (note,) = left[0].__notes__
+        assert leaking.__qualname__ in note
+
+    dispatcher = subject.dispatcher(errors="collect" if subject.column == "sequential" else "raise")
     dispatcher.add_listener(NAME, leaking)
     with left_by() as left:
         await subject.dispatch(dispatcher, NAME)
@@ -826,6 +836,56 @@ async def _(subject: Subject) -> None:
     await subject.dispatch(dispatcher, NAME)
     assert told == [ListenerCancelled]
     assert len(calls) == 1
+
+
+@check("cancel-start", *ASYNC)
+async def _(subject: Subject) -> None:
+    started: list[int] = []
+
+    async def cancel(event: Event) -> None:
+        await checkpoint()
+        scope.cancel()
+
+    async def later(event: Event) -> None:
+        started.append(1)
+        await checkpoint()
+        started.append(2)
+
+    dispatcher = subject.dispatcher(**({} if subject.column != "concurrent" else {"limit": 1}))
+    dispatcher.add_listener(NAME, cancel)
+    dispatcher.add_listener(NAME, later, priority=1 if subject.column == "race" else 0)
+    with anyio.CancelScope() as scope:
+        await subject.dispatch(dispatcher, NAME)
+    assert scope.cancelled_caught
+    assert started == ([1] if subject.column == "sequential" else [])
+
+
+@check("cancel-own", *ASYNC)
+async def _(subject: Subject) -> None:
+    ran: list[str] = []
+
+    async def handles_its_own(event: Event) -> None:
+        with anyio.move_on_after(0):
+            await checkpoint()
+        if subject.backend[0] == "asyncio":
+            task = asyncio.current_task()
+            assert task is not None
+            asyncio.get_running_loop().call_soon(task.cancel)
+            with suppress(asyncio.CancelledError):
+                await anyio.Event().wait()
+        ran.append("own")
+
+    dispatcher = subject.dispatcher()
+    dispatcher.add_listener(NAME, handles_its_own)
+    dispatcher.add_listener(NAME, lambda event: ran.append("later"), priority=1)
+    await subject.dispatch(dispatcher, NAME)
+    assert ran == ["own", "later"]
+    if subject.backend[0] == "asyncio":
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == (1 if subject.column == "sequential" else 0)
+        if task.cancelling():
+            task.uncancel()
 
 
 @check("interrupts", *IN_TURN)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from antiphon._events import View
-from antiphon._policies import add_note, as_error, explain
+from antiphon._policies import add_note, annotate_exception
 
 __all__ = ("FULL", "VARIANTS", "Variant")
 
@@ -39,10 +39,8 @@ async def full(self: Any, name: Any, event: Any = None, /, strategy: Any = None)
             try:
                 await step.call(event)
             except BaseException as exc:
-                leaked = explain(exc, step, route.plan, event)
-                if leaked is None:
-                    raise
-                raise leaked from exc
+                annotate_exception(exc, step, route.plan, event)
+                raise
             if event._antiphon_stopped:
                 break
     finally:
@@ -73,10 +71,8 @@ async def without_stopping(self: Any, name: Any, event: Any = None, /, strategy:
             try:
                 await step.call(event)
             except BaseException as exc:
-                leaked = explain(exc, step, route.plan, event)
-                if leaked is None:
-                    raise
-                raise leaked from exc
+                annotate_exception(exc, step, route.plan, event)
+                raise
     finally:
         event._antiphon_in_flight = None
     return event
@@ -102,10 +98,8 @@ async def without_nesting(self: Any, name: Any, event: Any = None, /, strategy: 
         try:
             await step.call(event)
         except BaseException as exc:
-            leaked = explain(exc, step, route.plan, event)
-            if leaked is None:
-                raise
-            raise leaked from exc
+            annotate_exception(exc, step, route.plan, event)
+            raise
         if event._antiphon_stopped:
             break
     return event

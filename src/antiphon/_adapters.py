@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 import anyio
 
-from antiphon._events import stop_observer
+from antiphon._events import reports_stops, stop_observer
 from antiphon._listeners import is_async_callable, safe_repr
 
 __all__ = ("SyncListeners", "adapted", "as_async", "as_sync", "check_sync_listeners", "in_thread", "inline")
@@ -75,7 +75,8 @@ class _InThread(_Adapter):
         return await anyio.to_thread.run_sync(self._run, event, abandon_on_cancel=self.abandon_on_cancel)
 
     def _run(self, event: Any) -> Any:
-        result = self.function(event) if stop_observer.get() is None else self._watched(event)
+        is_watched = stop_observer.get() is not None and not reports_stops(type(event))
+        result = self._watched(event) if is_watched else self.function(event)
         if isawaitable(result):
             if isinstance(result, CoroutineType):
                 result.close()

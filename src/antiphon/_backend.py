@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from functools import cache
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import anyio
 
 __all__ = (
+    "WatchedFuture",
     "belongs_anywhere",
-    "check_in",
+    "checkpoint_if_cancelled",
     "first_leaf",
+    "get_asyncio_task",
     "is_cancellation",
-    "is_leaked_cancellation",
-    "native_requests",
+    "is_cancelled_by_scope",
+    "is_scope_message",
+    "make_cancellation",
     "open_task_group",
-    "pass_on_cancellation",
-    "scope_is_cancelled",
-    "swallowed_cancellation",
+    "run_in_own_scope",
     "ungrouped",
 )
 
@@ -35,9 +36,28 @@ def is_cancellation(exc: BaseException) -> bool:
         return False
 
 
-def scope_is_cancelled() -> bool:
-    """Tell whether a cancel scope around the running task has been cancelled, or its deadline has passed."""
+#: How the message begins with which AnyIO cancels a task on behalf of a scope.
+_SCOPE_MESSAGE: Final = "Cancelled via cancel scope "
+
+
+def is_scope_message(message: object) -> bool:
+    """Return whether an asyncio task was cancelled with this message by a scope of AnyIO."""
+    return isinstance(message, str) and message.startswith(_SCOPE_MESSAGE)
+
+
+def is_cancelled_by_scope() -> bool:
+    """Return whether a cancel scope around the running task has been cancelled, or its deadline has passed."""
     return anyio.current_effective_deadline() <= anyio.current_time()
+
+
+def make_cancellation(message: object = None) -> BaseException:
+    """Return a new cancellation of the running asyncio task.
+
+    Args:
+        message: What ``task.cancel()`` was called with.
+    """
+    cancelled: type[BaseException] = anyio.get_cancelled_exc_class()
+    return cancelled() if message is None else cancelled(message)
 
 
 def open_task_group() -> AbstractAsyncContextManager[Any]:
@@ -83,85 +103,57 @@ def first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return first
 
 
-def is_leaked_cancellation(exc: BaseException) -> bool:
-    """Tell whether an exception is a cancellation that nobody asked of the running task.
-
-    In doubt it is none: a cancellation that was asked for must never be taken for an error.
-    """
-    return is_cancellation(exc) and not scope_is_cancelled() and not native_requests()
-
-
-def swallowed_cancellation(error: BaseException, handled: BaseException | None) -> BaseException | None:
-    """Find the native asyncio cancellation that a listener turned into an error.
-
-    asyncio delivers ``task.cancel()`` once. If the listener raises something else while that
-    cancellation passes through it (a failing clean-up, say), only the error's context still has it.
-    (The cancellation of a scope needs no such search: it is delivered again at every checkpoint.)
+def checkpoint_if_cancelled() -> tuple[Awaitable[None], Any]:
+    """Start to look for a cancellation by a scope.
 
     Returns:
-        The cancellation, None if there is none or the task was not asked to end.
-    """
-    if not native_requests():
-        return None
-    seen: set[int] = set()
-    context = error.__context__
-    while context is not None and context is not handled and id(context) not in seen:
-        if is_cancellation(context):
-            return context
-        seen.add(id(context))
-        context = context.__context__
-    return None
-
-
-def check_in() -> tuple[Awaitable[None], int]:
-    """Begin what can be cancelled.
-
-    Returns:
-        What is to be awaited at once, and raises the cancellation that waits for the running task, if there is one;
-        and how many native requests there were so far, to be told from later ones, 0 where there are none such.
+        An awaitable that raises the cancellation if there is one, and the running task if it is one of asyncio.
     """
     trio, task = _running()
     if trio is not None:
         # The same as anyio's, without the search for the backend that runs.
-        return trio.lowlevel.checkpoint_if_cancelled(), 0
+        return trio.lowlevel.checkpoint_if_cancelled(), None
     if task is None:
-        # No event loop runs: somebody drives the coroutine by hand.
-        return _nothing(), 0
-    return _for_asyncio().checkpoint_if_cancelled(), task.cancelling()
+        # No event loop runs: the caller drives the coroutine itself.
+        return _nothing(), None
+    return _for_asyncio().checkpoint_if_cancelled(), task
 
 
 async def _nothing() -> None:
-    """Be awaited where there is nothing to wait for."""
+    """Return at once."""
 
 
-async def pass_on_cancellation(requests: int | None = None) -> None:
-    """Raise the cancellation that waits for the running task, if there is one; this is no checkpoint otherwise.
+async def run_in_own_scope(function: Callable[[], Awaitable[None]]) -> None:
+    """Run a function as a task of a group, so that AnyIO takes the requests to cancel the task back from that task.
 
-    Args:
-        requests: How many native requests there were when the dispatch began; None where they need no search.
-
-    Raises:
-        BaseException: A scope around the task, or the task itself, was cancelled.
+    On asyncio, a cancel scope that ends within a cancelled scope leaves it to that one to take its requests back, also
+    if another task entered the outer scope: requests to cancel the task of the group are lost (see
+    docs/upstream/uncancel.md). A scope between the two that is cancelled itself settles the account.
     """
-    # The scopes come first: while one is cancelled it makes native requests too, and ends only what it asked for.
-    checkpoint, _ = check_in()
-    await checkpoint
-    if requests is not None and native_requests() > requests:
-        # The task group may have taken it for its own (anyio before 4.16 does).
-        import asyncio
-
-        await asyncio.sleep(0)
-        raise asyncio.CancelledError
+    if get_asyncio_task() is None:
+        await function()
+        return
+    with anyio.CancelScope() as scope:
+        try:
+            await function()
+        finally:
+            if native_requests():
+                scope.shield = True
+                scope.cancel()
 
 
 def native_requests() -> int:
-    """How many calls of ``cancel()`` on the running asyncio task were not taken back; 0 on trio."""
-    task = _asyncio_task()
+    """Return how many calls of ``cancel()`` on the running asyncio task were not taken back; 0 on Trio."""
+    task = get_asyncio_task()
     return 0 if task is None else int(task.cancelling())
 
 
+def get_asyncio_task() -> Any:
+    """Return the running asyncio task, None if none runs, as on Trio."""
+    return _running()[1]
+
+
 def _asyncio_task() -> Any:
-    """Give the asyncio task that runs, None if none does."""
     asyncio = sys.modules.get("asyncio")
     try:
         return None if asyncio is None else asyncio.current_task()
@@ -169,17 +161,84 @@ def _asyncio_task() -> Any:
         return None
 
 
+class WatchedFuture:
+    """A future as asyncio sees it, which reports the requests to cancel the task that waits for it.
+
+    It stands for the future that a coroutine waits for, or for one turn of the event loop. asyncio takes any object for
+    a future that has the attribute ``_asyncio_future_blocking``.
+
+    Args:
+        future: The future; None for one turn of the event loop.
+        task: The task that waits.
+        on_request: Called with the message of each request that no cancel scope made.
+        is_pending: Whether the task was cancelled while it ran. It passes that request on as soon as it waits.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_future", "_is_pending", "_on_request", "_task")
+
+    def __init__(self, future: Any, task: Any, on_request: Callable[[object], None], is_pending: bool) -> None:
+        self._asyncio_future_blocking = True
+        self._future = future
+        self._task = task
+        self._on_request = on_request
+        self._is_pending = is_pending
+
+    @classmethod
+    def wrap(cls, yielded: Any, task: Any, on_request: Callable[[object], None], is_pending: bool) -> Any:
+        """Return what a task is to wait for in the place of what its coroutine yielded."""
+        if yielded is not None:
+            if yielded is task or not getattr(yielded, "_asyncio_future_blocking", False):
+                # asyncio refuses it, and says why.
+                return yielded
+            yielded._asyncio_future_blocking = False
+        return cls(yielded, task, on_request, is_pending)
+
+    @property
+    def __class__(self) -> Any:
+        # AnyIO does not cancel a task whose future is done, but looks at real futures only.
+        return WatchedFuture if self._future is None else self._future.__class__
+
+    def get_loop(self) -> Any:
+        """Return the event loop of the future."""
+        return (self._task if self._future is None else self._future).get_loop()
+
+    def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
+        """Call a function with the future when it is done."""
+        if self._future is not None:
+            self._future.add_done_callback(callback, context=context)
+            return
+        loop = self._task.get_loop()
+        turn = loop.create_future()
+        turn.set_result(None)
+        loop.call_soon(callback, turn, context=context)
+
+    def cancel(self, msg: object = None) -> bool:
+        """Cancel the future, for the task that waits for it, and report the request."""
+        if self._is_pending:
+            self._is_pending = False
+        elif not is_scope_message(msg):
+            self._on_request(msg)
+        return self._future is not None and self._future.cancel(msg=msg)
+
+    def done(self) -> bool:
+        """Return whether the future is done."""
+        return self._future is None or self._future.done()
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._future, attribute)
+
+
 @cache
 def _for_asyncio() -> Any:
-    """Find anyio's backend for asyncio, on which this has to be called first.
+    """Return AnyIO's backend for asyncio; the first call must run on asyncio.
 
-    anyio looks for the event loop that runs each time it is asked something, which takes longer than to answer.
+    AnyIO looks for the running event loop whenever it is asked something, which takes longer than the answer.
     """
-    return getattr(anyio.lowlevel.current_token(), "backend_class", _Asked)
+    return getattr(anyio.lowlevel.current_token(), "backend_class", _PublicBackend)
 
 
-class _Asked:
-    """What a dispatch asks of a backend, asked of anyio; for a version that does not tell its backend."""
+class _PublicBackend:
+    """What a dispatch asks of a backend, asked of AnyIO; for a version whose token does not know its backend."""
 
     @staticmethod
     async def checkpoint_if_cancelled() -> None:

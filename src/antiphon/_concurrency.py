@@ -21,210 +21,270 @@ from __future__ import annotations
 
 import sys
 from _thread import get_ident
-from collections.abc import Awaitable, Coroutine, Generator
-from contextvars import Context, copy_context
-from operator import length_hint
-from types import CoroutineType, coroutine
-from typing import Any, Final, TypeAlias, cast
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager
+from contextvars import copy_context
+from functools import partial
+from operator import call, length_hint
+from types import TracebackType, coroutine
+from typing import Any
 
 import anyio
 
 from antiphon._backend import (
+    get_asyncio_task,
     is_cancellation,
-    native_requests,
+    is_cancelled_by_scope,
+    make_cancellation,
     open_task_group,
-    pass_on_cancellation,
-    scope_is_cancelled,
+    run_in_own_scope,
     ungrouped,
 )
-from antiphon._events import Event, StopObserver, stop_observer
+from antiphon._driver import CancellationWatch, current_watch, drive, run_first_step
+from antiphon._events import Event, StopObserver, reports_stops, stop_observer
 from antiphon._listeners import Subscription
-from antiphon._policies import Failures, as_error
+from antiphon._policies import Failures, handle_exception
 from antiphon._services import Service
 
-__all__ = ("RacingTier", "Tier", "begin", "take")
-
-_Steps: TypeAlias = Coroutine[Any, Any, object]
-
-_ENDED: Final = object()
+__all__ = ("RacingTier", "Tier")
 
 
 class Tier:
     """The run of a tier.
 
     Args:
-        event: What the listeners are given.
-        failures: Takes their errors.
-        requests: How many native requests to end there were before the dispatch.
+        event: The argument of the listeners.
+        failures: Collects their errors.
+        watch: The requests to cancel the caller's task.
         limit: How many listeners may run at a time; None for no limit.
     """
 
-    def __init__(self, event: Any, failures: Failures, requests: int, limit: int | None = None) -> None:
+    def __init__(self, event: Any, failures: Failures, watch: CancellationWatch, limit: int | None = None) -> None:
         self._event = event
         self._failures = failures
-        self._requests = requests
+        self._watch = watch
         # How many more tasks may run listeners; one is the caller's.
-        self._free = sys.maxsize if limit is None else limit - 1
-        # How many of them were started and have not had their first turn.
-        self._coming = 0
-        # Whether nobody starts any more.
-        self._over = False
+        self._available_tasks = sys.maxsize if limit is None else limit - 1
+        # How many tasks were started and have not had their first turn.
+        self._starting_tasks = 0
+        # Whether no further listener starts.
+        self._is_over = False
+        #: Whether a scope around the dispatch was cancelled before the listeners had finished.
+        self.is_cancelled = False
         # A native cancellation of one listener's own task, which a task group would take for one of its own.
         self._stray: BaseException | None = None
 
     async def run(self, listeners: tuple[Subscription, ...]) -> None:
-        """Run the listeners, and wait until the last has ended.
+        """Run the listeners, and wait until the last has finished.
 
         Raises:
             BaseException: A cancellation or an interrupt.
         """
-        self._unstarted = iter(listeners)
+        self._pending = iter(listeners)
         self._context = copy_context()
-        left: BaseException | None
+        self._context.run(current_watch.set, self._watch)
+        left: BaseException | None = None
         try:
-            async with open_task_group() as self._group:
-                await self._work()
-        except BaseExceptionGroup as group:  # noqa: ASYNC103  raised below, where it gets no context
-            left = ungrouped(group)
-        else:
-            left = self._stray
-            if left is None and self._group.cancel_scope.cancel_called and not self._failures.ended:
-                # A task was cancelled before its first step, or after its last one, where nobody could judge it.
-                left = anyio.get_cancelled_exc_class()()  # noqa: ASYNC118  made to be raised, not compared with
+            async with _WatchedTaskGroup(self._watch) as self._group:
+                await self._run_listeners(self._watch)
+        except BaseException as exc:  # noqa: ASYNC103  raised below, where it gets no context
+            left = ungrouped(exc)
         finally:
-            # Of what outlives the dispatch, an observer of stops remembers the tier: not what the context knows, too.
+            # Stop observers keep the tier alive after the dispatch. They do not keep the values of the context alive.
             del self._context
+        left, self._stray = self._find_cancellation(left), None
+        self._watch.settle()
         if left is not None:
             try:
                 raise left
             finally:
-                # A frame that keeps what leaves it makes a cycle.
+                # A frame that refers to an exception makes a cycle.
                 del left
 
-    async def _work(self, *, joined: bool = False) -> None:
-        event = self._event
-        shared = joined
-        for subscription in self._unstarted:
-            context = self._context.copy()
-            try:
-                rest = begin(subscription, event, context)
-                if rest is not None:
-                    if not shared:
-                        shared = True
-                        self._share()
-                    await rest
-            except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
-                self._judge(exc, subscription)
-            if self._over:
-                break
-            if shared and not joined and native_requests() > self._requests:
-                # asyncio delivers it once: a listener that keeps it to itself must not keep it from the others.
-                await pass_on_cancellation(self._requests)
+    def _find_cancellation(self, left: BaseException | None) -> BaseException | None:
+        if left is not None and not is_cancellation(left):
+            return left
+        if self._watch.is_cancelled:
+            return left or self._watch.make_cancellation()
+        if self._stray is not None:
+            return left or self._stray
+        if self._failures.ended:
+            # A listener may leave a request behind that is none: a failed `asyncio.TaskGroup` takes the request back
+            # that cancelled its task for the error of another listener, and makes it once more.
+            return left if self._watch.is_requested() else None
+        if left is None and self._group.cancel_scope.cancel_called:
+            # A task was cancelled before its first step or after its last one, where no listener could see it.
+            return make_cancellation()
+        return left
 
-    async def _join(self) -> None:
-        self._coming -= 1
-        subscription = None if self._over else next(self._unstarted, None)
+    async def _run_listeners(self, watch: CancellationWatch, *, in_new_task: bool = False) -> None:
+        event = self._event
+        is_shared = in_new_task
+        for subscription in self._pending:
+            context = self._context.copy()
+            if in_new_task:
+                context.run(current_watch.set, watch)
+            try:
+                remainder = run_first_step(self._get_call(subscription, watch), event, context.run, watch)
+                if remainder is None:
+                    if self._is_over:
+                        break
+                    continue
+                if not is_shared:
+                    is_shared = True
+                    self._spawn_workers()
+                await remainder
+            except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises what is not an error
+                self._handle_exception(exc, subscription, watch)
+            watch.settle()
+            if self._can_start_no_more():
+                break
+
+    async def _run_worker(self) -> None:
+        self._starting_tasks -= 1
+        if self._can_start_no_more():
+            return
+        subscription = next(self._pending, None)
         if subscription is None:
             return
-        self._share()
-        # A new task has a copy of the context already.
+        self._spawn_workers()
+        # A new task has a copy of the context already. To the caller's task it is a stranger.
+        watch = CancellationWatch(get_asyncio_task(), self._watch.outer)
+        current_watch.set(watch)
         try:
-            await subscription.call(self._event)
-        except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
-            self._judge(exc, subscription)
-        if not self._over:
-            await self._work(joined=True)
+            try:
+                await self._get_call(subscription, watch)(self._event)
+            except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises what is not an error
+                self._handle_exception(exc, subscription, watch)
+            watch.settle()
+            if not self._can_start_no_more():
+                await self._run_listeners(watch, in_new_task=True)
+        finally:
+            watch.finish()
 
-    def _share(self) -> None:
+    def _spawn_workers(self) -> None:
         # Two at a time: one alone would let each listener that waits delay all that come after it by a turn.
-        for _ in range(min(2, length_hint(self._unstarted) - self._coming, self._free)):
-            self._free -= 1
-            self._coming += 1
-            self._group.start_soon(self._join)
+        for _ in range(min(2, length_hint(self._pending) - self._starting_tasks, self._available_tasks)):
+            self._available_tasks -= 1
+            self._starting_tasks += 1
+            self._group.start_soon(run_in_own_scope, self._run_worker)
 
-    def _judge(self, exc: BaseException, subscription: Subscription) -> None:
+    def _can_start_no_more(self) -> bool:
+        if not self._is_over and is_cancelled_by_scope():
+            self._is_over = self.is_cancelled = True
+        return self._is_over
+
+    def _get_call(self, subscription: Subscription, watch: CancellationWatch) -> Callable[[Any], Any]:
+        # Read when the listener starts: a listener that was removed has another one.
+        return subscription.call
+
+    def _handle_exception(self, exc: BaseException, subscription: Subscription, watch: CancellationWatch) -> None:
         try:
-            if take(exc, subscription, self._failures):
-                self._end()
+            if handle_exception(exc, subscription, self._failures, watch):
+                self._cancel()
         except BaseException as left:
-            if is_cancellation(left) and not scope_is_cancelled():
+            if is_cancellation(left) and not is_cancelled_by_scope():
                 self._stray = left
-                self._end()
+                self._cancel()
             raise
 
-    def _end(self) -> None:
-        self._over = True
+    def _cancel(self) -> None:
+        self._is_over = True
         self._group.cancel_scope.cancel()
+
+
+class _WatchedTaskGroup:
+    """A task group that the caller's task leaves with a watch on the requests to cancel it."""
+
+    def __init__(self, watch: CancellationWatch) -> None:
+        self._watch = watch
+
+    async def __aenter__(self) -> Any:
+        self._manager: AbstractAsyncContextManager[Any] = open_task_group()
+        group = await self._manager.__aenter__()
+        self._watch.start_listeners(group.cancel_scope)
+        return group
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> bool | None:
+        self._watch.stop_listeners()
+        leaving: Coroutine[Any, Any, bool | None] = self._manager.__aexit__(exc_type, exc, traceback)
+        try:
+            return await drive(leaving, call, self._watch)
+        finally:
+            # A frame that refers to an exception makes a cycle.
+            del exc, traceback, leaving
 
 
 class RacingTier(Tier):
     """The run of one tier in which the listener that stops the event wins.
 
-    Two things tell that a listener stopped the event: its flag is up after a step of the listener (which sees every
-    way to stop it), and `stop_observer` (which also sees helper tasks and worker threads of the listener).
+    A listener stops the event in its own context, also when a helper task or a worker thread of it does so: there
+    `stop_observer` receives the stop. Events that do not report an assignment of ``propagation_stopped`` are
+    compared before and after each step of a listener.
     """
 
-    def __init__(self, event: Any, failures: Failures, requests: int, service: Service) -> None:
-        super().__init__(event, failures, requests)
+    def __init__(self, event: Any, failures: Failures, watch: CancellationWatch, service: Service) -> None:
+        super().__init__(event, failures, watch)
         self._service = service
-        # A stop speaks to the dispatch that runs: one in a dispatch of the same event by a listener is none of ours.
+        # A stop in a dispatch of the same event by a listener is none of this tier.
         self._depth = service.depth(event)
+        self._reports_stops = reports_stops(type(event))
         self._thread = get_ident()
         self._token = anyio.lowlevel.current_token()
-        self._running: set[_Contestant] = set()
-        self.winner: _Contestant | None = None
+        self._running: set[_RaceEntry] = set()
+        self.winner: _RaceEntry | None = None
 
     async def run(self, listeners: tuple[Subscription, ...]) -> None:
-        """Run the listeners, and wait until the last has ended.
+        """Run the listeners, and wait until the last has finished.
 
         Raises:
             BaseException: A cancellation or an interrupt.
         """
-        contestants = tuple(cast("Subscription", _Contestant(self, subscription)) for subscription in listeners)
         try:
-            await super().run(contestants)
+            await super().run(listeners)
             if self.winner is not None:
                 self._failures.ended = True
         finally:
-            self._over = True
-            # The contestants know the tier, which would make a cycle.
+            self._is_over = True
             self.winner = None
-            self._unstarted = iter(())
-
-    async def compete(self, contestant: _Contestant, subscription: Subscription) -> None:
-        """Run a listener until it has ended, or another one has won."""
-        if self._over:
-            return
-        # The context is the listener's own, so nobody else meets this there.
-        stop_observer.set(_RaceObserver(self, contestant))
-        with anyio.CancelScope() as contestant.scope:
-            self._running.add(contestant)
-            try:
-                await self._step(contestant, subscription)
-            except BaseException as exc:  # noqa: ASYNC103  _judge raises what is no error
-                # Judged here, where the scope can still be asked.
-                self._judge(exc, subscription)
-            finally:
-                self._running.discard(contestant)
 
     def is_over(self) -> bool:
-        """Whether nobody can win any more."""
-        return self._over
+        """Return whether no listener can win any more."""
+        return self._is_over
 
-    def observe(self, contestant: _Contestant, event: Event) -> bool:
-        """Hear that something was stopped in the context of a listener. Returns whether it decided the race."""
-        if event is not self._event or self._over or self._service.depth(event) != self._depth:
+    def on_stopped(self, entry: _RaceEntry, event: Event) -> bool:
+        """Receive an event that was stopped in the context of a listener. Returns whether that decides the race."""
+        if event is not self._event or self._is_over or self._service.depth(event) != self._depth:
             return False
         if get_ident() == self._thread:
-            self._win(contestant)
+            self._declare_winner(entry)
         else:
-            anyio.from_thread.run_sync(self._win, contestant, token=self._token)
+            anyio.from_thread.run_sync(self._declare_winner, entry, token=self._token)
         return True
 
+    def _get_call(self, subscription: Subscription, watch: CancellationWatch) -> Callable[[Any], Any]:
+        return partial(self._run_entry, subscription, watch)
+
+    async def _run_entry(self, subscription: Subscription, watch: CancellationWatch, event: Any) -> None:
+        entry = _RaceEntry()
+        # The context is the listener's own.
+        stop_observer.set(_RaceStopObserver(self, entry))
+        with entry.scope:
+            self._running.add(entry)
+            try:
+                listener = _call(subscription, event)
+                await (listener if self._reports_stops else self._compare_steps(entry, listener))
+            except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises what is not an error
+                # Within the scope, which knows whether the listener was cancelled.
+                self._handle_exception(exc, subscription, watch)
+            finally:
+                self._running.discard(entry)
+
     @coroutine
-    def _step(self, contestant: _Contestant, subscription: Subscription) -> Generator[Any, Any, None]:
+    def _compare_steps(self, entry: _RaceEntry, steps: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
         event = self._event
-        steps = _called(subscription, event)
         sent, thrown = None, None
         while True:
             stopped_before = event.propagation_stopped and self._service.depth(event) == self._depth
@@ -233,12 +293,12 @@ class RacingTier(Tier):
             except StopIteration:
                 # By assignment in a helper task or a thread of it, between two steps.
                 if event.propagation_stopped:
-                    self._win(contestant)
+                    self._declare_winner(entry)
                 return
             finally:
                 sent = thrown = None
                 if event.propagation_stopped and not stopped_before and self._service.depth(event) == self._depth:
-                    self._win(contestant)
+                    self._declare_winner(entry)
             try:
                 sent = yield yielded
             except GeneratorExit:
@@ -247,117 +307,47 @@ class RacingTier(Tier):
             except BaseException as exc:  # noqa: ASYNC103  thrown into the listener
                 thrown = exc
 
-    def _win(self, contestant: _Contestant) -> None:
-        if not self._over:
-            self.winner = contestant
-            self._end()
+    def _declare_winner(self, entry: _RaceEntry) -> None:
+        if not self._is_over:
+            self.winner = entry
+            self._cancel()
 
-    def _end(self) -> None:
-        self._over = True
-        for contestant in self._running:
-            if contestant is not self.winner:
-                contestant.scope.cancel()
+    def _cancel(self) -> None:
+        self._is_over = True
+        for entry in self._running:
+            if entry is not self.winner:
+                entry.scope.cancel()
 
 
-class _Contestant:
-    """Stands for a listener in a race."""
+class _RaceEntry:
+    """A listener that runs in a race."""
 
-    __slots__ = ("_subscription", "_tier", "listener", "order", "priority", "scope")
+    __slots__ = ("scope",)
 
-    #: What cancels it when another one wins.
+    #: Is cancelled when another listener wins.
     scope: anyio.CancelScope
 
-    def __init__(self, tier: RacingTier, subscription: Subscription) -> None:
-        self._tier = tier
-        self._subscription = subscription
-        self.listener = subscription.listener
-        self.priority = subscription.priority
-        self.order = subscription.order
-
-    async def call(self, event: Any) -> None:
-        await self._tier.compete(self, self._subscription)
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
 
 
-class _RaceObserver(StopObserver):
-    """Told of what is stopped in the context of a contestant, and in the tasks and threads that it starts."""
+class _RaceStopObserver(StopObserver):
+    """Receives what is stopped in the context of a listener, and in the tasks and threads that it starts."""
 
-    __slots__ = ("_contestant", "_tier")
+    __slots__ = ("_entry", "_tier")
 
-    def __init__(self, tier: RacingTier, contestant: _Contestant) -> None:
+    def __init__(self, tier: RacingTier, entry: _RaceEntry) -> None:
         super().__init__()
         self._tier = tier
-        self._contestant = contestant
+        self._entry = entry
 
     def is_over(self) -> bool:
         return self._tier.is_over()
 
     def __call__(self, event: Event) -> None:
-        if not self._tier.observe(self._contestant, event) and self.outer is not None:
+        if not self._tier.on_stopped(self._entry, event) and self.outer is not None:
             self.outer(event)
 
 
-def take(exc: BaseException, subscription: Subscription, failures: Failures) -> bool:
-    """Give an error that left a listener to the policy.
-
-    Returns:
-        Whether it ends the dispatch.
-
-    Raises:
-        BaseException: It is no error, but a cancellation or an interrupt.
-    """
-    error = as_error(exc, subscription)
-    if error is None:
-        raise failures.held_back(exc, subscription)
-    return failures.take(error, subscription) is not None
-
-
-def begin(subscription: Subscription, event: Any, context: Context) -> Awaitable[None] | None:
-    """Call a listener and take its first step, both in a context.
-
-    Args:
-        subscription: Its registration.
-        event: What it is given.
-        context: Where it runs, a copy of its own.
-
-    Returns:
-        What has to be awaited for the rest, in the same task; None if it has ended already.
-
-    Raises:
-        BaseException: What left the listener, to be given to `take`. So does what is returned.
-    """
-    steps: Any = context.run(subscription.call, event)
-    if steps.__class__ is not CoroutineType:
-        # A listener may give any awaitable; a coroutine is what can be run step by step.
-        steps = _awaited(steps)
-    # Unlike `send`, this makes no StopIteration when it ends.
-    waits_for = context.run(next, steps.__await__(), _ENDED)
-    return None if waits_for is _ENDED else _rest(steps, waits_for, context)
-
-
-@coroutine
-def _rest(steps: _Steps, waits_for: Any, context: Context) -> Generator[Any, Any, None]:
-    """Run a coroutine that has taken its first step to its end, in its context."""
-    while True:
-        sent = thrown = None
-        try:
-            sent = yield waits_for
-        except GeneratorExit:
-            context.run(steps.close)
-            raise
-        except BaseException as exc:  # noqa: ASYNC103  thrown into the coroutine
-            thrown = exc
-        try:
-            waits_for = context.run(steps.send, sent) if thrown is None else context.run(steps.throw, thrown)
-        except StopIteration:
-            return
-        finally:
-            # A frame that keeps an exception makes a cycle.
-            sent = thrown = None
-
-
-async def _called(subscription: Subscription, event: Any) -> None:
+async def _call(subscription: Subscription, event: Any) -> None:
     await subscription.call(event)
-
-
-async def _awaited(awaitable: Awaitable[object]) -> None:
-    await awaitable

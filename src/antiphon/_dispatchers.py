@@ -16,9 +16,17 @@ from antiphon._listeners import OptionedSubscription, Options, Subscription, do_
 from antiphon._observing import AsyncObservation, Observation
 from antiphon._options import compose, compose_async
 from antiphon._plan import Plan, Whole
-from antiphon._policies import ErrorPolicy, Failures, check_policy, explain
+from antiphon._policies import ErrorPolicy, Failures, annotate_exception, check_policy
 from antiphon._registration import Dispatcher, Ending
-from antiphon._strategies import SEQUENTIAL, Strategy, as_step, check_strategy, does_nothing_for_nobody, is_plain
+from antiphon._strategies import (
+    SEQUENTIAL,
+    Strategy,
+    as_step,
+    check_strategy,
+    does_nothing_for_nobody,
+    drives_listeners,
+    is_plain,
+)
 from antiphon._waiting import WaitingDispatcher
 from antiphon.typing import AsyncListener
 
@@ -133,8 +141,9 @@ class AsyncEventDispatcher(WaitingDispatcher):
             TypeError: The name is unhashable, there is no event, or the strategy is none.
             Exception: What a listener raised, under the policy ``"raise"`` of a sequential dispatch: unchanged but
                 for a note that tells where.
-            ExceptionGroup: What listeners raised, in all other cases.
-            ListenerCancelled: In the place of a cancellation that left a listener although nobody asked for one.
+            ExceptionGroup: What listeners raised, in all other cases. A cancellation that was not requested is in it as a
+                `ListenerCancelled`.
+            RecursionError: If too many dispatches are nested, each in a listener of the one before.
             BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
         """
         if event is None:
@@ -162,10 +171,8 @@ class AsyncEventDispatcher(WaitingDispatcher):
                 try:
                     await step.call(event)
                 except BaseException as exc:
-                    leaked = explain(exc, step, route.plan, event)
-                    if leaked is None:
-                        raise
-                    raise leaked from exc  # noqa: ASYNC104  only a leaked cancellation is replaced
+                    annotate_exception(exc, step, route.plan, event)
+                    raise
                 if event._antiphon_stopped:
                     break
         finally:
@@ -203,7 +210,7 @@ class AsyncEventDispatcher(WaitingDispatcher):
                 if not plan.instruments:
                     await self._adispatch(plan.guarded, event)
                     return event
-                with AsyncObservation(plan, name, event) as observed:
+                with AsyncObservation(plan, name, event, drives_listeners(strategy)) as observed:
                     if self._overridden:
                         await self._adispatch(self._guarded(observed), event)
                     else:
@@ -326,7 +333,7 @@ class EventDispatcher(Dispatcher):
                 try:
                     step.call(event)
                 except Exception as exc:
-                    explain(exc, step, route.plan, event)
+                    annotate_exception(exc, step, route.plan, event)
                     raise
                 if event._antiphon_stopped:
                     break

@@ -30,6 +30,7 @@ __all__ = (
     "make_plain",
     "raw_attribute",
     "reads_its_own",
+    "reports_stops",
     "stop_observer",
 )
 
@@ -151,6 +152,12 @@ class _Stop(Shown):
             return super().__get__(event, cls)
 
     def __set__(self, event: Any, value: object) -> None:
+        if value:
+            # A race is told before its other listeners can see the mark, or one of them might pass for the one that
+            # set it.
+            observer = stop_observer.get()
+            if observer is not None:
+                observer(event)
         _set(event, STOPPED, value)
 
 
@@ -187,10 +194,11 @@ class Event:
         What that means for listeners of the same priority depends on the strategy; see the table of
         guarantees. Setting ``propagation_stopped = True`` does the same. (whistle, PSR-14)
         """
-        # A race is told before its other listeners can see the mark, or one of them might pass for the one that set it.
-        observer = stop_observer.get()
-        if observer is not None:
-            observer(self)
+        if not reports_stops(type(self)):
+            # Nor does its attribute; see there for why it comes first.
+            observer = stop_observer.get()
+            if observer is not None:
+                observer(self)
         # Not a plain assignment, which a frozen dataclass would refuse.
         _set(self, "propagation_stopped", True)
 
@@ -247,6 +255,11 @@ def raw_attribute(cls: type[Any], attribute: str) -> object:
         if attribute in base.__dict__:
             return base.__dict__[attribute]
     return None
+
+
+def reports_stops(cls: type[Any]) -> bool:
+    """Return whether `stop_observer` receives it when the events of a class are stopped by an assignment."""
+    return not hasattr(cls, PLAIN) and isinstance(raw_attribute(cls, "propagation_stopped"), _Stop)
 
 
 def reads_its_own(cls: type[Any]) -> bool:

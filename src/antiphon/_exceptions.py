@@ -9,12 +9,12 @@ __all__ = ("ListenerCancelled", "QueueNotDrained", "StreamLagged")
 
 
 class ListenerCancelled(Exception):
-    """Raised when a cancellation leaves a listener although nobody asked for one.
+    """Raised if a cancellation leaves a listener although it was not requested.
 
-    That happens when a listener waits for something that was cancelled elsewhere (a task it did not
-    start, say) and lets that cancellation out. Seen from the dispatch it is an error of that listener, so
-    the error policy decides about it; passed on as a cancellation it would end tasks that nobody wanted to end.
-    The original cancellation is the ``__cause__``.
+    That happens if a listener waits for something that was cancelled elsewhere (a task that it did not
+    start, for example) and lets that cancellation out. To the dispatch it is an error of that listener, and
+    the error policy gets it. Passed on as a cancellation it would end tasks that nothing cancelled. Under
+    ``Sequential("raise")`` the cancellation leaves unchanged. The original cancellation is the ``__cause__``.
 
     Attributes:
         listener: The listener that the cancellation left.

@@ -6,7 +6,7 @@ from typing import Any
 
 from antiphon._listeners import Subscription
 from antiphon._plan import Plan
-from antiphon._policies import add_note, explain
+from antiphon._policies import add_note, annotate_exception
 
 __all__ = ("AsyncGuard", "Guard")
 
@@ -61,7 +61,5 @@ class AsyncGuard(_Guard):
         try:
             return await self._subscription.call(event)
         except BaseException as exc:
-            leaked = explain(exc, self._subscription, self._plan, event)
-            if leaked is None:
-                raise
-            raise leaked from exc  # noqa: ASYNC104  only a leaked cancellation is replaced
+            annotate_exception(exc, self._subscription, self._plan, event)
+            raise

@@ -18,13 +18,13 @@ from time import perf_counter
 from types import TracebackType, coroutine
 from typing import Any, TypeVar, cast
 
+from antiphon._driver import current_watch
 from antiphon._events import Event, StopObserver, stop_observer
-from antiphon._exceptions import ListenerCancelled
 from antiphon._instrumentation import DispatchRecord, ListenerRecord, Outcome, SkipReason, current_listener, tell
 from antiphon._listeners import OptionedSubscription, Subscription, do_nothing, do_nothing_async
 from antiphon._options import recompose, recompose_async
 from antiphon._plan import Plan
-from antiphon._policies import as_error
+from antiphon._policies import to_listener_error
 
 __all__ = ("AsyncObservation", "Observation")
 
@@ -106,7 +106,18 @@ class Observation:
 
 
 class AsyncObservation(Observation):
-    """The same for async listeners."""
+    """The same for async listeners.
+
+    Args:
+        plan: As for `Observation`.
+        name: As for `Observation`.
+        event: As for `Observation`.
+        drives_listeners: Whether a cancellation that nobody requested is an error for the strategy.
+    """
+
+    def __init__(self, plan: Plan, name: Hashable, event: Any, drives_listeners: bool) -> None:
+        super().__init__(plan, name, event)
+        self.drives_listeners = drives_listeners
 
     def _observe(self, subscription: Subscription) -> Subscription:
         return cast("Subscription", _ObservedAsync(self, subscription))
@@ -119,15 +130,15 @@ _NOT_STARTED: dict[Outcome, SkipReason] = {"finished": "left out", "failed": "fa
 class _Observed:
     """A registration in the plan of a dispatch with instruments: all that the registration is, with another call."""
 
-    __slots__ = ("_observation", "_subscription", "leaked", "record")
+    __slots__ = ("_observation", "_subscription", "record", "reported")
 
     def __init__(self, observation: Observation, subscription: Subscription) -> None:
         self._observation = observation
         self._subscription = subscription
         #: The record of the next call.
         self.record = ListenerRecord(observation.record, subscription)
-        #: What the policies are to see instead of a leaked cancellation, since instruments have seen it.
-        self.leaked: ListenerCancelled | None = None
+        #: A cancellation that nobody requested, and what the instruments have received in its place.
+        self.reported: tuple[BaseException, Exception] | None = None
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute in _Observed.__slots__:
@@ -220,9 +231,10 @@ class _ObservedAsync(_Observed):
             result = await call(event)
         except BaseException as exc:
             # Told here, where the scopes around the listener can still be asked whether it was cancelled.
-            error = as_error(exc, cast("Subscription", self))
-            if isinstance(error, ListenerCancelled):
-                self.leaked = error
+            watch = current_watch.get() if self._observation.drives_listeners else None
+            error = to_listener_error(exc, cast("Subscription", self), watch)
+            if error is not None and error is not exc:
+                self.reported = exc, error
             self._raised(record, exc if error is None else error)
             raise
         self._returned(record, result)

@@ -8,12 +8,13 @@ from operator import itemgetter
 from types import CoroutineType
 from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 
-from antiphon._backend import first_leaf, is_cancellation, is_leaked_cancellation
+from antiphon._backend import first_leaf, get_asyncio_task, is_cancellation, is_cancelled_by_scope
+from antiphon._driver import CancellationWatch
 from antiphon._exceptions import ListenerCancelled
 from antiphon._listeners import Subscription, is_async_callable, qualified_name, safe_repr
 from antiphon._plan import Plan, Whole
 
-__all__ = ("ErrorPolicy", "Failures", "add_note", "as_error", "check_policy", "explain", "refuse_awaitable")
+__all__ = ("ErrorPolicy", "Failures", "add_note", "annotate_exception", "check_policy", "handle_exception", "refuse_awaitable", "to_listener_error")
 
 #: "raise", "collect", or a plain function that is given the exception, the event and the listener.
 ErrorPolicy: TypeAlias = Literal["raise", "collect"] | Callable[[Exception, Any, Any], object]
@@ -47,53 +48,79 @@ def check_policy(errors: object) -> ErrorPolicy:
     return cast(ErrorPolicy, errors)
 
 
-def as_error(exc: BaseException, subscription: Subscription) -> Exception | None:
-    """Tell what the policies see of an exception that left a listener.
+def to_listener_error(
+    exc: BaseException, subscription: Subscription, watch: CancellationWatch | None
+) -> Exception | None:
+    """Return what the error policy gets for an exception that left a listener.
+
+    Args:
+        exc: The exception.
+        subscription: The registration of the listener.
+        watch: The watch of the running task; None if nothing is known of the requests to cancel it.
 
     Returns:
-        The exception itself, a `ListenerCancelled` in the place of a leaked cancellation, or None for what
-        no policy may see: a cancellation that was asked for, ``KeyboardInterrupt`` and the like.
+        The exception itself; a `ListenerCancelled` for a cancellation that was not requested, and within
+        a group in the place of each; None for what no policy gets: a requested cancellation, an interrupt.
     """
     if isinstance(exc, Exception):
         return exc
-    if not is_leaked_cancellation(exc):
+    if watch is None or not (isinstance(exc, BaseExceptionGroup) or is_cancellation(exc)) or watch.is_requested():
         return None
-    known: ListenerCancelled | None = getattr(subscription, "leaked", None)
-    if known is not None and known.__cause__ is exc:
-        # Instruments were told of it already.
-        return known
-    error = ListenerCancelled(subscription.listener)
-    error.__cause__ = exc
-    return error
+    known: tuple[BaseException, Exception] | None = getattr(subscription, "reported", None)
+    if known is not None and known[0] is exc:
+        # The instruments have received this one.
+        return known[1]
+    return _without_cancellations(exc, subscription.listener)
 
 
-def explain(exc: BaseException, step: Subscription | Whole, plan: Plan, event: object) -> Exception | None:
-    """Say on an exception that leaves a dispatch where it was raised.
+def _without_cancellations(exc: BaseException, listener: object) -> Exception | None:
+    if isinstance(exc, Exception):
+        return exc
+    if is_cancellation(exc):
+        error = ListenerCancelled(listener)
+        error.__cause__ = exc
+        return error
+    if not isinstance(exc, BaseExceptionGroup):
+        return None
+    group = cast("BaseExceptionGroup[BaseException]", exc)
+    members = [_without_cancellations(member, listener) for member in group.exceptions]
+    errors = [member for member in members if member is not None]
+    if len(errors) < len(members):
+        return None
+    without = ExceptionGroup(group.message, errors).with_traceback(group.__traceback__)
+    without.__cause__, without.__context__ = group.__cause__, group.__context__
+    without.__suppress_context__ = group.__suppress_context__
+    return without
 
-    Returns:
-        What is to leave in its place: a `ListenerCancelled` if it is a leaked cancellation, else None. (Not the
-        exception itself: a frame that keeps what leaves it makes a cycle.)
+
+def annotate_exception(exc: BaseException, step: Subscription | Whole, plan: Plan, event: object) -> None:
+    """Add a note to an exception that leaves a dispatch, which says where it was raised.
+
+    An error gets it, and a cancellation for which no request can be seen. A requested one is no matter of a listener.
     """
     if isinstance(step, Whole):
-        # Whoever ran the listeners has said it.
-        return None
-    error = as_error(exc, step)
-    if error is None:
-        return None
-    add_note(error, step, plan, event)
-    return None if error is exc else error
+        # The strategy has done it.
+        return
+    if isinstance(exc, Exception):
+        add_note(exc, step, plan, event)
+    elif is_cancellation(exc) and not is_cancelled_by_scope():
+        task = get_asyncio_task()
+        if task is None or not task.cancelling():
+            add_note(exc, step, plan, event, "a cancellation that no scope or task around it requested left")
 
 
-def add_note(error: BaseException, subscription: Subscription, plan: Plan, event: object) -> None:
-    """Say on an exception where it was raised; in a group, on each of its leaves."""
+def add_note(
+    error: BaseException, subscription: Subscription, plan: Plan, event: object, what: str = "raised in"
+) -> None:
+    """Add a note to an exception, which says where it was raised; in a group, to each of its leaves."""
     if isinstance(error, BaseExceptionGroup):
         for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            add_note(member, subscription, plan, event)
+            add_note(member, subscription, plan, event, what)
         return
     try:
         under = "" if plan.name is None else f"{safe_repr(plan.name)} "
         note = (
-            f"{NOTE_PREFIX}raised in listener {qualified_name(subscription.listener)}, while "
+            f"{NOTE_PREFIX}{what} listener {qualified_name(subscription.listener)}, while "
             f"{safe_repr(plan.dispatcher)} dispatched {under}({type(event).__qualname__})"
         )
         notes: Any = getattr(error, "__notes__", ())
@@ -116,6 +143,23 @@ def refuse_awaitable(result: object, policy: object) -> None:
             f"errors= is a plain function; {safe_repr(policy)} returned something to await, and nobody would await it: "
             f"let it note the error, and do what must be awaited after the dispatch"
         )
+
+
+def handle_exception(
+    exc: BaseException, subscription: Subscription, failures: Failures, watch: CancellationWatch
+) -> bool:
+    """Give an exception that left a listener to the error policy.
+
+    Returns:
+        Whether it ends the dispatch.
+
+    Raises:
+        BaseException: If it is a requested cancellation or an interrupt.
+    """
+    error = to_listener_error(exc, subscription, watch)
+    if error is None:
+        raise failures.held_back(exc, subscription)
+    return failures.take(error, subscription) is not None
 
 
 class Failures:
@@ -172,6 +216,10 @@ class Failures:
         if errors is not None:
             self.in_hand.append(((subscription.priority, subscription.order), cast("Exception", errors)))
         return first_leaf(cancellations)
+
+    def pop_error(self) -> Exception:
+        """Return the only error, which leaves as it is."""
+        return self._errors()[0]
 
     def leave(self) -> None:
         """End a dispatch that ran its course.

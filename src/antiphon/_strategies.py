@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, Protocol, cast
 
-from antiphon._backend import check_in, pass_on_cancellation, swallowed_cancellation
-from antiphon._concurrency import RacingTier, Tier, begin, take
+import anyio
+
+from antiphon._backend import checkpoint_if_cancelled, get_asyncio_task
+from antiphon._concurrency import RacingTier, Tier
+from antiphon._driver import CancellationWatch, current_watch, drive, run_alone
 from antiphon._listeners import Subscription, check_limit, is_async_callable, safe_repr
 from antiphon._plan import Plan, Whole
-from antiphon._policies import ErrorPolicy, Failures, as_error, check_policy
+from antiphon._policies import ErrorPolicy, Failures, annotate_exception, check_policy, handle_exception
 
 __all__ = (
     "SEQUENTIAL",
@@ -22,6 +24,7 @@ __all__ = (
     "as_step",
     "check_strategy",
     "does_nothing_for_nobody",
+    "drives_listeners",
     "is_plain",
 )
 
@@ -94,29 +97,44 @@ class Sequential(_Strategy):
             Exception: What a listener raised, as the error policy has it.
             BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
         """
-        failures = Failures(self._errors, plan, event)
-        # What was being handled before the dispatch is the context of every error in it.
-        handled = sys.exception()
+        if self._errors == "raise":
+            await _run_in_turn(plan, event)
+        else:
+            await _run_in_turn_under_policy(plan, event, Failures(self._errors, plan, event))
+
+
+async def _run_in_turn(plan: Plan, event: Any) -> None:
+    for subscription in plan.listeners:
+        try:
+            await subscription.call(event)
+        except BaseException as exc:
+            annotate_exception(exc, subscription, plan, event)
+            raise
+        if plan.stoppable and event.propagation_stopped:
+            break
+
+
+async def _run_in_turn_under_policy(plan: Plan, event: Any, failures: Failures) -> None:
+    watch = CancellationWatch(get_asyncio_task(), current_watch.get())
+    try:
         for subscription in plan.listeners:
             try:
-                await subscription.call(event)
-            except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
-                error = as_error(exc, subscription)
-                if error is None:
-                    failures.leave_with(exc)
-                ending = failures.take(error, subscription)
-                if ending is exc:
-                    raise
-                if ending is not None:
-                    raise ending from exc  # noqa: ASYNC104  only a leaked cancellation is replaced
-                # The dispatch goes on, unless somebody asked it to end and the listener's error covers that.
-                cancellation = swallowed_cancellation(exc, handled)
-                if cancellation is not None:
-                    failures.leave_with(cancellation)
-                await _pass_on(failures)  # noqa: ASYNC102  it fetches the cancellation
-            if plan.stoppable and event.propagation_stopped:
+                await drive(subscription.call(event), watch.run, watch)
+            except BaseException as exc:  # noqa: ASYNC103  handle_exception raises what is not an error
+                handle_exception(exc, subscription, failures, watch)
+                # The dispatch goes on, unless it was cancelled and the listener raised an error instead.
+                await _raise_if_cancelled(watch)  # noqa: ASYNC102  it raises the cancellation
+            if failures.ended or (plan.stoppable and event.propagation_stopped):
                 break
-        await _leave(failures)
+        if failures.in_hand:
+            await _raise_if_cancelled(watch)
+    except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
+        failures.leave_with(watch.as_requested(exc))
+    finally:
+        watch.finish()
+    if failures.ended:
+        raise failures.pop_error()
+    failures.leave()
 
 
 class _Together(_Strategy):
@@ -133,30 +151,41 @@ class _Together(_Strategy):
         """
         if not plan:
             return
-        checkpoint, requests = check_in()
+        checkpoint, task = checkpoint_if_cancelled()
         await checkpoint
+        watch = CancellationWatch(task, current_watch.get())
         failures = Failures(self._errors, plan, event)
         try:
             for number, listeners in enumerate(plan):
                 if number:
                     if failures.ended or (plan.stoppable and event.propagation_stopped):
                         break
-                    await pass_on_cancellation(requests)
+                    await _raise_if_cancelled(watch)
                 if len(listeners) == 1:
                     try:
-                        rest = begin(listeners[0], event, copy_context())
-                        if rest is not None:
-                            await rest
-                    except BaseException as exc:  # noqa: ASYNC103  take raises what is no error
-                        take(exc, listeners[0], failures)
+                        remainder = run_alone(listeners[0].call, event, watch)
+                        if remainder is not None:
+                            await remainder
+                            watch.settle()
+                    except BaseException as exc:  # noqa: ASYNC103  handle_exception raises what is not an error
+                        handle_exception(exc, listeners[0], failures, watch)
+                        watch.settle()
+                        await _raise_if_cancelled(watch)  # noqa: ASYNC102  it raises the cancellation
                 else:
-                    await self._tier(plan, event, failures, requests).run(listeners)
+                    tier = self._tier(plan, event, failures, watch)
+                    await tier.run(listeners)
+                    if tier.is_cancelled:
+                        await _raise_if_cancelled(watch)
+            if watch.is_cancelled or failures.in_hand:
+                await _raise_if_cancelled(watch)
         except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
-            failures.leave_with(exc)
-        await _leave(failures, requests)
+            failures.leave_with(watch.as_requested(exc))
+        finally:
+            watch.finish()
+        failures.leave()
 
-    def _tier(self, plan: Plan, event: Any, failures: Failures, requests: int) -> Tier:
-        return Tier(event, failures, requests)
+    def _tier(self, plan: Plan, event: Any, failures: Failures, watch: CancellationWatch) -> Tier:
+        return Tier(event, failures, watch)
 
 
 class Concurrent(_Together):
@@ -189,8 +218,8 @@ class Concurrent(_Together):
     def _options(self) -> dict[str, Any]:
         return {**({} if self._limit is None else {"limit": self._limit}), **super()._options()}
 
-    def _tier(self, plan: Plan, event: Any, failures: Failures, requests: int) -> Tier:
-        return Tier(event, failures, requests, self._limit)
+    def _tier(self, plan: Plan, event: Any, failures: Failures, watch: CancellationWatch) -> Tier:
+        return Tier(event, failures, watch, self._limit)
 
 
 class Race(_Together):
@@ -210,10 +239,10 @@ class Race(_Together):
 
     __slots__ = ()
 
-    def _tier(self, plan: Plan, event: Any, failures: Failures, requests: int) -> Tier:
+    def _tier(self, plan: Plan, event: Any, failures: Failures, watch: CancellationWatch) -> Tier:
         if not plan.stoppable:
-            return super()._tier(plan, event, failures, requests)
-        return RacingTier(event, failures, requests, plan.service)
+            return super()._tier(plan, event, failures, watch)
+        return RacingTier(event, failures, watch, plan.service)
 
 
 async def _run_one(errors: ErrorPolicy, subscription: Subscription, plan: Plan, event: Any) -> None:
@@ -223,34 +252,38 @@ async def _run_one(errors: ErrorPolicy, subscription: Subscription, plan: Plan, 
         Exception: As theirs.
         BaseExceptionGroup: As theirs.
     """
-    checkpoint, requests = check_in()
+    checkpoint, task = checkpoint_if_cancelled()
     await checkpoint
+    watch = CancellationWatch(task, current_watch.get())
     try:
-        rest = begin(subscription, event, copy_context())
-        if rest is not None:
-            await rest
+        remainder = run_alone(subscription.call, event, watch)
+        if remainder is None:
+            return
+        await remainder
+        watch.settle()
+        if not watch.is_cancelled:
+            return
+        raise watch.make_cancellation()
     except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
         failures = Failures(errors, plan, event)
         try:
-            take(exc, subscription, failures)
+            handle_exception(exc, subscription, failures, watch)
+            watch.settle()
+            await _raise_if_cancelled(watch)  # noqa: ASYNC102  it raises the cancellation
         except BaseException as left:  # noqa: ASYNC103  leave_with always raises
-            failures.leave_with(left)
-    else:
-        return
-    await _leave(failures, requests)
+            failures.leave_with(watch.as_requested(left))
+    finally:
+        watch.finish()
+    failures.leave()
 
 
-async def _leave(failures: Failures, requests: int | None = None) -> None:
-    if failures.in_hand:
-        await _pass_on(failures, requests)
-        failures.leave()
-
-
-async def _pass_on(failures: Failures, requests: int | None = None) -> None:
-    try:
-        await pass_on_cancellation(requests)
-    except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
-        failures.leave_with(exc)
+async def _raise_if_cancelled(watch: CancellationWatch) -> None:
+    checkpoint, _ = checkpoint_if_cancelled()
+    await checkpoint
+    if watch.is_pending():
+        await anyio.lowlevel.checkpoint()
+    if watch.is_cancelled:
+        raise watch.make_cancellation()
 
 
 #: The default.
@@ -263,6 +296,11 @@ _OURS: Final = frozenset((Sequential, Concurrent, Race))
 def is_plain(strategy: Strategy) -> bool:
     """Tell whether a strategy does no more than the loop that a dispatcher runs itself."""
     return type(strategy) is Sequential and strategy.errors == "raise"
+
+
+def drives_listeners(strategy: Strategy) -> bool:
+    """Return whether a strategy runs the steps of its listeners, so that it knows what was thrown into them."""
+    return type(strategy) in _OURS and not is_plain(strategy)
 
 
 def does_nothing_for_nobody(strategy: Strategy) -> bool:

@@ -441,8 +441,9 @@ async def test_to_the_dispatch_around_it_the_cancellation_of_such_a_task_is_a_le
     async def dispatch(event: Event) -> None:
         await inner.adispatch("inner", strategy=Concurrent())
 
-    with pytest.raises(ListenerCancelled):
-        await outer.adispatch("outer")
+    with pytest.raises(ExceptionGroup) as caught:
+        await outer.adispatch("outer", strategy=Sequential(errors="collect"))
+    assert [type(error) for error in caught.value.exceptions] == [ListenerCancelled]
 
 
 @every_grouping_strategy
