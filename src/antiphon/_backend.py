@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from functools import cache
@@ -12,17 +13,18 @@ from typing import Any, Final, cast
 import anyio
 
 __all__ = (
-    "WatchedFuture",
     "belongs_anywhere",
     "checkpoint_if_cancelled",
+    "count_requests",
     "first_leaf",
+    "forget_requests",
     "get_asyncio_task",
     "is_cancellation",
     "is_cancelled_by_scope",
     "is_scope_message",
     "make_cancellation",
     "open_task_group",
-    "run_in_own_scope",
+    "take_requests_back",
     "ungrouped",
 )
 
@@ -47,7 +49,13 @@ def is_scope_message(message: object) -> bool:
 
 def is_cancelled_by_scope() -> bool:
     """Return whether a cancel scope around the running task has been cancelled, or its deadline has passed."""
-    return anyio.current_effective_deadline() <= anyio.current_time()
+    trio, task = _running()
+    if trio is not None:
+        return bool(trio.current_effective_deadline() <= trio.current_time())
+    if task is None:
+        return False
+    deadline = _for_asyncio().current_effective_deadline()
+    return deadline != math.inf and deadline <= _for_asyncio().current_time()
 
 
 def make_cancellation(message: object = None) -> BaseException:
@@ -123,29 +131,33 @@ async def _nothing() -> None:
     """Return at once."""
 
 
-async def run_in_own_scope(function: Callable[[], Awaitable[None]]) -> None:
-    """Run a function as a task of a group, so that AnyIO takes the requests to cancel the task back from that task.
-
-    On asyncio, a cancel scope that ends within a cancelled scope leaves it to that one to take its requests back, also
-    if another task entered the outer scope: requests to cancel the task of the group are lost (see
-    docs/upstream/uncancel.md). A scope between the two that is cancelled itself settles the account.
-    """
-    if get_asyncio_task() is None:
-        await function()
-        return
-    with anyio.CancelScope() as scope:
-        try:
-            await function()
-        finally:
-            if native_requests():
-                scope.shield = True
-                scope.cancel()
-
-
-def native_requests() -> int:
+def count_requests() -> int:
     """Return how many calls of ``cancel()`` on the running asyncio task were not taken back; 0 on Trio."""
-    task = get_asyncio_task()
+    task = _running()[1]
     return 0 if task is None else int(task.cancelling())
+
+
+def take_requests_back() -> None:
+    """Take all requests to cancel the running asyncio task back that it has met."""
+    task = _running()[1]
+    if task is not None and not task._must_cancel:  # noqa: SLF001  AnyIO reads it too, because there is no public way
+        while task.cancelling():
+            task.uncancel()
+
+
+def forget_requests() -> None:
+    """Keep AnyIO from taking the requests to cancel the running task of a group back from the task that waits for it.
+
+    On asyncio a cancel scope that ends within a cancelled scope hands its requests to that one, also if another task
+    entered the outer scope, which then loses requests of its own (see docs/upstream/uncancel.md). The scope of the
+    task itself is the last one in which they can be dropped, and there is no public way.
+    """
+    if count_requests():
+        states = getattr(sys.modules.get("anyio._backends._asyncio"), "_task_states", {})
+        task = _running()[1]
+        scope = getattr(states.get(task), "cancel_scope", None)
+        if getattr(scope, "_host_task", None) is task:
+            scope._pending_uncancellations = 0  # noqa: SLF001
 
 
 def get_asyncio_task() -> Any:
@@ -159,73 +171,6 @@ def _asyncio_task() -> Any:
         return None if asyncio is None else asyncio.current_task()
     except RuntimeError:
         return None
-
-
-class WatchedFuture:
-    """A future as asyncio sees it, which reports the requests to cancel the task that waits for it.
-
-    It stands for the future that a coroutine waits for, or for one turn of the event loop. asyncio takes any object for
-    a future that has the attribute ``_asyncio_future_blocking``.
-
-    Args:
-        future: The future; None for one turn of the event loop.
-        task: The task that waits.
-        on_request: Called with the message of each request that no cancel scope made.
-        is_pending: Whether the task was cancelled while it ran. It passes that request on as soon as it waits.
-    """
-
-    __slots__ = ("_asyncio_future_blocking", "_future", "_is_pending", "_on_request", "_task")
-
-    def __init__(self, future: Any, task: Any, on_request: Callable[[object], None], is_pending: bool) -> None:
-        self._asyncio_future_blocking = True
-        self._future = future
-        self._task = task
-        self._on_request = on_request
-        self._is_pending = is_pending
-
-    @classmethod
-    def wrap(cls, yielded: Any, task: Any, on_request: Callable[[object], None], is_pending: bool) -> Any:
-        """Return what a task is to wait for in the place of what its coroutine yielded."""
-        if yielded is not None:
-            if yielded is task or not getattr(yielded, "_asyncio_future_blocking", False):
-                # asyncio refuses it, and says why.
-                return yielded
-            yielded._asyncio_future_blocking = False
-        return cls(yielded, task, on_request, is_pending)
-
-    @property
-    def __class__(self) -> Any:
-        # AnyIO does not cancel a task whose future is done, but looks at real futures only.
-        return WatchedFuture if self._future is None else self._future.__class__
-
-    def get_loop(self) -> Any:
-        """Return the event loop of the future."""
-        return (self._task if self._future is None else self._future).get_loop()
-
-    def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
-        """Call a function with the future when it is done."""
-        if self._future is not None:
-            self._future.add_done_callback(callback, context=context)
-            return
-        loop = self._task.get_loop()
-        turn = loop.create_future()
-        turn.set_result(None)
-        loop.call_soon(callback, turn, context=context)
-
-    def cancel(self, msg: object = None) -> bool:
-        """Cancel the future, for the task that waits for it, and report the request."""
-        if self._is_pending:
-            self._is_pending = False
-        elif not is_scope_message(msg):
-            self._on_request(msg)
-        return self._future is not None and self._future.cancel(msg=msg)
-
-    def done(self) -> bool:
-        """Return whether the future is done."""
-        return self._future is None or self._future.done()
-
-    def __getattr__(self, attribute: str) -> Any:
-        return getattr(self._future, attribute)
 
 
 @cache
@@ -243,6 +188,14 @@ class _PublicBackend:
     @staticmethod
     async def checkpoint_if_cancelled() -> None:
         await anyio.lowlevel.checkpoint_if_cancelled()
+
+    @staticmethod
+    def current_effective_deadline() -> float:
+        return anyio.current_effective_deadline()
+
+    @staticmethod
+    def current_time() -> float:
+        return anyio.current_time()
 
     @staticmethod
     def create_task_group() -> AbstractAsyncContextManager[Any]:

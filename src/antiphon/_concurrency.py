@@ -21,32 +21,34 @@ from __future__ import annotations
 
 import sys
 from _thread import get_ident
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
-from operator import call, length_hint
+from operator import length_hint
 from types import TracebackType, coroutine
-from typing import Any
+from typing import Any, Final, cast
 
 import anyio
 
 from antiphon._backend import (
-    get_asyncio_task,
+    forget_requests,
     is_cancellation,
     is_cancelled_by_scope,
     make_cancellation,
     open_task_group,
-    run_in_own_scope,
     ungrouped,
 )
-from antiphon._driver import CancellationWatch, current_watch, drive, run_first_step
+from antiphon._driver import CancellationWatch, WorkerWatch, current_watch, drive, run_first_step_in
 from antiphon._events import Event, StopObserver, reports_stops, stop_observer
 from antiphon._listeners import Subscription
 from antiphon._policies import Failures, handle_exception
 from antiphon._services import Service
 
 __all__ = ("RacingTier", "Tier")
+
+
+_EMPTY_CONTEXT: Final = Context()
 
 
 class Tier:
@@ -67,6 +69,7 @@ class Tier:
         self._available_tasks = sys.maxsize if limit is None else limit - 1
         # How many tasks were started and have not had their first turn.
         self._starting_tasks = 0
+        self._worker_watch: WorkerWatch | None = None
         # Whether no further listener starts.
         self._is_over = False
         #: Whether a scope around the dispatch was cancelled before the listeners had finished.
@@ -81,17 +84,21 @@ class Tier:
             BaseException: A cancellation or an interrupt.
         """
         self._pending = iter(listeners)
-        self._context = copy_context()
+        # The caller's context, in which its task runs listeners, and the one in which other tasks do.
+        self._context = self._worker_context = copy_context()
         self._context.run(current_watch.set, self._watch)
         left: BaseException | None = None
         try:
             async with _WatchedTaskGroup(self._watch) as self._group:
-                await self._run_listeners(self._watch)
+                await self._run_listeners(self._watch, self._context)
         except BaseException as exc:  # noqa: ASYNC103  raised below, where it gets no context
             left = ungrouped(exc)
         finally:
+            if self._worker_watch is not None:
+                self._worker_watch.is_finished = True
             # Stop observers keep the tier alive after the dispatch. They do not keep the values of the context alive.
-            del self._context
+            self._context = self._worker_context = _EMPTY_CONTEXT
+        self._watch.stop_tasks()
         left, self._stray = self._find_cancellation(left), None
         self._watch.settle()
         if left is not None:
@@ -117,26 +124,26 @@ class Tier:
             return make_cancellation()
         return left
 
-    async def _run_listeners(self, watch: CancellationWatch, *, in_new_task: bool = False) -> None:
+    async def _run_listeners(self, watch: CancellationWatch, context: Context) -> None:
         event = self._event
-        is_shared = in_new_task
+        is_shared = watch is not self._watch
         for subscription in self._pending:
-            context = self._context.copy()
-            if in_new_task:
-                context.run(current_watch.set, watch)
             try:
-                remainder = run_first_step(self._get_call(subscription, watch), event, context.run, watch)
+                remainder = run_first_step_in(context.copy(), self._get_call(subscription, watch), event, watch)
                 if remainder is None:
                     if self._is_over:
                         break
                     continue
                 if not is_shared:
                     is_shared = True
-                    self._spawn_workers()
+                    self._start_workers()
                 await remainder
+                watch.settle()
+                if not (length_hint(self._pending) or watch.is_cancelled):
+                    break
             except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises what is not an error
                 self._handle_exception(exc, subscription, watch)
-            watch.settle()
+                watch.settle()
             if self._can_start_no_more():
                 break
 
@@ -148,29 +155,40 @@ class Tier:
         if subscription is None:
             return
         self._spawn_workers()
-        # A new task has a copy of the context already. To the caller's task it is a stranger.
-        watch = CancellationWatch(get_asyncio_task(), self._watch.outer)
-        current_watch.set(watch)
+        # A new task has a copy of the context already.
+        watch = cast("WorkerWatch", self._worker_watch)
         try:
             try:
                 await self._get_call(subscription, watch)(self._event)
+                watch.settle()
+                if not length_hint(self._pending):
+                    return
             except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises what is not an error
                 self._handle_exception(exc, subscription, watch)
-            watch.settle()
+                watch.settle()
             if not self._can_start_no_more():
-                await self._run_listeners(watch, in_new_task=True)
+                await self._run_listeners(watch, self._worker_context)
         finally:
-            watch.finish()
+            forget_requests()
+
+    def _start_workers(self) -> None:
+        if length_hint(self._pending) and self._available_tasks:
+            self._watch.start_tasks(self._group.cancel_scope)
+            self._worker_watch = WorkerWatch(self._watch)
+            self._worker_context = self._context.copy()
+            self._worker_context.run(current_watch.set, self._worker_watch)
+            self._spawn_workers()
 
     def _spawn_workers(self) -> None:
         # Two at a time: one alone would let each listener that waits delay all that come after it by a turn.
         for _ in range(min(2, length_hint(self._pending) - self._starting_tasks, self._available_tasks)):
             self._available_tasks -= 1
             self._starting_tasks += 1
-            self._group.start_soon(run_in_own_scope, self._run_worker)
+            # A copy, because an eager task takes its first step in it, and spawns others.
+            self._worker_context.copy().run(self._group.start_soon, self._run_worker)
 
     def _can_start_no_more(self) -> bool:
-        if not self._is_over and is_cancelled_by_scope():
+        if not self._is_over and (self._watch.is_cancelled or is_cancelled_by_scope()):
             self._is_over = self.is_cancelled = True
         return self._is_over
 
@@ -182,6 +200,8 @@ class Tier:
         try:
             if handle_exception(exc, subscription, self._failures, watch):
                 self._cancel()
+            # The listener may have raised the error in the place of a cancellation.
+            self._can_start_no_more()
         except BaseException as left:
             if is_cancellation(left) and not is_cancelled_by_scope():
                 self._stray = left
@@ -197,24 +217,17 @@ class _WatchedTaskGroup:
     """A task group that the caller's task leaves with a watch on the requests to cancel it."""
 
     def __init__(self, watch: CancellationWatch) -> None:
+        self._manager: AbstractAsyncContextManager[Any] = open_task_group()
         self._watch = watch
 
-    async def __aenter__(self) -> Any:
-        self._manager: AbstractAsyncContextManager[Any] = open_task_group()
-        group = await self._manager.__aenter__()
-        self._watch.start_listeners(group.cancel_scope)
-        return group
+    def __aenter__(self) -> Awaitable[Any]:
+        return self._manager.__aenter__()
 
-    async def __aexit__(
+    def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> bool | None:
-        self._watch.stop_listeners()
-        leaving: Coroutine[Any, Any, bool | None] = self._manager.__aexit__(exc_type, exc, traceback)
-        try:
-            return await drive(leaving, call, self._watch)
-        finally:
-            # A frame that refers to an exception makes a cycle.
-            del exc, traceback, leaving
+    ) -> Awaitable[bool | None]:
+        leaving: Any = self._manager.__aexit__(exc_type, exc, traceback)
+        return drive(leaving, self._watch) if self._watch.wait_for_tasks() else leaving
 
 
 class RacingTier(Tier):

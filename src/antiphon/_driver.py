@@ -10,25 +10,44 @@ several listeners in its caller's task therefore looks at each request at the mo
 - Every other request is one to cancel the dispatch.
 
 A task calls ``cancel()`` of the future for which it waits. The driver hands the listener's futures to the task within a
-`WatchedFuture`, which looks at the context of that call. Trio has cancel scopes alone, and nothing to watch.
+`_WatchedFuture`, which looks at the context of that call. Trio has cancel scopes alone, and nothing to watch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, Token
+from operator import call
 from types import CoroutineType, coroutine
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
-from antiphon._backend import WatchedFuture, is_cancellation, is_cancelled_by_scope, is_scope_message, make_cancellation
+from antiphon._backend import (
+    count_requests,
+    is_cancellation,
+    is_cancelled_by_scope,
+    is_scope_message,
+    make_cancellation,
+    take_requests_back,
+)
 
-__all__ = ("MAX_NESTING_DEPTH", "CancellationWatch", "current_watch", "drive", "run_alone", "run_first_step")
+__all__ = (
+    "MAX_NESTING_DEPTH",
+    "CancellationWatch",
+    "WorkerWatch",
+    "current_watch",
+    "drive",
+    "reset_context_variable",
+    "run_first_step",
+    "run_first_step_in",
+)
+
+T = TypeVar("T")
 
 #: How many concurrent dispatches may run within each other. More have no end in sight, and AnyIO cannot
 #: cancel scopes that are nested as deeply as Python's stack.
 MAX_NESTING_DEPTH: Final = 100
 
-#: Runs a function in the context of a listener.
+#: Calls a function in the context of a listener.
 _Run: TypeAlias = Callable[..., Any]
 
 _FINISHED: Final = object()
@@ -45,82 +64,85 @@ class CancellationWatch:
         RecursionError: If more than `MAX_NESTING_DEPTH` dispatches are nested.
     """
 
-    __slots__ = (
-        "_cancel_scope",
-        "_is_coming",
-        "_message",
-        "_requests_before",
-        "_runs_listener",
-        "_task",
-        "depth",
-        "is_cancelled",
-        "is_finished",
-        "outer",
-    )
+    # Most dispatches are not cancelled, and never change the defaults.
+
+    #: Whether the listeners have finished. A context that outlives them still refers to the watch.
+    is_finished = False
+    #: Whether a request to cancel the dispatch has reached the task.
+    is_cancelled = False
+    #: Whether one was made and has not reached the task.
+    is_coming = False
+
+    _message: object = None
+    # The cancel scope of the tasks that run other listeners.
+    _cancel_scope: Any = None
+    # Whether the task only waits for them, and runs no listener itself.
+    _only_waits = False
+    _turn: Any = None
 
     def __init__(self, task: Any, outer: CancellationWatch | None) -> None:
+        self.task = task
+        if task is not None:
+            self._requests_before: int = task.cancelling()
+            if task._must_cancel:  # noqa: SLF001  AnyIO reads it too, because there is no public way
+                # It was cancelled before it dispatched, and has not met the cancellation.
+                self.is_coming = True
+                self._requests_before -= 1
         while outer is not None and outer.is_finished:
             # Tasks that outlive their dispatch and dispatch again would build an ever-growing chain.
             outer = outer.outer
         self.outer = outer
-        self.depth: int = 0 if outer is None else outer.depth + 1
+        if outer is None:
+            self.depth: int = 0
+            return
+        self.depth = outer.depth + 1
         if self.depth > MAX_NESTING_DEPTH:
             raise RecursionError(
                 f"{MAX_NESTING_DEPTH} dispatches are nested, each in a listener of the one before; a listener "
                 f"probably dispatches an event that it listens to: dispatch it under another name or class, or from "
                 f"outside of the listener (with a queue)"
             )
-        #: Whether the listeners have finished. A context that outlives them still refers to the watch.
-        self.is_finished = False
-        #: Whether a request to cancel the dispatch has reached the task.
-        self.is_cancelled = False
-        # What to cancel when one does.
-        self._cancel_scope: Any = None
-        # Whether a listener runs in the task, and not only in tasks that it waits for.
-        self._runs_listener = True
-        self._task = task
-        self._message: object = None
-        # Whether such a request was made and has not reached the task. A task may be cancelled before it dispatches.
-        self._is_coming = task is not None and _is_pending(task)
-        self._requests_before: int = 0 if task is None else task.cancelling() - self._is_coming
 
-    def start_listeners(self, cancel_scope: Any) -> None:
-        """Note that the task runs listeners, and others are run by the tasks of a group: all end with the task."""
+    def start_tasks(self, cancel_scope: Any) -> None:
+        """Note that tasks of a group run other listeners. A request that reaches this task cancels them."""
         self._cancel_scope = cancel_scope
-        self._runs_listener = True
 
-    def stop_listeners(self) -> None:
-        """Note that the task now waits for the tasks of the group, which takes care of them."""
+    def wait_for_tasks(self) -> bool:
+        """Note that the task waits for those tasks, if there are any that have to be watched. The group cancels them."""
+        if self.task is None or self._cancel_scope is None:
+            return False
         self._cancel_scope = None
-        self._runs_listener = False
+        self._only_waits = True
+        return True
 
-    def is_pending(self) -> bool:
-        """Return whether the task was cancelled while it ran, and has not waited for anything since."""
-        return self._task is not None and _is_pending(self._task)
-
-    def finish(self) -> None:
-        """Release the task when all listeners have finished."""
-        self.is_finished = True
-        self._task = self._cancel_scope = None
+    def stop_tasks(self) -> None:
+        """Note that those tasks have finished."""
+        self._cancel_scope = None
+        self._only_waits = False
 
     def is_requested(self) -> bool:
         """Return whether a cancellation that leaves a listener now was requested. In doubt it was."""
-        task = self._task
+        task = self.task
         return (
             self.is_cancelled
             or (task is not None and task.cancelling() > self._requests_before)
             or is_cancelled_by_scope()
         )
 
+    def is_pending(self) -> bool:
+        """Return whether the task was cancelled while it ran, and has not waited for anything since."""
+        return self.task is not None and self.task._must_cancel  # noqa: SLF001  see above
+
     def settle(self) -> None:
         """Take back the requests that a listener made and handled itself, as if it had run in a task of its own."""
-        task = self._task
-        if task is None or task.cancelling() <= self._requests_before:
-            return
-        if self.is_cancelled or _is_pending(task) or is_cancelled_by_scope():
-            return
-        while task.cancelling() > self._requests_before:
-            task.uncancel()
+        task = self.task
+        if (
+            task is not None
+            and task.cancelling() > self._requests_before
+            and not (self.is_cancelled or self.is_pending() or is_cancelled_by_scope())
+        ):
+            while task.cancelling() > self._requests_before:
+                task.uncancel()
 
     def as_requested(self, exc: BaseException) -> BaseException:
         """Return what leaves for a cancellation: one that was requested of the task must not pass for one of a scope."""
@@ -132,62 +154,158 @@ class CancellationWatch:
         """Return the cancellation that was requested, for a dispatch whose listener kept it."""
         return make_cancellation(self._message)
 
-    def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a function of the listener in the current context."""
-        token = current_watch.set(self)
-        try:
-            return function(*args)
-        finally:
-            current_watch.reset(token)
-            # A frame that refers to an exception makes a cycle.
-            del args
+    def get_turn(self) -> Any:
+        """Return a future that is done."""
+        if self._turn is None:
+            self._turn = self.task.get_loop().create_future()
+            self._turn.set_result(None)
+        return self._turn
 
-    def wrap(self, yielded: Any) -> Any:
-        """Return what the task is to wait for in the place of what a listener yielded."""
-        task = self._task
-        if task is None:
-            return yielded
-        return WatchedFuture.wrap(yielded, task, self._on_request, _is_pending(task))
-
-    def _on_request(self, message: object) -> None:
-        if self._runs_listener:
+    def on_request(self, message: object) -> None:
+        """Receive a request that no cancel scope made, in the context of the code that makes it."""
+        if not self._only_waits:
             watch = current_watch.get()
             while watch is not None:
                 if watch is self:
                     return
                 watch = watch.outer
-        self._is_coming = True
+        self.is_coming = True
         self._message = message
 
     def on_resumed(self, thrown: BaseException | None) -> None:
-        """Note that the task goes on, perhaps because of a request."""
-        if not self._is_coming:
-            return
-        self._is_coming = False
+        """Note that a request has reached the task, if that is why it goes on."""
+        self.is_coming = False
         if thrown is not None and is_cancellation(thrown):
             self.is_cancelled = True
             if self._cancel_scope is not None:
                 self._cancel_scope.cancel()
 
 
+class WorkerWatch(CancellationWatch):
+    """The requests to cancel the tasks that run the other listeners of a tier; one watch serves all of them.
+
+    Such a task is new, and nothing else runs in it. So its count of requests is what its listener leaves behind.
+
+    Args:
+        caller: The watch of the caller's task.
+    """
+
+    def __init__(self, caller: CancellationWatch) -> None:
+        self.task = None
+        self.outer = caller.outer
+        self.depth = caller.depth
+
+    def is_requested(self) -> bool:
+        """Return whether a cancellation that leaves a listener now was requested."""
+        return count_requests() > 0 or is_cancelled_by_scope()
+
+    def settle(self) -> None:
+        """Take back the requests that a listener made and handled itself, before the task runs another one."""
+        if count_requests() and not is_cancelled_by_scope():
+            take_requests_back()
+
+
 #: The watch of the listener that runs in this context.
 current_watch: Final[ContextVar[CancellationWatch | None]] = ContextVar("current_watch", default=None)
 
 
-def _is_pending(task: Any) -> bool:
-    # AnyIO reads the same attribute, because there is no public one.
-    return bool(getattr(task, "_must_cancel", False))
+class _WatchedFuture:
+    """A future as asyncio sees it, which reports the requests to cancel the task that waits for it.
+
+    It stands for the future that a coroutine waits for. asyncio takes any object for a future that has
+    the attribute ``_asyncio_future_blocking``.
+
+    Args:
+        future: The future.
+        watch: Receives the requests.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_future", "_is_pending", "_watch")
+
+    def __init__(self, future: Any, watch: CancellationWatch) -> None:
+        self._asyncio_future_blocking = True
+        self._future = future
+        self._watch = watch
+        # Whether the task was cancelled while it ran. It passes that request on as soon as it waits.
+        self._is_pending = watch.task._must_cancel
+
+    @property
+    def __class__(self) -> Any:
+        # AnyIO does not cancel a task whose future is done, but looks at real futures only.
+        return self._future.__class__
+
+    def get_loop(self) -> Any:
+        """Return the event loop of the future."""
+        return self._future.get_loop()
+
+    def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
+        """Call a function with the future when it is done."""
+        self._future.add_done_callback(callback, context=context)
+
+    def cancel(self, msg: object = None) -> bool:
+        """Cancel the future, for the task that waits for it, and report the request."""
+        if self._is_pending:
+            self._is_pending = False
+        elif not is_scope_message(msg):
+            self._watch.on_request(msg)
+        return bool(self._future.cancel(msg=msg))
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._future, attribute)
 
 
-def run_first_step(
-    listener: Callable[[Any], Any], event: Any, run: _Run, watch: CancellationWatch
-) -> Awaitable[None] | None:
-    """Call a listener and run it until it waits for something.
+class _WatchedTurn:
+    """One turn of the event loop, as a future that reports the requests to cancel the task that takes it.
+
+    Args:
+        watch: Receives the requests.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_is_pending", "_watch")
+
+    def __init__(self, watch: CancellationWatch) -> None:
+        self._asyncio_future_blocking = True
+        self._watch = watch
+        self._is_pending = watch.task._must_cancel
+
+    def get_loop(self) -> Any:
+        """Return the event loop."""
+        return self._watch.task.get_loop()
+
+    def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
+        """Call a function in the next turn."""
+        self.get_loop().call_soon(callback, self._watch.get_turn(), context=context)
+
+    def cancel(self, msg: object = None) -> bool:
+        """Report the request. The task throws the cancellation into its coroutine in the next turn."""
+        if self._is_pending:
+            self._is_pending = False
+        elif not is_scope_message(msg):
+            self._watch.on_request(msg)
+        return False
+
+    def done(self) -> bool:
+        """Return True: a task that takes a turn is not blocked."""
+        return True
+
+
+def _watch_future(yielded: Any, watch: CancellationWatch) -> Any:
+    """Return what the task is to wait for in the place of what its coroutine yielded."""
+    if yielded is None:
+        return _WatchedTurn(watch)
+    if yielded is watch.task or not getattr(yielded, "_asyncio_future_blocking", False):
+        # asyncio refuses it, and says why.
+        return yielded
+    yielded._asyncio_future_blocking = False
+    return _WatchedFuture(yielded, watch)
+
+
+def run_first_step(listener: Callable[[Any], Any], event: Any, watch: CancellationWatch) -> Awaitable[None] | None:
+    """Call a listener in the current context, and run it until it waits for something.
 
     Args:
         listener: The async callable.
         event: Its argument.
-        run: Runs each step in the context of the listener.
         watch: The watch of the running task.
 
     Returns:
@@ -196,69 +314,62 @@ def run_first_step(
     Raises:
         BaseException: If the listener raises it.
     """
-    steps: Any = run(listener, event)
+    steps, yielded = _start(listener, event)
+    return None if yielded is _FINISHED else _run_remainder(steps, yielded, call, watch)
+
+
+def run_first_step_in(
+    context: Context, listener: Callable[[Any], Any], event: Any, watch: CancellationWatch
+) -> Awaitable[None] | None:
+    """Do what `run_first_step` does in a context, and the remainder too."""
+    steps, yielded = context.run(_start, listener, event, watch)
+    return None if yielded is _FINISHED else _run_remainder(steps, yielded, context.run, watch)
+
+
+def _start(listener: Callable[[Any], Any], event: Any, watch: CancellationWatch | None = None) -> tuple[Any, Any]:
+    if watch is not None and current_watch.get() is not watch:
+        current_watch.set(watch)
+    steps: Any = listener(event)
     if steps.__class__ is not CoroutineType:
         # A listener may return any awaitable, but only a coroutine can be run step by step.
         steps = _await(steps)
     # Unlike `send`, `next` with a default makes no StopIteration at the end.
-    yielded = run(next, steps.__await__(), _FINISHED)
-    return None if yielded is _FINISHED else _run_remainder(steps, yielded, run, watch)
-
-
-def run_alone(
-    listener: Callable[[Any], Any], event: Any, watch: CancellationWatch
-) -> Awaitable[None] | None:
-    """Call the only listener of a tier, in a copy of the context, and run it until it waits for something.
-
-    Returns:
-        As `run_first_step`.
-
-    Raises:
-        BaseException: If the listener raises it.
-    """
-    watch.start_listeners(None)
-    context = copy_context()
-    context.run(current_watch.set, watch)
-    return run_first_step(listener, event, context.run, watch)
+    return steps, next(steps.__await__(), _FINISHED)
 
 
 @coroutine
-def drive(awaitable: Any, run: _Run, watch: CancellationWatch) -> Generator[Any, Any, Any]:
-    """Run an awaitable, with a watch on the requests to cancel the task.
-
-    Args:
-        awaitable: The awaitable.
-        run: Runs each step in the context that it belongs to.
-        watch: The watch of the running task.
+def drive(steps: Coroutine[Any, Any, Any], watch: CancellationWatch) -> Generator[Any, Any, Any]:
+    """Run a coroutine in the current context, with a watch on the requests to cancel the task.
 
     Returns:
         The result.
 
     Raises:
-        BaseException: If the awaitable raises it.
+        BaseException: If the coroutine raises it.
     """
-    steps = awaitable if awaitable.__class__ is CoroutineType else _await(awaitable)
     try:
-        yielded = run(steps.send, None)
+        yielded = steps.send(None)
     except StopIteration as end:
         return end.value
-    return (yield from _run_remainder(steps, yielded, run, watch))
+    return (yield from _run_remainder(steps, yielded, call, watch))
 
 
 @coroutine
 def _run_remainder(
     steps: Coroutine[Any, Any, Any], yielded: Any, run: _Run, watch: CancellationWatch
 ) -> Generator[Any, Any, Any]:
+    is_watched = watch.task is not None
     while True:
         sent = thrown = None
         try:
-            sent = yield watch.wrap(yielded)
+            sent = yield (_watch_future(yielded, watch) if is_watched else yielded)
         except GeneratorExit:
             run(steps.close)
             raise
         except BaseException as exc:  # noqa: ASYNC103  thrown into the coroutine
             thrown = exc
-        watch.on_resumed(thrown)
+        if watch.is_coming:
+            watch.on_resumed(thrown)
         try:
             yielded = run(steps.send, sent) if thrown is None else run(steps.throw, thrown)
         except StopIteration as end:
@@ -266,6 +377,17 @@ def _run_remainder(
         finally:
             # A frame that refers to an exception makes a cycle.
             sent = thrown = None
+
+
+def reset_context_variable(variable: ContextVar[T], token: Token[T]) -> None:
+    """Reset a context variable, unless that is left to the context.
+
+    A coroutine that is closed elsewhere (by the garbage collector, for example) has left the context of the token.
+    """
+    try:
+        variable.reset(token)
+    except ValueError:
+        pass
 
 
 async def _await(awaitable: Awaitable[object]) -> None:

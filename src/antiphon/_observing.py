@@ -12,13 +12,12 @@ Rules that its editors keep:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
-from contextvars import ContextVar, Token
 from functools import partial
 from time import perf_counter
 from types import TracebackType, coroutine
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from antiphon._driver import current_watch
+from antiphon._driver import current_watch, reset_context_variable
 from antiphon._events import Event, StopObserver, stop_observer
 from antiphon._instrumentation import DispatchRecord, ListenerRecord, Outcome, SkipReason, current_listener, tell
 from antiphon._listeners import OptionedSubscription, Subscription, do_nothing, do_nothing_async
@@ -27,8 +26,6 @@ from antiphon._plan import Plan
 from antiphon._policies import to_listener_error
 
 __all__ = ("AsyncObservation", "Observation")
-
-T = TypeVar("T")
 
 
 class Observation:
@@ -205,7 +202,7 @@ class _ObservedPlain(_Observed):
         try:
             return call(event)
         finally:
-            _reset(current_listener, token)
+            reset_context_variable(current_listener, token)
             if observation.is_stopped():
                 observation.stopped_by(record)
 
@@ -247,14 +244,14 @@ class _ObservedAsync(_Observed):
                 return await self._watch(record, _as_coroutine(call, event))
             return await call(event)
         finally:
-            _reset(current_listener, token)
+            reset_context_variable(current_listener, token)
 
     async def _watch(self, record: ListenerRecord, steps: Coroutine[Any, Any, object]) -> object:
         token = stop_observer.set(_CallObserver(self._observation, record))
         try:
             return await self._step(record, steps)
         finally:
-            _reset(stop_observer, token)
+            reset_context_variable(stop_observer, token)
 
     @coroutine
     def _step(self, record: ListenerRecord, steps: Coroutine[Any, Any, object]) -> Generator[Any, Any, object]:
@@ -306,11 +303,3 @@ class _CallObserver(StopObserver):
 async def _as_coroutine(call: Callable[[Any], Awaitable[object]], event: Any) -> object:
     # A listener may give any awaitable; a coroutine is what can be run step by step.
     return await call(event)
-
-
-def _reset(variable: ContextVar[T], token: Token[T]) -> None:
-    try:
-        variable.reset(token)
-    except ValueError:
-        # A coroutine that is closed elsewhere (by the garbage collector, say) has left the context in which it was set.
-        pass

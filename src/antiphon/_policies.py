@@ -14,7 +14,16 @@ from antiphon._exceptions import ListenerCancelled
 from antiphon._listeners import Subscription, is_async_callable, qualified_name, safe_repr
 from antiphon._plan import Plan, Whole
 
-__all__ = ("ErrorPolicy", "Failures", "add_note", "annotate_exception", "check_policy", "handle_exception", "refuse_awaitable", "to_listener_error")
+__all__ = (
+    "ErrorPolicy",
+    "Failures",
+    "add_note",
+    "annotate_exception",
+    "check_policy",
+    "handle_exception",
+    "refuse_awaitable",
+    "to_listener_error",
+)
 
 #: "raise", "collect", or a plain function that is given the exception, the event and the listener.
 ErrorPolicy: TypeAlias = Literal["raise", "collect"] | Callable[[Exception, Any, Any], object]

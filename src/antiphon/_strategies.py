@@ -10,7 +10,7 @@ import anyio
 
 from antiphon._backend import checkpoint_if_cancelled, get_asyncio_task
 from antiphon._concurrency import RacingTier, Tier
-from antiphon._driver import CancellationWatch, current_watch, drive, run_alone
+from antiphon._driver import CancellationWatch, current_watch, reset_context_variable, run_first_step, run_first_step_in
 from antiphon._listeners import Subscription, check_limit, is_async_callable, safe_repr
 from antiphon._plan import Plan, Whole
 from antiphon._policies import ErrorPolicy, Failures, annotate_exception, check_policy, handle_exception
@@ -116,10 +116,14 @@ async def _run_in_turn(plan: Plan, event: Any) -> None:
 
 async def _run_in_turn_under_policy(plan: Plan, event: Any, failures: Failures) -> None:
     watch = CancellationWatch(get_asyncio_task(), current_watch.get())
+    # Nothing else runs in this context until the dispatch has finished.
+    token = current_watch.set(watch)
     try:
         for subscription in plan.listeners:
             try:
-                await drive(subscription.call(event), watch.run, watch)
+                remainder = run_first_step(subscription.call, event, watch)
+                if remainder is not None:
+                    await remainder
             except BaseException as exc:  # noqa: ASYNC103  handle_exception raises what is not an error
                 handle_exception(exc, subscription, failures, watch)
                 # The dispatch goes on, unless it was cancelled and the listener raised an error instead.
@@ -131,7 +135,8 @@ async def _run_in_turn_under_policy(plan: Plan, event: Any, failures: Failures) 
     except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
         failures.leave_with(watch.as_requested(exc))
     finally:
-        watch.finish()
+        watch.is_finished = True
+        reset_context_variable(current_watch, token)
     if failures.ended:
         raise failures.pop_error()
     failures.leave()
@@ -163,7 +168,7 @@ class _Together(_Strategy):
                     await _raise_if_cancelled(watch)
                 if len(listeners) == 1:
                     try:
-                        remainder = run_alone(listeners[0].call, event, watch)
+                        remainder = run_first_step_in(copy_context(), listeners[0].call, event, watch)
                         if remainder is not None:
                             await remainder
                             watch.settle()
@@ -181,7 +186,7 @@ class _Together(_Strategy):
         except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
             failures.leave_with(watch.as_requested(exc))
         finally:
-            watch.finish()
+            watch.is_finished = True
         failures.leave()
 
     def _tier(self, plan: Plan, event: Any, failures: Failures, watch: CancellationWatch) -> Tier:
@@ -256,7 +261,7 @@ async def _run_one(errors: ErrorPolicy, subscription: Subscription, plan: Plan, 
     await checkpoint
     watch = CancellationWatch(task, current_watch.get())
     try:
-        remainder = run_alone(subscription.call, event, watch)
+        remainder = run_first_step_in(copy_context(), subscription.call, event, watch)
         if remainder is None:
             return
         await remainder
@@ -273,7 +278,7 @@ async def _run_one(errors: ErrorPolicy, subscription: Subscription, plan: Plan, 
         except BaseException as left:  # noqa: ASYNC103  leave_with always raises
             failures.leave_with(watch.as_requested(left))
     finally:
-        watch.finish()
+        watch.is_finished = True
     failures.leave()
 
 

@@ -149,7 +149,11 @@ def test_a_timeout_passes_through_the_groups_of_a_listener(make: Make, policy: A
 
 @every_grouping_strategy
 @every_policy
-@pytest.mark.parametrize("outer", [Sequential(), Sequential(errors=overlook), Concurrent(), Race()], ids=["in-turn", "function", "concurrent", "race"])
+@pytest.mark.parametrize(
+    "outer",
+    [Sequential(), Sequential(errors=overlook), Concurrent(), Race()],
+    ids=["in-turn", "function", "concurrent", "race"],
+)
 def test_a_request_passes_through_dispatches_within_dispatches(make: Make, policy: Any, outer: Strategy) -> None:
     innermost = of(nap, nap)
 
@@ -182,7 +186,17 @@ def test_a_request_before_a_timeout_stays_a_request(make: Make) -> None:
 
 
 @every_strategy
-@pytest.mark.parametrize("listeners", [(fails_in_its_clean_up,), (fails_in_its_clean_up, yields), (fails_in_its_clean_up, nap), (yields, fails_in_its_clean_up), (fails_in_its_clean_up, fails_in_its_clean_up)], ids=["alone", "then-quick", "then-slow", "second", "both"])
+@pytest.mark.parametrize(
+    "listeners",
+    [
+        (fails_in_its_clean_up,),
+        (fails_in_its_clean_up, yields),
+        (fails_in_its_clean_up, nap),
+        (yields, fails_in_its_clean_up),
+        (fails_in_its_clean_up, fails_in_its_clean_up),
+    ],
+    ids=["alone", "then-quick", "then-slow", "second", "both"],
+)
 def test_an_error_in_its_place_does_not_hide_a_request(make: Make, listeners: Any) -> None:
     ended = run_cancelled(lambda: of(*listeners).adispatch(NAME, strategy=make(errors=overlook)), 0.01)
     assert type(ended.left) is asyncio.CancelledError
@@ -196,7 +210,9 @@ def test_an_error_in_its_place_does_not_hide_a_request(make: Make, listeners: An
 
 
 @every_strategy
-@pytest.mark.parametrize("listeners", [(fails_in_its_clean_up,), (yields, fails_in_its_clean_up)], ids=["alone", "second"])
+@pytest.mark.parametrize(
+    "listeners", [(fails_in_its_clean_up,), (yields, fails_in_its_clean_up)], ids=["alone", "second"]
+)
 async def test_an_error_in_its_place_does_not_hide_the_cancellation_of_a_scope(make: Make, listeners: Any) -> None:
     dispatcher = of(*listeners)
     with anyio.CancelScope() as scope:
@@ -419,7 +435,9 @@ def test_a_timeout_of_a_listener_with_errors_in_hand_is_an_error_of_that_listene
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-@pytest.mark.parametrize("first", [fails_in_its_clean_up, keeps_the_cancellation, cleans_up], ids=lambda first: first.__name__)
+@pytest.mark.parametrize(
+    "first", [fails_in_its_clean_up, keeps_the_cancellation, cleans_up], ids=lambda first: first.__name__
+)
 @every_policy
 async def test_no_listener_starts_once_the_scope_is_cancelled(limit: int, first: Any, policy: Any) -> None:
     ran: list[str] = []
@@ -452,7 +470,9 @@ async def test_a_listener_that_dispatches_to_itself_without_end_is_refused(make:
     @dispatcher.listen(NAME)
     async def again(event: Event) -> None:
         calls.append(1)
-        await (dispatcher.adispatch(NAME, event, strategy=make()) if same else dispatcher.adispatch(NAME, strategy=make()))
+        await (
+            dispatcher.adispatch(NAME, event, strategy=make()) if same else dispatcher.adispatch(NAME, strategy=make())
+        )
 
     with pytest.raises(ExceptionGroup) as caught:
         await dispatcher.adispatch(NAME, strategy=make())
