@@ -129,6 +129,13 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Compare random programs of listeners with a reference on every loop; ``-- --short`` takes under a minute."""
+    session.install(".", *_group("test"))
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """Measure dispatches beside a loop by hand and other libraries, in one run; ``-- --page`` writes the page of it."""
     session.install(".", *_group("benchmarks"))

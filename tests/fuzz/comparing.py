@@ -1,0 +1,90 @@
+"""Comparing what antiphon does with what the reference says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+from tests.fuzz.loops import LoopName
+from tests.fuzz.performing import Antiphon, Subject, Trace, perform
+from tests.fuzz.programs import Program
+from tests.fuzz.reference import Reference
+
+__all__ = ("EXPLAINED", "Difference", "check", "compare", "differing")
+
+#: How many seeds of the reference's choices are tried before a trace counts as a difference.
+SEEDS = 100
+
+
+class Explained(NamedTuple):
+    """A kind of difference that is legitimate; docs/how-it-is-tested.md explains each."""
+
+    name: str
+    matches: Callable[[Program, LoopName, Trace, Trace], bool]
+    reason: str
+
+
+#: The only place where differences are set aside.
+EXPLAINED: tuple[Explained, ...] = ()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A trace that no choice of the reference gives."""
+
+    program: Program
+    loop: LoopName
+    got: Trace
+    #: The trace of the reference that comes next to it.
+    expected: Trace
+    kinds: tuple[str, ...]
+    explained: str | None = None
+
+    def __str__(self) -> str:
+        lines = [
+            f"  {name}: got {getattr(self.got, name)!r}, expected {getattr(self.expected, name)!r}"
+            for name in self.kinds
+        ]
+        return "\n".join([f"{self.loop}: {', '.join(self.kinds)}", *lines])
+
+
+def differing(got: Trace, expected: Trace) -> tuple[str, ...]:
+    """Return the names of the fields in which two traces differ."""
+    return tuple(field.name for field in fields(Trace) if getattr(got, field.name) != getattr(expected, field.name))
+
+
+def compare(
+    program: Program, loop: LoopName, subject: Callable[[], Subject] = Antiphon, *, seeds: int = SEEDS
+) -> tuple[Trace, Difference | None]:
+    """Run a program through a subject and the reference.
+
+    Returns:
+        The subject's trace, and the difference if no choice of the reference gives the same trace.
+    """
+    got = perform(program, loop, subject())
+    nearest: Trace | None = None
+    kinds: tuple[str, ...] = ()
+    for seed in range(seeds):
+        reference = Reference(seed)
+        expected = perform(program, loop, reference)
+        found = differing(got, expected)
+        if not found:
+            return got, None
+        if nearest is None or len(found) < len(kinds):
+            nearest, kinds = expected, found
+        if not reference.choices.used and loop != "trio":
+            break
+    assert nearest is not None
+    explained = next((known.name for known in EXPLAINED if known.matches(program, loop, got, nearest)), None)
+    return got, Difference(program, loop, got, nearest, kinds, explained)
+
+
+def check(program: Program, loop: LoopName) -> None:
+    """Assert that antiphon does what the reference says.
+
+    Raises:
+        AssertionError: If it does something else.
+    """
+    _, difference = compare(program, loop)
+    assert difference is None or difference.explained, f"\n{difference}"
