@@ -16,6 +16,7 @@ __all__ = (
     "belongs_anywhere",
     "checkpoint_if_cancelled",
     "count_requests",
+    "count_scope_requests",
     "first_leaf",
     "forget_requests",
     "get_asyncio_task",
@@ -145,6 +146,22 @@ def take_requests_back() -> None:
             task.uncancel()
 
 
+def count_scope_requests(task: Any) -> int:
+    """Return how many requests to cancel an asyncio task the cancel scopes around it will take back."""
+    scope = _get_scope(task)
+    count = 0
+    while scope is not None:
+        if scope._host_task is task:  # noqa: SLF001  there is no public way
+            count += scope._pending_uncancellations  # noqa: SLF001
+        scope = scope._parent_scope  # noqa: SLF001
+    return count
+
+
+def _get_scope(task: Any) -> Any:
+    states = getattr(sys.modules.get("anyio._backends._asyncio"), "_task_states", {})
+    return getattr(states.get(task), "cancel_scope", None)
+
+
 def forget_requests() -> None:
     """Keep AnyIO from taking the requests to cancel the running task of a group back from the task that waits for it.
 
@@ -153,9 +170,8 @@ def forget_requests() -> None:
     task itself is the last one in which they can be dropped, and there is no public way.
     """
     if count_requests():
-        states = getattr(sys.modules.get("anyio._backends._asyncio"), "_task_states", {})
         task = _running()[1]
-        scope = getattr(states.get(task), "cancel_scope", None)
+        scope = _get_scope(task)
         if getattr(scope, "_host_task", None) is task:
             scope._pending_uncancellations = 0  # noqa: SLF001
 

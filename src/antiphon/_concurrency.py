@@ -139,11 +139,11 @@ class Tier:
                     self._start_workers()
                 await remainder
                 watch.settle()
-                if not (length_hint(self._pending) or watch.is_cancelled):
-                    break
             except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises what is not an error
-                self._handle_exception(exc, subscription, watch)
-                watch.settle()
+                try:
+                    self._handle_exception(exc, subscription, watch)
+                finally:
+                    watch.settle()
             if self._can_start_no_more():
                 break
 
@@ -290,7 +290,8 @@ class RacingTier(Tier):
                 listener = _call(subscription, event)
                 await (listener if self._reports_stops else self._compare_steps(entry, listener))
             except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises what is not an error
-                # Within the scope, which knows whether the listener was cancelled.
+                # Within the scope, which knows whether the listener was cancelled. It keeps its own cancellation; the
+                # caller of this gets any other.
                 self._handle_exception(exc, subscription, watch)
             finally:
                 self._running.discard(entry)

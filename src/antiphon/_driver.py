@@ -23,6 +23,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from antiphon._backend import (
     count_requests,
+    count_scope_requests,
     is_cancellation,
     is_cancelled_by_scope,
     is_scope_message,
@@ -73,6 +74,12 @@ class CancellationWatch:
     #: Whether one was made and has not reached the task.
     is_coming = False
 
+    # How many have reached it.
+    _requests = 0
+    # How many of those before the dispatch are requests of cancel scopes, which take them back.
+    _scope_requests_before = 0
+    # Whether a listener cancelled its own task, and let that cancellation out.
+    _is_let_out = False
     _message: object = None
     # The cancel scope of the tasks that run other listeners.
     _cancel_scope: Any = None
@@ -84,6 +91,8 @@ class CancellationWatch:
         self.task = task
         if task is not None:
             self._requests_before: int = task.cancelling()
+            if self._requests_before:
+                self._scope_requests_before = count_scope_requests(task)
             if task._must_cancel:  # noqa: SLF001  AnyIO reads it too, because there is no public way
                 # It was cancelled before it dispatched, and has not met the cancellation.
                 self.is_coming = True
@@ -120,14 +129,19 @@ class CancellationWatch:
         self._cancel_scope = None
         self._only_waits = False
 
+    def restart(self) -> None:
+        """Forget the requests that came so far, for the next listener."""
+        self.is_cancelled = False
+        if self.task is not None:
+            self._requests_before = self.task.cancelling()
+
     def is_requested(self) -> bool:
         """Return whether a cancellation that leaves a listener now was requested. In doubt it was."""
-        task = self.task
-        return (
-            self.is_cancelled
-            or (task is not None and task.cancelling() > self._requests_before)
-            or is_cancelled_by_scope()
-        )
+        if self.is_cancelled or is_cancelled_by_scope():
+            return True
+        # The listener requested it and did not handle it.
+        self._is_let_out = self.task is not None and self.task.cancelling() > self._requests_before
+        return self._is_let_out
 
     def is_pending(self) -> bool:
         """Return whether the task was cancelled while it ran, and has not waited for anything since."""
@@ -136,19 +150,22 @@ class CancellationWatch:
     def settle(self) -> None:
         """Take back the requests that a listener made and handled itself, as if it had run in a task of its own."""
         task = self.task
-        if (
-            task is not None
-            and task.cancelling() > self._requests_before
-            and not (self.is_cancelled or self.is_pending() or is_cancelled_by_scope())
-        ):
-            while task.cancelling() > self._requests_before:
-                task.uncancel()
+        if task is None or task.cancelling() == self._requests_before or self._is_let_out or self.is_pending():
+            return
+        while task.cancelling() > self._count_of_others():
+            task.uncancel()
 
-    def as_requested(self, exc: BaseException) -> BaseException:
-        """Return what leaves for a cancellation: one that was requested of the task must not pass for one of a scope."""
-        if self.is_cancelled and is_cancellation(exc) and is_scope_message(next(iter(exc.args), None)):
-            return self.make_cancellation()
-        return exc
+    def _count_of_others(self) -> int:
+        requests = self._requests_before - self._scope_requests_before + self._requests
+        return requests + count_scope_requests(self.task)
+
+    def is_spurious(self) -> bool:
+        """Return whether the task is to be cancelled although all requests to do so were taken back.
+
+        A failed `asyncio.TaskGroup` takes a request back that is not its own and makes it once more. That cancellation
+        arrives in the caller's task, but a listener that had a task of its own would take it along.
+        """
+        return bool(self.task.cancelling() <= self._count_of_others())
 
     def make_cancellation(self) -> BaseException:
         """Return the cancellation that was requested, for a dispatch whose listener kept it."""
@@ -177,6 +194,7 @@ class CancellationWatch:
         self.is_coming = False
         if thrown is not None and is_cancellation(thrown):
             self.is_cancelled = True
+            self._requests += 1
             if self._cancel_scope is not None:
                 self._cancel_scope.cancel()
 
@@ -194,6 +212,12 @@ class WorkerWatch(CancellationWatch):
         self.task = None
         self.outer = caller.outer
         self.depth = caller.depth
+
+    def restart(self) -> None:
+        """Forget the requests that came so far, for the next listener."""
+        self.is_cancelled = False
+        if self.task is not None:
+            self._requests_before = self.task.cancelling()
 
     def is_requested(self) -> bool:
         """Return whether a cancellation that leaves a listener now was requested."""

@@ -8,7 +8,13 @@ from typing import Any, Final, Protocol, cast
 
 import anyio
 
-from antiphon._backend import checkpoint_if_cancelled, get_asyncio_task
+from antiphon._backend import (
+    checkpoint_if_cancelled,
+    get_asyncio_task,
+    is_cancellation,
+    is_cancelled_by_scope,
+    is_scope_message,
+)
 from antiphon._concurrency import RacingTier, Tier
 from antiphon._driver import CancellationWatch, current_watch, reset_context_variable, run_first_step, run_first_step_in
 from antiphon._listeners import Subscription, check_limit, is_async_callable, safe_repr
@@ -124,6 +130,8 @@ async def _run_in_turn_under_policy(plan: Plan, event: Any, failures: Failures) 
                 remainder = run_first_step(subscription.call, event, watch)
                 if remainder is not None:
                     await remainder
+                    # As in a loop: a listener may keep a request, and leave others behind.
+                    watch.restart()
             except BaseException as exc:  # noqa: ASYNC103  handle_exception raises what is not an error
                 handle_exception(exc, subscription, failures, watch)
                 # The dispatch goes on, unless it was cancelled and the listener raised an error instead.
@@ -133,7 +141,7 @@ async def _run_in_turn_under_policy(plan: Plan, event: Any, failures: Failures) 
         if failures.in_hand:
             await _raise_if_cancelled(watch)
     except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
-        failures.leave_with(watch.as_requested(exc))
+        failures.leave_with(await _get_requested(exc, watch))  # noqa: ASYNC102  it fetches the cancellation
     finally:
         watch.is_finished = True
         reset_context_variable(current_watch, token)
@@ -172,9 +180,9 @@ class _Together(_Strategy):
                         if remainder is not None:
                             await remainder
                             watch.settle()
+                            await _raise_if_cancelled(watch)
                     except BaseException as exc:  # noqa: ASYNC103  handle_exception raises what is not an error
-                        handle_exception(exc, listeners[0], failures, watch)
-                        watch.settle()
+                        _handle(exc, listeners[0], failures, watch)
                         await _raise_if_cancelled(watch)  # noqa: ASYNC102  it raises the cancellation
                 else:
                     tier = self._tier(plan, event, failures, watch)
@@ -184,7 +192,7 @@ class _Together(_Strategy):
             if watch.is_cancelled or failures.in_hand:
                 await _raise_if_cancelled(watch)
         except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
-            failures.leave_with(watch.as_requested(exc))
+            failures.leave_with(await _get_requested(exc, watch))  # noqa: ASYNC102  it fetches the cancellation
         finally:
             watch.is_finished = True
         failures.leave()
@@ -266,29 +274,60 @@ async def _run_one(errors: ErrorPolicy, subscription: Subscription, plan: Plan, 
             return
         await remainder
         watch.settle()
-        if not watch.is_cancelled:
-            return
-        raise watch.make_cancellation()
+        await _raise_if_cancelled(watch)
+        return
     except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
         failures = Failures(errors, plan, event)
         try:
-            handle_exception(exc, subscription, failures, watch)
-            watch.settle()
+            _handle(exc, subscription, failures, watch)
             await _raise_if_cancelled(watch)  # noqa: ASYNC102  it raises the cancellation
         except BaseException as left:  # noqa: ASYNC103  leave_with always raises
-            failures.leave_with(watch.as_requested(left))
+            failures.leave_with(await _get_requested(left, watch))  # noqa: ASYNC102  it fetches the cancellation
     finally:
         watch.is_finished = True
     failures.leave()
+
+
+def _handle(exc: BaseException, subscription: Subscription, failures: Failures, watch: CancellationWatch) -> None:
+    try:
+        handle_exception(exc, subscription, failures, watch)
+    finally:
+        watch.settle()
 
 
 async def _raise_if_cancelled(watch: CancellationWatch) -> None:
     checkpoint, _ = checkpoint_if_cancelled()
     await checkpoint
     if watch.is_pending():
-        await anyio.lowlevel.checkpoint()
+        is_spurious = watch.is_spurious()
+        try:
+            await anyio.lowlevel.checkpoint()
+        except anyio.get_cancelled_exc_class():
+            if not (is_spurious and watch.is_spurious()):
+                raise
     if watch.is_cancelled:
         raise watch.make_cancellation()
+
+
+async def _get_requested(exc: BaseException, watch: CancellationWatch) -> BaseException:
+    """Return what leaves for a cancellation, so that it reaches whoever requested it."""
+    if not is_cancellation(exc):
+        return exc
+    is_of_scope = is_scope_message(next(iter(exc.args), None))
+    if watch.is_cancelled:
+        # It must not pass for one of a scope, which would keep it.
+        return watch.make_cancellation() if is_of_scope else exc
+    if not is_of_scope and is_cancelled_by_scope():
+        # A scope keeps its own cancellations only. One that is pending in the task comes first.
+        for _ in range(2):
+            checkpoint, _ = checkpoint_if_cancelled()
+            try:
+                await checkpoint
+            except BaseException as requested:  # noqa: ASYNC103  the caller raises it
+                exc = requested
+            if is_scope_message(next(iter(exc.args), None)):
+                break
+    return exc
 
 
 #: The default.
