@@ -1,4 +1,4 @@
-"""The event loops of tests that depend on when a task starts: also eager tasks, and asyncio's debug mode."""
+"""The event loops of tests that depend on when a task starts: also asyncio's debug mode, and its eager tasks (3.12+)."""
 
 from __future__ import annotations
 
@@ -13,22 +13,17 @@ from tests.conftest import BACKENDS
 __all__ = ("ASYNCIO", "EVERY_LOOP", "anyio_backend")
 
 
-def eager_loop() -> asyncio.AbstractEventLoop:
-    """Make a loop whose tasks run at once, up to their first wait, where they are created."""
-    loop = asyncio.new_event_loop()
-    if sys.version_info >= (3, 12):
+_MORE = [pytest.param(("asyncio", {"debug": True}), id="asyncio+debug")]
+
+if sys.version_info >= (3, 12):
+
+    def eager_loop() -> asyncio.AbstractEventLoop:
+        """Make a loop whose tasks run at once, up to their first wait, where they are created."""
+        loop = asyncio.new_event_loop()
         loop.set_task_factory(asyncio.eager_task_factory)
-    return loop
+        return loop
 
-
-_MORE: Final = [
-    pytest.param(
-        ("asyncio", {"loop_factory": eager_loop}),
-        id="asyncio+eager",
-        marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks need Python 3.12"),
-    ),
-    pytest.param(("asyncio", {"debug": True}), id="asyncio+debug"),
-]
+    _MORE.append(pytest.param(("asyncio", {"loop_factory": eager_loop}), id="asyncio+eager"))
 
 EVERY_LOOP: Final = [*BACKENDS, *_MORE]
 #: For tests of what only asyncio has.

@@ -33,6 +33,7 @@ def test_a_parameter_is_named_without_its_address() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # each of them imports all tests
 def test_two_processes_collect_the_same_ids() -> None:
     with ThreadPoolExecutor() as pool:
         first, second = pool.map(collected_ids, ["1", "2"])
