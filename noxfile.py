@@ -1,8 +1,8 @@
 """The sessions that guard main; ``nox -l`` lists them.
 
-They need nox and uv, and nothing else of the machine but Python 3.11 or later. ``tests`` runs on each Python named in
-``PYTHONS`` that is found, ``instructions`` on each that has figures; ``harp`` needs 3.13, for HARP does. All others
-run on the Python that runs nox.
+They need nox and uv, and nothing else of the machine but Python 3.11 or later. ``tests_all`` runs on each Python named
+in ``PYTHONS`` that is found, ``instructions`` on each that has figures; ``harp`` needs 3.13, because HARP does. All
+others run on the Python that runs nox.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ def _find_pyenv_pythons() -> None:
 
 _find_pyenv_pythons()
 
+# Tests start some hundred Python processes. Without stored bytecode each of them compiles all that it imports, which
+# takes a second. It is stored beside the environments, and not in the checkout.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ["PYTHONPYCACHEPREFIX"] = str(Path(".nox/pycache").absolute())
+
 
 def _group(name: str) -> list[str]:
     """Return the requirements of a dependency group; pips older than 25.1 know no ``--group``."""
@@ -52,15 +57,30 @@ def _modules(*folders: str) -> list[str]:
     return [str(path) for folder in folders for path in sorted(Path(folder).rglob("*.py"))]
 
 
-# For what asks the same tests once more: fewer random examples, and no long runs.
-FEWER = ("--hypothesis-profile=few", "--ignore=tests/test_allocations.py")
+# Half again as fast on two cores. With more, starting them takes what they save. `-- -n 0` runs tests in one process.
+PARALLEL = ("-n", "2")
+QUICK = ("-m", "not slow")
+# For sessions that repeat tests: fewer random examples, and no slow tests.
+FEWER = ("--hypothesis-profile=few", *QUICK)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests against the built wheel, without the slow ones: on asyncio, uvloop and trio."""
+    session.install(".", *_group("test"))
+    session.run("python", "-m", "pytest", *PARALLEL, *QUICK, *session.posargs)
 
 
 @nox.session(python=PYTHONS)
-def tests(session: nox.Session) -> None:
-    """Run the tests against the built wheel: on asyncio, uvloop and trio; in full on the Python that runs nox."""
+def tests_all(session: nox.Session) -> None:
+    """Run all tests, the slow ones too, and the tests on every other Python; ``-- rest`` omits what ``tests`` runs."""
+    arguments = session.posargs
+    selection = () if session.python == CURRENT else FEWER
+    if arguments[:1] == ["rest"]:
+        arguments = arguments[1:]
+        selection = selection or ("-m", "slow")
     session.install(".", *_group("test"))
-    session.run("python", "-m", "pytest", *(() if session.python == CURRENT else FEWER), *session.posargs)
+    session.run("python", "-m", "pytest", *PARALLEL, *selection, *arguments)
 
 
 @nox.session
@@ -69,7 +89,7 @@ def lowest(session: nox.Session) -> None:
     if session.venv_backend != "uv":
         session.skip("only uv resolves to the lowest versions")
     session.install("--resolution", "lowest-direct", ".", *_group("test"))
-    session.run("python", "-m", "pytest", *FEWER, *session.posargs)
+    session.run("python", "-m", "pytest", *PARALLEL, *FEWER, *session.posargs)
 
 
 @nox.session

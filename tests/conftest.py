@@ -6,6 +6,7 @@ An ``async def test_...`` runs on every backend, with no mark on it (``anyio_mod
 
 from __future__ import annotations
 
+import gc
 import os
 from importlib.util import find_spec
 
@@ -49,3 +50,15 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object
     """Every backend in turn, with its options; ``anyio_backend_name`` gives the name alone."""
     backend: tuple[str, dict[str, object]] = request.param
     return backend
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen_heap() -> None:
+    """Hide from the garbage collector what was there before the tests of a module.
+
+    Pytest keeps 300,000 objects for this suite, and tests that look for leaks collect thousands of times: with this
+    fixture each of their collections takes milliseconds instead of half a second.
+    Never call ``gc.unfreeze()`` in a test, because it would bring all of them back.
+    """
+    gc.collect()
+    gc.freeze()

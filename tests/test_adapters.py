@@ -13,6 +13,7 @@ import pytest
 from anyio import from_thread
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, in_thread, inline
+from tests.naming import without_address
 
 STRATEGIES = pytest.mark.parametrize("strategy", [Sequential(), Concurrent(), Race()], ids=repr)
 
@@ -264,7 +265,7 @@ def test_in_thread_refuses_a_coroutine_function() -> None:
 
 
 @pytest.mark.parametrize("adapter", [inline, in_thread])
-@pytest.mark.parametrize("not_callable", [None, 7, "function", Event()], ids=repr)
+@pytest.mark.parametrize("not_callable", [None, 7, "function", Event()], ids=without_address)
 def test_an_adapter_refuses_what_cannot_be_called(adapter: Any, not_callable: Any) -> None:
     with pytest.raises(TypeError, match=f"{adapter.__name__}\\(\\) takes a function"):
         adapter(not_callable)

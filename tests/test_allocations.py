@@ -28,6 +28,7 @@ WARM_UPS = 1_500
 TOLERANCE = 50
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not hasattr(sys, "getallocatedblocks"), reason="this Python does not count its blocks"),
     # Not uvloop too: it is the same code of ours, and takes long.
     pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"]),

@@ -11,8 +11,9 @@ from anyio import CancelScope, lowlevel
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Strategy, Subscription, in_thread
 from tests.cancellation.tasks import Watch, forever, left_by, no_task_left_behind, settle, tasks_before_and_after
+from tests.loops import anyio_backend
 
-__all__ = ("no_task_left_behind", "tasks_before_and_after")
+__all__ = ("anyio_backend", "no_task_left_behind", "tasks_before_and_after")
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 

@@ -16,6 +16,7 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Plan, Race, Sequential, Strategy
 from antiphon.testing import settle
+from tests.naming import without_address
 from tests.voices import BOTH, AnyDispatcher, noting, voice
 
 
@@ -229,7 +230,7 @@ async def test_a_single_event_without_a_name_is_heard_by_no_name(dispatcher: Any
     assert (log, event.name) == ([], None)
 
 
-@pytest.mark.parametrize("single", [7, (1, "two"), b"bytes", object()], ids=repr)
+@pytest.mark.parametrize("single", [7, (1, "two"), b"bytes", object()], ids=without_address)
 async def test_any_other_single_argument_is_an_event_and_no_name(dispatcher: AnyDispatcher, single: Any) -> None:
     log: list[str] = []
     dispatcher.add_listener(single, noting(dispatcher, log, "heard"))

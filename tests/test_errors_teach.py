@@ -14,6 +14,7 @@ from unittest.mock import AsyncMock
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
+from tests.naming import without_address
 from tests.voices import BOTH, AnyDispatcher, noting, voice
 
 
@@ -90,7 +91,7 @@ def refused(dispatcher: AnyDispatcher, kind: type[Exception] = TypeError) -> Ite
 # Listeners
 
 
-@pytest.mark.parametrize("listener", [None, 7, "listener", [plain_function], Event()], ids=repr)
+@pytest.mark.parametrize("listener", [None, 7, "listener", [plain_function], Event()], ids=without_address)
 def test_a_listener_that_is_not_callable_is_refused(dispatcher: AnyDispatcher, door: Door, listener: Any) -> None:
     with refused(dispatcher) as caught:
         door(dispatcher, "hymn", listener)
@@ -272,7 +273,9 @@ def test_an_option_that_there_is_not_is_refused(dispatcher: AnyDispatcher, door:
 # Strategies
 
 
-BAD_STRATEGIES = pytest.mark.parametrize("strategy", ["concurrent", 7, 0, "", object(), plain_function], ids=repr)
+BAD_STRATEGIES = pytest.mark.parametrize(
+    "strategy", ["concurrent", 7, 0, "", object(), plain_function], ids=without_address
+)
 
 
 @BAD_STRATEGIES

@@ -41,6 +41,7 @@ async def test_one_more_listener_counts_more(build):
     assert counts == sorted(set(counts))
 
 
+@pytest.mark.slow
 def test_two_counts_in_one_process_agree():
     first, second = own(command.measure()), own(command.measure())
 

@@ -26,8 +26,9 @@ from tests.cancellation.tasks import (
     settle,
     tasks_before_and_after,
 )
+from tests.loops import anyio_backend
 
-__all__ = ("no_task_left_behind", "tasks_before_and_after")
+__all__ = ("anyio_backend", "no_task_left_behind", "tasks_before_and_after")
 
 
 class Runners:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import random
 import weakref
-from collections.abc import Callable, Coroutine, Hashable, Iterator
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -542,12 +542,10 @@ async def test_who_hears_together_is_who_a_naive_model_says(strategy: Any, histo
 
 
 @pytest.fixture
-def frozen_garbage() -> Iterator[None]:
+def frozen_garbage() -> None:
     """Let the collector look at nothing but what a test makes."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def long_history(seed: int, length: int) -> list[Any]:

@@ -19,6 +19,7 @@ from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, R
 from antiphon._keys import AnyOf, matcher_of
 from antiphon._registry import MAX_CLASSES, MAX_UNHEARD_NAMES
 from tests.listening.naive import hears, hears_pattern
+from tests.naming import without_address
 from tests.voices import AnyDispatcher, noting, voice
 
 
@@ -393,7 +394,7 @@ async def test_a_frozen_dataclass_of_events_gets_full_service(dispatcher: AnyDis
     assert (event.name, event.dispatcher, event.propagation_stopped) == ("hymn", dispatcher, True)
 
 
-@pytest.mark.parametrize("event", BARE, ids=repr)
+@pytest.mark.parametrize("event", BARE, ids=without_address)
 async def test_any_object_can_be_dispatched_under_a_name(dispatcher: AnyDispatcher, event: Any) -> None:
     log: list[Any] = []
     keys: list[Any] = [type(event), object, "hymn"]
@@ -404,7 +405,7 @@ async def test_any_object_can_be_dispatched_under_a_name(dispatcher: AnyDispatch
     assert log == [event] * 3
 
 
-@pytest.mark.parametrize("event", [event for event in BARE if not isinstance(event, str)], ids=repr)
+@pytest.mark.parametrize("event", [event for event in BARE if not isinstance(event, str)], ids=without_address)
 async def test_any_object_but_a_name_can_be_dispatched_alone(dispatcher: AnyDispatcher, event: Any) -> None:
     kind: Any = type(event)
     log = listening(dispatcher, kind, "*", "data", "**")

@@ -18,6 +18,7 @@ import pytest
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
 from antiphon.testing import Backend, backends, settle
 from tests.conftest import BACKENDS
+from tests.naming import without_address
 from tests.voices import AnyDispatcher, noting, voice
 
 #: A span that passes at once in virtual time, and one that no test waits for.
@@ -307,7 +308,7 @@ async def test_where_is_given_the_event(dispatcher: AnyDispatcher) -> None:
     assert seen == [event, event]
 
 
-@pytest.mark.parametrize("answer", [1, "yes", [0], object()], ids=repr)
+@pytest.mark.parametrize("answer", [1, "yes", [0], object()], ids=without_address)
 async def test_what_counts_as_true_is_a_yes(dispatcher: AnyDispatcher, answer: object) -> None:
     log: list[str] = []
     dispatcher.add_listener("hymn", noting(dispatcher, log, "sung"), where=lambda event: answer)
@@ -1017,7 +1018,7 @@ async def test_calls_that_each_leave_the_next_one_behind_carry_nothing_along() -
         ({"limit": 0}, ValueError),
         ({"limit": -2}, ValueError),
     ],
-    ids=repr,
+    ids=without_address,
 )
 def test_an_option_that_makes_no_sense_is_refused_and_nothing_is_registered(
     options: dict[str, Any], error: type[Exception]

@@ -15,6 +15,7 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, Subscription, listens_to
 from antiphon.testing import settle
+from tests.naming import without_address
 from tests.voices import AnyDispatcher
 
 
@@ -732,7 +733,7 @@ def test_a_class_is_no_subscriber(dispatcher: AnyDispatcher) -> None:
         dispatcher.add_subscriber(Base)
 
 
-@pytest.mark.parametrize("nobody", [object(), 3, None, Noting(), print], ids=repr)
+@pytest.mark.parametrize("nobody", [object(), 3, None, Noting(), print], ids=without_address)
 def test_an_object_without_marks_is_no_subscriber(dispatcher: AnyDispatcher, nobody: object) -> None:
     with pytest.raises(TypeError, match="no method marked with @listens_to"):
         dispatcher.add_subscriber(nobody)

@@ -29,7 +29,8 @@ LAWS_OF_INSTRUMENTS: list[Callable[[History], None]] = [
     getattr(laws_of_instruments, name) for name in laws_of_instruments.__all__
 ]
 
-#: The profile's number is spread over the laws; one more test holds every program against all of them.
+#: The profile's number is spread over the laws. One more test holds every program against all of them, so that the
+#: tests of one law each, which tell more of a failure, can be slow.
 EACH = settings(max_examples=max(10, settings().max_examples // 3))
 ALL = settings(max_examples=settings().max_examples * 2)
 
@@ -37,6 +38,7 @@ on_both_backends = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 seeds = st.none() | st.integers(0, 1000)
 
 
+@pytest.mark.slow
 @on_both_backends
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 @EACH
@@ -86,6 +88,7 @@ def all_laws_and_those_of_instruments(history: History) -> None:
         law(history)
 
 
+@pytest.mark.slow
 @on_both_backends
 @pytest.mark.parametrize("law", LAWS_OF_INSTRUMENTS, ids=lambda law: law.__name__)
 @EACH
