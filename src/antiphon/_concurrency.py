@@ -72,8 +72,8 @@ class Tier:
         self._worker_watch: WorkerWatch | None = None
         # Whether no further listener starts.
         self._is_over = False
-        #: Whether a scope around the dispatch was cancelled before the listeners had finished.
-        self.is_cancelled = False
+        #: Whether a listener had to wait, or raised an error. Only then the dispatch may have been cancelled meanwhile.
+        self.has_waited = False
         # A native cancellation of one listener's own task, which a task group would take for one of its own.
         self._stray: BaseException | None = None
 
@@ -118,7 +118,7 @@ class Tier:
         if self._failures.ended:
             # A listener may leave a request behind that is none: a failed `asyncio.TaskGroup` takes the request back
             # that cancelled its task for the error of another listener, and makes it once more.
-            return left if self._watch.is_requested() else None
+            return left if self._watch.has_own_request() or is_cancelled_by_scope() else None
         if left is None and self._group.cancel_scope.cancel_called:
             # A task was cancelled before its first step or after its last one, where no listener could see it.
             return make_cancellation()
@@ -134,6 +134,7 @@ class Tier:
                     if self._is_over:
                         break
                     continue
+                self.has_waited = True
                 if not is_shared:
                     is_shared = True
                     self._start_workers()
@@ -188,9 +189,7 @@ class Tier:
             self._worker_context.copy().run(self._group.start_soon, self._run_worker)
 
     def _can_start_no_more(self) -> bool:
-        if not self._is_over and (self._watch.is_cancelled or is_cancelled_by_scope()):
-            self._is_over = self.is_cancelled = True
-        return self._is_over
+        return self._is_over or self._watch.is_cancelled or is_cancelled_by_scope()
 
     def _get_call(self, subscription: Subscription, watch: CancellationWatch) -> Callable[[Any], Any]:
         # Read when the listener starts: a listener that was removed has another one.
@@ -200,8 +199,7 @@ class Tier:
         try:
             if handle_exception(exc, subscription, self._failures, watch):
                 self._cancel()
-            # The listener may have raised the error in the place of a cancellation.
-            self._can_start_no_more()
+            self.has_waited = True
         except BaseException as left:
             if is_cancellation(left) and not is_cancelled_by_scope():
                 self._stray = left
@@ -284,17 +282,21 @@ class RacingTier(Tier):
         entry = _RaceEntry()
         # The context is the listener's own.
         stop_observer.set(_RaceStopObserver(self, entry))
-        with entry.scope:
-            self._running.add(entry)
-            try:
-                listener = _call(subscription, event)
-                await (listener if self._reports_stops else self._compare_steps(entry, listener))
-            except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises what is not an error
-                # Within the scope, which knows whether the listener was cancelled. It keeps its own cancellation; the
-                # caller of this gets any other.
-                self._handle_exception(exc, subscription, watch)
-            finally:
-                self._running.discard(entry)
+        try:
+            with entry.scope:
+                self._running.add(entry)
+                try:
+                    listener = _call(subscription, event)
+                    await (listener if self._reports_stops else self._compare_steps(entry, listener))
+                except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises what is not an error
+                    # Within the scope, which knows whether the listener was cancelled.
+                    self._handle_exception(exc, subscription, watch)
+                finally:
+                    self._running.discard(entry)
+        except BaseException as exc:
+            # A failed `asyncio.TaskGroup` repeats the request of the scope as one that the scope does not know.
+            if not (entry.scope.cancel_called and watch.is_repeated(exc)):
+                raise
 
     @coroutine
     def _compare_steps(self, entry: _RaceEntry, steps: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:

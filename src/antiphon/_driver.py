@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, Token
 from operator import call
 from types import CoroutineType, coroutine
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from antiphon._backend import (
     count_requests,
@@ -73,13 +73,15 @@ class CancellationWatch:
     is_cancelled = False
     #: Whether one was made and has not reached the task.
     is_coming = False
+    #: The same of a request that the listener makes itself.
+    is_own_coming = False
 
     # How many have reached it.
     _requests = 0
     # How many of those before the dispatch are requests of cancel scopes, which take them back.
     _scope_requests_before = 0
-    # Whether a listener cancelled its own task, and let that cancellation out.
-    _is_let_out = False
+    # The last cancellation that was thrown into a listener because of a native request of its own.
+    _own: BaseException | None = None
     _message: object = None
     # The cancel scope of the tasks that run other listeners.
     _cancel_scope: Any = None
@@ -132,16 +134,25 @@ class CancellationWatch:
     def restart(self) -> None:
         """Forget the requests that came so far, for the next listener."""
         self.is_cancelled = False
+        self._own = None
         if self.task is not None:
             self._requests_before = self.task.cancelling()
 
-    def is_requested(self) -> bool:
+    def is_requested(self, exc: BaseException) -> bool:
         """Return whether a cancellation that leaves a listener now was requested. In doubt it was."""
-        if self.is_cancelled or is_cancelled_by_scope():
-            return True
-        # The listener requested it and did not handle it.
-        self._is_let_out = self.task is not None and self.task.cancelling() > self._requests_before
-        return self._is_let_out
+        return self.is_cancelled or self.is_own(exc) or is_cancelled_by_scope()
+
+    def is_own(self, exc: BaseException) -> bool:
+        """Return whether a cancellation is one that the listener requested itself, and did not handle."""
+        return self.has_own_request() and (self.is_pending() or _is_within(self._own, exc))
+
+    def is_repeated(self, exc: BaseException) -> bool:
+        """Return whether a cancellation is one that the listener requested itself, but on behalf of a cancel scope."""
+        return not (self.is_cancelled or self.has_own_request()) and _is_within(self._own, exc)
+
+    def has_own_request(self) -> bool:
+        """Return whether the task has more requests than those that others made."""
+        return self.task is not None and self.task.cancelling() > self._count_of_others()
 
     def is_pending(self) -> bool:
         """Return whether the task was cancelled while it ran, and has not waited for anything since."""
@@ -149,23 +160,14 @@ class CancellationWatch:
 
     def settle(self) -> None:
         """Take back the requests that a listener made and handled itself, as if it had run in a task of its own."""
-        task = self.task
-        if task is None or task.cancelling() == self._requests_before or self._is_let_out or self.is_pending():
+        if self.task is None or self.task.cancelling() == self._requests_before or self.is_pending():
             return
-        while task.cancelling() > self._count_of_others():
-            task.uncancel()
+        while self.has_own_request():
+            self.task.uncancel()
 
     def _count_of_others(self) -> int:
         requests = self._requests_before - self._scope_requests_before + self._requests
         return requests + count_scope_requests(self.task)
-
-    def is_spurious(self) -> bool:
-        """Return whether the task is to be cancelled although all requests to do so were taken back.
-
-        A failed `asyncio.TaskGroup` takes a request back that is not its own and makes it once more. That cancellation
-        arrives in the caller's task, but a listener that had a task of its own would take it along.
-        """
-        return bool(self.task.cancelling() <= self._count_of_others())
 
     def make_cancellation(self) -> BaseException:
         """Return the cancellation that was requested, for a dispatch whose listener kept it."""
@@ -184,6 +186,7 @@ class CancellationWatch:
             watch = current_watch.get()
             while watch is not None:
                 if watch is self:
+                    self.is_own_coming = True
                     return
                 watch = watch.outer
         self.is_coming = True
@@ -191,12 +194,30 @@ class CancellationWatch:
 
     def on_resumed(self, thrown: BaseException | None) -> None:
         """Note that a request has reached the task, if that is why it goes on."""
-        self.is_coming = False
-        if thrown is not None and is_cancellation(thrown):
+        is_own, self.is_own_coming = self.is_own_coming, False
+        is_coming, self.is_coming = self.is_coming, False
+        if thrown is None or not is_cancellation(thrown):
+            return
+        if is_own:
+            self._own = thrown
+        if is_coming:
             self.is_cancelled = True
             self._requests += 1
             if self._cancel_scope is not None:
                 self._cancel_scope.cancel()
+
+
+def _is_within(cancellation: BaseException | None, exc: BaseException) -> bool:
+    """Return whether an exception is a cancellation, or was raised while it was handled, or is a group with such a one."""
+    if cancellation is None:
+        return False
+    if isinstance(exc, BaseExceptionGroup):
+        members = cast("BaseExceptionGroup[BaseException]", exc).exceptions
+        return any(_is_within(cancellation, member) for member in members)
+    context: BaseException | None = exc
+    while context is not None and context is not cancellation:
+        context = context.__context__
+    return context is not None
 
 
 class WorkerWatch(CancellationWatch):
@@ -219,9 +240,9 @@ class WorkerWatch(CancellationWatch):
         if self.task is not None:
             self._requests_before = self.task.cancelling()
 
-    def is_requested(self) -> bool:
-        """Return whether a cancellation that leaves a listener now was requested."""
-        return count_requests() > 0 or is_cancelled_by_scope()
+    def is_own(self, exc: BaseException) -> bool:
+        """Return whether the listener may have requested a cancellation itself."""
+        return count_requests() > 0
 
     def settle(self) -> None:
         """Take back the requests that a listener made and handled itself, before the task runs another one."""
@@ -252,6 +273,8 @@ class _WatchedFuture:
         self._watch = watch
         # Whether the task was cancelled while it ran. It passes that request on as soon as it waits.
         self._is_pending = watch.task._must_cancel
+        if self._is_pending and not watch.is_coming:
+            watch.is_own_coming = True
 
     @property
     def __class__(self) -> Any:
@@ -291,6 +314,8 @@ class _WatchedTurn:
         self._asyncio_future_blocking = True
         self._watch = watch
         self._is_pending = watch.task._must_cancel
+        if self._is_pending and not watch.is_coming:
+            watch.is_own_coming = True
 
     def get_loop(self) -> Any:
         """Return the event loop."""
@@ -392,7 +417,7 @@ def _run_remainder(
             raise
         except BaseException as exc:  # noqa: ASYNC103  thrown into the coroutine
             thrown = exc
-        if watch.is_coming:
+        if watch.is_coming or watch.is_own_coming:
             watch.on_resumed(thrown)
         try:
             yielded = run(steps.send, sent) if thrown is None else run(steps.throw, thrown)

@@ -136,6 +136,7 @@ async def _run_in_turn_under_policy(plan: Plan, event: Any, failures: Failures) 
                 handle_exception(exc, subscription, failures, watch)
                 # The dispatch goes on, unless it was cancelled and the listener raised an error instead.
                 await _raise_if_cancelled(watch)  # noqa: ASYNC102  it raises the cancellation
+                watch.restart()
             if failures.ended or (plan.stoppable and event.propagation_stopped):
                 break
         if failures.in_hand:
@@ -187,7 +188,7 @@ class _Together(_Strategy):
                 else:
                     tier = self._tier(plan, event, failures, watch)
                     await tier.run(listeners)
-                    if tier.is_cancelled:
+                    if tier.has_waited:
                         await _raise_if_cancelled(watch)
             if watch.is_cancelled or failures.in_hand:
                 await _raise_if_cancelled(watch)
@@ -299,11 +300,12 @@ async def _raise_if_cancelled(watch: CancellationWatch) -> None:
     checkpoint, _ = checkpoint_if_cancelled()
     await checkpoint
     if watch.is_pending():
-        is_spurious = watch.is_spurious()
         try:
             await anyio.lowlevel.checkpoint()
         except anyio.get_cancelled_exc_class():
-            if not (is_spurious and watch.is_spurious()):
+            # A failed `asyncio.TaskGroup` takes a request back that is not its own, and makes it once more. A listener
+            # that had a task of its own would take that one along.
+            if watch.has_own_request():
                 raise
     if watch.is_cancelled:
         raise watch.make_cancellation()
