@@ -95,7 +95,7 @@ class Tier:
             left = ungrouped(exc)
         finally:
             if self._worker_watch is not None:
-                self._worker_watch.is_finished = True
+                self._worker_watch.finish()
             # Stop observers keep the tier alive after the dispatch. They do not keep the values of the context alive.
             self._context = self._worker_context = _EMPTY_CONTEXT
         self._watch.stop_tasks()
@@ -169,6 +169,10 @@ class Tier:
                 watch.settle()
             if not self._can_start_no_more():
                 await self._run_listeners(watch, self._worker_context)
+        except BaseException as exc:
+            # The caller's task meets a cancellation itself, or finds what was noted.
+            if not is_cancellation(exc):
+                raise
         finally:
             forget_requests()
 
@@ -205,6 +209,9 @@ class Tier:
                 self._stray = left
                 self._cancel()
             raise
+        finally:
+            # A frame that refers to an exception makes a cycle.
+            del exc
 
     def _cancel(self) -> None:
         self._is_over = True

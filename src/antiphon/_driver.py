@@ -131,6 +131,11 @@ class CancellationWatch:
         self._cancel_scope = None
         self._only_waits = False
 
+    def finish(self) -> None:
+        """Release what the watch refers to when all listeners have finished: contexts may outlive them."""
+        self.is_finished = True
+        self.task = self._own = None
+
     def restart(self) -> None:
         """Forget the requests that came so far, for the next listener."""
         self.is_cancelled = False
@@ -233,6 +238,11 @@ class WorkerWatch(CancellationWatch):
         self.task = None
         self.outer = caller.outer
         self.depth = caller.depth
+
+    def finish(self) -> None:
+        """Release what the watch refers to when all listeners have finished: contexts may outlive them."""
+        self.is_finished = True
+        self.task = self._own = None
 
     def restart(self) -> None:
         """Forget the requests that came so far, for the next listener."""

@@ -165,10 +165,14 @@ def handle_exception(
     Raises:
         BaseException: If it is a requested cancellation or an interrupt.
     """
-    error = to_listener_error(exc, subscription, watch)
-    if error is None:
-        raise failures.held_back(exc, subscription)
-    return failures.take(error, subscription) is not None
+    try:
+        error = to_listener_error(exc, subscription, watch)
+        if error is None:
+            raise failures.held_back(exc, subscription)
+        return failures.take(error, subscription) is not None
+    finally:
+        # A frame that refers to an exception makes a cycle.
+        del exc
 
 
 class Failures:

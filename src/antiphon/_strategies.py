@@ -144,7 +144,7 @@ async def _run_in_turn_under_policy(plan: Plan, event: Any, failures: Failures) 
     except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
         failures.leave_with(await _get_requested(exc, watch))  # noqa: ASYNC102  it fetches the cancellation
     finally:
-        watch.is_finished = True
+        watch.finish()
         reset_context_variable(current_watch, token)
     if failures.ended:
         raise failures.pop_error()
@@ -195,7 +195,7 @@ class _Together(_Strategy):
         except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
             failures.leave_with(await _get_requested(exc, watch))  # noqa: ASYNC102  it fetches the cancellation
         finally:
-            watch.is_finished = True
+            watch.finish()
         failures.leave()
 
     def _tier(self, plan: Plan, event: Any, failures: Failures, watch: CancellationWatch) -> Tier:
@@ -285,7 +285,7 @@ async def _run_one(errors: ErrorPolicy, subscription: Subscription, plan: Plan, 
         except BaseException as left:  # noqa: ASYNC103  leave_with always raises
             failures.leave_with(await _get_requested(left, watch))  # noqa: ASYNC102  it fetches the cancellation
     finally:
-        watch.is_finished = True
+        watch.finish()
     failures.leave()
 
 
@@ -294,6 +294,8 @@ def _handle(exc: BaseException, subscription: Subscription, failures: Failures, 
         handle_exception(exc, subscription, failures, watch)
     finally:
         watch.settle()
+        # A frame that refers to an exception makes a cycle.
+        del exc
 
 
 async def _raise_if_cancelled(watch: CancellationWatch) -> None:

@@ -384,6 +384,14 @@ async def test_a_leaked_cancellation_is_the_same_error_for_instruments_and_for_t
         await cancelled
 
     async_singing(asynchronous, "song", "alto", leak)
+    if strategy == Sequential():
+        # As from a loop: nothing says whether it was requested.
+        with pytest.raises(asyncio.CancelledError) as left:
+            await asynchronous.adispatch("song", strategy=strategy)
+        record = witness.call_of("alto")
+        assert (record.outcome, record.error) == ("cancelled", left.value)
+        strategy = Sequential(errors="collect")
+
     with pytest.raises((ListenerCancelled, ExceptionGroup)) as caught:
         await asynchronous.adispatch("song", strategy=strategy)
 
