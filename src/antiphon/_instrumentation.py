@@ -202,7 +202,7 @@ class Attached:
 
     __slots__ = ("_methods", "_take_out", "_unsaid", "instrument")
 
-    def __init__(self, instrument: Any, take_out: Callable[[Attached], None]) -> None:
+    def __init__(self, instrument: Any, take_out: Callable[[Attached], object]) -> None:
         """Look at an instrument.
 
         Args:

@@ -209,8 +209,8 @@ class Dispatcher(Instrumented):
             TypeError: The name is unhashable.
         """
         if name is None:
-            return {key: _listeners(self._registry.registered(key)) for key in self._registry.keys()}  # noqa: SIM118  no dict
-        return _listeners(self._heard(name, event_class))
+            return {key: _listeners(found) for key, found in self._registry.by_key().items()}
+        return self._heard(name, event_class)
 
     def has_listeners(self, name: Hashable = None, event_class: type[Any] | None = None, /) -> bool:
         """Tell whether anybody listens to a name, or, without one, whether anybody listens at all. (whistle)
@@ -243,6 +243,7 @@ class Dispatcher(Instrumented):
     def _keep(self, registry: Registry) -> None:
         self._registry = registry
         self._routes = registry.routes
+        self._answers = registry.answers
 
     # For subclasses and for the rooms that register on behalf of others. What raises NotImplementedError here is
     # answered by each kind of dispatcher; this class is not made by itself.
@@ -321,11 +322,19 @@ class Dispatcher(Instrumented):
         # An override may register elsewhere too, which is its own affair.
         return [subscription for subscription in registered if subscription.belongs_to(self._registry)]
 
-    def _heard(self, name: Hashable, event_class: type[Any] | None) -> tuple[Subscription, ...]:
-        check_name(name)
-        if isinstance(name, type) and event_class is None:
-            return self._registry.heard(class_level_name(name), name)
-        return self._registry.heard(name, Event if event_class is None else event_class)
+    def _heard(self, name: Hashable, event_class: type[Any] | None) -> tuple[Any, ...]:
+        cls: type[Any] = Event
+        if event_class is not None:
+            cls = event_class
+        elif isinstance(name, type):
+            check_name(name)
+            cls, name = name, class_level_name(name)
+        try:
+            return self._answers[name][cls]
+        except (KeyError, TypeError):
+            if name is not None:
+                check_name(name)
+            return self._registry.answer(name, cls)
 
     # From what is to be dispatched to a plan
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from antiphon._instrumentation import Attached
-from antiphon._instrumented import Instrumented, of_all
+from antiphon._instrumented import Instrumented, add_to_all, remove_from_all
 from antiphon._listeners import safe_repr
 
 __all__ = ("everywhere",)
@@ -30,11 +30,10 @@ def everywhere(instrument: Any, /) -> Generator[None, None, None]:
         ValueError: It is everywhere already.
     """
     _check(instrument)
-    if any(other is instrument for other in of_all):
+    # First for the new ones, so that none is missed while the others are looked for.
+    if not add_to_all(instrument):
         raise ValueError(f"{safe_repr(instrument)} is on all dispatchers already, and sees each dispatch once")
     had_it: list[Instrumented] = []
-    # First for the new ones, so that none is born unseen while the others are looked for.
-    of_all.append(instrument)
     try:
         for dispatcher in _all_dispatchers():
             try:
@@ -45,7 +44,7 @@ def everywhere(instrument: Any, /) -> Generator[None, None, None]:
                 pass  # It is being made, in another thread, and gets it at the end of that.
         yield
     finally:
-        of_all[:] = [other for other in of_all if other is not instrument]
+        remove_from_all(instrument)
         for dispatcher in _all_dispatchers():
             if all(dispatcher is not other for other in had_it):
                 with suppress(ValueError, AttributeError):
