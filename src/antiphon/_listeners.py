@@ -27,6 +27,7 @@ __all__ = (
     "is_async_callable",
     "qualified_name",
     "safe_repr",
+    "when_removed",
 )
 
 #: One counter for the whole process, so that the listeners of several dispatchers merge in the order of registration.
@@ -58,6 +59,10 @@ class Owner(Protocol):
 
     def discard(self, subscription: Subscription, /) -> bool:
         """Take a registration back. Returns whether it was still there."""
+        ...
+
+    def when_removed(self, subscription: Subscription, call: Callable[[object], object], /) -> None:
+        """Call a function once a registration has been removed."""
         ...
 
 
@@ -121,6 +126,17 @@ class Subscription:
 
     def __repr__(self) -> str:
         return f"<Subscription {safe_repr(self.key)} -> {safe_repr(self.listener)}, priority {self.priority}>"
+
+
+def when_removed(subscription: Subscription, call: Callable[[object], object]) -> None:
+    """Call a function once a registration has been removed, by whatever means; at once if it has been already.
+
+    Args:
+        subscription: The registration.
+        call: Called in the thread of the removal, with the scope whose end removed the registration, or with None.
+    """
+    # Not a method, because users have no use for it.
+    subscription._owner.when_removed(subscription, call)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
 class OptionedSubscription(Subscription):

@@ -323,7 +323,7 @@ class Registry:
         self._notify()
 
     def when_removed(self, subscription: Subscription, call: OnRemoval, /) -> None:
-        """Call a function once the registration has been removed; at once if it has been already.
+        """Call a function once a registration has been removed; at once if it has been already.
 
         It is called in the thread of the removal, with the scope whose end removed the registration, or with None.
         """
