@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 from inspect import CO_COROUTINE
@@ -199,19 +200,22 @@ class AsyncEventDispatcher(WaitingDispatcher):
         view = plan.view if plan.view.name is name else View(name, self)
         outer = service.enter(event, view)
         try:
-            if plan.special:
-                if not plan.instruments:
-                    await self._adispatch(plan.guarded, event)
-                    return event
+            if not plan.special:
+                await strategy.run(plan, event)
+            elif not plan.instruments:
+                await self._adispatch(plan.guarded, event)
+            else:
                 with AsyncObservation(plan, name, event) as observed:
                     if self._overridden:
                         await self._adispatch(self._guarded(observed), event)
                     else:
                         await strategy.run(observed, event)
-            else:
-                await strategy.run(plan, event)
-        finally:
-            service.leave(event, outer)
+        except BaseException:
+            # What ended the dispatch leaves, whatever a setter of the event raises now.
+            with suppress(Exception):
+                service.leave(event, outer)
+            raise
+        service.leave(event, outer)
         return event
 
     def scope(self) -> AsyncScope:
@@ -371,19 +375,22 @@ class EventDispatcher(Dispatcher):
         view = plan.view if plan.view.name is name else View(name, self)
         outer = service.enter(event, view)
         try:
-            if plan.special:
-                if not plan.instruments:
-                    self.do_dispatch(plan.guarded, event)
-                    return event
+            if not plan.special:
+                self._run_under_policy(plan, event)
+            elif not plan.instruments:
+                self.do_dispatch(plan.guarded, event)
+            else:
                 with Observation(plan, name, event) as observed:
                     if self._overridden:
                         self.do_dispatch(self._guarded(observed), event)
                     else:
                         self._run_under_policy(observed, event)
-            else:
-                self._run_under_policy(plan, event)
-        finally:
-            service.leave(event, outer)
+        except BaseException:
+            # As above.
+            with suppress(Exception):
+                service.leave(event, outer)
+            raise
+        service.leave(event, outer)
         return event
 
     def _run_under_policy(self, plan: Plan, event: Any) -> None:

@@ -7,6 +7,7 @@ Which objects take them is a matter of their class, so it is decided once per cl
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, Self
 from weakref import WeakKeyDictionary
@@ -53,11 +54,20 @@ class Service(Protocol):
     plain: bool
 
     def enter(self, event: Any, view: View, /) -> Outer | None:
-        """Start a dispatch of the event, which shows it. Returns what it showed of an outer one, None without one."""
+        """Start a dispatch of the event, which shows it. Returns what it showed of an outer one, None without one.
+
+        Raises:
+            Exception: What a setter of the event raised. Then nothing was started.
+        """
         ...
 
     def leave(self, event: Any, outer: Outer | None, /) -> None:
-        """End a dispatch of the event; an outer one's view is put back."""
+        """End a dispatch of the event; an outer one's view is put back.
+
+        Raises:
+            Exception: What a setter of the event raised first. The dispatch has ended all the same, and all that could
+                be put back has been.
+        """
         ...
 
     def depth(self, event: Any, /) -> int:
@@ -97,7 +107,7 @@ class _Own:
             _set(event, NESTED, self.depth(event) + 1)
         else:
             _set(event, IN_FLIGHT, event)
-        self._show(event, view)
+        self._show_or_leave(event, view, outer)
         return outer
 
     def leave(self, event: Any, outer: Outer | None, /) -> None:
@@ -110,10 +120,38 @@ class _Own:
     def depth(self, event: Any, /) -> int:
         return int(event.__dict__.get(NESTED, 0))
 
+    def _show_or_leave(self, event: Any, view: View, outer: Outer | None) -> None:
+        try:
+            self._show(event, view)
+        except BaseException:
+            # The first error leaves, whatever a setter says to what it showed before.
+            with suppress(Exception):
+                self.leave(event, outer)
+            raise
+
     def _show(self, event: Any, view: View, stopped: bool = False) -> None:
-        shown = {"name": view.name, "dispatcher": view.dispatcher, "propagation_stopped": stopped}
-        for attribute in self._settable:
-            _set(event, attribute, shown[attribute])
+        error: Exception | None = None
+        for attribute, value in (
+            ("name", view.name),
+            ("dispatcher", view.dispatcher),
+            ("propagation_stopped", stopped),
+        ):
+            if attribute in self._settable:
+                try:
+                    self._assign(event, attribute, value)
+                except Exception as exc:
+                    # The others are set all the same, since they may show an outer dispatch again.
+                    error = exc if error is None else error
+        if error is not None:
+            try:
+                raise error
+            finally:
+                # Or this frame and the error would keep each other.
+                del error
+
+    def _assign(self, event: Any, attribute: str, value: object) -> None:
+        # Not a plain assignment, which a frozen dataclass would refuse.
+        _set(event, attribute, value)
 
 
 class _Showing(_Own):
@@ -137,7 +175,7 @@ class _DuckTyped(_Own):
             self._in_flight[id(event)] += 1
         else:
             self._in_flight[id(event)] = 0
-        self._show(event, view)
+        self._show_or_leave(event, view, outer)
         return outer
 
     def leave(self, event: Any, outer: Outer | None, /) -> None:
@@ -155,10 +193,8 @@ class _DuckTyped(_Own):
 class _Pretending(_DuckTyped):
     """For what passes itself off as an event, and has its attributes elsewhere: mocks and proxies."""
 
-    def _show(self, event: Any, view: View, stopped: bool = False) -> None:
-        event.name = view.name
-        event.dispatcher = view.dispatcher
-        event.propagation_stopped = stopped
+    def _assign(self, event: Any, attribute: str, value: object) -> None:
+        setattr(event, attribute, value)
 
 
 BARE: Final[Service] = _Bare()
