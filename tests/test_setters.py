@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
+from antiphon._events import View
 from antiphon._services import PRETENDING, _DuckTyped, service_of
 from tests.instruments.witness import Witness
 from tests.voices import AnyDispatcher, voice
@@ -95,14 +96,9 @@ ATTRIBUTES = pytest.mark.parametrize("which", ["name", "dispatcher", "propagatio
 def in_flight(event: Any) -> bool:
     """Whether a dispatch takes the event for one that is being dispatched."""
     service = PRETENDING if type(event) is Pretending else service_of(type(event))
-    outer = service.enter(event, _View)
+    outer = service.enter(event, View("probe", None))
     service.leave(event, outer)
     return outer is not None
-
-
-class _View:
-    name = "probe"
-    dispatcher = None
 
 
 @KINDS
@@ -222,9 +218,8 @@ async def test_a_setter_that_raises_at_the_end_hides_no_error_of_the_dispatch(ki
 
 def test_another_object_at_the_address_of_a_refused_event_is_not_taken_for_it() -> None:
     dispatcher = EventDispatcher()
-    for kind in (DuckTyped, Pretending):
-        event = kind()
-        event.refused.add(("name", "*"))
+    for event in (DuckTyped(), Pretending()):
+        event.__dict__["refused"].add(("name", "*"))
         with pytest.raises(Refused):
             dispatcher.dispatch("payment.received", event)
 

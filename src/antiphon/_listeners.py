@@ -27,6 +27,7 @@ __all__ = (
     "is_async_callable",
     "qualified_name",
     "safe_repr",
+    "safe_str",
     "when_removed",
 )
 
@@ -306,6 +307,16 @@ def safe_repr(thing: object) -> str:
         return repr(thing)
     except Exception:
         return object.__repr__(thing)
+
+
+def safe_str(thing: object) -> str:
+    """Give the text of something, whatever its ``__str__`` does; where it gives none, its repr."""
+    try:
+        text = str(thing)
+    except Exception:
+        text = thing if isinstance(thing, str) else safe_repr(thing)
+    # Of a subclass of `str` the characters alone, because its methods may fail as well.
+    return str.__str__(text)
 
 
 def qualified_name(listener: Any) -> str:
