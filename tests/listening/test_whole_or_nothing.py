@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -414,6 +414,45 @@ def test_an_instrument_that_leaves_does_not_hide_another_from_a_dispatcher_that_
         dispatcher.dispatch("order.placed")
 
     assert staying.names == ["order.placed"]
+
+
+def test_looking_for_all_dispatchers_does_not_touch_tuples_that_another_thread_is_making() -> None:
+    looking, made = threading.Event(), threading.Event()
+
+    class Waiting(Seeing):
+        """Is looked at while the dispatchers are searched."""
+
+        def __getattribute__(self, attribute: str) -> Any:
+            if attribute == "dispatch_started":
+                looks.append(1)
+                # It is looked at once before the search.
+                if len(looks) > 1:
+                    looking.set()
+                    made.wait(10)
+            return super().__getattribute__(attribute)
+
+    def numbers() -> Iterator[int]:
+        # A tuple grows while a generator fills it, which fails if anything else refers to the tuple.
+        for number in range(100):
+            if number == 50:
+                thread.start()
+                looking.wait(10)
+            yield number
+
+    def look() -> None:
+        with everywhere(instrument):
+            pass
+
+    looks: list[int] = []
+    dispatchers = [EventDispatcher(), EventDispatcher()]
+    thread = threading.Thread(target=look, daemon=True)
+    instrument = Waiting()
+    try:
+        assert tuple(numbers()) == tuple(range(100))
+    finally:
+        made.set()
+        thread.join(10)
+    assert all(not dispatcher._instruments for dispatcher in dispatchers)
 
 
 # Registering for a while

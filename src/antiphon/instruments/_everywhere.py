@@ -58,6 +58,11 @@ def _check(instrument: object) -> None:
 
 
 def _all_dispatchers() -> Iterator[Instrumented]:
-    # Nobody keeps a list of them, which would cost everyone who makes one; but the collector knows every object.
-    # Asked by type, since `isinstance` asks the object, and a stranger might answer anything.
-    return (candidate for candidate in gc.get_objects() if issubclass(type(candidate), Instrumented))
+    # Dispatchers are not tracked, to keep creating them cheap. But each refers to its class, and the collector knows what
+    # refers to an object. Not `gc.get_objects()`: whoever refers to a tuple that another thread is filling makes that
+    # thread fail with a SystemError.
+    classes: list[type[Any]] = [Instrumented]
+    for cls in classes:
+        classes += [known for known in type.__subclasses__(cls) if all(known is not other for other in classes)]
+    # By type, because `isinstance` asks the object, which might answer anything.
+    return (found for found in gc.get_referrers(*classes) if issubclass(type(found), Instrumented))
