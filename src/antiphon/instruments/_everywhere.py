@@ -58,8 +58,8 @@ def _check(instrument: object) -> None:
 
 
 def _all_dispatchers() -> Iterator[Instrumented]:
-    # Dispatchers are not tracked, to keep creating them cheap. But each refers to its class, and the collector knows what
-    # refers to an object. Not `gc.get_objects()`: whoever refers to a tuple that another thread is filling makes that
+    # Dispatchers are not tracked, to keep creating them cheap. But each refers to its class, and the collector knows
+    # what refers to an object. Not `gc.get_objects()`: a reference to a tuple that another thread is filling makes that
     # thread fail with a SystemError.
     classes: list[type[Any]] = [Instrumented]
     for cls in classes:
