@@ -443,7 +443,6 @@ class AsyncScope(Ending, AsyncEventDispatcher):
         self._parent = parent
         self._overridden = parent._overridden
         super().__init__(strategy=parent._strategy, sync_listeners=parent._sync_listeners)
-        self._extend(parent)
 
     async def _adispatch(self, listeners: Iterable[Callable[[Any], Awaitable[object]]], event: Any) -> None:
         await self._parent._adispatch(listeners, event)
@@ -458,7 +457,6 @@ class Scope(Ending, EventDispatcher):
         self._parent = parent
         self._overridden = parent._overridden
         super().__init__(errors=parent._errors)
-        self._extend(parent)
 
     def do_dispatch(self, listeners: Iterable[Callable[[Any], object]], event: Any, /) -> None:
         """Run listeners as the parent does."""

@@ -57,7 +57,7 @@ class Dispatcher(Instrumented):
     def __init__(self, *, name: str | None, silence: Callable[[Any], Any]) -> None:
         self._name = name
         self._silence = silence
-        self._keep(Registry(self._make_route, silence))
+        self._keep(self._new_registry())
         if of_all:
             self._add_those_of_all()
 
@@ -240,6 +240,9 @@ class Dispatcher(Instrumented):
         everything = self._registry.everything()
         return describe(self._label(), type(self).__name__, everything, self._adapted, self._registry)
 
+    def _new_registry(self) -> Registry:
+        return Registry(self._make_route, self._silence)
+
     def _keep(self, registry: Registry) -> None:
         self._registry = registry
         self._routes = registry.routes
@@ -404,8 +407,8 @@ class Ending(Dispatcher):
     _parent: Any
     _ended = False
 
-    def _extend(self, parent: Dispatcher) -> None:
-        self._keep(Registry(self._make_route, self._silence, parent._registry))
+    def _new_registry(self) -> Registry:
+        return Registry(self._make_route, self._silence, self._parent._registry)
 
     def _all_instruments(self) -> tuple[Attached, ...]:
         return merged(self._parent._all_instruments(), self._instruments)

@@ -200,8 +200,7 @@ class Registry:
         return bucket
 
     def _undo(self, key: Hashable, bucket: dict[Hashable, _Registrations], subscription: Subscription) -> None:
-        subscription.call = self._silence
-        # A plan that was made meanwhile may contain it.
+        # A plan that was made meanwhile may contain it. All of them, because comparing names may be what failed.
         self._clear_plans()
         # By identity, because the hash of the listener may be what failed.
         for slot, kept in list(bucket.items()):
@@ -209,7 +208,7 @@ class Registry:
                 del bucket[slot]
             elif isinstance(kept, dict):
                 kept.pop(subscription, None)
-        self._drop_empty(key)
+        self._forget(key, subscription)
 
     def discard(self, subscription: Subscription, /) -> bool:
         """Take one registration back. Returns whether it was still there."""
@@ -318,6 +317,8 @@ class Registry:
                 for kept in bucket.values():
                     for subscription in _all(kept):
                         self._silenced(subscription)
+                # A registration that is being added to it, and has ended the scope, sees that it is no longer kept.
+                bucket.clear()
             if self.routes or self._children or self.answers:
                 self._clear_plans()
         self._notify()
@@ -487,14 +488,16 @@ class Registry:
             bucket[slot] = {earlier: None, subscription: None}
 
     def _forget(self, key: Hashable, removed: _Registrations) -> None:
-        for subscription in _all(removed):
-            self._silenced(subscription)
+        if isinstance(removed, dict):
+            for subscription in removed:
+                self._silenced(subscription)
+        elif self._watchers:
+            self._silenced(removed)
+        else:
+            removed.call = self._silence
         if self.routes or self._children or self.answers:
             self._drop_plans(key, exact=key not in self._matchers)
-        self._drop_empty(key)
-
-    def _drop_empty(self, key: Hashable) -> None:
-        # Comparing, or a finalizer, may have removed it, or registered again.
+        # Comparing, or a finalizer, may have removed the bucket, or registered again.
         if not self._buckets.get(key, True):
             del self._buckets[key]
             self._matchers.pop(key, None)

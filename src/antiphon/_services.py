@@ -107,7 +107,11 @@ class _Own:
             _set(event, NESTED, self.depth(event) + 1)
         else:
             _set(event, IN_FLIGHT, event)
-        self._show_or_leave(event, view, outer)
+        try:
+            self._show(event, view)
+        except BaseException:
+            self._abandon(event, outer)
+            raise
         return outer
 
     def leave(self, event: Any, outer: Outer | None, /) -> None:
@@ -115,42 +119,35 @@ class _Own:
             _set(event, IN_FLIGHT, None)
         else:
             _set(event, NESTED, self.depth(event) - 1)
-            self._show(event, *outer)
+            self._show_again(event, outer)
 
     def depth(self, event: Any, /) -> int:
         return int(event.__dict__.get(NESTED, 0))
 
-    def _show_or_leave(self, event: Any, view: View, outer: Outer | None) -> None:
+    def _abandon(self, event: Any, outer: Outer | None) -> None:
+        # What a setter raised at the start leaves, whatever one raises now.
+        with suppress(Exception):
+            self.leave(event, outer)
+
+    def _show_again(self, event: Any, outer: Outer) -> None:
         try:
-            self._show(event, view)
+            self._show(event, *outer)
         except BaseException:
-            # The first error leaves, whatever a setter says to what it showed before.
-            with suppress(Exception):
-                self.leave(event, outer)
+            # One setter that raises does not keep the others from showing the outer dispatch.
+            view, stopped = outer
+            shown = {"name": view.name, "dispatcher": view.dispatcher, "propagation_stopped": stopped}
+            for attribute, value in shown.items():
+                if attribute in self._settable:
+                    with suppress(Exception):
+                        self._assign(event, attribute, value)
             raise
 
     def _show(self, event: Any, view: View, stopped: bool = False) -> None:
-        error: Exception | None = None
-        for attribute, value in (
-            ("name", view.name),
-            ("dispatcher", view.dispatcher),
-            ("propagation_stopped", stopped),
-        ):
-            if attribute in self._settable:
-                try:
-                    self._assign(event, attribute, value)
-                except Exception as exc:
-                    # The others are set all the same, since they may show an outer dispatch again.
-                    error = exc if error is None else error
-        if error is not None:
-            try:
-                raise error
-            finally:
-                # Or this frame and the error would keep each other.
-                del error
+        shown = {"name": view.name, "dispatcher": view.dispatcher, "propagation_stopped": stopped}
+        for attribute in self._settable:
+            _set(event, attribute, shown[attribute])
 
     def _assign(self, event: Any, attribute: str, value: object) -> None:
-        # Not a plain assignment, which a frozen dataclass would refuse.
         _set(event, attribute, value)
 
 
@@ -175,7 +172,11 @@ class _DuckTyped(_Own):
             self._in_flight[id(event)] += 1
         else:
             self._in_flight[id(event)] = 0
-        self._show_or_leave(event, view, outer)
+        try:
+            self._show(event, view)
+        except BaseException:
+            self._abandon(event, outer)
+            raise
         return outer
 
     def leave(self, event: Any, outer: Outer | None, /) -> None:
@@ -184,7 +185,7 @@ class _DuckTyped(_Own):
             return
         if id(event) in self._in_flight:
             self._in_flight[id(event)] -= 1
-        self._show(event, *outer)
+        self._show_again(event, outer)
 
     def depth(self, event: Any, /) -> int:
         return self._in_flight.get(id(event), 0)
@@ -192,6 +193,11 @@ class _DuckTyped(_Own):
 
 class _Pretending(_DuckTyped):
     """For what passes itself off as an event, and has its attributes elsewhere: mocks and proxies."""
+
+    def _show(self, event: Any, view: View, stopped: bool = False) -> None:
+        event.name = view.name
+        event.dispatcher = view.dispatcher
+        event.propagation_stopped = stopped
 
     def _assign(self, event: Any, attribute: str, value: object) -> None:
         setattr(event, attribute, value)

@@ -291,6 +291,25 @@ def test_the_end_of_a_scope_leaves_no_room_for_a_registration() -> None:
     assert scoped.get_listeners() == {}
 
 
+@pytest.mark.parametrize("others", [0, 1, 2])
+def test_a_listener_that_ends_its_scope_while_it_is_registered_is_refused(others: int) -> None:
+    scoped = EventDispatcher().scope()
+    for _ in range(others):
+        scoped.add_listener("order.placed", voice(scoped, print))
+
+    class Listener:
+        def __hash__(self) -> int:
+            scoped.__exit__(None, None, None)
+            return 7
+
+        def __call__(self, event: Event) -> None: ...
+
+    with pytest.raises(RuntimeError, match="has ended"):
+        scoped.add_listener("order.placed", Listener())
+
+    assert scoped.get_listeners() == {}
+
+
 def test_a_scope_cannot_be_made_of_one_that_has_ended(dispatcher: AnyDispatcher) -> None:
     with dispatcher.scope() as ended:
         pass
