@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from antiphon import AsyncEventDispatcher, Event, EventDispatcher, listens_to
+from antiphon import AsyncEventDispatcher, Event, EventDispatcher, inline, listens_to
 from antiphon._registry import Registry
 from antiphon.instruments import everywhere
 from tests.voices import AnyDispatcher, noting, voice
@@ -520,34 +520,25 @@ def test_a_block_that_another_thread_ends_meanwhile_takes_the_registration_back(
     assert (dispatcher.has_listeners(), dispatcher.get_listeners()) == (False, {})
 
 
-def test_a_scope_that_another_thread_ends_meanwhile_takes_no_registration() -> None:
-    dispatcher = AsyncEventDispatcher()
+@pytest.mark.parametrize("options", [{}, {"where": bool}], ids=["plain", "options"])
+def test_a_scope_that_another_thread_ends_meanwhile_takes_no_registration(
+    dispatcher: AnyDispatcher, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     scoped = dispatcher.scope()
+    callable_for = type(scoped)._callable_for
 
-    class Key:
-        """A key that is looked at while another thread ends the scope."""
+    class Listener:
+        """Not a plain function, so that the scope has to ask what to call."""
 
-        def __hash__(self) -> int:
-            if ending:
-                ending.clear()
-                in_thread(lambda: scoped.__exit__(None, None, None))
-            return 7
+        def __call__(self, event: Event) -> None: ...
 
-    async def book(event: Event) -> None: ...
-
-    ending: list[bool] = []
-    key = Key()
-    check = type(scoped)._callable_for
-
-    def check_and_end(self: Any, listener: Any, /) -> Any:
+    def end_meanwhile(self: Any, listener: Any, /) -> Any:
         in_thread(lambda: scoped.__exit__(None, None, None))
-        return check(self, listener)
+        return callable_for(self, inline(listener) if isinstance(scoped, AsyncEventDispatcher) else listener)
 
-    type(scoped)._callable_for = check_and_end  # type: ignore[method-assign]  # put back below
-    try:
-        with pytest.raises(RuntimeError, match="has ended"):
-            scoped.add_listener(key, book, priority=1, where=bool)
-    finally:
-        type(scoped)._callable_for = check  # type: ignore[method-assign]  # as it was
+    monkeypatch.setattr(type(scoped), "_callable_for", end_meanwhile)
+
+    with pytest.raises(RuntimeError, match="has ended"):
+        scoped.add_listener("order.placed", Listener(), **options)  # type: ignore[arg-type]  # it is made one
 
     assert scoped.get_listeners() == {}
