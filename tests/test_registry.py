@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
-from antiphon._registry import MAX_CLASSES, MAX_UNHEARD_NAMES
+from antiphon._registry import MAX_ANSWERS, MAX_CLASSES, MAX_UNHEARD_NAMES
 from tests.voices import BOTH, AnyDispatcher, noting, voice
 
 MANY = 100_000
@@ -85,6 +85,7 @@ def test_looking_up_ever_new_names_fills_no_memory() -> None:
         dispatcher.get_listeners(number)
 
     assert (names_with_plans(dispatcher), dispatcher.has_listeners()) == (0, False)
+    assert len(dispatcher._registry.answers) <= MAX_ANSWERS
 
 
 def test_ever_new_classes_of_events_fill_no_memory() -> None:

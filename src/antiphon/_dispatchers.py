@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 from inspect import CO_COROUTINE
@@ -206,19 +207,22 @@ class AsyncEventDispatcher(WaitingDispatcher):
         view = plan.view if plan.view.name is name else View(name, self)
         outer = service.enter(event, view)
         try:
-            if plan.special:
-                if not plan.instruments:
-                    await self._adispatch(plan.guarded, event)
-                    return event
+            if not plan.special:
+                await strategy.run(plan, event)
+            elif not plan.instruments:
+                await self._adispatch(plan.guarded, event)
+            else:
                 with AsyncObservation(plan, name, event, drives_listeners(strategy)) as observed:
                     if self._overridden:
                         await self._adispatch(self._guarded(observed), event)
                     else:
                         await strategy.run(observed, event)
-            else:
-                await strategy.run(plan, event)
-        finally:
-            service.leave(event, outer)
+        except BaseException:
+            # What ended the dispatch leaves, whatever a setter of the event raises now.
+            with suppress(Exception):
+                service.leave(event, outer)
+            raise
+        service.leave(event, outer)
         return event
 
     def scope(self) -> AsyncScope:
@@ -378,19 +382,22 @@ class EventDispatcher(Dispatcher):
         view = plan.view if plan.view.name is name else View(name, self)
         outer = service.enter(event, view)
         try:
-            if plan.special:
-                if not plan.instruments:
-                    self.do_dispatch(plan.guarded, event)
-                    return event
+            if not plan.special:
+                self._run_under_policy(plan, event)
+            elif not plan.instruments:
+                self.do_dispatch(plan.guarded, event)
+            else:
                 with Observation(plan, name, event) as observed:
                     if self._overridden:
                         self.do_dispatch(self._guarded(observed), event)
                     else:
                         self._run_under_policy(observed, event)
-            else:
-                self._run_under_policy(plan, event)
-        finally:
-            service.leave(event, outer)
+        except BaseException:
+            # As above.
+            with suppress(Exception):
+                service.leave(event, outer)
+            raise
+        service.leave(event, outer)
         return event
 
     def _run_under_policy(self, plan: Plan, event: Any) -> None:
@@ -443,7 +450,6 @@ class AsyncScope(Ending, AsyncEventDispatcher):
         self._parent = parent
         self._overridden = parent._overridden
         super().__init__(strategy=parent._strategy, sync_listeners=parent._sync_listeners)
-        self._extend(parent)
 
     async def _adispatch(self, listeners: Iterable[Callable[[Any], Awaitable[object]]], event: Any) -> None:
         await self._parent._adispatch(listeners, event)
@@ -458,7 +464,6 @@ class Scope(Ending, EventDispatcher):
         self._parent = parent
         self._overridden = parent._overridden
         super().__init__(errors=parent._errors)
-        self._extend(parent)
 
     def do_dispatch(self, listeners: Iterable[Callable[[Any], object]], event: Any, /) -> None:
         """Run listeners as the parent does."""

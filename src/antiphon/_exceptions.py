@@ -25,8 +25,13 @@ class ListenerCancelled(Exception):
         self.listener = listener
 
     def __str__(self) -> str:
+        try:
+            listener = repr(self.listener)
+        except Exception:
+            # An error must have a text, whatever the listener answers.
+            listener = object.__repr__(self.listener)
         return (
-            f"a cancellation left the listener {self.listener!r}, but neither a cancel scope around it nor its task "
+            f"a cancellation left the listener {listener}, but neither a cancel scope around it nor its task "
             f"was cancelled; if it waits for something that others may cancel, let it catch that cancellation there"
         )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from _thread import RLock
 from collections.abc import Callable, Hashable
-from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,7 +11,15 @@ import anyio
 
 from antiphon._home import Home
 from antiphon._keys import check_key
-from antiphon._listeners import NO_OPTIONS, NamedListener, Options, Subscription, check_options, safe_repr
+from antiphon._listeners import (
+    NO_OPTIONS,
+    NamedListener,
+    Options,
+    Subscription,
+    check_options,
+    safe_repr,
+    when_removed,
+)
 
 __all__ = ("Expectation",)
 
@@ -20,6 +28,8 @@ class Expectation:
     """Expects an event: made by ``dispatcher.expect(...)``, and used with ``async with``.
 
     It is armed when the block is entered, and the block ends when the event has come; a block that raises ends at once.
+    If the scope that it listens on ends first, or its registration is removed, the block raises
+    ``anyio.ClosedResourceError``.
     """
 
     __module__ = "antiphon"
@@ -35,8 +45,11 @@ class Expectation:
         self._register = register
         self._key = key
         self._where = where
-        self._lock = Lock()
+        # Reentrant, since a collected object's finalizer may remove the registration.
+        self._lock = RLock()
         self._subscriptions: list[Subscription] = []
+        # Why the event will not come.
+        self._reason: str | None = None
         self._woken: tuple[Home, anyio.Event] | None = None
 
     @property
@@ -69,6 +82,21 @@ class Expectation:
             self._name = name
             self._event = event
         self._disarm()
+        self._wake()
+
+    def _end(self, scope: object) -> None:
+        if any(subscription.is_registered() for subscription in self._subscriptions):
+            return
+        with self._lock:
+            if self._reason is None:
+                self._reason = (
+                    "its registration was removed before the event came; remove only listeners that you registered"
+                    if scope is None
+                    else f"{safe_repr(scope)} has ended; wait within the block of the scope, or on the dispatcher"
+                )
+        self._wake()
+
+    def _wake(self) -> None:
         if self._woken is not None:
             home, woken = self._woken
             home.call(woken.set)
@@ -77,7 +105,17 @@ class Expectation:
         if self._woken is not None:
             raise RuntimeError(f"{self!r} has been used; write a new `async with dispatcher.expect(...)`")
         self._woken = Home(), anyio.Event()
-        self._subscriptions = self._register(self._key, NamedListener(self, self._hear), 0, NO_OPTIONS)
+        try:
+            self._subscriptions = self._register(self._key, NamedListener(self, self._hear), 0, NO_OPTIONS)
+        except BaseException:
+            # Nothing is registered, so that it may be entered once more.
+            self._woken = None
+            raise
+        for subscription in self._subscriptions:
+            when_removed(subscription, self._end)
+        if hasattr(self, "_event"):
+            # It came in another thread before there was anything to disarm.
+            self._disarm()
         return self
 
     async def __aexit__(
@@ -89,6 +127,8 @@ class Expectation:
                 await self._woken[1].wait()  # noqa: ASYNC102  waiting is what the end is for
         finally:
             self._disarm()
+        if exc is None and self._reason is not None and not hasattr(self, "_event"):
+            raise anyio.ClosedResourceError(f"{self!r} will not come: {self._reason}")
 
     def _disarm(self) -> None:
         subscriptions, self._subscriptions = self._subscriptions, []
@@ -99,7 +139,7 @@ class Expectation:
         if not hasattr(self, "_event"):
             raise LookupError(
                 f"{self!r} has not come yet; look at it after the `async with` block, or wait for it with "
-                f"`await dispatcher.wait_for({self._key!r})`"
+                f"`await dispatcher.wait_for({safe_repr(self._key)})`"
             )
 
     def __repr__(self) -> str:

@@ -104,7 +104,7 @@ class DispatchRecord:
         return None if self.finished is None else self.finished - self.started
 
     def __repr__(self) -> str:
-        return f"<DispatchRecord {self.name!r} ({type(self.event).__qualname__}), {self.outcome}>"
+        return f"<DispatchRecord {safe_repr(self.name)} ({type(self.event).__qualname__}), {self.outcome}>"
 
 
 class ListenerRecord:
@@ -161,7 +161,7 @@ class ListenerRecord:
         return None if self.started is None or self.finished is None else self.finished - self.started
 
     def __repr__(self) -> str:
-        return f"<ListenerRecord {self.listener!r}, {self.outcome}>"
+        return f"<ListenerRecord {safe_repr(self.listener)}, {self.outcome}>"
 
 
 class Instrument:
@@ -202,7 +202,7 @@ class Attached:
 
     __slots__ = ("_methods", "_take_out", "_unsaid", "instrument")
 
-    def __init__(self, instrument: Any, take_out: Callable[[Attached], None]) -> None:
+    def __init__(self, instrument: Any, take_out: Callable[[Attached], object]) -> None:
         """Look at an instrument.
 
         Args:

@@ -27,6 +27,8 @@ __all__ = (
     "is_async_callable",
     "qualified_name",
     "safe_repr",
+    "safe_str",
+    "when_removed",
 )
 
 #: One counter for the whole process, so that the listeners of several dispatchers merge in the order of registration.
@@ -58,6 +60,10 @@ class Owner(Protocol):
 
     def discard(self, subscription: Subscription, /) -> bool:
         """Take a registration back. Returns whether it was still there."""
+        ...
+
+    def when_removed(self, subscription: Subscription, call: Callable[[object], object], /) -> None:
+        """Call a function once a registration has been removed."""
         ...
 
 
@@ -121,6 +127,17 @@ class Subscription:
 
     def __repr__(self) -> str:
         return f"<Subscription {safe_repr(self.key)} -> {safe_repr(self.listener)}, priority {self.priority}>"
+
+
+def when_removed(subscription: Subscription, call: Callable[[object], object]) -> None:
+    """Call a function once a registration has been removed, by whatever means; at once if it has been already.
+
+    Args:
+        subscription: The registration.
+        call: Called in the thread of the removal, with the scope whose end removed the registration, or with None.
+    """
+    # Not a method, because users have no use for it.
+    subscription._owner.when_removed(subscription, call)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
 class OptionedSubscription(Subscription):
@@ -290,6 +307,16 @@ def safe_repr(thing: object) -> str:
         return repr(thing)
     except Exception:
         return object.__repr__(thing)
+
+
+def safe_str(thing: object) -> str:
+    """Give the text of something, whatever its ``__str__`` does; where it gives none, its repr."""
+    try:
+        text = str(thing)
+    except Exception:
+        text = thing if isinstance(thing, str) else safe_repr(thing)
+    # Of a subclass of `str` the characters alone, because its methods may fail as well.
+    return str.__str__(text)
 
 
 def qualified_name(listener: Any) -> str:

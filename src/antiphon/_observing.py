@@ -69,7 +69,11 @@ class Observation:
 
     def is_stopped(self) -> bool:
         """Whether the event shows that this dispatch was stopped, and not one of the same event by a listener."""
-        return self.plan.stoppable and bool(self.event.propagation_stopped) and self.is_innermost()
+        try:
+            return self.plan.stoppable and bool(self.event.propagation_stopped) and self.is_innermost()
+        except Exception:
+            # A property that raises. The dispatch reads it as well, and ends with that error.
+            return False
 
     def is_innermost(self) -> bool:
         """Whether no listener dispatches the same event now."""

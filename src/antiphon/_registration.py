@@ -57,7 +57,7 @@ class Dispatcher(Instrumented):
     def __init__(self, *, name: str | None, silence: Callable[[Any], Any]) -> None:
         self._name = name
         self._silence = silence
-        self._keep(Registry(self._make_route, silence))
+        self._keep(self._new_registry())
         if of_all:
             self._add_those_of_all()
 
@@ -209,8 +209,8 @@ class Dispatcher(Instrumented):
             TypeError: The name is unhashable.
         """
         if name is None:
-            return {key: _listeners(self._registry.registered(key)) for key in self._registry.keys()}  # noqa: SIM118  no dict
-        return _listeners(self._heard(name, event_class))
+            return {key: _listeners(found) for key, found in self._registry.by_key().items()}
+        return self._heard(name, event_class)
 
     def has_listeners(self, name: Hashable = None, event_class: type[Any] | None = None, /) -> bool:
         """Tell whether anybody listens to a name, or, without one, whether anybody listens at all. (whistle)
@@ -240,9 +240,13 @@ class Dispatcher(Instrumented):
         everything = self._registry.everything()
         return describe(self._label(), type(self).__name__, everything, self._adapted, self._registry)
 
+    def _new_registry(self) -> Registry:
+        return Registry(self._make_route, self._silence)
+
     def _keep(self, registry: Registry) -> None:
         self._registry = registry
         self._routes = registry.routes
+        self._answers = registry.answers
 
     # For subclasses and for the rooms that register on behalf of others. What raises NotImplementedError here is
     # answered by each kind of dispatcher; this class is not made by itself.
@@ -321,11 +325,19 @@ class Dispatcher(Instrumented):
         # An override may register elsewhere too, which is its own affair.
         return [subscription for subscription in registered if subscription.belongs_to(self._registry)]
 
-    def _heard(self, name: Hashable, event_class: type[Any] | None) -> tuple[Subscription, ...]:
-        check_name(name)
-        if isinstance(name, type) and event_class is None:
-            return self._registry.heard(class_level_name(name), name)
-        return self._registry.heard(name, Event if event_class is None else event_class)
+    def _heard(self, name: Hashable, event_class: type[Any] | None) -> tuple[Any, ...]:
+        cls: type[Any] = Event
+        if event_class is not None:
+            cls = event_class
+        elif isinstance(name, type):
+            check_name(name)
+            cls, name = name, class_level_name(name)
+        try:
+            return self._answers[name][cls]
+        except (KeyError, TypeError):
+            if name is not None:
+                check_name(name)
+            return self._registry.answer(name, cls)
 
     # From what is to be dispatched to a plan
 
@@ -395,8 +407,8 @@ class Ending(Dispatcher):
     _parent: Any
     _ended = False
 
-    def _extend(self, parent: Dispatcher) -> None:
-        self._keep(Registry(self._make_route, self._silence, parent._registry))
+    def _new_registry(self) -> Registry:
+        return Registry(self._make_route, self._silence, self._parent._registry)
 
     def _all_instruments(self) -> tuple[Attached, ...]:
         return merged(self._parent._all_instruments(), self._instruments)

@@ -6,7 +6,11 @@ Rules that its editors keep:
 - A plan is made and kept under the lock, so that no plan of an earlier state can replace a newer one.
 - Adding drops the plans in which the key appears, or all of them if its names cannot be listed; a dispatch
   under way goes on with the plan it has.
-- Removing drops them too, and silences the registration itself, which takes effect in plans under way.
+- Removing drops them too, and replaces the ``call`` of the registration, so that running dispatches skip it.
+- Publish last: a registry enters its parent's children, and a bucket the registry, only when it is complete.
+- Hashing, comparing and finalizing run user code, which may raise, or use this registry again in the same thread. Do
+  not hold on to a state of before, and undo what was begun.
+- Callers that wait are notified after the lock has been released, because they take locks of their own.
 """
 
 # ruff: noqa: SLF001  a registry knows the inside of its parent and of its children
@@ -14,8 +18,8 @@ from __future__ import annotations
 
 from _thread import RLock
 from collections.abc import Callable, Hashable
-from typing import Any, Final, cast
-from weakref import WeakSet
+from typing import Any, Final, TypeAlias, cast
+from weakref import ref
 
 from antiphon._events import Event
 from antiphon._keys import Matcher, check_key, exact_keys, matcher_of
@@ -30,6 +34,12 @@ MAX_UNHEARD_NAMES: Final = 1024
 
 #: How many event classes may have a plan under one name at a time.
 MAX_CLASSES: Final = 1024
+
+#: How many answers to `Registry.answer` may be cached at a time.
+MAX_ANSWERS: Final = 1024
+
+#: Called once, when a registration has been removed, with the scope whose end removed it, or with None.
+OnRemoval: TypeAlias = Callable[[object], object]
 
 #: The registrations of one listener under one key: nearly always one.
 _Registrations = Subscription | dict[Subscription, None]
@@ -47,6 +57,7 @@ class Registry:
     __slots__ = (
         "__weakref__",
         "_acquire",
+        "_answers_cached",
         "_buckets",
         "_children",
         "_ended",
@@ -55,16 +66,23 @@ class Registry:
         "_matchers",
         "_parent",
         "_release",
+        "_removed",
         "_repeated",
         "_silence",
         "_unhashable",
         "_unheard",
         "_unheard_plans",
+        "_watchers",
+        "answers",
         "routes",
     )
 
     #: The way to each plan made so far: by name, then by class of the event.
     routes: dict[Hashable, dict[type, Route]]
+
+    #: The listeners that `answer` found: by name, then by class of the event. Apart from the plans, so that names
+    #: which a program only asks about never push out the plans of names under which it dispatches.
+    answers: dict[Hashable, dict[type, tuple[Any, ...]]]
 
     def __init__(
         self,
@@ -78,6 +96,9 @@ class Registry:
             make_route: Makes the plan, and the way to it, of a name, an event class and the listeners in order.
             silence: What is called in the place of a removed listener.
             parent: The registry that a scope adds to.
+
+        Raises:
+            RuntimeError: If the parent has ended.
         """
         self._make_route = make_route
         self._silence = silence
@@ -97,25 +118,41 @@ class Registry:
         # The scope that has ended.
         self._ended: object = None
         self._parent = parent
-        self._children: WeakSet[Registry] | None = None
-        if parent is not None:
-            with self._lock:
-                if parent._children is None:
-                    parent._children = WeakSet()
-                parent._children.add(self)
+        # A plain set of references: a WeakSet cannot be iterated over while another thread drops the last reference to
+        # one of its members, or while a finalizer adds one. None until there is a child, as most have none.
+        self._children: set[ref[Registry]] | None = None
         # The names in `routes` that are no key: only these could grow without end.
         self._unheard: set[Hashable] = set()
         #: How many plans they have had since they were dropped last.
         self._unheard_plans = 0
+        self._answers_cached = 0
+        # What to call when a registration has been removed, and what of it is still to be called. None until something
+        # waits.
+        self._watchers: dict[Subscription, OnRemoval] | None = None
+        self._removed: list[OnRemoval] | None = None
         self.routes = {}
+        self.answers = {}
+        if parent is not None:
+            parent._adopt(self)
+
+    def _adopt(self, child: Registry) -> None:
+        with self._lock:
+            if self._ended is not None:
+                raise RuntimeError(
+                    f"{safe_repr(self._ended)} has ended, and a scope of it would extend nothing; make the scope of "
+                    f"the dispatcher: `with dispatcher.scope()`"
+                )
+            if self._children is None:
+                self._children = set()
+            self._children.add(ref(child, self._children.discard))
 
     def add(self, subscription: Subscription) -> None:
-        """Keep a registration.
+        """Keep a registration; a failure changes nothing.
 
         Raises:
-            TypeError: Its key is none.
-            ValueError: Its key is a pattern that is none.
-            RuntimeError: The registry has ended.
+            TypeError: If the key is invalid.
+            ValueError: If the key is an invalid pattern.
+            RuntimeError: If the registry has ended.
         """
         key, listener = subscription.key, subscription.listener
         self._acquire()
@@ -125,16 +162,25 @@ class Registry:
             except (KeyError, TypeError):
                 bucket = self._new_bucket(key, listener)
             try:
-                first = bucket.setdefault(listener, subscription) is subscription
-            except Exception:
-                # It has no hash.
-                first = False
-                self._unhashable = True
-            if not first:
-                self._repeated = True
-                _put(bucket, subscription)
-            if self.routes or self._children:
-                self._drop_plans(key, exact=key not in self._matchers)
+                try:
+                    first = bucket.setdefault(listener, subscription) is subscription
+                except Exception:
+                    # It has no hash, or cannot be compared.
+                    first = False
+                    self._unhashable = True
+                if not first:
+                    self._repeated = True
+                    self._put(bucket, subscription)
+                if len(bucket) == 1 and self._buckets.get(key) is not bucket:
+                    # The hash of the listener, or a finalizer, has removed the last registration of the key, and with
+                    # it this bucket.
+                    bucket = self._buckets[key] if key in self._buckets else self._new_bucket(key, listener)
+                    self._put(bucket, subscription)
+                if self.routes or self._children or self.answers:
+                    self._drop_plans(key, exact=key not in self._matchers)
+            except BaseException:
+                self._undo(key, bucket, subscription)
+                raise
         finally:
             self._release()
 
@@ -147,11 +193,22 @@ class Registry:
                 f"the dispatcher, or in a new `with dispatcher.scope()`"
             )
         matcher = matcher_of(key)
+        # The check of the key may have registered under it.
+        bucket = self._buckets.setdefault(key, {})
         if matcher is not None:
             self._matchers[key] = matcher
-        bucket: dict[Hashable, _Registrations] = {}
-        self._buckets[key] = bucket
         return bucket
+
+    def _undo(self, key: Hashable, bucket: dict[Hashable, _Registrations], subscription: Subscription) -> None:
+        # A plan that was made meanwhile may contain it. All of them, because comparing names may be what failed.
+        self._clear_plans()
+        # By identity, because the hash of the listener may be what failed.
+        for slot, kept in list(bucket.items()):
+            if kept is subscription:
+                del bucket[slot]
+            elif isinstance(kept, dict):
+                kept.pop(subscription, None)
+        self._forget(key, subscription)
 
     def discard(self, subscription: Subscription, /) -> bool:
         """Take one registration back. Returns whether it was still there."""
@@ -168,7 +225,7 @@ class Registry:
                 found = False
             if found:
                 del bucket[listener]
-                if bucket and not (self.routes or self._children):
+                if bucket and not (self.routes or self._children or self.answers or self._watchers):
                     # As in `remove`.
                     subscription.call = self._silence
                     return True
@@ -177,13 +234,19 @@ class Registry:
             self._forget(key, subscription)
         finally:
             self._release()
+        if self._removed:
+            self._notify()
         return True
 
     def _discard_with_care(
         self, key: Hashable, bucket: dict[Hashable, _Registrations], subscription: Subscription
     ) -> bool:
         slot = _slot(subscription.listener)
-        kept = bucket.get(slot)
+        try:
+            kept = bucket.get(slot)
+        except Exception:
+            # It cannot be compared.
+            kept = None
         if not _holds(kept, subscription):
             if not any(_holds(other, subscription) for other in list(bucket.values())):
                 return False
@@ -213,13 +276,19 @@ class Registry:
                 kept = None
             if kept is None:
                 self._remove_with_care(key, bucket, listener)
-            elif type(kept) is Subscription and bucket and not (self.routes or self._children):
+            elif (
+                type(kept) is Subscription
+                and bucket
+                and not (self.routes or self._children or self.answers or self._watchers)
+            ):
                 # One of many, while nobody dispatches: to call `_forget` would take a tenth of the whole.
                 kept.call = self._silence
             else:
                 self._forget(key, kept)
         finally:
             self._release()
+        if self._removed:
+            self._notify()
 
     def _remove_with_care(self, key: Hashable, bucket: dict[Hashable, _Registrations], listener: object) -> None:
         check_key(key)
@@ -241,17 +310,56 @@ class Registry:
         """
         with self._lock:
             self._ended = scope
-            for key, bucket in list(self._buckets.items()):
-                removed = dict.fromkeys(subscription for kept in bucket.values() for subscription in _all(kept))
+            # All buckets at once: without a bucket, what registers while the plans are dropped is refused.
+            buckets, self._buckets = self._buckets, {}
+            self._matchers = {}
+            for bucket in buckets.values():
+                for kept in bucket.values():
+                    for subscription in _all(kept):
+                        self._silenced(subscription)
+                # A registration that is being added to it, and has ended the scope, sees that it is no longer kept.
                 bucket.clear()
-                self._forget(key, removed)
+            if self.routes or self._children or self.answers:
+                self._clear_plans()
+        self._notify()
+
+    def when_removed(self, subscription: Subscription, call: OnRemoval, /) -> None:
+        """Call a function once a registration has been removed; at once if it has been already.
+
+        It is called in the thread of the removal, with the scope whose end removed the registration, or with None.
+        """
+        with self._lock:
+            if self._watchers is None or self._removed is None:
+                self._watchers, self._removed = {}, []
+            if subscription.call is self._silence:
+                self._removed.append(call)
+            else:
+                self._watchers[subscription] = call
+        self._notify()
+
+    def _silenced(self, subscription: Subscription) -> None:
+        subscription.call = self._silence
+        if self._watchers and self._removed is not None:
+            watcher = self._watchers.pop(subscription, None)
+            if watcher is not None:
+                self._removed.append(watcher)
+
+    def _notify(self) -> None:
+        while self._removed:
+            try:
+                call = self._removed.pop(0)
+            except IndexError:
+                # Another thread was faster.
+                return
+            call(self._ended)
 
     def route(self, name: Hashable, cls: type) -> Route:
         """Make, or look up, the route for events of a class dispatched under a name."""
         with self._lock:
             route = self.routes.get(name, {}).get(cls)
             if route is None:
-                # Should what is asked here register, then these are no longer the routes, and this one is not kept.
+                # A matcher may run user code that registers. Then the dictionary is no longer among the routes, and
+                # this plan is not cached.
                 routes = self._with_room(name)
                 route = routes[cls] = self._make_route(name, cls, self.heard(name, cls))
             return route
@@ -261,10 +369,24 @@ class Registry:
         with self._lock:
             return in_order(self._heard(name, cls))
 
-    def registered(self, key: Hashable) -> tuple[Subscription, ...]:
-        """What is registered here under exactly a key, in order."""
+    def answer(self, name: Hashable, cls: type) -> tuple[Any, ...]:
+        """Return the listeners of what `heard` returns, and cache them in `answers`."""
         with self._lock:
-            return in_order(self._registered(key))
+            if self._answers_cached >= MAX_ANSWERS:
+                self._clear_answers()
+            # As in `route`: dropped meanwhile, it is not cached.
+            answers = self.answers.setdefault(name, {})
+            self._answers_cached += 1
+            route = self.routes.get(name, {}).get(cls)
+            found = self.heard(name, cls) if route is None else route.plan.listeners
+            listeners = answers[cls] = tuple([subscription.listener for subscription in found])
+            return listeners
+
+    def by_key(self) -> dict[Hashable, tuple[Subscription, ...]]:
+        """The registrations of every key at one moment, those of the parent included, in order."""
+        with self._lock:
+            # A key whose hash removes the last listener of another one leaves that one without any.
+            return {key: in_order(found) for key in self.keys() if (found := self._registered(key))}
 
     def everything(self) -> tuple[Subscription, ...]:
         """Every registration, those of the parent included, in order."""
@@ -306,33 +428,77 @@ class Registry:
     def _drop_plans(self, key: Hashable, *, exact: bool) -> None:
         names = (key,) if exact else exact_keys(key)
         if names is None:
-            self.routes.clear()
-            self._unheard.clear()
-            self._unheard_plans = 0
-        else:
+            self._clear_plans()
+            return
+        try:
             for name in names:
                 self.routes.pop(name, None)
                 self._unheard.discard(name)
+                self.answers.pop(name, None)
+        except BaseException as exc:
+            # A cached name cannot be compared with the key. Dropping too many plans is never wrong.
+            self._clear_plans()
+            if not isinstance(exc, Exception):
+                raise
+            return
         if self._children:
-            for child in self._children:
+            for child in self._scopes():
                 child._drop_plans(key, exact=exact)
+
+    def _clear_plans(self) -> None:
+        self.routes.clear()
+        self._unheard.clear()
+        self._unheard_plans = 0
+        self._clear_answers()
+        if self._children:
+            for child in self._scopes():
+                child._clear_plans()
+
+    def _clear_answers(self) -> None:
+        self.answers.clear()
+        self._answers_cached = 0
+
+    def _scopes(self) -> list[Registry]:
+        # A copy made in one step, since scopes come and go in finalizers and in other threads without the lock.
+        children = [child() for child in list(self._children or ())]
+        return [child for child in children if child is not None]
 
     def _rebuild(self, key: Hashable, *, without: Subscription) -> None:
         # The hash of a listener has changed since it was registered, so that its slot cannot be found any more.
         everyone = [s for kept in self._buckets[key].values() for s in _all(kept) if s is not without]
-        self._buckets[key] = {}
+        rebuilt: dict[Hashable, _Registrations] = {}
         for subscription in everyone:
-            _put(self._buckets[key], subscription)
+            self._put(rebuilt, subscription)
+        self._buckets[key] = rebuilt
+
+    def _put(self, bucket: dict[Hashable, _Registrations], subscription: Subscription) -> None:
+        slot = _slot(subscription.listener)
+        try:
+            earlier = bucket.get(slot)
+        except Exception:
+            # It cannot be compared with another one.
+            self._unhashable = True
+            slot = _slot_of_its_own(subscription.listener)
+            earlier = bucket.get(slot)
+        if earlier is None:
+            bucket[slot] = subscription
+        elif isinstance(earlier, dict):
+            earlier[subscription] = None
+        else:
+            bucket[slot] = {earlier: None, subscription: None}
 
     def _forget(self, key: Hashable, removed: _Registrations) -> None:
         if isinstance(removed, dict):
             for subscription in removed:
-                subscription.call = self._silence
+                self._silenced(subscription)
+        elif self._watchers:
+            self._silenced(removed)
         else:
             removed.call = self._silence
-        if self.routes or self._children:
+        if self.routes or self._children or self.answers:
             self._drop_plans(key, exact=key not in self._matchers)
-        if not self._buckets[key]:
+        # Comparing, or a finalizer, may have removed the bucket, or registered again.
+        if not self._buckets.get(key, True):
             del self._buckets[key]
             self._matchers.pop(key, None)
 
@@ -357,19 +523,12 @@ def _slot(listener: object) -> Hashable:
     try:
         hash(listener)
     except Exception:
-        return ("unhashable", id(listener))
+        return _slot_of_its_own(listener)
     return listener
 
 
-def _put(bucket: dict[Hashable, _Registrations], subscription: Subscription) -> None:
-    slot = _slot(subscription.listener)
-    earlier = bucket.get(slot)
-    if earlier is None:
-        bucket[slot] = subscription
-    elif isinstance(earlier, dict):
-        earlier[subscription] = None
-    else:
-        bucket[slot] = {earlier: None, subscription: None}
+def _slot_of_its_own(listener: object) -> Hashable:
+    return ("unhashable", id(listener))
 
 
 def _all(kept: _Registrations) -> tuple[Subscription, ...]:

@@ -7,6 +7,7 @@ Which objects take them is a matter of their class, so it is decided once per cl
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, Self
 from weakref import WeakKeyDictionary
@@ -53,11 +54,20 @@ class Service(Protocol):
     plain: bool
 
     def enter(self, event: Any, view: View, /) -> Outer | None:
-        """Start a dispatch of the event, which shows it. Returns what it showed of an outer one, None without one."""
+        """Start a dispatch of the event, which shows it. Returns what it showed of an outer one, None without one.
+
+        Raises:
+            Exception: What a setter of the event raised. Then nothing was started.
+        """
         ...
 
     def leave(self, event: Any, outer: Outer | None, /) -> None:
-        """End a dispatch of the event; an outer one's view is put back."""
+        """End a dispatch of the event; an outer one's view is put back.
+
+        Raises:
+            Exception: What a setter of the event raised first. The dispatch has ended all the same, and all that could
+                be put back has been.
+        """
         ...
 
     def depth(self, event: Any, /) -> int:
@@ -97,7 +107,11 @@ class _Own:
             _set(event, NESTED, self.depth(event) + 1)
         else:
             _set(event, IN_FLIGHT, event)
-        self._show(event, view)
+        try:
+            self._show(event, view)
+        except BaseException:
+            self._abandon(event, outer)
+            raise
         return outer
 
     def leave(self, event: Any, outer: Outer | None, /) -> None:
@@ -105,15 +119,36 @@ class _Own:
             _set(event, IN_FLIGHT, None)
         else:
             _set(event, NESTED, self.depth(event) - 1)
-            self._show(event, *outer)
+            self._show_again(event, outer)
 
     def depth(self, event: Any, /) -> int:
         return int(event.__dict__.get(NESTED, 0))
+
+    def _abandon(self, event: Any, outer: Outer | None) -> None:
+        # What a setter raised at the start leaves, whatever one raises now.
+        with suppress(Exception):
+            self.leave(event, outer)
+
+    def _show_again(self, event: Any, outer: Outer) -> None:
+        try:
+            self._show(event, *outer)
+        except BaseException:
+            # One setter that raises does not keep the others from showing the outer dispatch.
+            view, stopped = outer
+            shown = {"name": view.name, "dispatcher": view.dispatcher, "propagation_stopped": stopped}
+            for attribute, value in shown.items():
+                if attribute in self._settable:
+                    with suppress(Exception):
+                        self._assign(event, attribute, value)
+            raise
 
     def _show(self, event: Any, view: View, stopped: bool = False) -> None:
         shown = {"name": view.name, "dispatcher": view.dispatcher, "propagation_stopped": stopped}
         for attribute in self._settable:
             _set(event, attribute, shown[attribute])
+
+    def _assign(self, event: Any, attribute: str, value: object) -> None:
+        _set(event, attribute, value)
 
 
 class _Showing(_Own):
@@ -137,7 +172,11 @@ class _DuckTyped(_Own):
             self._in_flight[id(event)] += 1
         else:
             self._in_flight[id(event)] = 0
-        self._show(event, view)
+        try:
+            self._show(event, view)
+        except BaseException:
+            self._abandon(event, outer)
+            raise
         return outer
 
     def leave(self, event: Any, outer: Outer | None, /) -> None:
@@ -146,7 +185,7 @@ class _DuckTyped(_Own):
             return
         if id(event) in self._in_flight:
             self._in_flight[id(event)] -= 1
-        self._show(event, *outer)
+        self._show_again(event, outer)
 
     def depth(self, event: Any, /) -> int:
         return self._in_flight.get(id(event), 0)
@@ -159,6 +198,9 @@ class _Pretending(_DuckTyped):
         event.name = view.name
         event.dispatcher = view.dispatcher
         event.propagation_stopped = stopped
+
+    def _assign(self, event: Any, attribute: str, value: object) -> None:
+        setattr(event, attribute, value)
 
 
 BARE: Final[Service] = _Bare()

@@ -18,6 +18,7 @@ from antiphon._listeners import (
     check_limit,
     check_priority,
     safe_repr,
+    when_removed,
 )
 from antiphon.typing import Overflow
 
@@ -49,7 +50,8 @@ class Stream:
     """A stream of events: made by ``dispatcher.stream(...)``, and used with ``async with``.
 
     Within the block it listens, and ``async for event in stream`` reads; several readers share the events among them.
-    When the block ends, what is in the buffer can still be read, and then the readers end.
+    When the block ends, what is in the buffer can still be read, and then the readers end. The same happens when the
+    scope that it listens on ends, or when its registration is removed.
     """
 
     __module__ = "antiphon"
@@ -79,7 +81,14 @@ class Stream:
         if hasattr(self, "_buffer"):
             raise RuntimeError(f"{self!r} has been used; write a new `async with dispatcher.stream(...)`")
         self._buffer: Buffer[tuple[Hashable, Any]] = Buffer(self, Fifo(), self._max_size, self._overflow)
-        self._subscriptions = self._register(self._key, NamedListener(self, self._hear), self._priority, NO_OPTIONS)
+        try:
+            self._subscriptions = self._register(self._key, NamedListener(self, self._hear), self._priority, NO_OPTIONS)
+        except BaseException:
+            # Nothing is registered, so that it may be entered once more.
+            del self._buffer
+            raise
+        for subscription in self._subscriptions:
+            when_removed(subscription, self._end)
         return self
 
     async def __aexit__(
@@ -89,9 +98,15 @@ class Stream:
 
     def close(self) -> None:
         """Stop listening. What is in the buffer can still be read; dispatches that wait for room go on without it."""
-        while self._subscriptions:
-            self._subscriptions.pop().unsubscribe()
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
+            subscription.unsubscribe()
         self._entered().close()
+
+    def _end(self, _scope: object) -> None:
+        # The registration was removed, or its scope has ended: nothing more comes.
+        if not any(subscription.is_registered() for subscription in self._subscriptions):
+            self._entered().close()
 
     def __aiter__(self) -> Self:
         return self

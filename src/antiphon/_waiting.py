@@ -37,7 +37,9 @@ class WaitingDispatcher(Dispatcher):
             where: A plain function of the event, which tells whether it is the one.
 
         Returns:
-            The context manager; its ``event`` and ``name`` tell what came.
+            The context manager; its ``event`` and ``name`` tell what came. Its block raises
+            ``anyio.ClosedResourceError`` if this is a scope that ends, or the registration is removed, before the
+            event has come.
 
         Raises:
             TypeError: As `add_listener`.
@@ -60,6 +62,9 @@ class WaitingDispatcher(Dispatcher):
             The event.
 
         Raises:
+            anyio.ClosedResourceError: If this is a scope that ends, or the registration is removed, before the event
+                has come.
+            RuntimeError: If this is a scope that has ended.
             TypeError: As `add_listener`.
             ValueError: As `add_listener`.
         """

@@ -156,7 +156,7 @@ class Model:
             case Remove(number) if self.registrations:
                 self.remove(self.registrations[number % len(self.registrations)])
             case OpenScope(parent):
-                self.parents.append(parent % len(self.parents))
+                self.open_scope(parent % len(self.parents))
             case EndScope(number) if len(self.parents) > 1:
                 self.end_scope(1 + number % (len(self.parents) - 1))
             case OpenBlock(where):
@@ -223,6 +223,12 @@ class Model:
             if (registration.voice, registration.where, registration.key) == (wanted.voice, wanted.where, wanted.key)
         ]
         self.forget("removed", *equal)
+
+    def open_scope(self, parent: int) -> None:
+        if parent in self.ended:
+            self.log.append("refused")
+        else:
+            self.parents.append(parent)
 
     def end_scope(self, number: int) -> None:
         self.ended.add(number)
@@ -335,7 +341,7 @@ class World:
             case Remove(number) if self.registrations:
                 self.remove(number % len(self.registrations))
             case OpenScope(parent):
-                self.dispatchers.append(self.dispatchers[parent % len(self.dispatchers)].scope().__enter__())
+                self.open_scope(self.dispatchers[parent % len(self.dispatchers)])
             case EndScope(number) if len(self.dispatchers) > 1:
                 self.dispatchers[1 + number % (len(self.dispatchers) - 1)].__exit__(None, None, None)
             case OpenBlock(where):
@@ -398,6 +404,14 @@ class World:
             self.log.append(("removed", False))
         else:
             self.log.append(("removed", True))
+
+    def open_scope(self, parent: AnyDispatcher) -> None:
+        try:
+            scoped = parent.scope()
+        except RuntimeError:
+            self.log.append("refused")
+        else:
+            self.dispatchers.append(scoped.__enter__())
 
     def make_voice(self, action: Step | None) -> Any:
         number = len(self.voices)

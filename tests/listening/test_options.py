@@ -876,6 +876,32 @@ async def test_calls_that_all_re_enter_themselves_do_not_wait_for_each_other(lim
     assert {type(error) for error in errors} <= {RuntimeError}
 
 
+async def test_a_call_that_re_enters_itself_waits_for_another_that_works() -> None:
+    dispatcher, log, go_on = AsyncEventDispatcher(), [], anyio.Event()
+
+    class OrderPlaced(Event):
+        def __init__(self, what: str) -> None:
+            self.what = what
+
+    @dispatcher.listen("order.placed", limit=2)
+    async def book(event: OrderPlaced) -> None:
+        if event.what == "works":
+            await go_on.wait()
+        elif event.what == "re-enters":
+            await dispatcher.adispatch("order.placed", OrderPlaced("inner"))
+        log.append(event.what)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(dispatcher.adispatch, "order.placed", OrderPlaced("works"))
+        await settle()
+        group.start_soon(dispatcher.adispatch, "order.placed", OrderPlaced("re-enters"))
+        await settle()
+        assert log == []
+        go_on.set()
+
+    assert log == ["works", "inner", "re-enters"]
+
+
 async def test_a_where_that_says_no_keeps_a_limited_listener_from_re_entering_itself() -> None:
     dispatcher, log = AsyncEventDispatcher(), []
 

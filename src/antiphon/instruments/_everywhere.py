@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from antiphon._instrumentation import Attached
-from antiphon._instrumented import Instrumented, of_all
+from antiphon._instrumented import Instrumented, add_to_all, remove_from_all
 from antiphon._listeners import safe_repr
 
 __all__ = ("everywhere",)
@@ -30,11 +30,10 @@ def everywhere(instrument: Any, /) -> Generator[None, None, None]:
         ValueError: It is everywhere already.
     """
     _check(instrument)
-    if any(other is instrument for other in of_all):
+    # First for the new ones, so that none is missed while the others are looked for.
+    if not add_to_all(instrument):
         raise ValueError(f"{safe_repr(instrument)} is on all dispatchers already, and sees each dispatch once")
     had_it: list[Instrumented] = []
-    # First for the new ones, so that none is born unseen while the others are looked for.
-    of_all.append(instrument)
     try:
         for dispatcher in _all_dispatchers():
             try:
@@ -45,7 +44,7 @@ def everywhere(instrument: Any, /) -> Generator[None, None, None]:
                 pass  # It is being made, in another thread, and gets it at the end of that.
         yield
     finally:
-        of_all[:] = [other for other in of_all if other is not instrument]
+        remove_from_all(instrument)
         for dispatcher in _all_dispatchers():
             if all(dispatcher is not other for other in had_it):
                 with suppress(ValueError, AttributeError):
@@ -59,6 +58,11 @@ def _check(instrument: object) -> None:
 
 
 def _all_dispatchers() -> Iterator[Instrumented]:
-    # Nobody keeps a list of them, which would cost everyone who makes one; but the collector knows every object.
-    # Asked by type, since `isinstance` asks the object, and a stranger might answer anything.
-    return (candidate for candidate in gc.get_objects() if issubclass(type(candidate), Instrumented))
+    # Dispatchers are not tracked, to keep creating them cheap. But each refers to its class, and the collector knows
+    # what refers to an object. Not `gc.get_objects()`: a reference to a tuple that another thread is filling makes that
+    # thread fail with a SystemError.
+    classes: list[type[Any]] = [Instrumented]
+    for cls in classes:
+        classes += [known for known in type.__subclasses__(cls) if all(known is not other for other in classes)]
+    # By type, because `isinstance` asks the object, which might answer anything.
+    return (found for found in gc.get_referrers(*classes) if issubclass(type(found), Instrumented))

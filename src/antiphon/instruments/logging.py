@@ -6,7 +6,7 @@ import logging
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from antiphon._listeners import safe_repr
+from antiphon._listeners import safe_repr, safe_str
 from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
 
 __all__ = ("LoggingInstrument",)
@@ -138,7 +138,7 @@ def _check_level(level: object) -> None:
 
 def _event_of(record: DispatchRecord) -> str:
     kind = type(record.event).__name__
-    return kind if record.name is None else f"{record.name} ({kind})"
+    return kind if record.name is None else f"{safe_str(record.name)} ({kind})"
 
 
 def _ending(record: DispatchRecord | ListenerRecord) -> tuple[str, tuple[object, ...]]:

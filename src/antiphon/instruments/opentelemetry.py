@@ -6,10 +6,11 @@ It needs the extra ``otel``: ``pip install 'antiphon[otel]'``.
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
+from traceback import format_exception
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from antiphon._listeners import safe_repr
+from antiphon._listeners import safe_repr, safe_str
 from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
 
 try:
@@ -71,9 +72,11 @@ class OpenTelemetryInstrument(Instrument):
             "antiphon.dispatcher": safe_repr(record.dispatcher),
             "antiphon.listeners": len(record.listeners),
         }
-        if record.name is not None:
-            attributes["antiphon.event.name"] = str(record.name)
-        self._begin(record, f"dispatch {kind if record.name is None else record.name}", attributes)
+        if record.name is None:
+            self._begin(record, f"dispatch {kind}", attributes)
+        else:
+            attributes["antiphon.event.name"] = name = safe_str(record.name)
+            self._begin(record, f"dispatch {name}", attributes)
 
     def dispatch_finished(self, record: DispatchRecord, /) -> None:
         """Close it."""
@@ -85,7 +88,7 @@ class OpenTelemetryInstrument(Instrument):
         if self._listeners:
             attributes = {
                 "antiphon.listener": record.listener_name,
-                "antiphon.key": str(record.subscription.key),
+                "antiphon.key": safe_str(record.subscription.key),
                 "antiphon.priority": record.subscription.priority,
             }
             self._begin(record, f"listener {record.listener_name}", attributes)
@@ -127,10 +130,19 @@ class OpenTelemetryInstrument(Instrument):
 
 
 def _record_error(span: trace.Span, error: BaseException) -> None:
-    description = type(error).__qualname__
+    kind = type(error)
+    description = kind.__qualname__
     try:
         description = f"{description}: {error}"
         span.record_exception(error)
-    except Exception:  # noqa: S110  an error that cannot be shown must not keep its span from ending
-        pass
+    except Exception:
+        # The SDK asks the error for its text. An error that has none must not keep its span from ending.
+        span.add_event(
+            "exception",
+            {
+                "exception.type": f"{kind.__module__}.{kind.__qualname__}",
+                "exception.message": safe_repr(error),
+                "exception.stacktrace": "".join(format_exception(kind, error, error.__traceback__)),
+            },
+        )
     span.set_status(trace.Status(trace.StatusCode.ERROR, description))

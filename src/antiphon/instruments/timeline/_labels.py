@@ -115,6 +115,8 @@ def _columns_of(character: str) -> int:
 
 
 def _one_line(text: str) -> str:
+    # Of a subclass of `str` the characters alone, because its methods may fail.
+    text = str.__str__(text)
     # What cannot be printed would break a line of text, and is no part of an XML or a UTF-8 file.
     printable = text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return printable if len(printable) <= LONGEST else f"{printable[: LONGEST - 1]}…"

@@ -1,0 +1,544 @@
+"""A registration, a scope or an instrument is either completely there or not at all, in every thread.
+
+No test races: each one interrupts the code at the critical point, by what the code itself calls there.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from antiphon import AsyncEventDispatcher, Event, EventDispatcher, inline, listens_to
+from antiphon._registry import Registry
+from antiphon.instruments import everywhere
+from tests.voices import AnyDispatcher, noting, voice
+
+
+class Interrupt(BaseException):
+    """As a ``KeyboardInterrupt``, which would end the tests if one of them failed."""
+
+
+class Colliding:
+    """A key or name that cannot be compared with others of its kind, though all of them have one hash."""
+
+    error: type[BaseException] = ZeroDivisionError
+
+    def __hash__(self) -> int:
+        return 7
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        raise self.error("compared")
+
+
+class Interrupting(Colliding):
+    error = Interrupt
+
+
+def in_thread(function: Callable[[], object]) -> None:
+    """Run a function in another thread, and wait for it; a deadlock fails the test."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            function()
+        except BaseException as exc:
+            errors.append(exc)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), "deadlock"
+    if errors:
+        raise errors[0]
+
+
+# Scopes that are made while something is registered
+
+
+@pytest.mark.parametrize("key", ["order.placed", "order.*", Event], ids=["name", "pattern", "class"])
+def test_a_parent_knows_a_scope_only_when_the_scope_is_complete(
+    dispatcher: AnyDispatcher, key: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = voice(dispatcher, print)
+    register = [True]
+
+    class Watched(Registry):
+        """A registry during whose making the parent registers, at each attribute that is set."""
+
+        __slots__ = ()
+
+        def __setattr__(self, attribute: str, value: object) -> None:
+            super().__setattr__(attribute, value)
+            if attribute != "_lock" and register:
+                register.clear()
+                dispatcher.add_listener(key, listener).unsubscribe()
+                register.append(True)
+
+    monkeypatch.setattr("antiphon._registration.Registry", Watched)
+
+    with dispatcher.scope() as scoped:
+        pass
+
+    assert (dispatcher.get_listeners(), scoped.get_listeners()) == ({}, {})
+
+
+async def test_a_scope_may_be_made_while_the_plans_of_other_scopes_are_dropped(dispatcher: AnyDispatcher) -> None:
+    made: list[Any] = []
+
+    class Name:
+        """A name that makes a scope when nothing keeps it any more, as a finalizer may."""
+
+        def __del__(self) -> None:
+            made.append(dispatcher.scope())
+
+    scopes = [dispatcher.scope() for _ in range(3)]
+    for scoped in scopes:
+        await scoped.adispatch(Name(), Event())
+
+    log: list[str] = []
+    dispatcher.add_listener("*", noting(dispatcher, log, "heard"))
+    for scoped in scopes:
+        await scoped.adispatch("order.placed", Event())
+
+    assert (len(made), log) == (3, ["heard"] * 3)
+
+
+async def test_scopes_may_be_collected_while_the_plans_of_other_scopes_are_dropped(dispatcher: AnyDispatcher) -> None:
+    scopes = [dispatcher.scope() for _ in range(9)]
+
+    class Name:
+        def __del__(self) -> None:
+            del scopes[1:]
+
+    await scopes[0].adispatch(Name(), Event())
+
+    dispatcher.add_listener("*", voice(dispatcher, print))
+
+    assert len(scopes) == 1
+    assert scopes[0].has_listeners("order.placed")
+
+
+def test_a_parent_does_not_keep_its_scopes(dispatcher: AnyDispatcher) -> None:
+    for _ in range(10):
+        with dispatcher.scope():
+            pass
+
+    gc.collect()
+    assert not dispatcher._registry._children
+
+
+# A failed registration changes nothing, whatever fails
+
+
+@pytest.mark.parametrize("kind", [Colliding, Interrupting])
+@pytest.mark.parametrize("options", [{}, {"once": True}], ids=["plain", "options"])
+async def test_a_failure_to_look_up_a_key_leaves_nothing(
+    dispatcher: AnyDispatcher, kind: Any, options: dict[str, Any]
+) -> None:
+    staying = voice(dispatcher, print)
+    key = kind()
+    dispatcher.add_listener(key, staying)
+
+    with pytest.raises(kind.error):
+        dispatcher.add_listener(kind(), voice(dispatcher, print), **options)
+
+    assert list(dispatcher.get_listeners().values()) == [(staying,)]
+
+
+async def test_names_that_cannot_be_compared_do_not_keep_a_key_from_being_heard(dispatcher: AnyDispatcher) -> None:
+    log: list[str] = []
+    await dispatcher.adispatch(Colliding(), Event())
+    key = Colliding()
+
+    dispatcher.add_listener(key, noting(dispatcher, log, "heard"))
+    await dispatcher.adispatch(key, Event())
+
+    assert log == ["heard"]
+
+
+async def test_an_interrupt_while_plans_are_dropped_takes_the_registration_back(dispatcher: AnyDispatcher) -> None:
+    log: list[str] = []
+    await dispatcher.adispatch(Interrupting(), Event())
+    key = Interrupting()
+
+    with pytest.raises(Interrupt):
+        dispatcher.add_listener(key, noting(dispatcher, log, "heard"))
+    await dispatcher.adispatch(key, Event())
+
+    assert (log, dispatcher.get_listeners()) == ([], {})
+
+
+async def test_an_interrupt_in_a_scope_leaves_nothing_in_its_parent(dispatcher: AnyDispatcher) -> None:
+    log: list[str] = []
+    scoped = dispatcher.scope()
+    await scoped.adispatch(Interrupting(), Event())
+    key = Interrupting()
+
+    with pytest.raises(Interrupt):
+        dispatcher.add_listener(key, noting(dispatcher, log, "heard"))
+    await scoped.adispatch(key, Event())
+
+    assert (log, dispatcher.has_listeners()) == ([], False)
+
+
+async def test_names_of_a_scope_that_cannot_be_compared_do_not_hide_a_key_of_its_parent(
+    dispatcher: AnyDispatcher,
+) -> None:
+    log: list[str] = []
+    scoped = dispatcher.scope()
+    await scoped.adispatch(Colliding(), Event())
+    key = Colliding()
+
+    dispatcher.add_listener(key, noting(dispatcher, log, "heard"))
+    await scoped.adispatch(key, Event())
+
+    assert log == ["heard"]
+
+
+def test_a_listener_whose_hash_is_interrupted_leaves_no_key() -> None:
+    dispatcher = EventDispatcher()
+
+    class Listener:
+        def __hash__(self) -> int:
+            raise Interrupt
+
+        def __call__(self, event: Event) -> None: ...
+
+    with pytest.raises(Interrupt):
+        dispatcher.add_listener("order.placed", Listener())
+
+    assert (dispatcher.has_listeners(), dispatcher.get_listeners()) == (False, {})
+
+
+class Incomparable(Colliding):
+    """A listener that cannot be compared with others."""
+
+    def __call__(self, event: Event) -> None: ...
+
+
+def test_listeners_that_cannot_be_compared_can_all_be_registered_and_removed() -> None:
+    dispatcher = EventDispatcher()
+    listeners = [Incomparable() for _ in range(3)]
+    handles = [dispatcher.add_listener("order.placed", listener) for listener in listeners]
+    assert list(map(id, dispatcher.get_listeners("order.placed"))) == list(map(id, listeners))
+
+    assert [handle.unsubscribe() for handle in handles] == [True] * 3
+    assert not dispatcher.has_listeners()
+
+
+def test_a_registration_is_not_lost_when_its_listener_removes_the_last_one_of_the_key() -> None:
+    dispatcher = EventDispatcher()
+    last = dispatcher.add_listener("order.placed", str)
+
+    class Listener:
+        def __hash__(self) -> int:
+            last.unsubscribe()
+            return 7
+
+        def __call__(self, event: Event) -> None: ...
+
+    listener = Listener()
+    dispatcher.add_listener("order.placed", listener)
+
+    assert dispatcher.get_listeners("order.placed") == (listener,)
+
+
+def test_a_registration_is_not_lost_when_checking_its_key_registers_for_the_same_key() -> None:
+    dispatcher = EventDispatcher()
+
+    class Meta(type):
+        def __subclasscheck__(cls, other: type) -> bool:
+            if registering:
+                registering.clear()
+                dispatcher.add_listener(cls, str)
+            return False
+
+    class Placed(metaclass=Meta): ...
+
+    registering = [True]
+    dispatcher.add_listener(Placed, repr)
+
+    assert dispatcher.get_listeners() == {Placed: (repr, str)}
+
+
+def test_the_end_of_a_scope_leaves_no_room_for_a_registration() -> None:
+    dispatcher = EventDispatcher()
+    refused: list[str] = []
+    scoped = dispatcher.scope()
+
+    class Name:
+        """A name whose finalizer registers for a key that the scope is just taking back."""
+
+        def __del__(self) -> None:
+            try:
+                scoped.add_listener("order.placed", str)
+            except RuntimeError as exc:
+                refused.append(str(exc))
+
+    scoped.add_listener("order.placed", str)
+    scoped.add_listener("*", str)
+    scoped.dispatch(Name(), Event())
+    with scoped:
+        pass
+
+    assert ["has ended" in text for text in refused] == [True]
+    assert scoped.get_listeners() == {}
+
+
+@pytest.mark.parametrize("others", [0, 1, 2])
+def test_a_listener_that_ends_its_scope_while_it_is_registered_is_refused(others: int) -> None:
+    scoped = EventDispatcher().scope()
+    for _ in range(others):
+        scoped.add_listener("order.placed", voice(scoped, print))
+
+    class Listener:
+        def __hash__(self) -> int:
+            scoped.__exit__(None, None, None)
+            return 7
+
+        def __call__(self, event: Event) -> None: ...
+
+    with pytest.raises(RuntimeError, match="has ended"):
+        scoped.add_listener("order.placed", Listener())
+
+    assert scoped.get_listeners() == {}
+
+
+def test_a_scope_cannot_be_made_of_one_that_has_ended(dispatcher: AnyDispatcher) -> None:
+    with dispatcher.scope() as ended:
+        pass
+
+    with pytest.raises(RuntimeError, match=r"has ended.*dispatcher\.scope"):
+        ended.scope()
+
+
+# Looking up
+
+
+def test_no_key_without_listeners_is_shown(dispatcher: AnyDispatcher) -> None:
+    class Key:
+        """A key that removes a listener of another one when it is looked up."""
+
+        def __hash__(self) -> int:
+            if looking:
+                last.unsubscribe()
+            return 7
+
+    looking: list[bool] = []
+    key, listener = Key(), voice(dispatcher, print)
+    dispatcher.add_listener(key, listener)
+    last = dispatcher.add_listener("order.paid", voice(dispatcher, print))
+
+    looking.append(True)
+
+    assert dispatcher.get_listeners() == {key: (listener,)}
+
+
+# Instruments
+
+
+class Seeing:
+    """An instrument that notes names."""
+
+    def __init__(self) -> None:
+        self.names: list[Any] = []
+
+    def dispatch_started(self, record: Any) -> None:
+        self.names.append(record.name)
+
+
+def test_adding_an_instrument_does_not_wait_for_a_registration_that_takes_another_out() -> None:
+    dispatcher = EventDispatcher()
+
+    class Failing:
+        def dispatch_started(self, record: Any) -> None:
+            raise ZeroDivisionError
+
+    class Key:
+        """A key that dispatches while the registry looks at it, and lets another thread add an instrument then."""
+
+        def __hash__(self) -> int:
+            if adding:
+                adding.clear()
+                thread = threading.Thread(target=add, daemon=True)
+                thread.start()
+                entered.wait(10)
+                dispatcher.dispatch("order.placed")
+                threads.append(thread)
+            return 7
+
+    threads: list[threading.Thread] = []
+    entered = threading.Event()
+
+    class Slow(Seeing):
+        @property
+        def dispatch_finished(self) -> Any:
+            entered.set()
+            return lambda record: None
+
+    def add() -> None:
+        dispatcher.add_instrument(Slow())
+
+    adding: list[bool] = []
+    dispatcher.add_instrument(Failing())
+    key = Key()
+    adding.append(True)
+
+    in_thread(lambda: dispatcher.add_listener(key, str))
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive(), "deadlock"
+
+
+def test_an_instrument_whose_block_ends_while_a_dispatcher_is_made_does_not_stay_on_it() -> None:
+    class Leaving(Seeing):
+        """Its block ends at the moment when a new dispatcher looks at it."""
+
+        def __getattribute__(self, attribute: str) -> Any:
+            if attribute == "dispatch_started" and blocks:
+                blocks.pop().__exit__(None, None, None)
+            return super().__getattribute__(attribute)
+
+    blocks: list[Any] = []
+    instrument = Leaving()
+    block = everywhere(instrument)
+    block.__enter__()
+    blocks.append(block)
+
+    dispatcher = EventDispatcher()
+    dispatcher.dispatch("order.placed")
+
+    assert instrument.names == []
+
+
+def test_an_instrument_that_leaves_does_not_hide_another_from_a_dispatcher_that_is_made() -> None:
+    class Leaving(Seeing):
+        def __getattribute__(self, attribute: str) -> Any:
+            if attribute == "dispatch_started" and blocks:
+                blocks.pop().__exit__(None, None, None)
+            return super().__getattribute__(attribute)
+
+    blocks: list[Any] = []
+    block, staying = everywhere(Leaving()), Seeing()
+    block.__enter__()
+    with everywhere(staying):
+        blocks.append(block)
+        dispatcher = EventDispatcher()
+        dispatcher.dispatch("order.placed")
+
+    assert staying.names == ["order.placed"]
+
+
+def test_looking_for_all_dispatchers_does_not_touch_tuples_that_another_thread_is_making() -> None:
+    looking, made = threading.Event(), threading.Event()
+
+    class Waiting(Seeing):
+        """Is looked at while the dispatchers are searched."""
+
+        def __getattribute__(self, attribute: str) -> Any:
+            if attribute == "dispatch_started":
+                looks.append(1)
+                # It is looked at once before the search.
+                if len(looks) > 1:
+                    looking.set()
+                    made.wait(10)
+            return super().__getattribute__(attribute)
+
+    def numbers() -> Iterator[int]:
+        # A tuple grows while a generator fills it, which fails if anything else refers to the tuple.
+        for number in range(100):
+            if number == 50:
+                thread.start()
+                looking.wait(10)
+            yield number
+
+    def look() -> None:
+        with everywhere(instrument):
+            pass
+
+    looks: list[int] = []
+    dispatchers = [EventDispatcher(), EventDispatcher()]
+    thread = threading.Thread(target=look, daemon=True)
+    instrument = Waiting()
+    try:
+        assert tuple(numbers()) == tuple(range(100))
+    finally:
+        made.set()
+        thread.join(10)
+    assert all(not dispatcher._instruments for dispatcher in dispatchers)
+
+
+# Registering for a while
+
+
+class Ending(EventDispatcher):
+    """Ends a block at the moment when something is registered through it, as another thread may."""
+
+    block: Any = None
+    in_time = True
+
+    def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any:
+        block, self.block = self.block, None
+        if block is not None and self.in_time:
+            in_thread(lambda: block.__exit__(None, None, None))
+        registered = super().add_listener(key, listener, **options)
+        if block is not None and not self.in_time:
+            in_thread(lambda: block.__exit__(None, None, None))
+        return registered
+
+
+@pytest.mark.parametrize("in_time", [True, False], ids=["before it registers", "after it registered"])
+@pytest.mark.parametrize("door", ["add_listener", "listen", "add_subscriber"])
+def test_a_block_that_another_thread_ends_meanwhile_takes_the_registration_back(door: str, in_time: bool) -> None:
+    dispatcher = Ending()
+    dispatcher.in_time = in_time
+
+    class Accounts:
+        @listens_to("order.placed")
+        def book(self, event: Event) -> None: ...
+
+        @listens_to("order.paid")
+        def close(self, event: Event) -> None: ...
+
+    accounts, registrar = Accounts(), dispatcher.temporarily()
+    dispatcher.block = registrar
+
+    with pytest.raises(RuntimeError, match="has ended"):
+        if door == "add_listener":
+            registrar.add_listener("order.placed", accounts.book)
+        elif door == "listen":
+            registrar.listen("order.placed")(accounts.book)
+        else:
+            registrar.add_subscriber(accounts)
+
+    assert (dispatcher.has_listeners(), dispatcher.get_listeners()) == (False, {})
+
+
+@pytest.mark.parametrize("options", [{}, {"where": bool}], ids=["plain", "options"])
+def test_a_scope_that_another_thread_ends_meanwhile_takes_no_registration(
+    dispatcher: AnyDispatcher, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scoped = dispatcher.scope()
+    callable_for = type(scoped)._callable_for
+
+    class Listener:
+        """Not a plain function, so that the scope has to ask what to call."""
+
+        def __call__(self, event: Event) -> None: ...
+
+    def end_meanwhile(self: Any, listener: Any, /) -> Any:
+        in_thread(lambda: scoped.__exit__(None, None, None))
+        return callable_for(self, inline(listener) if isinstance(scoped, AsyncEventDispatcher) else listener)
+
+    monkeypatch.setattr(type(scoped), "_callable_for", end_meanwhile)
+
+    with pytest.raises(RuntimeError, match="has ended"):
+        scoped.add_listener("order.placed", Listener(), **options)  # type: ignore[arg-type]  # it is made one
+
+    assert scoped.get_listeners() == {}
