@@ -7,8 +7,6 @@ from inspect import isasyncgenfunction, isawaitable, isgeneratorfunction
 from types import CoroutineType
 from typing import Any, Final, Literal, TypeAlias, cast
 
-import anyio
-
 from antiphon._events import stop_observer
 from antiphon._listeners import is_async_callable, safe_repr
 
@@ -72,7 +70,10 @@ class _InThread(_Adapter):
         return (self.abandon_on_cancel,)
 
     async def __call__(self, event: Any, /) -> Any:
-        return await anyio.to_thread.run_sync(self._run, event, abandon_on_cancel=self.abandon_on_cancel)
+        # Import it here: it loads the module for threads of anyio, and many programs start none.
+        from anyio.to_thread import run_sync
+
+        return await run_sync(self._run, event, abandon_on_cancel=self.abandon_on_cancel)
 
     def _run(self, event: Any) -> Any:
         result = self.function(event) if stop_observer.get() is None else self._watched(event)

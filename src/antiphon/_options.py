@@ -201,7 +201,11 @@ class _Limit:
                 slot.waiting -= 1
 
     def _places_here(self) -> _Places:
-        loop = anyio.lowlevel.current_token().native_token
+        # Import it here: in an anyio that is imported lazily it takes longer than all of antiphon, and a program that
+        # sets no limit may never need it.
+        from anyio.lowlevel import current_token
+
+        loop = current_token().native_token
         places = self._places.get(loop)
         if places is None:
             places = self._places[loop] = _Places(self._limit)

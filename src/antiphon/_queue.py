@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 import anyio
+import anyio.lowlevel
 
 from antiphon._backend import belongs_anywhere
 from antiphon._buffers import MAX_BUFFER_SIZE, Buffer, Fifo, Lanes, check_overflow
