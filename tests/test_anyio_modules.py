@@ -17,7 +17,9 @@ ROOT = Path(antiphon.__file__).parent
 PENDING = {"_backend.py", "_concurrency.py"}
 
 SOURCES = [
-    pytest.param(path, marks=pytest.mark.xfail(path.name in PENDING, reason="pending", strict=False), id=path.as_posix())
+    pytest.param(
+        path, marks=pytest.mark.xfail(path.name in PENDING, reason="pending", strict=False), id=path.as_posix()
+    )
     for path in sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 ]
 

@@ -88,6 +88,10 @@ def _say_where_users_meet_them() -> None:
         public: _typing.Any = globals().get(name)
         if getattr(public, "__module__", "").startswith("antiphon._"):
             public.__module__ = "antiphon"
+    for annotated in (Event, Plan, Subscription):
+        # Nothing can resolve their annotations here, because this module does not have the names in them. Models and
+        # containers (pydantic, msgspec, attrs, rodi) would also take those of `Event` for fields.
+        annotated.__annotations__.clear()
 
 
 _say_where_users_meet_them()

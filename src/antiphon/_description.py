@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from enum import Enum
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_type_hints
 
 from antiphon._definitions import Definition, definition_of, short
 from antiphon._events import Event
@@ -159,8 +159,9 @@ class Description(NamedTuple):
         return self._replace(keys=tuple(kept))
 
 
-# They are read where users meet them.
+# Users import them from there. Resolve their annotations first: that module does not have the names in them.
 for _record in (Definition, Description, KeyDescription, ListenerDescription):
+    _record.__annotations__ = get_type_hints(_record)
     _record.__module__ = "antiphon.diagrams"
 
 

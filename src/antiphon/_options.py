@@ -160,6 +160,11 @@ class _Limit:
         call: Callable[[Any], Awaitable[object]],
         places: AllPlaces,
     ) -> None:
+        # Import it here: an anyio that loads its modules lazily takes longer for this one than antiphon for all of its
+        # own, and a program without limits does not need it.
+        from anyio.lowlevel import current_token
+
+        self._current_token = current_token
         self._limit = limit
         self._subscription = subscription
         self._call = call
@@ -201,11 +206,7 @@ class _Limit:
                 slot.waiting -= 1
 
     def _places_here(self) -> _Places:
-        # Import it here: in an anyio that is imported lazily it takes longer than all of antiphon, and a program that
-        # sets no limit may never need it.
-        from anyio.lowlevel import current_token
-
-        loop = current_token().native_token
+        loop = self._current_token().native_token
         places = self._places.get(loop)
         if places is None:
             places = self._places[loop] = _Places(self._limit)
