@@ -56,6 +56,7 @@ PROMISED = {
     "Subscriptions",
     "in_thread",
     "inline",
+    "listener_name",
     "listens_to",
 }
 

@@ -9,7 +9,7 @@ from antiphon._adapters import in_thread, inline
 from antiphon._dispatchers import AsyncEventDispatcher, AsyncScope, EventDispatcher, Scope
 from antiphon._events import Event
 from antiphon._exceptions import ListenerCancelled, QueueNotDrained, StreamLagged
-from antiphon._listeners import Subscription
+from antiphon._listeners import Subscription, listener_name
 from antiphon._plan import Plan
 from antiphon._policies import ErrorPolicy
 from antiphon._scope import Registrar
@@ -58,6 +58,7 @@ __all__ = (
     "Subscriptions",
     "in_thread",
     "inline",
+    "listener_name",
     "listens_to",
 )
 

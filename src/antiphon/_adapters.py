@@ -8,7 +8,7 @@ from types import CoroutineType
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from antiphon._events import stop_observer
-from antiphon._listeners import is_async_callable, safe_repr
+from antiphon._listeners import Wrapper, is_async_callable, safe_repr
 
 __all__ = ("SyncListeners", "adapted", "as_async", "as_sync", "check_sync_listeners", "in_thread", "inline")
 
@@ -16,7 +16,7 @@ __all__ = ("SyncListeners", "adapted", "as_async", "as_sync", "check_sync_listen
 SyncListeners: TypeAlias = Literal["refuse", "inline", "thread"]
 
 
-class _Adapter:
+class _Adapter(Wrapper):
     """A listener around a function; two are equal if they do the same with the same function."""
 
     __slots__ = ("__weakref__", "function")
@@ -25,6 +25,9 @@ class _Adapter:
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
+
+    def wrapped(self) -> Any:
+        return self.function
 
     def described(self) -> str:
         """Tell what it does with the function."""

@@ -389,16 +389,18 @@ class EventDispatcher(Dispatcher):
     def _run_under_policy(self, plan: Plan, event: Any) -> None:
         failures = Failures(self._errors, plan, event)
         for subscription in plan.listeners:
+            ending = None
             try:
                 subscription.call(event)
             except Exception as exc:
                 ending = failures.take(exc, subscription)
                 if ending is exc:
                     raise
-                if ending is not None:
-                    raise ending from exc
             except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
                 failures.leave_with(exc)
+            if ending is not None:
+                # Not in the handler above: it would replace the context, or the cause, that the policy's error has.
+                raise ending
             if plan.stoppable and event.propagation_stopped:
                 break
         failures.leave()

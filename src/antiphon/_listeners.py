@@ -18,6 +18,7 @@ __all__ = (
     "OptionedSubscription",
     "Options",
     "Subscription",
+    "Wrapper",
     "check_limit",
     "check_options",
     "check_priority",
@@ -25,8 +26,9 @@ __all__ = (
     "do_nothing",
     "do_nothing_async",
     "is_async_callable",
-    "qualified_name",
+    "listener_name",
     "safe_repr",
+    "short_name",
 )
 
 #: One counter for the whole process, so that the listeners of several dispatchers merge in the order of registration.
@@ -136,6 +138,17 @@ class OptionedSubscription(Subscription):
     ) -> None:
         super().__init__(owner, key, listener, priority, call)
         self.options = options
+
+
+class Wrapper:
+    """A base of listeners of antiphon that call another one, and go by its name."""
+
+    __slots__ = ()
+
+    def wrapped(self) -> Any:
+        """Return the listener that is called in the end, or another wrapper of it."""
+        # A base, never made by itself.
+        raise NotImplementedError
 
 
 class NamedListener:
@@ -292,21 +305,69 @@ def safe_repr(thing: object) -> str:
         return object.__repr__(thing)
 
 
-def qualified_name(listener: Any) -> str:
-    """Give the module and qualified name of a listener; without one, its repr, or the name of its class.
+def listener_name(listener: Any, /) -> str:
+    """Return what a listener is called: for messages, logs, and functions that handle errors.
 
-    It is for messages and logs that must not fail, whatever the listener answers.
+    An adapter (`inline`, `in_thread`) and a ``functools.partial`` are called as the function that they call, a method
+    as ``module.Class.method`` with the class of its object, and a function by its module and qualified name. An object
+    with a ``__repr__`` of its own is called by that, without addresses, and any other by its class. Never raises.
+
+    Args:
+        listener: What is registered, or what a dispatcher gave to an error policy or an overridden ``_adispatch``.
+
+    Returns:
+        The name.
     """
-    called: Any = listener
+    module, name = _named(listener)
+    return f"{module}.{name}" if module else name
+
+
+def short_name(listener: Any, /) -> str:
+    """Return the same name without the module and the functions around the definition. Never raises."""
+    module, name = _named(listener)
+    return name if module is None else name.rpartition("<locals>.")[2]
+
+
+def _named(listener: Any) -> tuple[str | None, str]:
+    # The module, empty if it is unknown, and the qualified name in it. A label belongs to no module: None.
     try:
-        while isinstance(called, partial):
-            called = called.func
-        kind: Any = called.__class__
-        # What an adapter is around.
-        function = called.function if hasattr(kind, "function") else called
-        name = getattr(function, "__qualname__", None)
-        if isinstance(name, str):
-            return f"{getattr(function, '__module__', None)}.{name}"
-        return f"{kind.__module__}.{kind.__qualname__}" if kind.__repr__ is object.__repr__ else safe_repr(called)
+        return _name_of(listener)
     except Exception:
-        return safe_repr(listener)
+        # A method of the object raises, or an attribute has an unexpected type. Its class always has a name.
+        return _name_in(type(listener), type.__dict__["__qualname__"].__get__(type(listener)))
+
+
+def _name_of(listener: Any) -> tuple[str | None, str]:
+    while True:
+        if isinstance(listener, partial):
+            listener = listener.func
+        elif isinstance(listener, Wrapper):
+            listener = listener.wrapped()
+        else:
+            break
+    if isinstance(listener, MethodType):
+        bound: Any = listener.__self__
+        owner: Any = bound if isinstance(bound, type) else type(bound)
+        name = getattr(listener.__func__, "__name__", None)
+        # A method may also be made of an object that has no name.
+        return _name_in(owner, f"{owner.__qualname__}.{name}") if name is not None else _name_of(listener.__func__)
+    name = getattr(listener, "__qualname__", None)
+    if isinstance(name, str):
+        return _name_in(listener, name)
+    kind: Any = listener.__class__
+    label = "" if kind.__repr__ is object.__repr__ else _without_addresses(repr(listener))
+    # The latter is what a mock without a name says of itself.
+    return (None, label) if label not in ("", f"<{kind.__name__}>") else _name_in(kind, kind.__qualname__)
+
+
+def _name_in(defined: Any, name: str) -> tuple[str, str]:
+    module = getattr(defined, "__module__", None)
+    return module if isinstance(module, str) and module != "builtins" else "", name
+
+
+def _without_addresses(text: str) -> str:
+    # Import it here: the names of most listeners need no regular expression.
+    import re
+
+    # As the default repr and that of mocks write them. They differ from run to run.
+    return re.sub(r" (at 0x[0-9a-fA-F]+|id='\d+')", "", text)

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 
 from antiphon._backend import first_leaf, is_cancellation, is_leaked_cancellation
 from antiphon._exceptions import ListenerCancelled
-from antiphon._listeners import Subscription, is_async_callable, qualified_name, safe_repr
+from antiphon._listeners import Subscription, is_async_callable, listener_name, safe_repr
 from antiphon._plan import Plan, Whole
 
 __all__ = ("ErrorPolicy", "Failures", "add_note", "as_error", "check_policy", "explain", "refuse_awaitable")
@@ -84,17 +84,34 @@ def explain(exc: BaseException, step: Subscription | Whole, plan: Plan, event: o
     return None if error is exc else error
 
 
-def add_note(error: BaseException, subscription: Subscription, plan: Plan, event: object) -> None:
-    """Say on an exception where it was raised; in a group, on each of its leaves."""
+def add_note(
+    error: BaseException, subscription: Subscription, plan: Plan, event: object, *, policy: object = None
+) -> None:
+    """Say on an exception where it was raised; in a group, on each of its leaves.
+
+    Args:
+        error: The exception.
+        subscription: The registration of the listener.
+        plan: The plan of the dispatch.
+        event: The event.
+        policy: The function that raised the exception while it handled an error of the listener; None if the
+            listener raised it.
+    """
     if isinstance(error, BaseExceptionGroup):
         for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            add_note(member, subscription, plan, event)
+            add_note(member, subscription, plan, event, policy=policy)
         return
     try:
         under = "" if plan.name is None else f"{safe_repr(plan.name)} "
+        listener = listener_name(subscription.listener)
+        where = (
+            f"in listener {listener}"
+            if policy is None
+            else f"by the error policy {listener_name(policy)}, which handled an error of listener {listener}"
+        )
         note = (
-            f"{NOTE_PREFIX}raised in listener {qualified_name(subscription.listener)}, while "
-            f"{safe_repr(plan.dispatcher)} dispatched {under}({type(event).__qualname__})"
+            f"{NOTE_PREFIX}raised {where}, while {safe_repr(plan.dispatcher)} dispatched {under}"
+            f"({type(event).__qualname__})"
         )
         notes: Any = getattr(error, "__notes__", ())
         if note not in notes and sum(str(earlier).startswith(NOTE_PREFIX) for earlier in notes) < MAX_NOTES:
@@ -142,15 +159,20 @@ class Failures:
             The error that ends the dispatch, None if it goes on.
         """
         policy = self._policy
+        raised_by: object = None
         if not isinstance(policy, str):
             try:
                 refuse_awaitable(policy(error, self._event, subscription.listener), policy)
             except Exception as raised:
+                if raised is not error:
+                    # The traceback of the policy's error shows both: say on each where it was raised.
+                    add_note(error, subscription, self._plan, self._event)
+                    raised_by = policy
                 error = raised
             else:
                 return None
         if all(error is not earlier for _, earlier in self.in_hand):
-            add_note(error, subscription, self._plan, self._event)
+            add_note(error, subscription, self._plan, self._event, policy=raised_by)
         self.in_hand.append(((subscription.priority, subscription.order), error))
         if policy == "collect":
             return None
