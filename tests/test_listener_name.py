@@ -112,7 +112,6 @@ def test_a_listener_is_called_by_what_it_calls_with_its_module(listener: Any, na
     [
         pytest.param(Labelled(), "the stock of books", id="its own label"),
         pytest.param(inline(Labelled()), "the stock of books", id="the label of what it calls"),
-        pytest.param(inline(print), "print", id="a builtin"),
         pytest.param(AsyncMock(), "unittest.mock.AsyncMock", id="a mock"),
         pytest.param(inline(MagicMock(name="charge")), "<MagicMock name='charge'>", id="a mock with a name"),
     ],
@@ -127,6 +126,10 @@ def test_a_label_has_no_address_in_it() -> None:
 
 def test_a_method_made_of_an_object_without_a_name_has_that_of_the_object() -> None:
     assert listener_name(MethodType(partial(charge), Stock())) == f"{HERE}.charge"
+
+
+def test_a_builtin_is_called_with_its_module() -> None:
+    assert listener_name(inline(print)) == "builtins.print"
 
 
 def test_a_function_in_a_function_keeps_its_qualified_name() -> None:
@@ -181,7 +184,7 @@ def check_crash(error: BaseException) -> None:
     assert isinstance(original, ValueError)
     (of_policy,), (of_listener,) = notes(error), notes(original)
     assert of_policy == (
-        f"antiphon: raised by the error policy {HERE}.crash, which handled an error of listener {HERE}.charge_plainly, "
+        f"antiphon: raised by the error policy {HERE}.crash, which handled an error raised in listener {HERE}.charge_plainly, "
         f"while <{of_policy.partition('<')[2].partition('>')[0]}> dispatched 'order.placed' (Event)"
     )
     assert of_listener.startswith(f"antiphon: raised in listener {HERE}.charge_plainly, while")

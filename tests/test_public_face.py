@@ -115,6 +115,13 @@ def test_the_names_that_a_module_exports_are_sorted_by_kind(name: str) -> None:
     assert exported == sorted(exported, key=kind_then_name)
 
 
+@pytest.mark.parametrize("name", sorted(PROMISED - ALIASES))
+def test_what_is_public_says_where_to_import_it_from(name: str) -> None:
+    public = getattr(antiphon, name)
+
+    assert public.__module__ == ("antiphon.typing" if name in antiphon.typing.__all__ else "antiphon")
+
+
 def test_the_package_says_that_it_is_typed() -> None:
     assert (ROOT / "py.typed").is_file()
 

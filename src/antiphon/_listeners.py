@@ -318,6 +318,9 @@ def listener_name(listener: Any, /) -> str:
     Returns:
         The name.
     """
+    if listener.__class__ is FunctionType and listener.__module__:
+        # Nearly all, at a tenth of the cost.
+        return f"{listener.__module__}.{listener.__qualname__}"
     module, name = _named(listener)
     return f"{module}.{name}" if module else name
 
@@ -362,7 +365,7 @@ def _name_of(listener: Any) -> tuple[str | None, str]:
 
 def _name_in(defined: Any, name: str) -> tuple[str, str]:
     module = getattr(defined, "__module__", None)
-    return module if isinstance(module, str) and module != "builtins" else "", name
+    return module if isinstance(module, str) else "", name
 
 
 def _without_addresses(text: str) -> str:

@@ -103,15 +103,10 @@ def add_note(
         return
     try:
         under = "" if plan.name is None else f"{safe_repr(plan.name)} "
-        listener = listener_name(subscription.listener)
-        where = (
-            f"in listener {listener}"
-            if policy is None
-            else f"by the error policy {listener_name(policy)}, which handled an error of listener {listener}"
-        )
+        by = "" if policy is None else f"by the error policy {listener_name(policy)}, which handled an error raised "
         note = (
-            f"{NOTE_PREFIX}raised {where}, while {safe_repr(plan.dispatcher)} dispatched {under}"
-            f"({type(event).__qualname__})"
+            f"{NOTE_PREFIX}raised {by}in listener {listener_name(subscription.listener)}, while "
+            f"{safe_repr(plan.dispatcher)} dispatched {under}({type(event).__qualname__})"
         )
         notes: Any = getattr(error, "__notes__", ())
         if note not in notes and sum(str(earlier).startswith(NOTE_PREFIX) for earlier in notes) < MAX_NOTES:
