@@ -26,7 +26,8 @@ class _Adapter(Wrapper):
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
 
-    def wrapped(self) -> Any:
+    @property
+    def __wrapped__(self) -> Any:
         return self.function
 
     def described(self) -> str:

@@ -18,6 +18,7 @@ from antiphon._options import compose, compose_async
 from antiphon._plan import Plan, Whole
 from antiphon._policies import ErrorPolicy, Failures, check_policy, explain
 from antiphon._registration import Dispatcher, Ending
+from antiphon._services import is_stoppable
 from antiphon._strategies import SEQUENTIAL, Strategy, as_step, check_strategy, does_nothing_for_nobody, is_plain
 from antiphon._waiting import WaitingDispatcher
 from antiphon.typing import AsyncListener
@@ -188,9 +189,10 @@ class AsyncEventDispatcher(WaitingDispatcher):
         A subclass may override it. What it gets are the listeners in order, each an async callable that
         equals the listener and has its repr; one that is removed during the dispatch does nothing when it is called.
         """
+        stoppable = is_stoppable(event)
         for listener in listeners:
             await listener(event)
-            if getattr(event, "propagation_stopped", False):
+            if stoppable and event.propagation_stopped:
                 break
 
     async def _run(self, plan: Plan, name: Hashable, event: Any, strategy: Strategy | None) -> Any:
@@ -351,9 +353,10 @@ class EventDispatcher(Dispatcher):
         A subclass may override it. What it gets are the listeners in order, each a callable that equals the
         listener and has its repr; one that is removed during the dispatch does nothing when it is called.
         """
+        stoppable = is_stoppable(event)
         for listener in listeners:
             listener(event)
-            if getattr(event, "propagation_stopped", False):
+            if stoppable and event.propagation_stopped:
                 break
 
     def scope(self) -> Scope:

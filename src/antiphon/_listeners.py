@@ -145,8 +145,9 @@ class Wrapper:
 
     __slots__ = ()
 
-    def wrapped(self) -> Any:
-        """Return the listener that is called in the end, or another wrapper of it."""
+    @property
+    def __wrapped__(self) -> Any:
+        """The listener that is called in the end, or another wrapper of it; `inspect.signature` asks for it too."""
         # A base, never made by itself.
         raise NotImplementedError
 
@@ -345,7 +346,7 @@ def _name_of(listener: Any) -> tuple[str | None, str]:
         if isinstance(listener, partial):
             listener = listener.func
         elif isinstance(listener, Wrapper):
-            listener = listener.wrapped()
+            listener = listener.__wrapped__
         else:
             break
     if isinstance(listener, MethodType):

@@ -26,7 +26,7 @@ from antiphon._events import (
     reads_its_own,
 )
 
-__all__ = ("BARE", "PRETENDING", "Outer", "Service", "class_level_name", "service_of")
+__all__ = ("BARE", "PRETENDING", "Outer", "Service", "class_level_name", "is_stoppable", "service_of")
 
 _set = object.__setattr__
 
@@ -185,6 +185,11 @@ def service_of(cls: type[Any]) -> Service:
     if service is None:
         service = _services[cls] = _decide(cls)
     return service
+
+
+def is_stoppable(event: object) -> bool:
+    """Return whether a listener can stop a dispatch of this event; nothing is read from the event itself."""
+    return isinstance(event, Event) or service_of(event.__class__).stoppable
 
 
 def _decide(cls: type[Any]) -> Service:
