@@ -12,7 +12,7 @@ import anyio.lowlevel
 
 from antiphon._home import Home
 from antiphon._keys import check_key
-from antiphon._listeners import NO_OPTIONS, NamedListener, Options, Subscription, check_options, safe_repr
+from antiphon._listeners import NO_OPTIONS, NamedListener, Options, Subscription, check_answer, check_options, safe_repr
 
 __all__ = ("Expectation",)
 
@@ -61,7 +61,7 @@ class Expectation:
         return self._name
 
     async def _hear(self, name: Hashable, event: Any) -> None:
-        if self._where is not None and not self._where(event):
+        if self._where is not None and not check_answer(self._where(event), self._where):
             return
         # Several dispatches may be here at the same time, in several threads.
         with self._lock:

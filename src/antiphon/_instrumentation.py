@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any, Final, Literal, TypeAlias
 from weakref import ref
 
-from antiphon._listeners import Subscription, is_async_callable, safe_repr
+from antiphon._listeners import Subscription, is_async_callable, safe_repr, unrun
 from antiphon._listeners import listener_name as name_of
 
 __all__ = (
@@ -225,7 +225,13 @@ class Attached:
         if call is None:
             return
         try:
-            call(record)
+            result = call(record)
+            kind = "" if result is None else unrun(result)
+            if kind:
+                raise TypeError(
+                    f"the methods of an instrument are plain functions; {safe_repr(call)} returned {kind}, and nobody "
+                    f"would run it in the middle of a dispatch"
+                )
         except Exception as exc:
             # Dispatches under way have it too.
             self._methods = {}

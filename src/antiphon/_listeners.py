@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from functools import partial
-from inspect import CO_COROUTINE
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE, isawaitable
 from itertools import count
-from types import FunctionType, MethodType, TracebackType
-from typing import Any, Final, NamedTuple, Protocol, Self
+from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType, TracebackType
+from typing import Any, Final, NamedTuple, Protocol, Self, cast
 
 __all__ = (
     "NO_OPTIONS",
@@ -19,6 +19,8 @@ __all__ = (
     "Options",
     "Subscription",
     "Wrapper",
+    "called_by",
+    "check_answer",
     "check_limit",
     "check_options",
     "check_priority",
@@ -26,10 +28,15 @@ __all__ = (
     "do_nothing",
     "do_nothing_async",
     "is_async_callable",
+    "is_generator_callable",
     "listener_name",
     "safe_repr",
     "short_name",
+    "unrun",
 )
+
+#: The flags of functions whose result can be awaited: those of `async def`, and of ``types.coroutine`` on a generator.
+_AWAITABLE: Final = CO_COROUTINE | CO_ITERABLE_COROUTINE
 
 #: One counter for the whole process, so that the listeners of several dispatchers merge in the order of registration.
 _orders: Final = count(1)
@@ -205,19 +212,86 @@ def do_nothing(event: Any, /) -> None:
 
 
 def is_async_callable(candidate: Any) -> bool:
-    """Tell whether calling an object gives something to await, as far as can be known without calling it."""
-    while isinstance(candidate, partial):
-        candidate = candidate.func
-    if isinstance(candidate, (FunctionType, MethodType)):
-        # The flag answers for nearly all, in a tenth of the time.
-        function = candidate.__func__ if isinstance(candidate, MethodType) else candidate
-        is_coroutine_function = isinstance(function, FunctionType) and function.__code__.co_flags & CO_COROUTINE
-        return bool(is_coroutine_function) or _is_marked(candidate)
+    """Return whether calling an object gives something to await, as far as can be known without calling it."""
+    function = candidate.__func__ if type(candidate) is MethodType else candidate
+    if type(function) is FunctionType:
+        # The flags answer for nearly all, in a tenth of the time.
+        return bool(function.__code__.co_flags & _AWAITABLE) or _is_marked(candidate)
+    called = called_by(candidate)
+    if called is not candidate:
+        return is_async_callable(called)
     if isinstance(candidate, type):
         # Calling it makes an instance.
         return False
+    if not callable(candidate):
+        return False
+    if isinstance(candidate, MethodType):
+        # Of something that is not a function.
+        return _is_marked(candidate)
     # The class says it with its __call__, an instance (of a mock) with a mark.
-    return callable(candidate) and (_is_marked(type(candidate).__call__) or _is_marked(candidate))
+    call = called_by(type(candidate).__call__)
+    return bool(_flags_of(call) & _AWAITABLE) or _is_marked(call) or _is_marked(candidate)
+
+
+def is_generator_callable(candidate: Any) -> bool:
+    """Return whether calling an object gives a generator, so that nothing of it runs."""
+    candidate = called_by(candidate)
+    if not isinstance(candidate, (FunctionType, MethodType, type)) and callable(candidate):
+        candidate = called_by(type(candidate).__call__)
+    flags = _flags_of(candidate)
+    return bool(flags & (CO_GENERATOR | CO_ASYNC_GENERATOR)) and not flags & _AWAITABLE
+
+
+def called_by(candidate: Any) -> Any:
+    """Return what is called in the end by a ``functools.partial`` or a ``staticmethod`` object."""
+    while isinstance(candidate, (partial, staticmethod)):
+        candidate = candidate.func if isinstance(candidate, partial) else cast("Any", candidate).__func__
+    return candidate
+
+
+def _flags_of(function: Any) -> int:
+    if isinstance(function, MethodType):
+        function = function.__func__
+    return function.__code__.co_flags if isinstance(function, FunctionType) else 0
+
+
+def unrun(result: object) -> str:
+    """Return what a result is called that runs nothing by itself: an awaitable or a generator; empty for all others.
+
+    A coroutine or a generator is closed, because the caller is going to refuse it. It would warn that it was never
+    awaited otherwise.
+    """
+    if isawaitable(result):
+        kind = "something to await"
+    elif isinstance(result, (GeneratorType, AsyncGeneratorType)):
+        kind = "a generator"
+    else:
+        return ""
+    if isinstance(result, (Coroutine, GeneratorType)):
+        result.close()
+    return kind
+
+
+def check_answer(answer: object, where: object) -> bool:
+    """Return what ``where`` says of an event.
+
+    Args:
+        answer: What it returned.
+        where: The function.
+
+    Raises:
+        TypeError: If the answer has to be awaited, or is a generator: it would count as true without being run.
+    """
+    if answer is True or answer is False:
+        return answer
+    kind = unrun(answer)
+    if kind:
+        raise TypeError(
+            f"where= is a plain function of the event that returns whether the listener is called; "
+            f"{listener_name(where)} returned {kind}, which would count as true without being run: await in the "
+            f"listener instead"
+        )
+    return bool(answer)
 
 
 if sys.version_info >= (3, 14):
@@ -259,6 +333,11 @@ def check_options(options: Options) -> None:
             raise TypeError(
                 f"where= is a plain function of the event; {safe_repr(where)} is async, and its coroutine would "
                 f"count as true without being run: await in the listener instead"
+            )
+        if is_generator_callable(where):
+            raise TypeError(
+                f"where= is a plain function of the event; {safe_repr(where)} is a generator function, and its "
+                f"generator would count as true without being run: return a bool"
             )
     if timeout is not None:
         check_seconds(timeout, "timeout= is how long a call may take, in seconds")

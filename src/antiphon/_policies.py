@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import isawaitable
 from operator import itemgetter
-from types import CoroutineType
 from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 
 from antiphon._backend import first_leaf, is_cancellation, is_leaked_cancellation
 from antiphon._exceptions import ListenerCancelled
-from antiphon._listeners import Subscription, is_async_callable, listener_name, safe_repr
+from antiphon._listeners import Subscription, is_async_callable, is_generator_callable, listener_name, safe_repr, unrun
 from antiphon._plan import Plan, Whole
 
 __all__ = ("ErrorPolicy", "Failures", "add_note", "as_error", "check_policy", "explain", "refuse_awaitable")
@@ -44,6 +42,8 @@ def check_policy(errors: object) -> ErrorPolicy:
             f"{expected}; {safe_repr(errors)} is async, and nobody would await it: let a plain function note the "
             f"error, and do what must be awaited after the dispatch"
         )
+    elif is_generator_callable(errors):
+        raise TypeError(f"{expected}; {safe_repr(errors)} is a generator function, and calling it runs nothing of it")
     return cast(ErrorPolicy, errors)
 
 
@@ -121,12 +121,13 @@ def refuse_awaitable(result: object, policy: object) -> None:
     Raises:
         TypeError: It can be awaited.
     """
-    if isawaitable(result):
-        if isinstance(result, CoroutineType):
-            result.close()
+    if result is None:
+        return
+    kind = unrun(result)
+    if kind:
         raise TypeError(
-            f"errors= is a plain function; {safe_repr(policy)} returned something to await, and nobody would await it: "
-            f"let it note the error, and do what must be awaited after the dispatch"
+            f"errors= is a plain function; {safe_repr(policy)} returned {kind}, and nobody would await it: let it note "
+            f"the error, and do what must be awaited after the dispatch"
         )
 
 
