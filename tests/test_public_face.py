@@ -56,6 +56,7 @@ PROMISED = {
     "Subscriptions",
     "in_thread",
     "inline",
+    "listener_name",
     "listens_to",
 }
 
@@ -112,6 +113,13 @@ def test_the_names_that_a_module_exports_are_sorted_by_kind(name: str) -> None:
         return (0 if text.isupper() else 1 if text[0].isupper() else 2), text
 
     assert exported == sorted(exported, key=kind_then_name)
+
+
+@pytest.mark.parametrize("name", sorted(PROMISED - ALIASES))
+def test_what_is_public_says_where_to_import_it_from(name: str) -> None:
+    public = getattr(antiphon, name)
+
+    assert public.__module__ == ("antiphon.typing" if name in antiphon.typing.__all__ else "antiphon")
 
 
 def test_the_package_says_that_it_is_typed() -> None:

@@ -59,7 +59,7 @@ def test_names_whose_listeners_came_and_went_fill_no_memory() -> None:
     dispatcher = EventDispatcher()
 
     for number in range(MANY // 10):
-        with dispatcher.add_listener(number, str):
+        with dispatcher.add_listener(number, repr):
             dispatcher.dispatch(number, Event())
         dispatcher.dispatch(number, Event())
 
@@ -71,7 +71,7 @@ def test_once_listeners_under_ever_new_names_fill_no_memory() -> None:
     dispatcher = EventDispatcher()
 
     for number in range(MANY // 5):
-        dispatcher.add_listener(number, str, once=True)
+        dispatcher.add_listener(number, repr, once=True)
         dispatcher.dispatch(number, Event())
 
     assert (names_with_plans(dispatcher), dispatcher.get_listeners()) == (0, {})
@@ -90,7 +90,7 @@ def test_looking_up_ever_new_names_fills_no_memory() -> None:
 
 def test_ever_new_classes_of_events_fill_no_memory() -> None:
     dispatcher = EventDispatcher()
-    dispatcher.add_listener("hymn", str)
+    dispatcher.add_listener("hymn", repr)
 
     for _ in range(MAX_CLASSES + 100):
         dispatcher.dispatch("hymn", type("Ephemeral", (Event,), {})())
@@ -100,7 +100,7 @@ def test_ever_new_classes_of_events_fill_no_memory() -> None:
 
 def test_names_that_somebody_hears_keep_their_plans_while_others_come_and_go() -> None:
     dispatcher = EventDispatcher()
-    dispatcher.add_listener("hymn", str)
+    dispatcher.add_listener("hymn", repr)
     dispatcher.dispatch("hymn", Event())
     plan = dispatcher._registry.routes["hymn"][Event]
 
@@ -402,7 +402,7 @@ def test_a_comparison_may_register_a_listener_itself() -> None:
 
     class Meddling(UnhashableEqual):
         def __eq__(self, other: object) -> bool:
-            dispatcher.add_listener("psalm", str)
+            dispatcher.add_listener("psalm", repr)
             return super().__eq__(other)
 
     dispatcher.add_listener("hymn", Meddling(1))
@@ -457,7 +457,7 @@ def test_a_failed_registration_changes_nothing(
 
 def test_a_failed_registration_drops_no_plan() -> None:
     dispatcher = EventDispatcher()
-    dispatcher.add_listener("hymn", str)
+    dispatcher.add_listener("hymn", repr)
     dispatcher.dispatch("hymn", Event())
     plan = dispatcher._registry.routes["hymn"][Event]
 
@@ -545,8 +545,8 @@ def test_registering_does_not_disturb_dispatches_in_other_threads() -> None:
             churning.set()
         else:
             while not churning.is_set():
-                handle = dispatcher.add_listener("hymn", str, priority=-1)
-                dispatcher.add_listener("psalm", str, once=True)
+                handle = dispatcher.add_listener("hymn", repr, priority=-1)
+                dispatcher.add_listener("psalm", repr, once=True)
                 handle.unsubscribe()
                 dispatcher.dispatch("psalm")
 
@@ -615,7 +615,7 @@ def test_a_finalizer_may_register_while_the_registry_is_busy() -> None:
         def __call__(self, event: Event) -> None: ...
 
         def __del__(self) -> None:
-            dispatcher.add_listener("heirs", str)
+            dispatcher.add_listener("heirs", repr)
 
     dispatcher.add_listener("hymn", Testament())
     dispatcher.remove_listener("hymn", dispatcher.get_listeners("hymn")[0])

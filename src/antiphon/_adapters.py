@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import isasyncgenfunction, isawaitable, isgeneratorfunction
-from types import CoroutineType
+from dis import opmap
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, isawaitable
+from types import CodeType, FunctionType, MethodType
 from typing import Any, Final, Literal, TypeAlias, cast
 
-import anyio
-
 from antiphon._events import reports_stops, stop_observer
-from antiphon._listeners import is_async_callable, safe_repr
+from antiphon._listeners import Wrapper, called_by, is_async_callable, is_generator_callable, safe_repr, unrun
 
 __all__ = ("SyncListeners", "adapted", "as_async", "as_sync", "check_sync_listeners", "in_thread", "inline")
 
@@ -18,7 +17,7 @@ __all__ = ("SyncListeners", "adapted", "as_async", "as_sync", "check_sync_listen
 SyncListeners: TypeAlias = Literal["refuse", "inline", "thread"]
 
 
-class _Adapter:
+class _Adapter(Wrapper):
     """A listener around a function; two are equal if they do the same with the same function."""
 
     __slots__ = ("__weakref__", "function")
@@ -27,6 +26,10 @@ class _Adapter:
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
+
+    @property
+    def __wrapped__(self) -> Any:
+        return self.function
 
     def described(self) -> str:
         """Tell what it does with the function."""
@@ -50,7 +53,10 @@ class _Inline(_Adapter):
 
     async def __call__(self, event: Any, /) -> Any:
         result = self.function(event)
-        return await result if isawaitable(result) else result
+        if isawaitable(result):
+            return await result
+        _refuse_unrun(result, self.function, "")
+        return result
 
     def described(self) -> str:
         return "inline"
@@ -72,18 +78,17 @@ class _InThread(_Adapter):
         return (self.abandon_on_cancel,)
 
     async def __call__(self, event: Any, /) -> Any:
-        return await anyio.to_thread.run_sync(self._run, event, abandon_on_cancel=self.abandon_on_cancel)
+        # Import it here: it loads the module for threads of anyio, and many programs start none.
+        from anyio.to_thread import run_sync
+
+        return await run_sync(self._run, event, abandon_on_cancel=self.abandon_on_cancel)
 
     def _run(self, event: Any) -> Any:
         is_watched = stop_observer.get() is not None and not reports_stops(type(event))
         result = self._watched(event) if is_watched else self.function(event)
-        if isawaitable(result):
-            if isinstance(result, CoroutineType):
-                result.close()
-            raise TypeError(
-                f"{safe_repr(self.function)} returned something to await, which a worker thread cannot do: register "
-                f"inline({_name(self.function)})"
-            )
+        _refuse_unrun(
+            result, self.function, f"which a worker thread cannot do: register inline({_name(self.function)})"
+        )
         return result
 
     def _watched(self, event: Any) -> Any:
@@ -151,15 +156,43 @@ def _name(function: object) -> str:
     return getattr(function, "__name__", None) or safe_repr(function)
 
 
+def _refuse_unrun(result: object, function: object, reason: str) -> None:
+    # Refuse what a function returned, if nothing of that has run and nothing will run it.
+    kind = "" if result is None else unrun(result)
+    if not kind:
+        return
+    if kind == "a generator":
+        raise TypeError(f"a listener has no `yield`; {safe_repr(function)} returned a generator, so nothing of it runs")
+    raise TypeError(f"{safe_repr(function)} returned {kind}, {reason}")
+
+
 def _check_callable(function: object, expected: str) -> None:
     if not callable(function):
         raise TypeError(f"{expected}; got {safe_repr(function)} ({type(function).__name__}), which cannot be called")
-    if isgeneratorfunction(function) or isasyncgenfunction(function):
+    called = called_by(function)
+    if isinstance(called, type):
         raise TypeError(
-            f"{expected}; {safe_repr(function)} is a generator function, and calling it runs nothing of it: a listener "
-            f"has no `yield`"
+            f"{expected}; got the class {called.__name__}, which only makes an instance when it is called, and the "
+            f"instance is dropped: make an instance that can be called, {called.__name__}(...)"
+        )
+    if is_generator_callable(function):
+        raise TypeError(
+            f"{expected}; {safe_repr(function)} is a generator function, or has one as its `__call__`, and calling it "
+            f"runs nothing of it: a listener has no `yield`"
         )
 
+
+#: The flags of functions that do not run to their end when they are called.
+_NOT_PLAIN: Final = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
+
+# How code returns what it returns. From Python 3.14 on one instruction returns all, and no function is known to return
+# only constants.
+_RETURN: Final = opmap["RETURN_VALUE"]
+_RETURN_CONST: Final = opmap.get("RETURN_CONST")
+_LOAD_CONST: Final = opmap["LOAD_CONST"]
+_JUMPS_WITH_VALUE: Final = frozenset(
+    opmap[name] for name in ("JUMP_FORWARD", "JUMP_IF_FALSE_OR_POP", "JUMP_IF_TRUE_OR_POP") if name in opmap
+)
 
 _ADAPT: Final[dict[str, Callable[[Callable[[Any], Any]], Callable[[Any], Any]]]] = {
     "inline": inline,
@@ -203,13 +236,53 @@ def as_sync(listener: Any) -> Callable[[Any], Any]:
     Raises:
         TypeError: The listener is not callable, or it is async.
     """
+    if (
+        listener.__class__ is FunctionType
+        and not listener.__code__.co_flags & _NOT_PLAIN
+        # What marks a function as async is in its attributes.
+        and not listener.__dict__
+        and _returns_constants(listener.__code__)
+    ):
+        return cast("Callable[[Any], Any]", listener)
     _check_callable(listener, "a listener is a callable taking the event")
     if is_async_callable(listener):
         raise TypeError(
             f"an EventDispatcher calls plain functions; {safe_repr(listener)} is async, and nobody would await it. "
             f"Register it with an AsyncEventDispatcher"
         )
-    return cast("Callable[[Any], Any]", listener)
+    function = listener.__func__ if isinstance(listener, MethodType) else listener
+    if isinstance(function, FunctionType) and _returns_constants(function.__code__):
+        return cast("Callable[[Any], Any]", listener)
+    return _checked(listener)
+
+
+def _returns_constants(code: CodeType) -> bool:
+    # Whether a function can return nothing but constants, such as None. Nearly all listeners do, so a dispatch calls
+    # them as they are, and does not look at what they return: that would cost each call a twentieth of its time.
+    operations = code.co_code[::2]
+    if _RETURN_CONST is not None:
+        return _RETURN not in operations
+    # Python 3.11 loads a constant before it returns it. An `and`, `or` or `if` in an expression may jump over that with
+    # another value.
+    if not _JUMPS_WITH_VALUE.isdisjoint(operations):
+        return False
+    returns = [number for number, operation in enumerate(operations) if operation == _RETURN]
+    return all(operations[number - 1] == _LOAD_CONST for number in returns)
+
+
+def _checked(listener: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    # A plain function may return what an async one gave it, and only its call shows that.
+    def call(event: Any, /) -> Any:
+        result = listener(event)
+        if result is not None:
+            _refuse_unrun(
+                result,
+                listener,
+                f"which an EventDispatcher cannot do: register inline({_name(listener)}) with an AsyncEventDispatcher",
+            )
+        return result
+
+    return call
 
 
 def check_sync_listeners(sync_listeners: object) -> SyncListeners:

@@ -195,7 +195,9 @@ def _for_asyncio() -> Any:
 
     AnyIO looks for the running event loop whenever it is asked something, which takes longer than the answer.
     """
-    return getattr(anyio.lowlevel.current_token(), "backend_class", _PublicBackend)
+    from anyio.lowlevel import current_token
+
+    return getattr(current_token(), "backend_class", _PublicBackend)
 
 
 class _PublicBackend:
@@ -203,7 +205,9 @@ class _PublicBackend:
 
     @staticmethod
     async def checkpoint_if_cancelled() -> None:
-        await anyio.lowlevel.checkpoint_if_cancelled()
+        from anyio.lowlevel import checkpoint_if_cancelled
+
+        await checkpoint_if_cancelled()
 
     @staticmethod
     def current_effective_deadline() -> float:

@@ -13,6 +13,7 @@ from threading import RLock
 from typing import Final, Generic, Protocol, TypeVar, get_args
 
 import anyio
+import anyio.lowlevel
 
 from antiphon._exceptions import StreamLagged
 from antiphon._home import Home

@@ -244,13 +244,16 @@ class RacingTier(Tier):
     """
 
     def __init__(self, event: Any, failures: Failures, watch: CancellationWatch, service: Service) -> None:
+        # Imported here, because many programs run no race.
+        from anyio.lowlevel import current_token
+
         super().__init__(event, failures, watch)
         self._service = service
         # A stop in a dispatch of the same event by a listener is none of this tier.
         self._depth = service.depth(event)
         self._reports_stops = reports_stops(type(event))
         self._thread = get_ident()
-        self._token = anyio.lowlevel.current_token()
+        self._token = current_token()
         self._running: set[_RaceEntry] = set()
         self.winner: _RaceEntry | None = None
 
@@ -279,7 +282,9 @@ class RacingTier(Tier):
         if get_ident() == self._thread:
             self._declare_winner(entry)
         else:
-            anyio.from_thread.run_sync(self._declare_winner, entry, token=self._token)
+            from anyio.from_thread import run_sync
+
+            run_sync(self._declare_winner, entry, token=self._token)
         return True
 
     def _get_call(self, subscription: Subscription, watch: CancellationWatch) -> Callable[[Any], Any]:

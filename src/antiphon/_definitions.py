@@ -8,7 +8,7 @@ from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any, Final, NamedTuple, cast
 
-from antiphon._listeners import NamedListener, safe_repr
+from antiphon._listeners import NamedListener, short_name
 
 __all__ = ("Definition", "definition_of", "short", "shown_file")
 
@@ -46,7 +46,7 @@ def definition_of(thing: Any) -> Definition:
     try:
         return _definition_of_class(thing) if isinstance(thing, type) else _definition_of_callable(thing)
     except Exception:
-        return Definition(type(thing).__name__)
+        return Definition(short_name(thing))
 
 
 def _definition_of_callable(thing: Any) -> Definition:
@@ -54,23 +54,18 @@ def _definition_of_callable(thing: Any) -> Definition:
     while isinstance(thing, partial):
         arguments = arguments or f"({_shown_arguments(thing)})"
         thing = thing.func
-    if isinstance(thing, NamedListener):
-        return Definition(safe_repr(thing))
-    if type(thing).__module__ == "unittest.mock":
-        # It would show where mocks are defined.
-        return Definition(type(thing).__name__)
+    name = short_name(thing)
+    if isinstance(thing, NamedListener) or type(thing).__module__ == "unittest.mock":
+        # It would show where mocks, or the streams of antiphon, are defined.
+        return Definition(name)
     owner: type[Any] | None = None
     function: Any = thing
     if isinstance(thing, MethodType):
         owner = _class_of(thing.__self__)
         function = thing.__func__
-        name = f"{short(owner.__qualname__)}.{getattr(function, '__name__', type(function).__name__)}"
-    elif isinstance(thing, (FunctionType, BuiltinFunctionType, type)):
-        name = short(thing.__qualname__)
-    else:
+    elif not isinstance(thing, (FunctionType, BuiltinFunctionType, type)):
         owner = _class_of(thing)
         function = owner.__call__
-        name = short(owner.__qualname__)
     function = inspect.unwrap(function)
     code: object = getattr(function, "__code__", None)
     file = shown_file(code.co_filename) if isinstance(code, CodeType) else None

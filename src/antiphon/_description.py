@@ -8,15 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from enum import Enum
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_type_hints
 
 from antiphon._definitions import Definition, definition_of, short
 from antiphon._events import Event
 from antiphon._keys import AnyOf, check_key, hears
 from antiphon._listeners import Subscription, safe_repr
-from antiphon._services import class_level_name
+from antiphon._services import shown_name
 
-__all__ = ("Definition", "Description", "KeyDescription", "KeyKind", "ListenerDescription", "describe", "label_of")
+__all__ = (
+    "Definition",
+    "Description",
+    "KeyDescription",
+    "KeyKind",
+    "ListenerDescription",
+    "describe",
+    "label_of",
+    "parts_of",
+)
 
 #: The kinds of keys: a string without ``*``, a string with ``*``, a class, and any other hashable.
 KeyKind: TypeAlias = Literal["name", "other", "class", "pattern"]
@@ -130,9 +139,9 @@ class Description(NamedTuple):
         """
         kind = _kind_of(key)
         if kind == "pattern":
-            listeners = tuple(listener for listener in self.listeners if key in _parts(listener.key))
+            listeners = tuple(listener for listener in self.listeners if key in parts_of(listener.key))
         elif isinstance(key, type):
-            listeners = self.heard(class_level_name(key), key)
+            listeners = self.heard(shown_name(key), key)
         else:
             listeners = self.heard(key)
         return KeyDescription(
@@ -159,8 +168,9 @@ class Description(NamedTuple):
         return self._replace(keys=tuple(kept))
 
 
-# They are read where users meet them.
+# Users import them from there. Resolve their annotations first: that module does not have the names in them.
 for _record in (Definition, Description, KeyDescription, ListenerDescription):
+    _record.__annotations__ = get_type_hints(_record)
     _record.__module__ = "antiphon.diagrams"
 
 
@@ -182,7 +192,7 @@ def describe(
     """
     listeners = tuple(_describe_listener(subscription, adapted, owner) for subscription in subscriptions)
     without_keys = Description(dispatcher, dispatcher_class, (), listeners)
-    keys = dict.fromkeys(part for listener in listeners for part in _parts(listener.key))
+    keys = dict.fromkeys(part for listener in listeners for part in parts_of(listener.key))
     described = [without_keys.of(key) for key in keys]
     described.sort(key=lambda one: (_KINDS.index(one.kind), one.label, one.definition.module or ""))
     return without_keys._replace(keys=tuple(described))
@@ -229,9 +239,10 @@ def _kind_of(key: Hashable) -> KeyKind:
     return "class" if isinstance(key, type) else "other"
 
 
-def _parts(key: Hashable) -> tuple[Hashable, ...]:
+def parts_of(key: Hashable) -> tuple[Hashable, ...]:
+    """Return the keys that a key stands for: several classes, or the key itself."""
     return key.keys if isinstance(key, AnyOf) else (key,)
 
 
 def _name_of(key: Hashable) -> Hashable:
-    return class_level_name(key) if isinstance(key, type) else key
+    return shown_name(key) if isinstance(key, type) else key

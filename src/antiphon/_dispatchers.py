@@ -19,6 +19,7 @@ from antiphon._options import compose, compose_async
 from antiphon._plan import Plan, Whole
 from antiphon._policies import ErrorPolicy, Failures, annotate_exception, check_policy
 from antiphon._registration import Dispatcher, Ending
+from antiphon._services import is_stoppable
 from antiphon._strategies import (
     SEQUENTIAL,
     Strategy,
@@ -196,9 +197,10 @@ class AsyncEventDispatcher(WaitingDispatcher):
         A subclass may override it. What it gets are the listeners in order, each an async callable that
         equals the listener and has its repr; one that is removed during the dispatch does nothing when it is called.
         """
+        stoppable = is_stoppable(event)
         for listener in listeners:
             await listener(event)
-            if getattr(event, "propagation_stopped", False):
+            if stoppable and event.propagation_stopped:
                 break
 
     async def _run(self, plan: Plan, name: Hashable, event: Any, strategy: Strategy | None) -> Any:
@@ -362,9 +364,10 @@ class EventDispatcher(Dispatcher):
         A subclass may override it. What it gets are the listeners in order, each a callable that equals the
         listener and has its repr; one that is removed during the dispatch does nothing when it is called.
         """
+        stoppable = is_stoppable(event)
         for listener in listeners:
             listener(event)
-            if getattr(event, "propagation_stopped", False):
+            if stoppable and event.propagation_stopped:
                 break
 
     def scope(self) -> Scope:
@@ -403,16 +406,18 @@ class EventDispatcher(Dispatcher):
     def _run_under_policy(self, plan: Plan, event: Any) -> None:
         failures = Failures(self._errors, plan, event)
         for subscription in plan.listeners:
+            ending = None
             try:
                 subscription.call(event)
             except Exception as exc:
                 ending = failures.take(exc, subscription)
                 if ending is exc:
                     raise
-                if ending is not None:
-                    raise ending from exc
             except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
                 failures.leave_with(exc)
+            if ending is not None:
+                # Not in the handler above: it would replace the context, or the cause, that the policy's error has.
+                raise ending
             if plan.stoppable and event.propagation_stopped:
                 break
         failures.leave()

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
+import anyio.lowlevel
 
 from antiphon._home import Home
 from antiphon._keys import check_key
@@ -16,6 +17,7 @@ from antiphon._listeners import (
     NamedListener,
     Options,
     Subscription,
+    check_answer,
     check_options,
     safe_repr,
     when_removed,
@@ -73,7 +75,7 @@ class Expectation:
         return self._name
 
     async def _hear(self, name: Hashable, event: Any) -> None:
-        if self._where is not None and not self._where(event):
+        if self._where is not None and not check_answer(self._where(event), self._where):
             return
         # Several dispatches may be here at the same time, in several threads.
         with self._lock:

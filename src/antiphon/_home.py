@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import current_thread
 from typing import Any
 
-import anyio
+import anyio.lowlevel
 
 __all__ = ("Home",)
 

@@ -11,7 +11,8 @@ from contextvars import ContextVar
 from typing import Any, Final, Literal, TypeAlias
 from weakref import ref
 
-from antiphon._listeners import Subscription, is_async_callable, qualified_name, safe_repr
+from antiphon._listeners import Subscription, is_async_callable, safe_repr, unrun
+from antiphon._listeners import listener_name as name_of
 
 __all__ = (
     "HOOKS",
@@ -152,8 +153,8 @@ class ListenerRecord:
 
     @property
     def listener_name(self) -> str:
-        """The module and qualified name of the listener, for logs; without one, its repr, or the name of its class."""
-        return qualified_name(self.subscription.listener)
+        """What the listener is called, as `antiphon.listener_name` gives it."""
+        return name_of(self.subscription.listener)
 
     @property
     def duration(self) -> float | None:
@@ -224,7 +225,13 @@ class Attached:
         if call is None:
             return
         try:
-            call(record)
+            result = call(record)
+            kind = "" if result is None else unrun(result)
+            if kind:
+                raise TypeError(
+                    f"the methods of an instrument are plain functions; {safe_repr(call)} returned {kind}, and nobody "
+                    f"would run it in the middle of a dispatch"
+                )
         except Exception as exc:
             # Dispatches under way have it too.
             self._methods = {}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from functools import partial
-from inspect import CO_COROUTINE
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE, isawaitable
 from itertools import count
-from types import FunctionType, MethodType, TracebackType
-from typing import Any, Final, NamedTuple, Protocol, Self
+from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType, TracebackType
+from typing import Any, Final, NamedTuple, Protocol, Self, cast
 
 __all__ = (
     "NO_OPTIONS",
@@ -18,6 +18,9 @@ __all__ = (
     "OptionedSubscription",
     "Options",
     "Subscription",
+    "Wrapper",
+    "called_by",
+    "check_answer",
     "check_limit",
     "check_options",
     "check_priority",
@@ -25,11 +28,17 @@ __all__ = (
     "do_nothing",
     "do_nothing_async",
     "is_async_callable",
-    "qualified_name",
+    "is_generator_callable",
+    "listener_name",
     "safe_repr",
     "safe_str",
+    "short_name",
+    "unrun",
     "when_removed",
 )
+
+#: The flags of functions whose result can be awaited: those of `async def`, and of ``types.coroutine`` on a generator.
+_AWAITABLE: Final = CO_COROUTINE | CO_ITERABLE_COROUTINE
 
 #: One counter for the whole process, so that the listeners of several dispatchers merge in the order of registration.
 _orders: Final = count(1)
@@ -155,6 +164,18 @@ class OptionedSubscription(Subscription):
         self.options = options
 
 
+class Wrapper:
+    """A base of listeners of antiphon that call another one, and go by its name."""
+
+    __slots__ = ()
+
+    @property
+    def __wrapped__(self) -> Any:
+        """The listener that is called in the end, or another wrapper of it; `inspect.signature` asks for it too."""
+        # A base, never made by itself.
+        raise NotImplementedError
+
+
 class NamedListener:
     """A listener on behalf of something else, which also wants the name of the dispatch: a bare event cannot tell it.
 
@@ -208,19 +229,86 @@ def do_nothing(event: Any, /) -> None:
 
 
 def is_async_callable(candidate: Any) -> bool:
-    """Tell whether calling an object gives something to await, as far as can be known without calling it."""
-    while isinstance(candidate, partial):
-        candidate = candidate.func
-    if isinstance(candidate, (FunctionType, MethodType)):
-        # The flag answers for nearly all, in a tenth of the time.
-        function = candidate.__func__ if isinstance(candidate, MethodType) else candidate
-        is_coroutine_function = isinstance(function, FunctionType) and function.__code__.co_flags & CO_COROUTINE
-        return bool(is_coroutine_function) or _is_marked(candidate)
+    """Return whether calling an object gives something to await, as far as can be known without calling it."""
+    function = candidate.__func__ if type(candidate) is MethodType else candidate
+    if type(function) is FunctionType:
+        # The flags answer for nearly all, in a tenth of the time.
+        return bool(function.__code__.co_flags & _AWAITABLE) or _is_marked(candidate)
+    called = called_by(candidate)
+    if called is not candidate:
+        return is_async_callable(called)
     if isinstance(candidate, type):
         # Calling it makes an instance.
         return False
+    if not callable(candidate):
+        return False
+    if isinstance(candidate, MethodType):
+        # Of something that is not a function.
+        return _is_marked(candidate)
     # The class says it with its __call__, an instance (of a mock) with a mark.
-    return callable(candidate) and (_is_marked(type(candidate).__call__) or _is_marked(candidate))
+    call = called_by(type(candidate).__call__)
+    return bool(_flags_of(call) & _AWAITABLE) or _is_marked(call) or _is_marked(candidate)
+
+
+def is_generator_callable(candidate: Any) -> bool:
+    """Return whether calling an object gives a generator, so that nothing of it runs."""
+    candidate = called_by(candidate)
+    if not isinstance(candidate, (FunctionType, MethodType, type)) and callable(candidate):
+        candidate = called_by(type(candidate).__call__)
+    flags = _flags_of(candidate)
+    return bool(flags & (CO_GENERATOR | CO_ASYNC_GENERATOR)) and not flags & _AWAITABLE
+
+
+def called_by(candidate: Any) -> Any:
+    """Return what is called in the end by a ``functools.partial`` or a ``staticmethod`` object."""
+    while isinstance(candidate, (partial, staticmethod)):
+        candidate = candidate.func if isinstance(candidate, partial) else cast("Any", candidate).__func__
+    return candidate
+
+
+def _flags_of(function: Any) -> int:
+    if isinstance(function, MethodType):
+        function = function.__func__
+    return function.__code__.co_flags if isinstance(function, FunctionType) else 0
+
+
+def unrun(result: object) -> str:
+    """Return what a result is called that runs nothing by itself: an awaitable or a generator; empty for all others.
+
+    A coroutine or a generator is closed, because the caller is going to refuse it. It would warn that it was never
+    awaited otherwise.
+    """
+    if isawaitable(result):
+        kind = "something to await"
+    elif isinstance(result, (GeneratorType, AsyncGeneratorType)):
+        kind = "a generator"
+    else:
+        return ""
+    if isinstance(result, (Coroutine, GeneratorType)):
+        result.close()
+    return kind
+
+
+def check_answer(answer: object, where: object) -> bool:
+    """Return what ``where`` says of an event.
+
+    Args:
+        answer: What it returned.
+        where: The function.
+
+    Raises:
+        TypeError: If the answer has to be awaited, or is a generator: it would count as true without being run.
+    """
+    if answer is True or answer is False:
+        return answer
+    kind = unrun(answer)
+    if kind:
+        raise TypeError(
+            f"where= is a plain function of the event that returns whether the listener is called; "
+            f"{listener_name(where)} returned {kind}, which would count as true without being run: await in the "
+            f"listener instead"
+        )
+    return bool(answer)
 
 
 if sys.version_info >= (3, 14):
@@ -262,6 +350,11 @@ def check_options(options: Options) -> None:
             raise TypeError(
                 f"where= is a plain function of the event; {safe_repr(where)} is async, and its coroutine would "
                 f"count as true without being run: await in the listener instead"
+            )
+        if is_generator_callable(where):
+            raise TypeError(
+                f"where= is a plain function of the event; {safe_repr(where)} is a generator function, and its "
+                f"generator would count as true without being run: return a bool"
             )
     if timeout is not None:
         check_seconds(timeout, "timeout= is how long a call may take, in seconds")
@@ -319,21 +412,72 @@ def safe_str(thing: object) -> str:
     return str.__str__(text)
 
 
-def qualified_name(listener: Any) -> str:
-    """Give the module and qualified name of a listener; without one, its repr, or the name of its class.
+def listener_name(listener: Any, /) -> str:
+    """Return what a listener is called: for messages, logs, and functions that handle errors.
 
-    It is for messages and logs that must not fail, whatever the listener answers.
+    An adapter (`inline`, `in_thread`) and a ``functools.partial`` are called as the function that they call, a method
+    as ``module.Class.method`` with the class of its object, and a function by its module and qualified name. An object
+    with a ``__repr__`` of its own is called by that, without addresses, and any other by its class. Never raises.
+
+    Args:
+        listener: What is registered, or what a dispatcher gave to an error policy or an overridden ``_adispatch``.
+
+    Returns:
+        The name.
     """
-    called: Any = listener
+    if listener.__class__ is FunctionType and listener.__module__:
+        # Nearly all, at a tenth of the cost.
+        return f"{listener.__module__}.{listener.__qualname__}"
+    module, name = _named(listener)
+    return f"{module}.{name}" if module else name
+
+
+def short_name(listener: Any, /) -> str:
+    """Return the same name without the module and the functions around the definition. Never raises."""
+    module, name = _named(listener)
+    return name if module is None else name.rpartition("<locals>.")[2]
+
+
+def _named(listener: Any) -> tuple[str | None, str]:
+    # The module, empty if it is unknown, and the qualified name in it. A label belongs to no module: None.
     try:
-        while isinstance(called, partial):
-            called = called.func
-        kind: Any = called.__class__
-        # What an adapter is around.
-        function = called.function if hasattr(kind, "function") else called
-        name = getattr(function, "__qualname__", None)
-        if isinstance(name, str):
-            return f"{getattr(function, '__module__', None)}.{name}"
-        return f"{kind.__module__}.{kind.__qualname__}" if kind.__repr__ is object.__repr__ else safe_repr(called)
+        return _name_of(listener)
     except Exception:
-        return safe_repr(listener)
+        # A method of the object raises, or an attribute has an unexpected type. Its class always has a name.
+        return _name_in(type(listener), type.__dict__["__qualname__"].__get__(type(listener)))
+
+
+def _name_of(listener: Any) -> tuple[str | None, str]:
+    while True:
+        if isinstance(listener, partial):
+            listener = listener.func
+        elif isinstance(listener, Wrapper):
+            listener = listener.__wrapped__
+        else:
+            break
+    if isinstance(listener, MethodType):
+        bound: Any = listener.__self__
+        owner: Any = bound if isinstance(bound, type) else type(bound)
+        name = getattr(listener.__func__, "__name__", None)
+        # A method may also be made of an object that has no name.
+        return _name_in(owner, f"{owner.__qualname__}.{name}") if name is not None else _name_of(listener.__func__)
+    name = getattr(listener, "__qualname__", None)
+    if isinstance(name, str):
+        return _name_in(listener, name)
+    kind: Any = listener.__class__
+    label = "" if kind.__repr__ is object.__repr__ else _without_addresses(repr(listener))
+    # The latter is what a mock without a name says of itself.
+    return (None, label) if label not in ("", f"<{kind.__name__}>") else _name_in(kind, kind.__qualname__)
+
+
+def _name_in(defined: Any, name: str) -> tuple[str, str]:
+    module = getattr(defined, "__module__", None)
+    return module if isinstance(module, str) else "", name
+
+
+def _without_addresses(text: str) -> str:
+    # Import it here: the names of most listeners need no regular expression.
+    import re
+
+    # As the default repr and that of mocks write them. They differ from run to run.
+    return re.sub(r" (at 0x[0-9a-fA-F]+|id='\d+')", "", text)

@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from antiphon._listeners import OptionedSubscription, do_nothing, do_nothing_async, safe_repr
+from antiphon._listeners import OptionedSubscription, check_answer, do_nothing, do_nothing_async, safe_repr
 
 __all__ = ("compose", "compose_async", "outside_of_calls", "recompose", "recompose_async")
 
@@ -60,22 +60,29 @@ def recompose_async(
 
 
 def _around(subscription: OptionedSubscription, call: Callable[[Any], object]) -> Callable[[Any], object]:
-    options = subscription.options
-    once, where = options.once, options.where
-    if not once and where is None:
+    once, where, _, _ = subscription.options
+    if once:
+        call = _claimed(subscription, call)
+    if where is None:
         return call
 
-    def guarded(event: Any, /) -> object:
-        if where is not None:
-            if not where(event):
-                return "where"
-            if subscription.call is do_nothing:
-                return "removed"
-        if once and not subscription.unsubscribe():
-            return "once"
+    def asking(event: Any, /) -> object:
+        answer = where(event)
+        # True first: only other answers, of which some have to be refused, are looked at closely.
+        if answer is not True and not check_answer(answer, where):
+            return "where"
+        if subscription.call is do_nothing:
+            return "removed"
         return call(event)
 
-    return guarded
+    return asking
+
+
+def _claimed(subscription: OptionedSubscription, call: Callable[[Any], object]) -> Callable[[Any], object]:
+    def claiming(event: Any, /) -> object:
+        return call(event) if subscription.unsubscribe() else "once"
+
+    return claiming
 
 
 def _around_async(
@@ -87,20 +94,30 @@ def _around_async(
     # The one call of a once listener has nothing to wait for, and must not be cancelled after it was claimed.
     if limit is not None and not once:
         call = _Limit(limit, subscription, call, places).call
-    if not once and where is None:
+    if once:
+        call = _claimed_async(subscription, call)
+    if where is None:
         return call
 
-    async def guarded(event: Any, /) -> object:
-        if where is not None:
-            if not where(event):
-                return "where"
-            if subscription.call is do_nothing_async:
-                return "removed"
-        if once and not subscription.unsubscribe():
-            return "once"
+    async def asking(event: Any, /) -> object:
+        answer = where(event)
+        # As in `_around`.
+        if answer is not True and not check_answer(answer, where):
+            return "where"
+        if subscription.call is do_nothing_async:
+            return "removed"
         return await call(event)
 
-    return guarded
+    return asking
+
+
+def _claimed_async(
+    subscription: OptionedSubscription, call: Callable[[Any], Awaitable[object]]
+) -> Callable[[Any], Awaitable[object]]:
+    async def claiming(event: Any, /) -> object:
+        return await call(event) if subscription.unsubscribe() else "once"
+
+    return claiming
 
 
 def _within(seconds: float, call: Callable[[Any], Awaitable[object]]) -> Callable[[Any], Awaitable[object]]:
@@ -160,6 +177,11 @@ class _Limit:
         call: Callable[[Any], Awaitable[object]],
         places: AllPlaces,
     ) -> None:
+        # Import it here: an anyio that loads its modules lazily takes longer for this one than antiphon for all of its
+        # own, and a program without limits does not need it.
+        from anyio.lowlevel import current_token
+
+        self._current_token = current_token
         self._limit = limit
         self._subscription = subscription
         self._call = call
@@ -201,7 +223,7 @@ class _Limit:
                 slot.waiting -= 1
 
     def _places_here(self) -> _Places:
-        loop = anyio.lowlevel.current_token().native_token
+        loop = self._current_token().native_token
         places = self._places.get(loop)
         if places is None:
             places = self._places[loop] = _Places(self._limit)

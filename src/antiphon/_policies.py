@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import isawaitable
 from operator import itemgetter
-from types import CoroutineType
 from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 
 from antiphon._backend import first_leaf, get_asyncio_task, is_cancellation, is_cancelled_by_scope
 from antiphon._driver import CancellationWatch
 from antiphon._exceptions import ListenerCancelled
-from antiphon._listeners import Subscription, is_async_callable, qualified_name, safe_repr
+from antiphon._listeners import Subscription, is_async_callable, is_generator_callable, listener_name, safe_repr, unrun
 from antiphon._plan import Plan, Whole
 
 __all__ = (
@@ -54,6 +52,8 @@ def check_policy(errors: object) -> ErrorPolicy:
             f"{expected}; {safe_repr(errors)} is async, and nobody would await it: let a plain function note the "
             f"error, and do what must be awaited after the dispatch"
         )
+    elif is_generator_callable(errors):
+        raise TypeError(f"{expected}; {safe_repr(errors)} is a generator function, and calling it runs nothing of it")
     return cast(ErrorPolicy, errors)
 
 
@@ -115,21 +115,39 @@ def annotate_exception(exc: BaseException, step: Subscription | Whole, plan: Pla
     elif is_cancellation(exc) and not is_cancelled_by_scope():
         task = get_asyncio_task()
         if task is None or not task.cancelling():
-            add_note(exc, step, plan, event, "a cancellation that no scope or task around it requested left")
+            add_note(exc, step, plan, event, what="a cancellation that no scope or task around it requested left")
 
 
 def add_note(
-    error: BaseException, subscription: Subscription, plan: Plan, event: object, what: str = "raised in"
+    error: BaseException,
+    subscription: Subscription,
+    plan: Plan,
+    event: object,
+    *,
+    what: str = "raised in",
+    policy: object = None,
 ) -> None:
-    """Add a note to an exception, which says where it was raised; in a group, to each of its leaves."""
+    """Add a note to an exception, which says where it was raised; in a group, to each of its leaves.
+
+    Args:
+        error: The exception.
+        subscription: The registration of the listener.
+        plan: The plan of the dispatch.
+        event: The event.
+        what: What the exception has to do with the listener.
+        policy: The function that raised the exception while it handled an error of the listener; None if the
+            listener raised it.
+    """
     if isinstance(error, BaseExceptionGroup):
         for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            add_note(member, subscription, plan, event, what)
+            add_note(member, subscription, plan, event, what=what, policy=policy)
         return
     try:
         under = "" if plan.name is None else f"{safe_repr(plan.name)} "
+        if policy is not None:
+            what = f"raised by the error policy {listener_name(policy)}, which handled an error raised in"
         note = (
-            f"{NOTE_PREFIX}{what} listener {qualified_name(subscription.listener)}, while "
+            f"{NOTE_PREFIX}{what} listener {listener_name(subscription.listener)}, while "
             f"{safe_repr(plan.dispatcher)} dispatched {under}({type(event).__qualname__})"
         )
         notes: Any = getattr(error, "__notes__", ())
@@ -145,12 +163,13 @@ def refuse_awaitable(result: object, policy: object) -> None:
     Raises:
         TypeError: It can be awaited.
     """
-    if isawaitable(result):
-        if isinstance(result, CoroutineType):
-            result.close()
+    if result is None:
+        return
+    kind = unrun(result)
+    if kind:
         raise TypeError(
-            f"errors= is a plain function; {safe_repr(policy)} returned something to await, and nobody would await it: "
-            f"let it note the error, and do what must be awaited after the dispatch"
+            f"errors= is a plain function; {safe_repr(policy)} returned {kind}, and nobody would await it: let it note "
+            f"the error, and do what must be awaited after the dispatch"
         )
 
 
@@ -199,15 +218,20 @@ class Failures:
             The error that ends the dispatch, None if it goes on.
         """
         policy = self._policy
+        raised_by: object = None
         if not isinstance(policy, str):
             try:
                 refuse_awaitable(policy(error, self._event, subscription.listener), policy)
             except Exception as raised:
+                if raised is not error:
+                    # The traceback of the policy's error shows both: say on each where it was raised.
+                    add_note(error, subscription, self._plan, self._event)
+                    raised_by = policy
                 error = raised
             else:
                 return None
         if all(error is not earlier for _, earlier in self.in_hand):
-            add_note(error, subscription, self._plan, self._event)
+            add_note(error, subscription, self._plan, self._event, policy=raised_by)
         self.in_hand.append(((subscription.priority, subscription.order), error))
         if policy == "collect":
             return None

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 import anyio
+import anyio.lowlevel
 
 from antiphon._backend import belongs_anywhere
 from antiphon._buffers import MAX_BUFFER_SIZE, Buffer, Fifo, Lanes, check_overflow
@@ -92,8 +93,6 @@ class Queue:
 
     __module__ = "antiphon"
 
-    _idle: anyio.Event
-
     def __init__(
         self,
         dispatcher: Dispatching,
@@ -120,6 +119,7 @@ class Queue:
         self._drain_timeout = drain_timeout
         if drain_timeout is not None and drain_timeout != 0:
             check_seconds(drain_timeout, "drain_timeout= is how long the end may take, in seconds")
+        self._idle: anyio.Event
         self._entered = False
         self._broken = False
         self._failures: list[Exception] = []

@@ -13,6 +13,7 @@ from antiphon._events import Event
 from antiphon._instrumentation import Attached
 from antiphon._instrumented import Instrumented, merged, of_all
 from antiphon._keys import check_key, check_name
+from antiphon._later import Later
 from antiphon._listeners import (
     NamedListener,
     NamedSubscription,
@@ -31,8 +32,10 @@ from antiphon._subscribers import Subscriptions, register_methods
 from antiphon.typing import IListener
 
 if TYPE_CHECKING:
-    # Imported when somebody asks for a description: a program that only dispatches never does.
-    from antiphon._description import Description
+    from antiphon import _description
+else:
+    # Many programs never ask for a description.
+    _description = Later("antiphon._description")
 
 __all__ = ("Dispatcher",)
 
@@ -229,16 +232,14 @@ class Dispatcher(Instrumented):
             return bool(self._registry.keys())
         return bool(self._heard(name, event_class))
 
-    def describe(self) -> Description:
+    def describe(self) -> _description.Description:
         """Tell who listens to what, in which order, with which options, and where each listener is defined.
 
         Returns:
             A record of this moment, which later registrations do not change. `antiphon.diagrams` turns it into text.
         """
-        from antiphon._description import describe
-
         everything = self._registry.everything()
-        return describe(self._label(), type(self).__name__, everything, self._adapted, self._registry)
+        return _description.describe(self._label(), type(self).__name__, everything, self._adapted, self._registry)
 
     def _new_registry(self) -> Registry:
         return Registry(self._make_route, self._silence)

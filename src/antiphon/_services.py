@@ -27,7 +27,7 @@ from antiphon._events import (
     reads_its_own,
 )
 
-__all__ = ("BARE", "PRETENDING", "Outer", "Service", "class_level_name", "service_of")
+__all__ = ("BARE", "PRETENDING", "Outer", "Service", "class_level_name", "is_stoppable", "service_of", "shown_name")
 
 _set = object.__setattr__
 
@@ -229,6 +229,11 @@ def service_of(cls: type[Any]) -> Service:
     return service
 
 
+def is_stoppable(event: object) -> bool:
+    """Return whether a listener can stop a dispatch of this event; nothing is read from the event itself."""
+    return isinstance(event, Event) or service_of(event.__class__).stoppable
+
+
 def _decide(cls: type[Any]) -> Service:
     if issubclass(cls, Event):
         try:
@@ -278,6 +283,14 @@ def class_level_name(cls: type[Any]) -> Any:
         if any(field.name == "name" for field in fields(cls)):
             return None
     return name
+
+
+def shown_name(cls: type[Any]) -> Any:
+    """Return the name that a class gives to its events, for texts: None if its metaclass raises, too."""
+    try:
+        return class_level_name(cls)
+    except Exception:
+        return None
 
 
 def _is_descriptor(cls: type[Any], attribute: str) -> bool:

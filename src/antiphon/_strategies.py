@@ -303,7 +303,7 @@ async def _raise_if_cancelled(watch: CancellationWatch) -> None:
     await checkpoint
     if watch.is_pending():
         try:
-            await anyio.lowlevel.checkpoint()
+            await anyio.sleep(0)
         except anyio.get_cancelled_exc_class():
             # A failed `asyncio.TaskGroup` takes a request back that is not its own, and makes it once more. A listener
             # that had a task of its own would take that one along.

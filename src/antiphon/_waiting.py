@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
+from antiphon._later import Later
 from antiphon._policies import ErrorPolicy
 from antiphon._registration import Dispatcher
 from antiphon.typing import Overflow
 
 if TYPE_CHECKING:
-    # Behind the doors it is imported when somebody comes: many programs never wait.
-    from antiphon._expectations import Expectation
-    from antiphon._queue import Queue
-    from antiphon._streams import Stream
+    from antiphon import _expectations, _queue, _streams
+else:
+    # Many programs never wait.
+    _expectations = Later("antiphon._expectations")
+    _queue = Later("antiphon._queue")
+    _streams = Later("antiphon._streams")
 
 __all__ = ("WaitingDispatcher",)
 
@@ -26,7 +29,7 @@ class WaitingDispatcher(Dispatcher):
         # A base, never made by itself: a queue needs to know only that there is such a method.
         raise NotImplementedError
 
-    def expect(self, key: Hashable, /, *, where: Callable[[Any], object] | None = None) -> Expectation:
+    def expect(self, key: Hashable, /, *, where: Callable[[Any], object] | None = None) -> _expectations.Expectation:
         """Expect one event, in an ``async with`` block that is entered before the event is brought about.
 
         The block ends when the event has come; if its body raises, it ends at once. For a bound on the
@@ -45,9 +48,7 @@ class WaitingDispatcher(Dispatcher):
             TypeError: As `add_listener`.
             ValueError: As `add_listener`.
         """
-        from antiphon._expectations import Expectation
-
-        return Expectation(self._register, key, where)
+        return _expectations.Expectation(self._register, key, where)
 
     async def wait_for(self, key: Hashable, /, *, where: Callable[[Any], object] | None = None) -> Any:
         """Wait for one event. Always a checkpoint.
@@ -74,7 +75,7 @@ class WaitingDispatcher(Dispatcher):
 
     def stream(
         self, *keys: Hashable, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0
-    ) -> Stream:
+    ) -> _streams.Stream:
         """Read events one by one, in an ``async with`` block: ``async for event in stream``.
 
         Within the block it listens like a listener of its priority; one that stops the event earlier hides it.
@@ -94,9 +95,7 @@ class WaitingDispatcher(Dispatcher):
             TypeError: There is no key, or a wrong one, or an argument has a wrong type.
             ValueError: ``overflow`` is none of the four, or ``max_buffer_size`` is less than 1.
         """
-        from antiphon._streams import Stream
-
-        return Stream(self._register, keys, max_buffer_size, overflow, priority)
+        return _streams.Stream(self._register, keys, max_buffer_size, overflow, priority)
 
     def queue(
         self,
@@ -107,7 +106,7 @@ class WaitingDispatcher(Dispatcher):
         errors: ErrorPolicy = "raise",
         ordered_by: Callable[[Any], Hashable] | None = None,
         drain_timeout: float | None = None,
-    ) -> Queue:
+    ) -> _queue.Queue:
         """Dispatch events later, in an ``async with`` block that owns the tasks: ``await queue.post(name, event)``.
 
         Args:
@@ -129,9 +128,7 @@ class WaitingDispatcher(Dispatcher):
             TypeError: An argument has a wrong type.
             ValueError: An argument has a value that makes no sense.
         """
-        from antiphon._queue import Queue
-
-        return Queue(
+        return _queue.Queue(
             self,
             self._address,
             max_buffer_size=max_buffer_size,

@@ -299,7 +299,7 @@ async def test_listeners_have_names_that_one_can_read(log: Lines) -> None:
         NAME("confirm"): confirm,
         f"{here}.Choir.sing": Choir().sing,
         f"{here}.Listener": Listener(),
-        repr(mock): mock,
+        "unittest.mock.AsyncMock": mock,
     }
     for listener in (*expected.values(), partial(confirm), inline(confirm_plainly), in_thread(confirm_plainly)):
         dispatcher.add_listener("order.placed", listener)
@@ -338,7 +338,7 @@ async def test_what_cannot_be_shown_is_logged_all_the_same(log: Lines) -> None:
         await dispatcher.adispatch("order.placed")
 
     called, dispatched = log.lines
-    assert "UnspeakableListener object at" in called
+    assert "<locals>.UnspeakableListener for" in called
     assert "UnspeakableError object at" in called
     assert "UnspeakableError object at" in dispatched
     assert "UnspeakableDispatcher object at" in vars(log.records[0])["dispatcher"]

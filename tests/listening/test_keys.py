@@ -591,7 +591,7 @@ def test_ever_new_names_fill_no_memory(dispatcher: AnyDispatcher, key: Hashable)
 
 def test_twenty_thousand_names_that_a_pattern_hears_fill_no_memory() -> None:
     dispatcher, event = EventDispatcher(), Event()
-    dispatcher.add_listener("user.*", bool)
+    dispatcher.add_listener("user.*", id)
 
     for number in range(20_000):
         dispatcher.dispatch(f"user.{number}", event)

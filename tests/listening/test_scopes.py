@@ -468,10 +468,10 @@ def test_a_scope_inherits_an_overridden_do_dispatch() -> None:
             super().do_dispatch(listeners, event)
 
     with SyncConducting().scope() as scoped, scoped.scope() as nested:
-        nested.add_listener("hymn", str)
+        nested.add_listener("hymn", repr)
         nested.dispatch("hymn")
 
-    assert conducted == [[str]]
+    assert conducted == [[repr]]
 
 
 async def test_an_error_in_a_scope_is_noted_with_the_scope(dispatcher: AnyDispatcher) -> None:
@@ -586,7 +586,7 @@ def test_threads_open_and_end_scopes_while_the_parent_changes() -> None:
     def changes() -> None:
         try:
             for number in range(150):
-                with dispatcher.add_listener("*" if number % 2 else "hymn", bool):
+                with dispatcher.add_listener("*" if number % 2 else "hymn", id):
                     dispatcher.dispatch("hymn")
         except BaseException as error:
             failures.append(error)

@@ -128,13 +128,13 @@ def test_what_a_listener_registers_on_the_dispatcher_during_the_block_stays() ->
     dispatcher = EventDispatcher()
 
     def register(event: Event) -> None:
-        dispatcher.add_listener("later", str)
+        dispatcher.add_listener("later", repr)
 
     with dispatcher.temporarily() as registrar:
         registrar.add_listener("hymn", register)
         dispatcher.dispatch("hymn")
 
-    assert dispatcher.get_listeners() == {"later": (str,)}
+    assert dispatcher.get_listeners() == {"later": (repr,)}
 
 
 def test_blocks_that_overlap_each_take_back_their_own(dispatcher: AnyDispatcher) -> None:

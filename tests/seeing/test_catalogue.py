@@ -209,7 +209,8 @@ def test_a_class_that_gives_a_name_makes_an_entry_without_a_constant(page):
 def test_a_dispatch_at_the_top_of_a_module_is_found(page):
     assert "- `shop.app`, `shop/app.py:43`" in section(page, "order.sent")
     assert "- `Service.others`, `shop/app.py:34`" in section(page, "order.sent")
-    assert "`shop/app.py:35`" not in page
+    assert "- `Service.others`, `shop/app.py:35`" in section(page, "order.sent")
+    assert "`shop/app.py:36`" not in page
 
 
 def test_a_base_class_tells_of_what_it_is_the_base(page):
@@ -377,6 +378,170 @@ def test_reading_sources_imports_and_runs_nothing(program):
     reference_of("shop:dispatcher").write()
 
     assert "shop.trap" not in sys.modules
+
+
+# Odd programs
+
+ODD = {
+    "an empty module": "",
+    "a docstring alone": "'Events.'",
+    "a bare event": "dispatcher.dispatch('order.placed', Event())",
+    "a class made by type": "Made = type('Made', (Event,), {})\ndispatcher.dispatch('order.placed', Made())",
+    "a class of no module": "Made = type('M', (Event,), {'__module__': 7})\ndispatcher.dispatch('order.placed', Made())",
+    "a class with an odd name": "Made = type('a b|`c`', (Event,), {})\ndispatcher.dispatch('order.placed', Made())",
+    "a nested class": "class Outer:\n    class Made(Event):\n        price: int\nMade = Outer.Made",
+    "a metaclass that raises": """
+class Meta(type):
+    @property
+    def name(cls):
+        raise RuntimeError
+class Made(Event, metaclass=Meta): ...
+""",
+    "a constant without a hash": "class Text(str):\n    __hash__ = None\nORDER = Text('order.placed')",
+    "a constant that compares in its own way": """
+class Text(str):
+    def __eq__(self, other):
+        raise RuntimeError
+    __hash__ = str.__hash__
+ORDER = Text('order.placed')
+""",
+    "a module that refuses attributes": "def __getattr__(name):\n    raise RuntimeError(name)",
+    "a dispatch without arguments": "def never():\n    dispatcher.dispatch()\n    dispatcher.dispatch(*[], **{})",
+}
+WITHOUT_IMPORTS = ("", "'Events.'")
+
+
+@pytest.mark.parametrize("source", ODD.values(), ids=ODD.keys())
+@pytest.mark.parametrize("where", ["events", "app"])
+def test_an_odd_program_has_a_page(program, source, where):
+    head = "from antiphon import Event, EventDispatcher\ndispatcher = EventDispatcher()\n"
+    events = source if source in WITHOUT_IMPORTS else head + source
+    app = head + "dispatcher.add_listener('order.placed', print)\n"
+    program(
+        shop__init="",
+        shop__events=events if where == "events" else "",
+        shop__app=app + source if where == "app" else app,
+    )
+
+    for modules in ((), ("shop.app",)):
+        assert "`order.placed`" in reference_of("shop.app:dispatcher", events=modules).write()
+
+
+def test_it_is_told_where_a_bare_event_is_dispatched(program):
+    program(
+        app="""
+        from antiphon import Event, EventDispatcher
+        dispatcher = EventDispatcher()
+        dispatcher.add_listener("order.placed", print)
+        dispatcher.dispatch("order.placed", Event())
+        """
+    )
+
+    told = section(reference_of("app:dispatcher").write(), "order.placed")
+
+    assert told.startswith("with `Event()`")
+    assert "Dispatched in:\n\n- `app`, `app.py:" in told
+
+
+# Names that are computed
+
+COMPUTED = """
+    from antiphon import Event, EventDispatcher
+
+    PREFIX = "order"
+
+    class Shipped(Event): ...
+    class Paid(Event): ...
+    class Lost(Event): ...
+
+    dispatcher = EventDispatcher()
+
+    def by_name(event): ...
+    def by_pattern(event): ...
+    def by_other(event): ...
+    def by_class(event): ...
+
+    dispatcher.add_listener("order.books", by_name)
+    dispatcher.add_listener("order.**", by_pattern)
+    dispatcher.add_listener("payment.*", by_other)
+    dispatcher.add_listener("payment.books", by_other)
+    dispatcher.add_listener(Paid, by_class)
+
+    def ship(kind):
+        dispatcher.dispatch(WRITTEN, Shipped())
+
+    def pay(kind):
+        dispatcher.dispatch("order." + kind + ".paid", Paid())
+
+    def lose(names):
+        dispatcher.dispatch(names.lost, Lost())
+"""
+
+WRITTEN = [
+    'f"order.{kind}"',
+    'f"{PREFIX}.{kind}"',
+    '"order." + kind',
+    'PREFIX + f".{kind!s:>3}"',
+    'f"{PREFIX}" + "." + kind.name',
+]
+
+
+def listeners_in(told):
+    return {name for name in ("by_name", "by_pattern", "by_other", "by_class") if f"`{name}`" in told}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_class_dispatched_under_a_computed_name_tells_who_may_listen(program, name):
+    program(app=COMPUTED.replace("WRITTEN", name))
+
+    told = section(reference_of("app:dispatcher").write(), "Shipped")
+
+    assert "Dispatched under `order.{kind" in told
+    assert "Nobody listens." not in told
+    assert listeners_in(told) == {"by_name", "by_pattern"}
+    assert "- `ship`, `app.py:" in told
+
+
+def test_a_name_tells_of_the_computed_names_that_may_be_it(program):
+    program(app=COMPUTED.replace("WRITTEN", WRITTEN[0]))
+    page = reference_of("app:dispatcher").write()
+
+    assert "- `ship`, `app.py:" in section(page, "order.books")
+    assert "- `ship`" not in section(page, "payment.books")
+    assert "- `lose`" not in section(page, "order.books"), "of which nothing is known"
+
+
+def test_the_end_of_a_computed_name_counts_as_well(program):
+    program(app=COMPUTED.replace("WRITTEN", WRITTEN[0]))
+    page = reference_of("app:dispatcher").write()
+
+    assert listeners_in(section(page, "Paid")) == {"by_pattern", "by_class"}
+    assert "- `pay`" not in section(page, "order.books")
+
+
+def test_under_a_name_of_which_nothing_is_known_all_may_listen(program):
+    program(app=COMPUTED.replace("WRITTEN", WRITTEN[0]))
+
+    told = section(reference_of("app:dispatcher").write(), "Lost")
+
+    assert "Dispatched under `{names.lost}`." in told
+    assert listeners_in(told) == {"by_name", "by_pattern", "by_other"}
+
+
+def test_a_class_dispatched_under_a_name_without_an_entry_tells_who_listens(program):
+    program(app=COMPUTED.replace("WRITTEN", '"order.cards"'))
+
+    told = section(reference_of("app:dispatcher").write(), "Shipped")
+
+    assert "Dispatched under `order.cards`." in told
+    assert listeners_in(told) == {"by_pattern"}
+
+
+def test_an_f_string_of_constants_is_a_name(program):
+    program(app=COMPUTED.replace("WRITTEN", 'f"{PREFIX}.books"'))
+    page = reference_of("app:dispatcher").write()
+
+    assert section(page, "order.books").startswith("with `Shipped()`")
 
 
 def test_the_example_proxy_has_a_place_for_each_of_its_events(monkeypatch):

@@ -10,8 +10,8 @@ from types import ModuleType
 from typing import Any, Final, TypeAlias
 
 from antiphon._definitions import Definition
-from antiphon._description import Description, KeyDescription, ListenerDescription
-from antiphon.diagrams._dispatches import Dispatch, dispatches_in
+from antiphon._description import Description, KeyDescription, ListenerDescription, label_of, parts_of
+from antiphon.diagrams._dispatches import Computed, Dispatch, dispatches_in
 from antiphon.diagrams._entries import Entry, entries_of
 from antiphon.diagrams._markdown import beginning, code, escaped, listeners_table, prose, section
 from antiphon.diagrams._sources import Attribute, sources_of
@@ -100,6 +100,10 @@ class _Page:
             yield from [] if entry.classes else _paragraph(beginning(prose(key.definition.doc)))
             yield from _paragraph(_defined_in(key.definition))
             yield from _paragraph(self._kinds_of(entry.key))
+        names = self._names_of(entry)
+        if names:
+            under = ", ".join(code(told(_written(name))) for name in names)
+            yield from _paragraph(f"Dispatched under {under}. The listeners that may run:")
         for classes, listeners in self._listeners(entry, key):
             if classes:
                 yield from _paragraph(f"With {' or '.join(code(cls.__qualname__) for cls in classes)}:")
@@ -114,7 +118,10 @@ class _Page:
 
     def _listeners(self, entry: Entry, key: KeyDescription) -> Iterator[tuple[list[type[Any]], _Listeners]]:
         """Give who runs, once if that is the same for all classes of the event, else for each."""
-        if key.kind in ("class", "pattern") or not entry.classes:
+        if key.kind == "class":
+            yield [], self._may_run(entry, key)
+            return
+        if key.kind == "pattern" or not entry.classes:
             yield [], key.listeners
             return
         groups: dict[_Listeners, list[type[Any]]] = {}
@@ -122,6 +129,27 @@ class _Page:
             groups.setdefault(self._description.heard(entry.key, one.cls), []).append(one.cls)
         for listeners, classes in groups.items():
             yield (classes if len(groups) > 1 else []), listeners
+
+    def _names_of(self, entry: Entry) -> list[Any]:
+        """Return the names under which events of a class are dispatched, where the page has no entry of the name."""
+        if not isinstance(entry.key, type):
+            return []
+        return list(
+            dict.fromkeys(one.name for one in self._dispatches if one.event_class is entry.key and one.name is not None)
+        )
+
+    def _may_run(self, entry: Entry, key: KeyDescription) -> _Listeners:
+        names = self._names_of(entry)
+        known = {
+            one for name in names if not isinstance(name, Computed) for one in self._description.heard(name, entry.key)
+        }
+        known.update(key.listeners)
+        computed = [name for name in names if isinstance(name, Computed)]
+        return tuple(
+            one
+            for one in self._description.listeners
+            if one in known or any(name.may_be(part) for name in computed for part in parts_of(one.key))
+        )
 
     def _dispatched(self, entry: Entry) -> Iterator[str]:
         found = [one for one in self._dispatches if _is_of(one, entry.key)]
@@ -136,8 +164,16 @@ class _Page:
             yield f"- {code(one.function)}, {code(f'{one.file}:{one.line}')}{doc}"
 
 
+def _written(name: Any) -> str:
+    return name.text if isinstance(name, Computed) else label_of(name)
+
+
 def _is_of(dispatch: Dispatch, key: Any) -> bool:
-    return bool(dispatch.event_class is key if isinstance(key, type) else dispatch.name == key)
+    if isinstance(key, type):
+        return dispatch.event_class is key
+    if isinstance(dispatch.name, Computed):
+        return not dispatch.name.is_unknown() and dispatch.name.may_be(key)
+    return bool(dispatch.name == key)
 
 
 def _called(entry: Entry, key: KeyDescription) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Hashable, Iterator
 from enum import Enum
@@ -10,21 +11,51 @@ from typing import Any, Final, NamedTuple
 
 from antiphon._definitions import shown_file
 from antiphon._events import Event
-from antiphon._services import class_level_name
+from antiphon._services import shown_name
 from antiphon.diagrams._sources import Source
 
-__all__ = ("Dispatch", "dispatches_in")
+__all__ = ("Computed", "Dispatch", "dispatches_in", "plain_name")
 
 #: What dispatches the event that it is given under a name.
 _DISPATCHING: Final = frozenset({"adispatch", "dispatch", "post", "post_nowait"})
 
 _UNKNOWN: Final = object()
 
+#: The conversion of a part of an f-string that has none.
+_PLAIN: Final = -1
+
+
+class Computed(NamedTuple):
+    """A name that is computed when the program runs, such as ``f"order.{kind}"``."""
+
+    #: How it is written, with its variable parts in braces.
+    text: str
+    #: The constant texts in it, in order; variable parts stand between them, also where a text is empty.
+    constants: tuple[str, ...]
+
+    def may_be(self, key: Hashable) -> bool:
+        """Return whether it may become a name, or one that a pattern matches; True in doubt about a pattern."""
+        if not isinstance(key, str):
+            return False
+        if "*" not in key:
+            return re.fullmatch(".*".join(map(re.escape, self.constants)), key, re.DOTALL) is not None
+        # Only what stands before the first variable part, and behind the last one, is sure to be there.
+        beginning, *_, end = key.split("*")
+        return _agree(self.constants[0], beginning) and _agree(self.constants[-1][::-1], end[::-1])
+
+    def is_unknown(self) -> bool:
+        """Return whether nothing of it is constant."""
+        return not any(self.constants)
+
+
+def _agree(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
+
 
 class Dispatch(NamedTuple):
     """A place where an event is dispatched."""
 
-    #: The name; None for an event whose class has none.
+    #: The name, or how it is computed; None for an event whose class has none.
     name: Hashable
     #: The class of the event, if it is made on the spot.
     event_class: type[Any] | None
@@ -39,13 +70,21 @@ class Dispatch(NamedTuple):
 def dispatches_in(source: Source) -> list[Dispatch]:
     """Find dispatches, in the order in which they are written.
 
-    Those are the calls of ``adispatch``, ``dispatch``, ``post`` and ``post_nowait`` whose name can be read, and the
-    calls of any function that is given a name and an event made on the spot, ``report(NAME, SomeEvent(...))``.
+    Those are the calls of ``adispatch``, ``dispatch``, ``post`` and ``post_nowait`` whose name can be read at least in
+    part, or whose event is made on the spot, and the calls of any function that is given a name and an event made on
+    the spot, ``report(NAME, SomeEvent(...))``.
     Constants and classes are looked up in modules that have been imported; nothing is imported or run.
     """
     finder = _Finder(source)
     finder.visit(source.tree)
     return finder.found
+
+
+def plain_name(value: object) -> str | Enum | None:
+    """Return what is a name, and None for anything else; a subclass of str may compare in ways of its own."""
+    if isinstance(value, Enum):
+        return value
+    return str.__str__(value) if isinstance(value, str) else None
 
 
 class _Finder(ast.NodeVisitor):
@@ -77,9 +116,13 @@ class _Finder(ast.NodeVisitor):
         if called in _DISPATCHING:
             only_event = self._class_made_in(first)
             if second is None and only_event is not None:
-                self._add(node, class_level_name(only_event), only_event)
+                self._add(node, shown_name(only_event), only_event)
             elif name is not _UNKNOWN:
                 self._add(node, name, event_class)
+            elif first is not None:
+                computed = self._computed(first)
+                if event_class is not None or not computed.is_unknown():
+                    self._add(node, computed, event_class)
         elif name is not _UNKNOWN and event_class is not None and issubclass(event_class, Event):
             self._add(node, name, event_class)
         self.generic_visit(node)
@@ -90,8 +133,39 @@ class _Finder(ast.NodeVisitor):
         self.found.append(Dispatch(name, event_class, function, self._file, node.lineno, doc.partition("\n")[0]))
 
     def _name_in(self, node: ast.expr | None) -> Any:
+        if isinstance(node, (ast.JoinedStr, ast.BinOp)):
+            computed = self._computed(node)
+            return computed.constants[0] if len(computed.constants) == 1 else _UNKNOWN
         value: Any = node.value if isinstance(node, ast.Constant) else self._loaded(node)
-        return value if isinstance(value, (str, Enum)) else _UNKNOWN
+        name = plain_name(value)
+        return _UNKNOWN if name is None else name
+
+    def _computed(self, node: ast.expr) -> Computed:
+        text, constants = "", [""]
+        for part in self._parts(node):
+            if isinstance(part, str):
+                constants[-1] += part
+                text += part
+            else:
+                constants.append("")
+                text += f"{{{ast.unparse(part)}}}"
+        return Computed(text, tuple(constants))
+
+    def _parts(self, node: ast.expr) -> Iterator[str | ast.expr]:
+        if isinstance(node, ast.JoinedStr):
+            for part in node.values:
+                yield from self._parts(part)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            yield from self._parts(node.left)
+            yield from self._parts(node.right)
+        elif isinstance(node, ast.FormattedValue):
+            if node.conversion == _PLAIN and node.format_spec is None:
+                yield from self._parts(node.value)
+            else:
+                yield node.value
+        else:
+            value: Any = node.value if isinstance(node, ast.Constant) else self._loaded(node)
+            yield value if value.__class__ is str else node
 
     def _class_made_in(self, node: ast.expr | None) -> type[Any] | None:
         made = self._loaded(node.func) if isinstance(node, ast.Call) else None

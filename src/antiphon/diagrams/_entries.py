@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from antiphon._description import Description
 from antiphon._events import Event
-from antiphon._services import class_level_name
-from antiphon.diagrams._dispatches import Dispatch
+from antiphon._services import shown_name
+from antiphon.diagrams._dispatches import Dispatch, plain_name
 from antiphon.diagrams._sources import Attribute, Source, source_of
 
 __all__ = ("Constant", "Entry", "EventClass", "entries_of")
@@ -55,7 +55,7 @@ def entries_of(
     constants = list(chain.from_iterable(_constants(module, source) for module, source in sources))
     classes = list(chain.from_iterable(_classes(module, source, listened) for module, source in sources))
     names = dict.fromkeys(constant.value for constant in constants)
-    names.update(dict.fromkeys(name for one in classes if (name := class_level_name(one.cls)) is not None))
+    names.update(dict.fromkeys(name for one in classes if (name := shown_name(one.cls)) is not None))
     paired: set[type[Any]] = set()
     for name in [*names, *(key for key in listened if _is_plain_name(key) and key not in names)]:
         called = tuple(constant for constant in constants if constant.value == name)
@@ -85,7 +85,7 @@ def _is_plain_name(key: Any) -> bool:
 
 
 def _carries(cls: type[Any], name: Any, constants: Sequence[Constant], dispatches: Sequence[Dispatch]) -> bool:
-    if class_level_name(cls) == name or any(one.name == name and one.event_class is cls for one in dispatches):
+    if shown_name(cls) == name or any(one.name == name and one.event_class is cls for one in dispatches):
         return True
     called = cls.__name__.removesuffix("Event").lower()
     return any(_OF_EVENT.sub("", one.text).replace("_", "").lower() == called for one in constants)
@@ -93,8 +93,8 @@ def _carries(cls: type[Any], name: Any, constants: Sequence[Constant], dispatche
 
 def _constants(module: ModuleType, source: Source | None) -> Iterator[Constant]:
     for attribute in source.variables() if source is not None else ():
-        value = vars(module).get(attribute.name)
-        if attribute.name.isupper() and not attribute.name.startswith("_") and isinstance(value, (str, Enum)):
+        value = plain_name(vars(module).get(attribute.name))
+        if attribute.name.isupper() and not attribute.name.startswith("_") and value is not None:
             yield Constant(attribute.name, value, attribute.comment)
     for cls in _defined(module):
         if issubclass(cls, Enum):
@@ -104,7 +104,7 @@ def _constants(module: ModuleType, source: Source | None) -> Iterator[Constant]:
 
 def _classes(module: ModuleType, source: Source | None, listened: Sequence[Any]) -> Iterator[EventClass]:
     for cls in _defined(module):
-        is_named = class_level_name(cls) is not None and not issubclass(cls, Enum)
+        is_named = shown_name(cls) is not None and not issubclass(cls, Enum)
         if is_named or issubclass(cls, Event) or cls in listened:
             yield _event_class(cls, source)
 

@@ -50,7 +50,7 @@ def reference_of(path: str, *, events: Sequence[str] = (), sources: Sequence[str
 
 
 def _events_beside(module: ModuleType) -> ModuleType:
-    package = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
+    package = module.__name__ if "__path__" in vars(module) else module.__name__.rpartition(".")[0]
     name = f"{package}.events"
     return find_module(name) if package and find_spec(name) is not None else module
 

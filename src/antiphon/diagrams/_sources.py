@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -49,7 +50,7 @@ class Source(NamedTuple):
         return next((node for node in self.tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
 
     def _attributes(self, body: Sequence[ast.stmt]) -> Iterator[Attribute]:
-        for node, following in zip(body, [*body[1:], None], strict=True):
+        for node, following in zip_longest(body, body[1:]):
             if isinstance(node, ast.Assign) and len(node.targets) == 1:
                 target, annotation = node.targets[0], ""
             elif isinstance(node, ast.AnnAssign):
@@ -80,7 +81,7 @@ def _string_in(node: ast.stmt | None) -> str:
 
 def source_of(module: ModuleType) -> Source | None:
     """Read the source of a module; None if it has none, or none that can be read."""
-    file = getattr(module, "__file__", None)
+    file = vars(module).get("__file__")
     return _read(module.__name__, Path(file)) if isinstance(file, str) else None
 
 
@@ -94,8 +95,8 @@ def sources_of(module: ModuleType) -> Iterator[Source]:
 
 def files_of(module: ModuleType) -> Iterator[tuple[str, Path]]:
     """Find the file of a module or, if it is a package, those of all that is in it, each with its module's name."""
-    folders = [Path(folder) for folder in getattr(module, "__path__", ())]
-    file = getattr(module, "__file__", None)
+    folders = [Path(folder) for folder in vars(module).get("__path__", ())]
+    file = vars(module).get("__file__")
     if not folders and isinstance(file, str):
         yield module.__name__, Path(file)
     for folder in folders:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from antiphon._description import Description, KeyDescription, ListenerDescription, label_of
-from antiphon._services import class_level_name
+from antiphon._services import shown_name
 
 __all__ = ("NOBODY", "heading", "headline", "printable", "through", "told")
 
@@ -35,7 +35,7 @@ def heading(key: KeyDescription) -> str:
     """Name a key; a class says that it is one, and the name that it gives to its events."""
     if not isinstance(key.key, type):
         return told(key.label)
-    name = class_level_name(key.key)
+    name = shown_name(key.key)
     return f"class {printable(key.label)}" + ("" if name is None else f", as {told(label_of(name))}")
 
 

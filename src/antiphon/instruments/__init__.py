@@ -5,10 +5,16 @@
 
 from __future__ import annotations
 
+from typing import get_type_hints
+
 from antiphon._instrumentation import DispatchRecord, Instrument, ListenerRecord, Outcome, SkipReason
 from antiphon.instruments._everywhere import everywhere
 
 __all__ = ("DispatchRecord", "Instrument", "ListenerRecord", "Outcome", "SkipReason", "everywhere")
+
+for _record in (DispatchRecord, ListenerRecord):
+    # Resolve the annotations while the class still names the module that has the names in them.
+    _record.__annotations__ = get_type_hints(_record)
 
 for _public in (DispatchRecord, Instrument, ListenerRecord, everywhere):
     _public.__module__ = "antiphon.instruments"

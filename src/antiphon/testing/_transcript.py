@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from types import FunctionType, MethodType
 from typing import Final
 
 from antiphon._events import Event
-from antiphon._listeners import safe_repr
+from antiphon._listeners import safe_repr, short_name
 from antiphon.instruments import DispatchRecord, ListenerRecord, Outcome, SkipReason
 
 __all__ = ("INDENT", "listener_label", "transcript")
@@ -72,10 +71,7 @@ def dispatch_label(dispatch: DispatchRecord, *, several: bool = False) -> str:
 
 def listener_label(listener: object) -> str:
     """Name a listener as its code does."""
-    function = listener.__func__ if isinstance(listener, MethodType) else listener
-    if isinstance(function, FunctionType):
-        return function.__qualname__.rpartition("<locals>.")[2]
-    return _short(listener)
+    return short_name(listener)
 
 
 def _event_label(event: object) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 from unicodedata import combining, east_asian_width
 
+from antiphon._listeners import short_name
 from antiphon.instruments import DispatchRecord, ListenerRecord
 
 __all__ = (
@@ -46,15 +47,7 @@ def _of_listener(listener: Any) -> str:
         arguments = [*map(_of_argument, listener.args)]
         arguments += [f"{name}={_of_argument(value)}" for name, value in listener.keywords.items()]
         return f"{_of_listener(listener.func)}({', '.join(arguments)})"
-    if type(listener).__module__.startswith("antiphon.") and hasattr(listener, "function"):
-        # A plain function, as `inline` or `in_thread` calls it.
-        return _of_listener(listener.function)
-    name = getattr(listener, "__qualname__", None)
-    if isinstance(name, str):
-        return name.rpartition("<locals>.")[2]
-    if listener.__repr__.__qualname__ == "object.__repr__":
-        return type(listener).__qualname__
-    return _repr(listener)
+    return short_name(listener)
 
 
 def _of_argument(argument: object) -> str:

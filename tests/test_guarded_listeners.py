@@ -1,0 +1,311 @@
+"""Rule 13: what a subclass that overrides ``_adispatch`` or ``do_dispatch`` gets looks like the listeners."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import pickle
+from functools import partial
+from typing import Any
+from unittest.mock import AsyncMock
+
+import pytest
+
+from antiphon import AsyncEventDispatcher, Event, EventDispatcher, in_thread, inline, listener_name
+
+
+async def charge(event: Event, retries: int = 3) -> str:
+    """Charge the card."""
+    return "charged"
+
+
+def charge_plainly(event: Event, retries: int = 3) -> None:
+    """Charge the card at once."""
+
+
+def logged(function: Any) -> Any:
+    @functools.wraps(function)
+    async def wrapper(*arguments: Any) -> Any:
+        return await function(*arguments)
+
+    return wrapper
+
+
+class Stock:
+    """The stock of a shop."""
+
+    def __init__(self, books: int = 1) -> None:
+        self.books = books
+
+    async def reserve(self, event: Event) -> None:
+        """Reserve a book."""
+
+    def count(self, event: Event) -> None:
+        """Count the books."""
+
+    @classmethod
+    async def order(cls, event: Event) -> None:
+        """Order books."""
+
+    async def __call__(self, event: Event) -> None:
+        """Sell a book."""
+
+    def __eq__(self, other: object) -> bool:
+        return other.books == self.books if isinstance(other, Stock) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.books)
+
+    def __str__(self) -> str:
+        return f"{self.books} books"
+
+
+class Slotted:
+    __slots__ = ("books",)
+
+    async def __call__(self, event: Event) -> None: ...
+
+
+ASYNC = {
+    "function": charge,
+    "wrapper": logged(charge),
+    "method": Stock().reserve,
+    "class method": Stock.order,
+    "partial": partial(charge, retries=1),
+    "partial of a method": partial(Stock().reserve),
+    "object": Stock(3),
+    "slotted object": Slotted(),
+    "mock": AsyncMock(),
+}
+ADAPTED = {
+    "inline": inline(charge_plainly),
+    "inline of a method": inline(Stock().count),
+    "in_thread": in_thread(charge_plainly),
+    "inline of a partial": inline(partial(charge_plainly)),
+}
+PLAIN = {
+    "function": charge_plainly,
+    "method": Stock().count,
+    "partial": partial(charge_plainly, retries=1),
+    "builtin": print,
+}
+
+every_listener = pytest.mark.parametrize(
+    "listener",
+    [pytest.param(listener, id=f"async {kind}") for kind, listener in {**ASYNC, **ADAPTED}.items()]
+    + [pytest.param(listener, id=f"plain {kind}") for kind, listener in PLAIN.items()],
+)
+
+
+def guarded(listener: Any) -> Any:
+    """Give what a subclass gets for a listener."""
+    given: list[Any] = []
+
+    class Keeping(AsyncEventDispatcher):
+        async def _adispatch(self, listeners: Any, event: Any) -> None:
+            given.extend(listeners)
+
+    class KeepingPlainly(EventDispatcher):
+        def do_dispatch(self, listeners: Any, event: Any, /) -> None:
+            given.extend(listeners)
+
+    if any(listener is plain for plain in PLAIN.values()):
+        plainly = KeepingPlainly()
+        plainly.add_listener("order.placed", listener)
+        plainly.dispatch("order.placed")
+    else:
+        dispatcher = Keeping()
+        dispatcher.add_listener("order.placed", listener)
+        dispatch = dispatcher.adispatch("order.placed")
+        with pytest.raises(StopIteration):
+            dispatch.send(None)
+    return given[0]
+
+
+def of_adapter(listener: Any) -> Any:
+    """Give the function that an adapter calls, else the listener."""
+    return listener.function if any(listener is adapter for adapter in ADAPTED.values()) else listener
+
+
+@every_listener
+def test_it_shows_module_and_docstring(listener: Any) -> None:
+    guard, shown = guarded(listener), of_adapter(listener)
+
+    assert (guard.__module__, guard.__doc__) == (getattr(shown, "__module__", None), shown.__doc__)
+
+
+@every_listener
+@pytest.mark.parametrize("attribute", ["__name__", "__qualname__"])
+def test_it_has_a_name(listener: Any, attribute: str) -> None:
+    name = getattr(guarded(listener), attribute)
+
+    assert name == getattr(listener, attribute, name)
+    assert name.rpartition(".")[2] in listener_name(listener)
+
+
+@every_listener
+def test_it_goes_by_the_name_of_the_listener(listener: Any) -> None:
+    assert listener_name(guarded(listener)) == listener_name(listener)
+
+
+@every_listener
+def test_it_wraps_the_listener(listener: Any) -> None:
+    assert guarded(listener).__wrapped__ is listener
+
+
+@every_listener
+def test_it_has_the_signature_of_the_listener(listener: Any) -> None:
+    assert inspect.signature(guarded(listener)) == inspect.signature(listener)
+
+
+@pytest.mark.parametrize(
+    ("listener", "signature"),
+    [
+        (charge, "(event: 'Event', retries: 'int' = 3) -> 'str'"),
+        (Stock().reserve, "(event: 'Event') -> 'None'"),
+        (Stock(), "(event: 'Event') -> 'None'"),
+        (inline(charge_plainly), "(event: 'Event', retries: 'int' = 3) -> 'None'"),
+    ],
+    ids=["function", "method", "object", "adapter"],
+)
+def test_the_signature_has_no_self(listener: Any, signature: str) -> None:
+    assert str(inspect.signature(guarded(listener))) == signature
+
+
+@every_listener
+def test_it_is_a_coroutine_function_if_the_listener_is_one(listener: Any) -> None:
+    assert inspect.iscoroutinefunction(guarded(listener)) == inspect.iscoroutinefunction(listener)
+
+
+@pytest.mark.skipif(not hasattr(inspect, "markcoroutinefunction"), reason="new in Python 3.12")
+def test_it_is_a_coroutine_function_if_the_listener_is_marked_as_one() -> None:
+    def wrapper(event: Event) -> Any:
+        return charge(event)
+
+    inspect.markcoroutinefunction(wrapper)  # type: ignore[attr-defined, unused-ignore]
+
+    assert inspect.iscoroutinefunction(guarded(wrapper))
+    assert inspect.iscoroutinefunction(guarded(partial(wrapper)))
+
+
+@every_listener
+def test_its_texts_equality_and_hash_are_those_of_the_listener(listener: Any) -> None:
+    guard = guarded(listener)
+
+    assert (repr(guard), str(guard), f"{guard}") == (repr(listener), str(listener), f"{listener}")
+    assert guard == listener and listener == guard and guard == guarded(listener)
+    assert hash(guard) == hash(listener)
+
+
+@pytest.mark.parametrize("listener", [charge, Stock(), partial(charge)], ids=["function", "object", "partial"])
+def test_an_attribute_that_is_set_is_set_on_the_listener(listener: Any) -> None:
+    guard = guarded(listener)
+
+    guard.seen = 7
+    assert listener.seen == guard.seen == 7
+    del guard.seen
+    assert not hasattr(listener, "seen") and not hasattr(guard, "seen")
+
+
+@pytest.mark.parametrize(
+    "listener", [Stock().reserve, Slotted(), inline(charge_plainly)], ids=["method", "slots", "adapter"]
+)
+def test_an_attribute_that_the_listener_refuses_is_refused(listener: Any) -> None:
+    with pytest.raises(AttributeError):
+        guarded(listener).seen = 7
+
+
+def test_an_attribute_that_nobody_has_is_the_error_of_the_listener() -> None:
+    with pytest.raises(AttributeError, match="'function' object has no attribute 'price'"):
+        guarded(charge).price
+
+
+@every_listener
+def test_a_copy_of_it_is_itself(listener: Any) -> None:
+    guard = guarded(listener)
+
+    assert copy.copy(guard) is guard
+    assert copy.deepcopy(guard) is guard
+
+
+@pytest.mark.parametrize(
+    "listener",
+    [charge, Stock().reserve, partial(charge, retries=1), Stock(4)],
+    ids=["function", "method", "partial", "object"],
+)
+def test_a_pickle_of_it_is_one_of_the_listener(listener: Any) -> None:
+    loaded, expected = pickle.loads(pickle.dumps(guarded(listener))), pickle.loads(pickle.dumps(listener))
+
+    assert type(loaded) is type(expected)
+    assert listener_name(loaded) == listener_name(listener)
+
+
+async def test_it_can_be_called() -> None:
+    given: list[Any] = []
+
+    class Keeping(AsyncEventDispatcher):
+        async def _adispatch(self, listeners: Any, event: Any) -> None:
+            given.extend([await listener(event) for listener in listeners])
+
+    dispatcher = Keeping()
+    dispatcher.add_listener("order.placed", charge)
+    await dispatcher.adispatch("order.placed")
+
+    assert given == ["charged"]
+
+
+# Bare objects
+
+
+class Bare:
+    """An object that cannot be stopped: it has no ``stop_propagation``."""
+
+    __slots__ = ()
+
+    @property
+    def propagation_stopped(self) -> bool:
+        raise RuntimeError("nobody may read this")
+
+
+class Fixed:
+    __slots__ = ()
+
+    propagation_stopped = True
+
+
+@pytest.mark.parametrize("event", [Bare(), Fixed()], ids=["it raises", "it is set"])
+async def test_super_adispatch_reads_no_mark_of_a_bare_object(event: Any) -> None:
+    class Overriding(AsyncEventDispatcher):
+        async def _adispatch(self, listeners: Any, event: Any) -> None:
+            await super()._adispatch(listeners, event)
+
+    ran: list[str] = []
+
+    async def first(event: Any) -> None:
+        ran.append("first")
+
+    async def second(event: Any) -> None:
+        ran.append("second")
+
+    dispatcher = Overriding()
+    dispatcher.add_listener("order.placed", first)
+    dispatcher.add_listener("order.placed", second)
+    await dispatcher.adispatch("order.placed", event)
+
+    assert ran == ["first", "second"]
+
+
+@pytest.mark.parametrize("event", [Bare(), Fixed()], ids=["it raises", "it is set"])
+def test_super_do_dispatch_reads_no_mark_of_a_bare_object(event: Any) -> None:
+    class Overriding(EventDispatcher):
+        def do_dispatch(self, listeners: Any, event: Any, /) -> None:
+            super().do_dispatch(listeners, event)
+
+    ran: list[str] = []
+    dispatcher = Overriding()
+    dispatcher.add_listener("order.placed", lambda event: ran.append("first"))
+    dispatcher.add_listener("order.placed", lambda event: ran.append("second"))
+    dispatcher.dispatch("order.placed", event)
+
+    assert ran == ["first", "second"]

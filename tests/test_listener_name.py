@@ -1,0 +1,242 @@
+"""`listener_name`: what a listener is called, in notes, logs, diagrams, the recorder and error policies alike."""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from functools import partial
+from types import MethodType
+from typing import Any
+from unittest.mock import AsyncMock, MagicMock
+
+import pytest
+
+from antiphon import (
+    AsyncEventDispatcher,
+    EventDispatcher,
+    Sequential,
+    in_thread,
+    inline,
+    listener_name,
+)
+from antiphon.instruments.timeline._labels import listener_label as label_in_timeline
+from antiphon.testing import record
+from antiphon.testing._transcript import listener_label as label_in_recorder
+from tests.cancellation.choirs import Make, every_strategy
+from tests.cancellation.tasks import leaves, left_by
+
+
+async def charge(event: Any) -> None:
+    raise ValueError("no such card")
+
+
+def charge_plainly(event: Any) -> None:
+    raise ValueError("no such card")
+
+
+def through_a_wrapper(function: Any) -> Any:
+    @functools.wraps(function)
+    def wrapper(event: Any) -> Any:
+        return function(event)
+
+    return wrapper
+
+
+class Stock:
+    async def reserve(self, event: Any) -> None:
+        raise ValueError("sold out")
+
+    @classmethod
+    async def count(cls, event: Any) -> None:
+        raise ValueError("sold out")
+
+    @staticmethod
+    async def order(event: Any) -> None:
+        raise ValueError("sold out")
+
+    async def __call__(self, event: Any) -> None:
+        raise ValueError("sold out")
+
+
+class Warehouse(Stock): ...
+
+
+class Labelled(Stock):
+    def __repr__(self) -> str:
+        return "the stock of books"
+
+
+class WithoutRepr(Stock):
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+class WithoutAttributes(Stock):
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("no attributes")
+
+
+class WithAddress(Stock):
+    def __repr__(self) -> str:
+        return f"<books at {hex(id(self))}>"
+
+
+HERE = __name__
+
+NAMES = [
+    (charge, "charge"),
+    (inline(charge_plainly), "charge_plainly"),
+    (in_thread(charge_plainly), "charge_plainly"),
+    (inline(partial(charge_plainly)), "charge_plainly"),
+    (partial(charge), "charge"),
+    (partial(partial(Stock().reserve)), "Stock.reserve"),
+    (inline(through_a_wrapper(charge)), "charge"),
+    (Stock().reserve, "Stock.reserve"),
+    (Warehouse().reserve, "Warehouse.reserve"),
+    (Warehouse.count, "Warehouse.count"),
+    (Stock.order, "Stock.order"),
+    (Stock(), "Stock"),
+    (WithoutRepr(), "WithoutRepr"),
+    (WithoutAttributes(), "WithoutAttributes"),
+]
+LISTENERS = [pytest.param(listener, name, id=f"{number} {name}") for number, (listener, name) in enumerate(NAMES)]
+
+
+@pytest.mark.parametrize(("listener", "name"), LISTENERS)
+def test_a_listener_is_called_by_what_it_calls_with_its_module(listener: Any, name: str) -> None:
+    assert listener_name(listener) == f"{HERE}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("listener", "name"),
+    [
+        pytest.param(Labelled(), "the stock of books", id="its own label"),
+        pytest.param(inline(Labelled()), "the stock of books", id="the label of what it calls"),
+        pytest.param(AsyncMock(), "unittest.mock.AsyncMock", id="a mock"),
+        pytest.param(inline(MagicMock(name="charge")), "<MagicMock name='charge'>", id="a mock with a name"),
+    ],
+)
+def test_a_label_belongs_to_no_module(listener: Any, name: str) -> None:
+    assert listener_name(listener) == name
+
+
+def test_a_label_has_no_address_in_it() -> None:
+    assert listener_name(WithAddress()) == "<books>"
+
+
+def test_a_method_made_of_an_object_without_a_name_has_that_of_the_object() -> None:
+    assert listener_name(MethodType(partial(charge), Stock())) == f"{HERE}.charge"
+
+
+def test_a_builtin_is_called_with_its_module() -> None:
+    assert listener_name(inline(print)) == "builtins.print"
+
+
+def test_a_function_in_a_function_keeps_its_qualified_name() -> None:
+    def local(event: Any) -> None: ...
+
+    assert listener_name(inline(local)) == f"{HERE}.{local.__qualname__}"
+
+
+@pytest.mark.parametrize(("listener", "name"), LISTENERS)
+def test_diagrams_timeline_and_recorder_show_the_name_without_its_module(listener: Any, name: str) -> None:
+    dispatcher = AsyncEventDispatcher()
+    dispatcher.add_listener("order.placed", listener)
+    (described,) = dispatcher.describe().listeners
+
+    # Diagrams and timelines add the arguments of a partial.
+    in_diagrams = described.name.removesuffix("()")
+    in_timeline = label_in_timeline(listener).removesuffix("()")
+
+    assert (in_diagrams, in_timeline, label_in_recorder(listener)) == (name, name, name)
+
+
+@pytest.mark.parametrize(("listener", "name"), LISTENERS)
+async def test_note_record_and_error_policy_name_a_listener_alike(listener: Any, name: str) -> None:
+    dispatcher, names = AsyncEventDispatcher(), list[str]()
+    dispatcher.add_listener("order.placed", listener)
+
+    with record(dispatcher) as recorded:
+        error = await left_by(lambda: dispatcher.adispatch("order.placed"))
+    note_it = Sequential(errors=lambda exc, event, listener: names.append(listener_name(listener)))
+    await dispatcher.adispatch("order.placed", strategy=note_it)
+
+    assert f"in listener {HERE}.{name}, while" in notes(error)[0]
+    assert [call.listener_name for call in recorded.calls] == [f"{HERE}.{name}"]
+    assert names == [f"{HERE}.{name}"]
+
+
+# An error policy that raises
+
+
+def notes(error: BaseException | None) -> list[str]:
+    return getattr(error, "__notes__", [])
+
+
+def crash(exc: Exception, event: Any, listener: Any) -> None:
+    # What the docs once showed: an adapter has no such name.
+    listener.__name__
+
+
+def check_crash(error: BaseException) -> None:
+    assert isinstance(error, AttributeError)
+    original = error.__context__
+    assert isinstance(original, ValueError)
+    (of_policy,), (of_listener,) = notes(error), notes(original)
+    assert of_policy == (
+        f"antiphon: raised by the error policy {HERE}.crash, which handled an error raised in listener {HERE}.charge_plainly, "
+        f"while <{of_policy.partition('<')[2].partition('>')[0]}> dispatched 'order.placed' (Event)"
+    )
+    assert of_listener.startswith(f"antiphon: raised in listener {HERE}.charge_plainly, while")
+
+
+@every_strategy
+async def test_the_error_of_a_policy_does_not_blame_the_listener(make: Make) -> None:
+    dispatcher = AsyncEventDispatcher(name="shop")
+    dispatcher.add_listener("order.placed", inline(charge_plainly))
+
+    left = await left_by(lambda: dispatcher.adispatch("order.placed", strategy=make(errors=crash)))
+
+    (error,) = leaves(left)
+    check_crash(error)
+    assert "no such card" in "".join(traceback.format_exception(left))
+
+
+def test_the_error_of_a_sync_policy_does_not_blame_the_listener() -> None:
+    dispatcher = EventDispatcher(errors=crash, name="shop")
+    dispatcher.add_listener("order.placed", partial(charge_plainly))
+
+    with pytest.raises(AttributeError) as caught:
+        dispatcher.dispatch("order.placed")
+
+    check_crash(caught.value)
+    assert "no such card" in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_error_of_a_sync_policy_keeps_its_own_cause() -> None:
+    cause = KeyError("the log")
+
+    def refuse(exc: Exception, event: Any, listener: Any) -> None:
+        raise LookupError from cause
+
+    dispatcher = EventDispatcher(errors=refuse)
+    dispatcher.add_listener("order.placed", charge_plainly)
+
+    with pytest.raises(LookupError) as caught:
+        dispatcher.dispatch("order.placed")
+
+    assert caught.value.__cause__ is cause
+
+
+@every_strategy
+async def test_a_policy_that_raises_the_error_again_leaves_the_note_of_the_listener(make: Make) -> None:
+    def raise_again(exc: Exception, event: Any, listener: Any) -> None:
+        raise exc
+
+    dispatcher = AsyncEventDispatcher()
+    dispatcher.add_listener("order.placed", charge)
+
+    (error,) = leaves(await left_by(lambda: dispatcher.adispatch("order.placed", strategy=make(errors=raise_again))))
+
+    (note,) = notes(error)
+    assert note.startswith(f"antiphon: raised in listener {HERE}.charge, while")
