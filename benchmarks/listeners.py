@@ -15,7 +15,7 @@ __all__ = ("KINDS", "AsyncListener", "Failure", "Listener", "alike", "is_listene
 Listener: TypeAlias = Callable[[Any], None]
 AsyncListener: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
 
-PREFIX = "listener_"
+PREFIX = "measured_listener_"
 
 #: What a listener takes; some libraries also give it names.
 ARGUMENTS = "event"

@@ -369,6 +369,34 @@ def test_a_class_is_refused_at_every_door_with_the_fix(door: Any, cls: Any) -> N
         door(cls)
 
 
+class Charging:
+    """A class whose instances can be awaited."""
+
+    def __init__(self, event: Any) -> None:
+        self.event = event
+
+    def __await__(self) -> Any:
+        yield from lowlevel.checkpoint().__await__()
+        self.event.seen = True
+
+
+async def test_a_class_of_awaitables_is_awaited_by_inline() -> None:
+    dispatcher = AsyncEventDispatcher()
+    dispatcher.add_listener("order.placed", inline(Charging))
+
+    event = await dispatcher.adispatch("order.placed")
+
+    assert vars(event)["seen"]
+
+
+def test_a_class_of_awaitables_is_an_error_where_nothing_awaits_it() -> None:
+    dispatcher = EventDispatcher()
+    dispatcher.add_listener("order.placed", Charging)
+
+    with pytest.raises(TypeError, match="returned something to await"):
+        dispatcher.dispatch("order.placed")
+
+
 # types.coroutine
 
 BY_GENERATOR: dict[str, Any] = {

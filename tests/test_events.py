@@ -335,7 +335,6 @@ async def test_a_model_that_is_an_event_is_stopped_by_assignment() -> None:
     class Placed(pydantic.BaseModel, Event):
         number: int = 1
 
-    Placed.model_rebuild(_types_namespace={"Any": Any})
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
 

@@ -170,7 +170,7 @@ def _check_callable(function: object, expected: str) -> None:
     if not callable(function):
         raise TypeError(f"{expected}; got {safe_repr(function)} ({type(function).__name__}), which cannot be called")
     called = called_by(function)
-    if isinstance(called, type):
+    if isinstance(called, type) and not hasattr(called, "__await__"):
         raise TypeError(
             f"{expected}; got the class {called.__name__}, which only makes an instance when it is called, and the "
             f"instance is dropped: make an instance that can be called, {called.__name__}(...)"
@@ -191,7 +191,7 @@ _RETURN: Final = opmap["RETURN_VALUE"]
 _RETURN_CONST: Final = opmap.get("RETURN_CONST")
 _LOAD_CONST: Final = opmap["LOAD_CONST"]
 _JUMPS_WITH_VALUE: Final = frozenset(
-    opmap[name] for name in ("JUMP_FORWARD", "JUMP_IF_FALSE_OR_POP", "JUMP_IF_TRUE_OR_POP") if name in opmap
+    (opmap["JUMP_FORWARD"], opmap.get("JUMP_IF_FALSE_OR_POP"), opmap.get("JUMP_IF_TRUE_OR_POP"))
 )
 
 _ADAPT: Final[dict[str, Callable[[Callable[[Any], Any]], Callable[[Any], Any]]]] = {

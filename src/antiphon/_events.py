@@ -281,4 +281,23 @@ def make_plain(cls: type[Any]) -> None:
         raw = raw_attribute(cls, attribute)
         if isinstance(raw, Shown):
             type.__setattr__(cls, attribute, raw.default)
+    if raw_attribute(cls, "__setattr__") is not _set and raw_attribute(cls, "propagation_stopped") is False:
+        type.__setattr__(cls, "propagation_stopped", _MARK)
     type.__setattr__(cls, PLAIN, True)
+
+
+class _Mark(property):
+    """The mark of a stopped event, where the class has a ``__setattr__`` of its own.
+
+    That of a pydantic model assigns nothing but fields and properties, and the mark is not a field.
+    """
+
+    def __bool__(self) -> bool:
+        # Read on the class, like the default of other classes.
+        return False
+
+
+_MARK: Final = _Mark(
+    lambda event: event.__dict__.get("propagation_stopped", False),
+    lambda event, stopped: event.__dict__.update(propagation_stopped=stopped),
+)
