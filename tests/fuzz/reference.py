@@ -176,6 +176,9 @@ class _Run:
                     await self.leave_with_cancellation()
             await self.run_tier(tier)
             if self.native is not None:
+                if is_cancelled() and self.choices.pick(False, True):
+                    # Both were asked for.
+                    await self.leave_with_cancellation()
                 self.leave_with(self.native)
             if is_cancelled() and self.has_to_leave(last=number == len(tiers) - 1):
                 await self.leave_with_cancellation()
@@ -224,6 +227,8 @@ class _Run:
         self.host = asyncio.current_task() if native else None
         self.changed = anyio.Event()
         self.residue = 0
+        #: A cancellation that a listener's asyncio.TaskGroup has asked for again arrives at the next await.
+        self.arrives = False
         cancelled_natively = False
         try:
             async with anyio.create_task_group() as self.group:
@@ -244,6 +249,9 @@ class _Run:
             self.native = exc
         if self.host is not None:
             await raise_count(self.host, self.residue)
+            if self.arrives:
+                self.host.cancel()
+                self.host.uncancel()
         if self.sequential and cancelled_natively and not self.shown:
             # The listener kept it to itself, as it may in a loop.
             if self.choices.pick(False, True):
@@ -307,6 +315,7 @@ class _Run:
                 self.host.uncancel()
         if self.sequential:
             self.residue = change
+            self.arrives = bool(getattr(task, "_must_cancel", False))
             scope: Any = self.group.cancel_scope
             scope._pending_uncancellations += pending
 
@@ -324,7 +333,14 @@ class _Run:
                 self.shown = True
             self.give(exc, record)
             return
-        if not (asked or record.forwarded):
+        if not (asked or record.forwarded) or (
+            # A loser that lets a cancellation of somebody else out: its own was asked for, this one was not.
+            record.scope.cancel_called
+            and not is_cancelled()
+            and not str(exc).startswith("Cancelled via cancel scope")
+            and self.performance.native
+            and self.choices.pick(False, True)
+        ):
             self.give(without_cancellation(exc), record)
             return
         self.shown = True
@@ -356,12 +372,12 @@ class _Run:
         self.over = True
         self.cancel_others(record)
 
-    def is_cancelled_from_outside(self) -> bool:
-        """Return whether a scope around the dispatch is cancelled, asked in a task of a listener."""
+    def is_from_outside(self, exc: BaseException) -> bool:
+        """Return whether the cancellation that a listener meets comes from a scope around the dispatch."""
         # Asked of the group's scope, because the listener waits within scopes of its own.
         scope: Any = self.group.cancel_scope
         if self.performance.native:
-            return bool(scope._effectively_cancelled)
+            return str(exc).startswith(names_of(scope))
         return bool(scope._CancelScope__original._cancel_status.effectively_cancelled)
 
     def cancel_others(self, record: _Record) -> None:
@@ -408,7 +424,7 @@ def noting_first_wait(steps: Any, run: _Run, record: _Record) -> Any:
         try:
             sent = yield waits_for
         except BaseException as exc:
-            run.thrown = run.thrown or run.is_cancelled_from_outside()
+            run.thrown = run.thrown or run.is_from_outside(exc)
             thrown = exc
 
 
@@ -430,12 +446,17 @@ async def raise_count(task: asyncio.Task[Any], count: int) -> None:
 
 def outer_deliveries(task: asyncio.Task[Any], scope: Any) -> int:
     """Count the cancellations that a scope and those around it have delivered to a task."""
-    reasons = getattr(task, "reasons", ())
-    outer = set()
+    names = names_of(scope)
+    return sum(reason.startswith(names) for reason in getattr(task, "reasons", ()))
+
+
+def names_of(scope: Any) -> tuple[str, ...]:
+    """Return how the cancellations of a scope and of those around it begin."""
+    names = []
     while scope is not None:
-        outer.add(f"Cancelled via cancel scope {id(scope):x}")
+        names.append(f"Cancelled via cancel scope {id(scope):x}")
         scope = scope._parent_scope
-    return sum(any(str(reason).startswith(name) for name in outer) for reason in reasons)
+    return tuple(names)
 
 
 def has_cancellation_in_context(exc: BaseException) -> bool:
