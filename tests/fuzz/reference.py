@@ -50,13 +50,17 @@ class Choices:
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed) if seed else None
+        # Some seeds make the usual choice nearly always, others hardly more often than any.
+        self._inertia = (0.0, 0.5, 0.8)[seed % 3]
         #: Whether anything was open.
         self.used = False
 
     def pick(self, *options: T) -> T:
         """Choose one of some options; the first is the usual one."""
         self.used = True
-        return options[0] if self._random is None or self._random.random() < 0.5 else self._random.choice(options)
+        if self._random is None or self._random.random() < self._inertia:
+            return options[0]
+        return self._random.choice(options)
 
     def order(self, members: Sequence[T]) -> list[T]:
         """Choose an order; the one given is the usual one."""
@@ -133,6 +137,8 @@ class _Record:
         self.task: asyncio.Task[Any] | None = None
         #: Native cancellations from outside that it was given.
         self.forwarded = 0
+        #: It met a native cancellation of its own making.
+        self.thrown_natively = False
         self.left: BaseException | None = None
         self.waits = False
 
@@ -155,11 +161,16 @@ class _Run:
         self.winner: _Record | None = None
         #: A native cancellation from outside that has to leave.
         self.native: BaseException | None = None
+        #: One that a listener of a sequential dispatch has kept to itself.
+        self.kept: BaseException | None = None
+        #: The cancellation that left the listener in the caller's task.
+        self.left: BaseException | None = None
         #: A listener ended in a way that shows a cancellation from outside.
         self.shown = False
         #: A listener met the cancellation of a scope outside of the dispatch.
         self.thrown = False
         self.running: list[_Record] = []
+        self.arrives = False
         self.errors_of_group = choices.pick("kept", "given to the policy") if performance.native else "kept"
 
     async def run(self, tiers: list[list[Listener]]) -> None:
@@ -175,10 +186,22 @@ class _Run:
                 if not self.sequential and is_cancelled():
                     await self.leave_with_cancellation()
             await self.run_tier(tier)
+            if self.arrives and self.native is None and self.choices.pick(False, True):
+                # It arrives at a checkpoint of the dispatch.
+                await anyio.sleep(0)
+            if self.kept is not None and self.in_hand:
+                self.native = self.kept
             if self.native is not None:
-                if is_cancelled() and self.choices.pick(False, True):
-                    # Both were asked for.
-                    await self.leave_with_cancellation()
+                if is_cancelled():
+                    # Both were asked for: either leaves, and the scope may have made its requests or not.
+                    chosen = self.choices.pick("native", "native after the scope's", "the scope's")
+                    if chosen == "the scope's":
+                        await self.leave_with_cancellation()
+                    elif chosen == "native after the scope's":
+                        try:
+                            await anyio.sleep(0)
+                        except anyio.get_cancelled_exc_class():
+                            pass
                 self.leave_with(self.native)
             if is_cancelled() and self.has_to_leave(last=number == len(tiers) - 1):
                 await self.leave_with_cancellation()
@@ -201,6 +224,9 @@ class _Run:
         return self.thrown or not last or self.choices.pick(True, False)
 
     async def leave_with_cancellation(self) -> None:
+        if self.left is not None and self.choices.pick(False, True):
+            # In the body of a task group it is the exception that leaves, also if the listener has it from elsewhere.
+            self.leave_with(self.left)
         try:
             # A checkpoint raises it with the mark by which anyio's scopes know their own.
             await anyio.sleep(0)
@@ -223,7 +249,11 @@ class _Run:
         self.free = self.spec.limit or len(listeners)
         self.callers_is_free = self.sequential or self.choices.pick(True, False)
         one_by_one = self.choices.pick(True, False)
+        # What antiphon does within a step takes the reference some turns, in a dispatch within a listener.
+        turns = self.choices.pick(0, 20) if one_by_one else 0
         self.starts_while_callers_cleans_up = native and self.choices.pick(False, True)
+        #: Whether a native cancellation ends the tier at once, also where the caller's task runs a listener.
+        self.at_once = native and self.choices.pick(False, True)
         self.host = asyncio.current_task() if native else None
         self.changed = anyio.Event()
         self.residue = 0
@@ -235,6 +265,7 @@ class _Run:
                 # Only native cancellations reach the task that waits.
                 with anyio.CancelScope(shield=True):
                     while True:
+                        await self.pass_turns(turns)
                         self.start(one_by_one)
                         if not self.running and (not self.waiting or self.over):
                             break
@@ -253,10 +284,22 @@ class _Run:
                 self.host.cancel()
                 self.host.uncancel()
         if self.sequential and cancelled_natively and not self.shown:
-            # The listener kept it to itself, as it may in a loop.
-            if self.choices.pick(False, True):
+            # The listener kept it to itself. It ends there, as in a loop, or leaves now, or with the next error.
+            chosen = self.choices.pick("ends", "leaves", "leaves with an error")
+            if chosen == "leaves with an error":
+                self.kept = self.native
+            if chosen != "leaves":
+                self.native = None
+
+    async def pass_turns(self, turns: int) -> None:
+        """Let a listener that waits go on, as far as it gets without time passing, before the next one starts."""
+        for _ in range(turns):
+            if not (self.waiting and self.running):
                 return
-            self.native = None
+            try:
+                await anyio.sleep(0)
+            except anyio.get_cancelled_exc_class() as exc:
+                self.cancelled_natively(exc)
 
     def start(self, one_by_one: bool) -> None:
         while self.waiting and self.free and not self.over:
@@ -317,7 +360,8 @@ class _Run:
             self.residue = change
             self.arrives = bool(getattr(task, "_must_cancel", False))
             scope: Any = self.group.cancel_scope
-            scope._pending_uncancellations += pending
+            if scope._parent_scope is not None:
+                scope._parent_scope._pending_uncancellations += pending
 
     def judge(self, record: _Record, asked: bool) -> None:
         exc, record.left = record.left, None
@@ -333,9 +377,14 @@ class _Run:
                 self.shown = True
             self.give(exc, record)
             return
-        if not (asked or record.forwarded) or (
+        in_doubt = self.kept is not None or (
+            # It was asked for natively before, by whom its task does not know.
+            record.is_callers and record.thrown_natively and self.choices.pick(False, True)
+        )
+        if not (asked or record.forwarded or in_doubt) or (
             # A loser that lets a cancellation of somebody else out: its own was asked for, this one was not.
             record.scope.cancel_called
+            and not record.forwarded
             and not is_cancelled()
             and not str(exc).startswith("Cancelled via cancel scope")
             and self.performance.native
@@ -345,6 +394,8 @@ class _Run:
             return
         self.shown = True
         self.over = True
+        if not (asked or record.forwarded):
+            self.native = first_cancellation(exc)
         if isinstance(exc, BaseExceptionGroup):
             _, errors = exc.split(anyio.get_cancelled_exc_class())
             if errors is not None:
@@ -352,6 +403,8 @@ class _Run:
                     self.in_hand.append(errors)  # type: ignore[arg-type]
                 else:
                     self.give(errors, record)  # type: ignore[arg-type]
+        if record.is_callers:
+            self.left = first_cancellation(exc)
         if record.forwarded:
             self.cancel_all()
 
@@ -401,6 +454,8 @@ class _Run:
             if record.task is not None:
                 record.forwarded += 1
                 record.task.cancel()
+                if not self.sequential and self.at_once:
+                    break
                 return
         self.over = True
         self.cancel_all()
@@ -425,6 +480,7 @@ def noting_first_wait(steps: Any, run: _Run, record: _Record) -> Any:
             sent = yield waits_for
         except BaseException as exc:
             run.thrown = run.thrown or run.is_from_outside(exc)
+            record.thrown_natively |= not str(exc).startswith("Cancelled via cancel scope")
             thrown = exc
 
 
@@ -469,6 +525,15 @@ def has_cancellation_in_context(exc: BaseException) -> bool:
         seen.add(id(context))
         context = context.__context__
     return False
+
+
+def first_cancellation(exc: BaseException) -> BaseException:
+    """Return the first cancellation in a group, or the one given."""
+    if not isinstance(exc, BaseExceptionGroup):
+        return exc
+    cancellations, _ = exc.split(anyio.get_cancelled_exc_class())
+    assert cancellations is not None
+    return first_cancellation(cancellations.exceptions[0])
 
 
 def without_cancellation(exc: BaseException) -> Exception:
