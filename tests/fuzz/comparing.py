@@ -37,12 +37,30 @@ def _anyio_takes_back(program: Program, loop: LoopName, got: Trace, nearest: Tra
     )
 
 
+def _one_instant(program: Program, loop: LoopName, got: Trace, nearest: Trace) -> bool:
+    if not set(differing(got, nearest)) <= {"listeners", "order", "dispatches"}:
+        return False
+    either = {**got.listeners, **nearest.listeners}
+    for name, (_, ended) in either.items():
+        in_both = name in got.listeners and name in nearest.listeners
+        if in_both and got.listeners[name] != nearest.listeners[name]:
+            return False
+        if not in_both and not any(name.startswith(f"{outer}.") and either[outer][1] == ended for outer in either):
+            return False
+    return True
+
+
 #: The only place where differences are set aside.
 EXPLAINED: tuple[Explained, ...] = (
     Explained(
         "anyio takes back too much",
         _anyio_takes_back,
         "a listener's own anyio group has scopes in its children, and anyio calls uncancel() of the wrong task",
+    ),
+    Explained(
+        "one instant",
+        _one_instant,
+        "a listener that dispatches ends in the instant in which a listener of the inner dispatch would start",
     ),
 )
 

@@ -203,7 +203,8 @@ class _Run:
                         except anyio.get_cancelled_exc_class():
                             pass
                 self.leave_with(self.native)
-            if is_cancelled() and self.has_to_leave(last=number == len(tiers) - 1):
+            last = number == len(tiers) - 1 or self.ended or self.event.propagation_stopped
+            if is_cancelled() and self.has_to_leave(last=last):
                 await self.leave_with_cancellation()
         if self.in_hand:
             if self.sequential and self.ended:
@@ -365,6 +366,8 @@ class _Run:
 
     def judge(self, record: _Record, asked: bool) -> None:
         exc, record.left = record.left, None
+        # Here, outside of the scope by which the dispatch itself cancels a listener.
+        asked_outside = is_cancelled() or record.forwarded > 0
         if record.forwarded and not self.sequential and (exc is None or isinstance(exc, Exception)):
             # It kept a cancellation from outside to itself. The tier ends at once, or when its listeners have.
             self.over = True
@@ -373,7 +376,7 @@ class _Run:
         if exc is None:
             return
         if isinstance(exc, Exception):
-            if asked or (record.forwarded and has_cancellation_in_context(exc)):
+            if is_cancelled() or (record.forwarded and has_cancellation_in_context(exc)):
                 self.shown = True
             self.give(exc, record)
             return
@@ -392,7 +395,7 @@ class _Run:
         ):
             self.give(without_cancellation(exc), record)
             return
-        self.shown = True
+        self.shown |= asked_outside or not asked
         self.over = True
         if not (asked or record.forwarded):
             self.native = first_cancellation(exc)

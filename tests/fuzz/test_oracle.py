@@ -7,7 +7,7 @@ import asyncio
 import anyio
 import pytest
 
-from tests.fuzz import loops
+from tests.fuzz import loops, programs
 from tests.fuzz.__main__ import main
 from tests.fuzz.comparing import compare
 from tests.fuzz.generating import generate
@@ -217,7 +217,7 @@ def test_a_busy_scope_does_not_stop_the_clock(loop):
 def test_a_program_is_printed_as_python():
     for seed in range(50):
         program = generate(seed, native=True)
-        assert eval(repr(program)) == program
+        assert eval(repr(program), vars(programs)) == program
 
 
 def test_a_failing_program_is_printed_as_a_test():
