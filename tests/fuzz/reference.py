@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections import deque
 from collections.abc import Sequence
 from types import coroutine
@@ -186,10 +187,11 @@ class _Run:
                 if not self.sequential and is_cancelled():
                     await self.leave_with_cancellation()
             await self.run_tier(tier)
+            last = number == len(tiers) - 1 or self.ended or self.event.propagation_stopped
             if self.arrives and self.native is None and self.choices.pick(False, True):
                 # It arrives at a checkpoint of the dispatch.
                 await anyio.sleep(0)
-            if self.kept is not None and self.in_hand:
+            if self.kept is not None and (len(self.in_hand) > self.errors_before or (last and self.in_hand)):
                 self.native = self.kept
             if self.native is not None:
                 if is_cancelled():
@@ -203,7 +205,6 @@ class _Run:
                         except anyio.get_cancelled_exc_class():
                             pass
                 self.leave_with(self.native)
-            last = number == len(tiers) - 1 or self.ended or self.event.propagation_stopped
             if is_cancelled() and self.has_to_leave(last=last):
                 await self.leave_with_cancellation()
         if self.in_hand:
@@ -285,10 +286,12 @@ class _Run:
                 self.host.cancel()
                 self.host.uncancel()
         if self.sequential and cancelled_natively and not self.shown:
-            # The listener kept it to itself. It ends there, as in a loop, or leaves now, or with the next error.
-            chosen = self.choices.pick("ends", "leaves", "leaves with an error")
-            if chosen == "leaves with an error":
+            # The listener kept it to itself. It ends there, as in a loop, or leaves: now, with the next error, or with
+            # the errors at the end.
+            chosen = self.choices.pick("ends", "leaves", "leaves with an error", "leaves at the end")
+            if chosen.startswith("leaves "):
                 self.kept = self.native
+                self.errors_before = len(self.in_hand) if chosen == "leaves with an error" else sys.maxsize
             if chosen != "leaves":
                 self.native = None
 
@@ -360,6 +363,9 @@ class _Run:
         if self.sequential:
             self.residue = change
             self.arrives = bool(getattr(task, "_must_cancel", False))
+            if self.arrives and is_cancelled():
+                # It covers the cancellation of the scope, and has no mark of it.
+                self.left = asyncio.CancelledError()
             scope: Any = self.group.cancel_scope
             if scope._parent_scope is not None:
                 scope._parent_scope._pending_uncancellations += pending
