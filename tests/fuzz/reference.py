@@ -171,6 +171,7 @@ class _Run:
         #: A listener met the cancellation of a scope outside of the dispatch.
         self.thrown = False
         self.running: list[_Record] = []
+        #: A cancellation that a listener's asyncio.TaskGroup has asked for again arrives at the next await.
         self.arrives = False
         self.errors_of_group = choices.pick("kept", "given to the policy") if performance.native else "kept"
 
@@ -188,9 +189,13 @@ class _Run:
                     await self.leave_with_cancellation()
             await self.run_tier(tier)
             last = number == len(tiers) - 1 or self.ended or self.event.propagation_stopped
-            if self.arrives and self.native is None and self.choices.pick(False, True):
-                # It arrives at a checkpoint of the dispatch.
-                await anyio.sleep(0)
+            if self.arrives and self.choices.pick(False, True):
+                # It is pending in the task already, and may leave now.
+                self.arrive()
+                try:
+                    await anyio.sleep(0)
+                except anyio.get_cancelled_exc_class() as exc:
+                    self.leave_with(exc)
             if self.kept is not None and (len(self.in_hand) > self.errors_before or (last and self.in_hand)):
                 self.native = self.kept
             if self.native is not None:
@@ -207,10 +212,20 @@ class _Run:
                 self.leave_with(self.native)
             if is_cancelled() and self.has_to_leave(last=last):
                 await self.leave_with_cancellation()
+        self.arrive()
         if self.in_hand:
             if self.sequential and self.ended:
                 raise self.in_hand[-1] if len(self.in_hand) == 1 else ExceptionGroup("errors", self.in_hand)
             raise ExceptionGroup("errors", self.in_hand)
+
+    def arrive(self) -> None:
+        """Let a cancellation that a listener has left behind arrive at the next await of the running task."""
+        if self.arrives:
+            self.arrives = False
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            task.uncancel()
 
     def has_to_leave(self, *, last: bool) -> bool:
         """Return whether the cancellation of a scope leaves after a tier.
@@ -259,8 +274,6 @@ class _Run:
         self.host = asyncio.current_task() if native else None
         self.changed = anyio.Event()
         self.residue = 0
-        #: A cancellation that a listener's asyncio.TaskGroup has asked for again arrives at the next await.
-        self.arrives = False
         cancelled_natively = False
         try:
             async with anyio.create_task_group() as self.group:
@@ -282,9 +295,6 @@ class _Run:
             self.native = exc
         if self.host is not None:
             await raise_count(self.host, self.residue)
-            if self.arrives:
-                self.host.cancel()
-                self.host.uncancel()
         if self.sequential and cancelled_natively and not self.shown:
             # The listener kept it to itself. It ends there, as in a loop, or leaves: now, with the next error, or with
             # the errors at the end.
@@ -328,6 +338,7 @@ class _Run:
             initial = self.host.cancelling()
             await raise_count(task, initial)
             record.task = task
+            self.arrive()
         # Those of a scope that is cancelled, or of a sibling's error: a child that has not begun need not begin.
         starts = self.sequential or (not self.over and not is_cancelled())
         with record.scope:
@@ -487,6 +498,9 @@ def noting_first_wait(steps: Any, run: _Run, record: _Record) -> Any:
             run.changed.set()
         try:
             sent = yield waits_for
+            # trio sends a cancellation, and raises it further within.
+            if isinstance(error := getattr(sent, "error", None), anyio.get_cancelled_exc_class()):
+                run.thrown = run.thrown or run.is_from_outside(error)
         except BaseException as exc:
             run.thrown = run.thrown or run.is_from_outside(exc)
             record.thrown_natively |= not str(exc).startswith("Cancelled via cancel scope")
