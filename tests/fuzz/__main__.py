@@ -96,7 +96,7 @@ def _batch(batch: tuple[LoopName, int, int], deadline: float) -> tuple[Counter[s
 def _same(program: Any, found: Difference) -> bool:
     if found.loop == "trio" and is_native(program):
         return False
-    _, difference = compare(program, found.loop)
+    _, difference = compare(program, found.loop, seeds=25)
     return difference is not None and difference.explained is None and difference.kinds == found.kinds
 
 

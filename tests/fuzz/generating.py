@@ -109,7 +109,7 @@ class _Generator:
         return make(depth)
 
     def sleep(self, depth: int) -> Step:
-        return Sleep(0 if self.chance(0.12) else self.seconds())
+        return Sleep(0 if self.chance(0.04) else self.seconds())
 
     def fail(self, depth: int) -> Step:
         self.errors += 1

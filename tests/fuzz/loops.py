@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import time
 from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any, Literal, TypeAlias
+
+import anyio
+import trio
+from trio.testing import MockClock
 
 from antiphon.testing import Backend
 from antiphon.testing._virtual_asyncio import VirtualTimeLoop
@@ -20,15 +25,19 @@ try:
 except ImportError:
     uvloop = None
 
-__all__ = ("LOOPS", "CountingTask", "LoopName", "TooManyTurnsError", "is_available", "run")
+__all__ = ("LOOPS", "NEVER", "TURNS_AT_ONCE", "CountingTask", "LoopName", "TooManyTurnsError", "is_available", "run")
 
 LoopName: TypeAlias = Literal["asyncio", "uvloop", "eager", "trio"]
 LOOPS: tuple[LoopName, ...] = ("asyncio", "uvloop", "eager", "trio")
 
+#: A duration, in seconds, that no program lasts.
+NEVER = 10**8
+
 #: Turns at one instant after which time passes although the loop is not idle.
-_MAX_TURNS_AT_ONCE = 300
-#: Turns after which a run has no end.
+TURNS_AT_ONCE = 300
+#: Turns, and seconds of real time, after which a run has no end.
 _MAX_TURNS = 60_000
+_MAX_SECONDS = 10
 
 
 class TooManyTurnsError(BaseException):
@@ -47,22 +56,37 @@ class CountingTask(asyncio.Task[Any]):
         return super().cancel(msg) if msg is not None else super().cancel()
 
 
-class _Virtual(VirtualTimeLoop):
-    def __init__(self, seed: int | None = None) -> None:
-        super().__init__(seed)
+class _Patience:
+    """Counts the turns of a loop."""
+
+    def __init__(self) -> None:
         self._turns = 0
+        self._until = time.monotonic() + _MAX_SECONDS
+
+    def is_over(self) -> bool:
+        """Count a turn, and return whether there were too many."""
+        self._turns += 1
+        return self._turns > _MAX_TURNS or time.monotonic() > self._until
+
+
+class _Virtual(VirtualTimeLoop):
+    def __init__(self, seed: int | None, turns_at_once: int) -> None:
+        super().__init__(seed)
+        # asyncio adds it to the time, and a nanosecond is lost in a time of many days: no timer would be due.
+        self._clock_resolution = 0.001
+        self._patience = _Patience()
+        self._most_at_once = turns_at_once
         self._turns_at_once = 0
         self._last = 0.0
 
     def _run_once(self) -> None:
-        self._turns += 1
-        if self._turns > _MAX_TURNS:
+        if self._patience.is_over():
             raise TooManyTurnsError
         if self._now != self._last:
             self._last = self._now
             self._turns_at_once = 0
         self._turns_at_once += 1
-        if self._turns_at_once > _MAX_TURNS_AT_ONCE:
+        if self._turns_at_once > self._most_at_once:
             scheduled: Any = self._scheduled  # type: ignore[attr-defined]
             while scheduled and scheduled[0]._cancelled:
                 scheduled[0]._scheduled = False
@@ -78,14 +102,15 @@ if uvloop is not None:
     class _VirtualUvloop(uvloop.Loop):
         """A uvloop with timers of its own, which fire when a whole turn of the loop has scheduled nothing."""
 
-        def __init__(self) -> None:
+        def __init__(self, turns_at_once: int) -> None:
             super().__init__()
+            self._patience = _Patience()
+            self._most_at_once = turns_at_once
             self._now = 0.0
             self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
             self._numbers = count()
             self._activity = 0
             self._seen = -1
-            self._turns = 0
             self._turns_at_once = 0
             self._ticking = False
             self._endless = False
@@ -117,14 +142,13 @@ if uvloop is not None:
                 raise TooManyTurnsError
 
         def _tick(self) -> None:
-            self._turns += 1
             self._turns_at_once += 1
-            if self._turns > _MAX_TURNS:
+            if self._patience.is_over():
                 self._endless = True
                 self._ticking = False
                 self.stop()
                 return
-            if self._activity == self._seen or self._turns_at_once > _MAX_TURNS_AT_ONCE:
+            if self._activity == self._seen or self._turns_at_once > self._most_at_once:
                 self._advance()
             self._seen = self._activity
             super().call_soon(self._tick)
@@ -141,6 +165,31 @@ if uvloop is not None:
                 _, _, handle = heapq.heappop(timers)
                 if not handle.cancelled():
                     super().call_soon(_run_handle, handle)
+
+
+class _TrioTurns(trio.abc.Instrument):
+    """Lets trio's time pass after many turns at one instant."""
+
+    def __init__(self, clock: MockClock, turns_at_once: int) -> None:
+        self._clock = clock
+        self._patience = _Patience()
+        self._most_at_once = turns_at_once
+        self._turns_at_once = 0
+        self._last = -1.0
+
+    def before_io_wait(self, timeout: float) -> None:
+        now = self._clock.current_time()
+        if now != self._last:
+            self._last = now
+            self._turns_at_once = 0
+        self._turns_at_once += 1
+        if self._patience.is_over():
+            # All deadlines pass, among them that of the run itself.
+            self._clock.jump(NEVER)
+        elif self._turns_at_once > self._most_at_once:
+            seconds = trio.lowlevel.current_statistics().seconds_to_next_deadline
+            if 0 < seconds < NEVER:
+                self._clock.jump(seconds)
 
 
 def _run_handle(handle: Any) -> None:
@@ -161,6 +210,7 @@ def run(
     *,
     counting: bool = False,
     seed: int | None = None,
+    turns_at_once: int = TURNS_AT_ONCE,
 ) -> None:
     """Run a main function in a fresh loop.
 
@@ -169,16 +219,19 @@ def run(
         main: The async function.
         counting: Whether asyncio's tasks are `CountingTask`.
         seed: The order of the tasks, if the loop can be ordered.
+        turns_at_once: How many turns there may be at one instant before time passes.
 
     Raises:
         TooManyTurnsError: If the run has no end.
     """
     if loop == "trio":
-        Backend("trio", seed or 0).run(main)
+        options = Backend("trio", seed or 0).options()
+        options["instruments"].append(_TrioTurns(options["clock"], turns_at_once))
+        anyio.run(main, backend="trio", backend_options=options)
         return
 
     def factory() -> asyncio.AbstractEventLoop:
-        made: Any = _VirtualUvloop() if loop == "uvloop" else _Virtual(seed)
+        made: Any = _VirtualUvloop(turns_at_once) if loop == "uvloop" else _Virtual(seed, turns_at_once)
         made.set_exception_handler(_ignore)
         if loop == "eager":
             made.set_task_factory(

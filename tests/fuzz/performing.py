@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, assert_never
@@ -15,6 +16,7 @@ import trio
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential
 from tests.fuzz import loops
 from tests.fuzz.programs import (
+    Again,
     Dispatch,
     Fail,
     Group,
@@ -26,13 +28,12 @@ from tests.fuzz.programs import (
     Steps,
     Stop,
     Within,
+    walk,
 )
 
 __all__ = ("CANCELLED", "Antiphon", "Performance", "Subject", "Trace", "described", "perform")
 
 CANCELLED = "cancelled"
-#: When a run that is still waiting is given up.
-_GIVEN_UP = 10**9
 #: How long the task sleeps after the dispatch, to meet what is left of a cancellation.
 _LATER = 7
 
@@ -145,12 +146,16 @@ class Performance:
         self.subject = subject
         self.trace = Trace()
         self._scope: anyio.CancelScope | None = None
+        self._coroutines: list[Coroutine[Any, Any, None]] = []
+        #: The dispatches that have begun, by their paths.
+        self._specs: dict[str, Dispatch] = {}
 
     # The listeners.
 
     def listener(self, body: Steps, path: str, place: str, spec: Dispatch) -> Listener:
         """Return a listener that performs steps and notes how it ended."""
         name = f"{path}/{place}"
+        self._specs[path] = spec
         listeners = self.trace.listeners
 
         async def listen(event: Any) -> None:
@@ -186,6 +191,18 @@ class Performance:
         for number, step in enumerate(steps):
             await self.step(step, event, f"{path}.{number}")
 
+    def started_by_asyncio(self, steps: Steps, event: Any, path: str) -> Coroutine[Any, Any, None]:
+        """Return a coroutine that asyncio may drop before its first step, without a warning."""
+        coroutine = self.perform(steps, event, path)
+        self._coroutines.append(coroutine)
+        return coroutine
+
+    def close(self) -> None:
+        """Close what has never been awaited."""
+        for coroutine in self._coroutines:
+            if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+                coroutine.close()
+
     async def step(self, step: Step, event: Any, path: str) -> None:
         match step:
             case Sleep(seconds=seconds):
@@ -211,6 +228,10 @@ class Performance:
                 except Exception:
                     if not handled:
                         raise
+            case Again():
+                outer = path.rpartition("/")[0]
+                self.trace.dispatches += 1
+                await self.subject.dispatch(self, self._specs[outer], path)
             case _:
                 assert_never(step)
 
@@ -230,7 +251,7 @@ class Performance:
                     async with asyncio.timeout(step.seconds):
                         await self.perform(step.body, event, path)
                 case "wait_for":
-                    await asyncio.wait_for(self.perform(step.body, event, path), step.seconds)
+                    await asyncio.wait_for(self.started_by_asyncio(step.body, event, path), step.seconds)
                 case "old_timeout":
                     await self.old_timeout(step, event, path)
         except TimeoutError:
@@ -261,7 +282,7 @@ class Performance:
             if step.native:
                 async with asyncio.TaskGroup() as native:
                     for number, child in enumerate(step.children):
-                        native.create_task(self.perform(child, event, f"{path}.child{number}"))
+                        native.create_task(self.started_by_asyncio(child, event, f"{path}.child{number}"))
                     await self.perform(step.body, event, path)
             else:
                 async with anyio.create_task_group() as group:
@@ -344,7 +365,9 @@ class Performance:
                 async with asyncio.timeout(seconds):
                     await self.dispatch()
             case "wait_for":
-                await asyncio.wait_for(self.dispatch(), seconds)
+                coroutine = self.dispatch()
+                self._coroutines.append(coroutine)
+                await asyncio.wait_for(coroutine, seconds)
 
     async def dispatch(self) -> None:
         trace = self.trace
@@ -384,7 +407,7 @@ class Performance:
         task = loop.create_task(self.victim())
         for cancel in self.program.cancels:
             loop.call_later(cancel.at, task.cancel if cancel.what == "task" else self.cancel_scope)
-        _, unfinished = await asyncio.wait([task], timeout=_GIVEN_UP)
+        _, unfinished = await asyncio.wait([task], timeout=loops.NEVER)
         if unfinished:
             self.trace.broken = "never ends"
             return
@@ -404,14 +427,14 @@ class Performance:
             await self.victim()
             ended = True
 
-        with anyio.move_on_after(_GIVEN_UP):
+        with anyio.move_on_after(loops.NEVER) as patience:
             async with anyio.create_task_group() as cancellers:
                 for planned in self.program.cancels:
                     cancellers.start_soon(cancel, planned.at)
                 async with anyio.create_task_group() as group:
                     group.start_soon(victim)
                 cancellers.cancel_scope.cancel()
-        if not ended:
+        if patience.cancel_called or not ended:
             self.trace.broken = "never ends"
 
 
@@ -424,12 +447,16 @@ def perform(program: Program, loop: loops.LoopName, subject: Subject) -> Trace:
     performance = Performance(program, loop, subject)
     main = performance.on_asyncio if performance.native else performance.on_trio
     try:
+        # A dispatch that repeats itself shall get deep before its deadline.
+        turns = 2000 if any(isinstance(part, Again) for part in walk(program)) else loops.TURNS_AT_ONCE
         seed = subject.seed if performance.native else subject.trio_seed
-        loops.run(loop, main, counting=subject.counting, seed=seed)
+        loops.run(loop, main, counting=subject.counting, seed=seed, turns_at_once=turns)
     except loops.TooManyTurnsError:
         performance.trace.broken = "never ends"
     except Exception as exc:
         performance.trace.broken = described(exc)
+    finally:
+        performance.close()
     return performance.trace
 
 

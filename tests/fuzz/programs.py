@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 from tests.properties.programs import Brief
 
 __all__ = (
+    "Again",
     "Cancel",
     "Dispatch",
     "Fail",
@@ -107,6 +108,11 @@ class Dispatch(Brief):
 
 
 @dataclass(frozen=True, repr=False)
+class Again(Brief):
+    """Repeat the enclosing dispatch with a fresh event: a dispatch without an end."""
+
+
+@dataclass(frozen=True, repr=False)
 class Cancel(Brief):
     """Cancel the task of the dispatch, or the scope around it, at an instant."""
 
@@ -126,7 +132,7 @@ class Program(Brief):
     survived: bool = False
 
 
-Step: TypeAlias = Sleep | Fail | Stop | Leak | Within | Group | Guarded | Dispatch
+Step: TypeAlias = Sleep | Fail | Stop | Leak | Within | Group | Guarded | Dispatch | Again
 
 
 def walk(value: Any) -> Iterator[Any]:

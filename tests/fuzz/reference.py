@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections import deque
 from collections.abc import Sequence
 from types import coroutine
@@ -50,13 +51,17 @@ class Choices:
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed) if seed else None
+        # Some seeds make the usual choice nearly always, others hardly more often than any.
+        self._inertia = (0.0, 0.5, 0.8)[seed % 3]
         #: Whether anything was open.
         self.used = False
 
     def pick(self, *options: T) -> T:
         """Choose one of some options; the first is the usual one."""
         self.used = True
-        return options[0] if self._random is None or self._random.random() < 0.5 else self._random.choice(options)
+        if self._random is None or self._random.random() < self._inertia:
+            return options[0]
+        return self._random.choice(options)
 
     def order(self, members: Sequence[T]) -> list[T]:
         """Choose an order; the one given is the usual one."""
@@ -133,6 +138,8 @@ class _Record:
         self.task: asyncio.Task[Any] | None = None
         #: Native cancellations from outside that it was given.
         self.forwarded = 0
+        #: It met a native cancellation of its own making.
+        self.thrown_natively = False
         self.left: BaseException | None = None
         self.waits = False
 
@@ -155,11 +162,17 @@ class _Run:
         self.winner: _Record | None = None
         #: A native cancellation from outside that has to leave.
         self.native: BaseException | None = None
+        #: One that a listener of a sequential dispatch has kept to itself.
+        self.kept: BaseException | None = None
+        #: The cancellation that left the listener in the caller's task.
+        self.left: BaseException | None = None
         #: A listener ended in a way that shows a cancellation from outside.
         self.shown = False
         #: A listener met the cancellation of a scope outside of the dispatch.
         self.thrown = False
         self.running: list[_Record] = []
+        #: A cancellation that a listener's asyncio.TaskGroup has asked for again arrives at the next await.
+        self.arrives = False
         self.errors_of_group = choices.pick("kept", "given to the policy") if performance.native else "kept"
 
     async def run(self, tiers: list[list[Listener]]) -> None:
@@ -175,14 +188,44 @@ class _Run:
                 if not self.sequential and is_cancelled():
                     await self.leave_with_cancellation()
             await self.run_tier(tier)
+            last = number == len(tiers) - 1 or self.ended or self.event.propagation_stopped
+            if self.arrives and self.choices.pick(False, True):
+                # It is pending in the task already, and may leave now.
+                self.arrive()
+                try:
+                    await anyio.sleep(0)
+                except anyio.get_cancelled_exc_class() as exc:
+                    self.leave_with(exc)
+            if self.kept is not None and (len(self.in_hand) > self.errors_before or (last and self.in_hand)):
+                self.native = self.kept
             if self.native is not None:
+                if is_cancelled():
+                    # Both were asked for: either leaves, and the scope may have made its requests or not.
+                    chosen = self.choices.pick("native", "native after the scope's", "the scope's")
+                    if chosen == "the scope's":
+                        await self.leave_with_cancellation()
+                    elif chosen == "native after the scope's":
+                        try:
+                            await anyio.sleep(0)
+                        except anyio.get_cancelled_exc_class():
+                            pass
                 self.leave_with(self.native)
-            if is_cancelled() and self.has_to_leave(last=number == len(tiers) - 1):
+            if is_cancelled() and self.has_to_leave(last=last):
                 await self.leave_with_cancellation()
+        self.arrive()
         if self.in_hand:
             if self.sequential and self.ended:
                 raise self.in_hand[-1] if len(self.in_hand) == 1 else ExceptionGroup("errors", self.in_hand)
             raise ExceptionGroup("errors", self.in_hand)
+
+    def arrive(self) -> None:
+        """Let a cancellation that a listener has left behind arrive at the next await of the running task."""
+        if self.arrives:
+            self.arrives = False
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            task.uncancel()
 
     def has_to_leave(self, *, last: bool) -> bool:
         """Return whether the cancellation of a scope leaves after a tier.
@@ -198,6 +241,9 @@ class _Run:
         return self.thrown or not last or self.choices.pick(True, False)
 
     async def leave_with_cancellation(self) -> None:
+        if self.left is not None and self.choices.pick(False, True):
+            # In the body of a task group it is the exception that leaves, also if the listener has it from elsewhere.
+            self.leave_with(self.left)
         try:
             # A checkpoint raises it with the mark by which anyio's scopes know their own.
             await anyio.sleep(0)
@@ -220,7 +266,11 @@ class _Run:
         self.free = self.spec.limit or len(listeners)
         self.callers_is_free = self.sequential or self.choices.pick(True, False)
         one_by_one = self.choices.pick(True, False)
+        # What antiphon does within a step takes the reference some turns, in a dispatch within a listener.
+        turns = self.choices.pick(0, 20) if one_by_one else 0
         self.starts_while_callers_cleans_up = native and self.choices.pick(False, True)
+        #: Whether a native cancellation ends the tier at once, also where the caller's task runs a listener.
+        self.at_once = native and self.choices.pick(False, True)
         self.host = asyncio.current_task() if native else None
         self.changed = anyio.Event()
         self.residue = 0
@@ -230,6 +280,7 @@ class _Run:
                 # Only native cancellations reach the task that waits.
                 with anyio.CancelScope(shield=True):
                     while True:
+                        await self.pass_turns(turns)
                         self.start(one_by_one)
                         if not self.running and (not self.waiting or self.over):
                             break
@@ -245,10 +296,24 @@ class _Run:
         if self.host is not None:
             await raise_count(self.host, self.residue)
         if self.sequential and cancelled_natively and not self.shown:
-            # The listener kept it to itself, as it may in a loop.
-            if self.choices.pick(False, True):
+            # The listener kept it to itself. It ends there, as in a loop, or leaves: now, with the next error, or with
+            # the errors at the end.
+            chosen = self.choices.pick("ends", "leaves", "leaves with an error", "leaves at the end")
+            if chosen.startswith("leaves "):
+                self.kept = self.native
+                self.errors_before = len(self.in_hand) if chosen == "leaves with an error" else sys.maxsize
+            if chosen != "leaves":
+                self.native = None
+
+    async def pass_turns(self, turns: int) -> None:
+        """Let a listener that waits go on, as far as it gets without time passing, before the next one starts."""
+        for _ in range(turns):
+            if not (self.waiting and self.running):
                 return
-            self.native = None
+            try:
+                await anyio.sleep(0)
+            except anyio.get_cancelled_exc_class() as exc:
+                self.cancelled_natively(exc)
 
     def start(self, one_by_one: bool) -> None:
         while self.waiting and self.free and not self.over:
@@ -273,6 +338,7 @@ class _Run:
             initial = self.host.cancelling()
             await raise_count(task, initial)
             record.task = task
+            self.arrive()
         # Those of a scope that is cancelled, or of a sibling's error: a child that has not begun need not begin.
         starts = self.sequential or (not self.over and not is_cancelled())
         with record.scope:
@@ -307,11 +373,18 @@ class _Run:
                 self.host.uncancel()
         if self.sequential:
             self.residue = change
+            self.arrives = bool(getattr(task, "_must_cancel", False))
+            if self.arrives and is_cancelled():
+                # It covers the cancellation of the scope, and has no mark of it.
+                self.left = asyncio.CancelledError()
             scope: Any = self.group.cancel_scope
-            scope._pending_uncancellations += pending
+            if scope._parent_scope is not None:
+                scope._parent_scope._pending_uncancellations += pending
 
     def judge(self, record: _Record, asked: bool) -> None:
         exc, record.left = record.left, None
+        # Here, outside of the scope by which the dispatch itself cancels a listener.
+        asked_outside = is_cancelled() or record.forwarded > 0
         if record.forwarded and not self.sequential and (exc is None or isinstance(exc, Exception)):
             # It kept a cancellation from outside to itself. The tier ends at once, or when its listeners have.
             self.over = True
@@ -320,15 +393,29 @@ class _Run:
         if exc is None:
             return
         if isinstance(exc, Exception):
-            if asked or (record.forwarded and has_cancellation_in_context(exc)):
+            if is_cancelled() or (record.forwarded and has_cancellation_in_context(exc)):
                 self.shown = True
             self.give(exc, record)
             return
-        if not (asked or record.forwarded):
+        in_doubt = self.kept is not None or (
+            # It was asked for natively before, by whom its task does not know.
+            record.is_callers and record.thrown_natively and self.choices.pick(False, True)
+        )
+        if not (asked or record.forwarded or in_doubt) or (
+            # A loser that lets a cancellation of somebody else out: its own was asked for, this one was not.
+            record.scope.cancel_called
+            and not record.forwarded
+            and not is_cancelled()
+            and not str(exc).startswith("Cancelled via cancel scope")
+            and self.performance.native
+            and self.choices.pick(False, True)
+        ):
             self.give(without_cancellation(exc), record)
             return
-        self.shown = True
+        self.shown |= asked_outside or not asked
         self.over = True
+        if not (asked or record.forwarded):
+            self.native = first_cancellation(exc)
         if isinstance(exc, BaseExceptionGroup):
             _, errors = exc.split(anyio.get_cancelled_exc_class())
             if errors is not None:
@@ -336,6 +423,8 @@ class _Run:
                     self.in_hand.append(errors)  # type: ignore[arg-type]
                 else:
                     self.give(errors, record)  # type: ignore[arg-type]
+        if record.is_callers:
+            self.left = first_cancellation(exc)
         if record.forwarded:
             self.cancel_all()
 
@@ -356,12 +445,12 @@ class _Run:
         self.over = True
         self.cancel_others(record)
 
-    def is_cancelled_from_outside(self) -> bool:
-        """Return whether a scope around the dispatch is cancelled, asked in a task of a listener."""
+    def is_from_outside(self, exc: BaseException) -> bool:
+        """Return whether the cancellation that a listener meets comes from a scope around the dispatch."""
         # Asked of the group's scope, because the listener waits within scopes of its own.
         scope: Any = self.group.cancel_scope
         if self.performance.native:
-            return bool(scope._effectively_cancelled)
+            return str(exc).startswith(names_of(scope))
         return bool(scope._CancelScope__original._cancel_status.effectively_cancelled)
 
     def cancel_others(self, record: _Record) -> None:
@@ -385,6 +474,8 @@ class _Run:
             if record.task is not None:
                 record.forwarded += 1
                 record.task.cancel()
+                if not self.sequential and self.at_once:
+                    break
                 return
         self.over = True
         self.cancel_all()
@@ -407,8 +498,12 @@ def noting_first_wait(steps: Any, run: _Run, record: _Record) -> Any:
             run.changed.set()
         try:
             sent = yield waits_for
+            # trio sends a cancellation, and raises it further within.
+            if isinstance(error := getattr(sent, "error", None), anyio.get_cancelled_exc_class()):
+                run.thrown = run.thrown or run.is_from_outside(error)
         except BaseException as exc:
-            run.thrown = run.thrown or run.is_cancelled_from_outside()
+            run.thrown = run.thrown or run.is_from_outside(exc)
+            record.thrown_natively |= not str(exc).startswith("Cancelled via cancel scope")
             thrown = exc
 
 
@@ -430,12 +525,17 @@ async def raise_count(task: asyncio.Task[Any], count: int) -> None:
 
 def outer_deliveries(task: asyncio.Task[Any], scope: Any) -> int:
     """Count the cancellations that a scope and those around it have delivered to a task."""
-    reasons = getattr(task, "reasons", ())
-    outer = set()
+    names = names_of(scope)
+    return sum(reason.startswith(names) for reason in getattr(task, "reasons", ()))
+
+
+def names_of(scope: Any) -> tuple[str, ...]:
+    """Return how the cancellations of a scope and of those around it begin."""
+    names = []
     while scope is not None:
-        outer.add(f"Cancelled via cancel scope {id(scope):x}")
+        names.append(f"Cancelled via cancel scope {id(scope):x}")
         scope = scope._parent_scope
-    return sum(any(str(reason).startswith(name) for name in outer) for reason in reasons)
+    return tuple(names)
 
 
 def has_cancellation_in_context(exc: BaseException) -> bool:
@@ -448,6 +548,15 @@ def has_cancellation_in_context(exc: BaseException) -> bool:
         seen.add(id(context))
         context = context.__context__
     return False
+
+
+def first_cancellation(exc: BaseException) -> BaseException:
+    """Return the first cancellation in a group, or the one given."""
+    if not isinstance(exc, BaseExceptionGroup):
+        return exc
+    cancellations, _ = exc.split(anyio.get_cancelled_exc_class())
+    assert cancellations is not None
+    return first_cancellation(cancellations.exceptions[0])
 
 
 def without_cancellation(exc: BaseException) -> Exception:

@@ -7,12 +7,12 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from tests.fuzz.loops import LoopName
-from tests.fuzz.programs import Dispatch, Group, Guarded, Program, Within
+from tests.fuzz.programs import Dispatch, Group, Guarded, Program, Within, walk
 
 __all__ = ("as_test", "shrink")
 
 
-def shrink(program: Program, still_differs: Callable[[Program], bool], *, attempts: int = 300) -> Program:
+def shrink(program: Program, still_differs: Callable[[Program], bool], *, attempts: int = 150) -> Program:
     """Remove parts of a program as long as it still differs.
 
     Args:
@@ -82,9 +82,10 @@ def _inner(step: Any) -> Iterator[tuple[Any, ...]]:
 
 def as_test(program: Program, loop: LoopName, name: str) -> str:
     """Return a pytest module with one test that fails as long as the program differs."""
+    names = ", ".join(sorted({type(part).__name__ for part in walk(program)}))
     return f"""\
 from tests.fuzz.comparing import check
-from tests.fuzz.programs import *
+from tests.fuzz.programs import {names}
 
 
 def test_{name}():
