@@ -13,14 +13,8 @@ import antiphon
 
 ROOT = Path(antiphon.__file__).parent
 
-#: Imported in another change.
-PENDING = {"_backend.py", "_concurrency.py"}
-
 SOURCES = [
-    pytest.param(
-        path, marks=pytest.mark.xfail(path.name in PENDING, reason="pending", strict=False), id=path.as_posix()
-    )
-    for path in sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
+    pytest.param(path, id=path.as_posix()) for path in sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 ]
 
 

@@ -129,10 +129,8 @@ async def without_removal(self: Any, name: Any, event: Any = None, /, strategy: 
             try:
                 await listener(event)
             except BaseException as exc:
-                leaked = explain(exc, listener, route.plan, event)
-                if leaked is None:
-                    raise
-                raise leaked from exc
+                annotate_exception(exc, listener, route.plan, event)
+                raise
             if event._antiphon_stopped:
                 break
     finally:
@@ -164,10 +162,9 @@ async def without_notes(self: Any, name: Any, event: Any = None, /, strategy: An
             try:
                 await step.call(event)
             except BaseException as exc:
-                error = as_error(exc, step)
-                if error is None or error is exc:
-                    raise
-                raise error from exc
+                if not isinstance(exc, Exception):
+                    annotate_exception(exc, step, route.plan, event)
+                raise
             if event._antiphon_stopped:
                 break
     finally:
@@ -275,7 +272,7 @@ VARIANTS = (
     Variant("a listener may dispatch the event again", without_nesting),
     Variant("a removed listener is not started any more", without_removal, bare=True),
     Variant("an error carries a note", without_notes),
-    Variant("a leaked cancellation is an error", without_leaks),
+    Variant("a cancellation that was not requested carries a note", without_leaks),
     Variant("both of these, which share an `except`", without_notes_and_leaks),
     Variant("all of these", without_all, bare=True),
 )
