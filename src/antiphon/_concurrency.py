@@ -33,6 +33,7 @@ import anyio
 
 from antiphon._backend import (
     forget_requests,
+    get_asyncio_task,
     is_cancellation,
     is_cancelled_by_scope,
     make_cancellation,
@@ -294,21 +295,33 @@ class RacingTier(Tier):
         entry = _RaceEntry()
         # The context is the listener's own.
         stop_observer.set(_RaceStopObserver(self, entry))
+        steps: Any = _call(subscription, event)
+        if not self._reports_stops:
+            steps = self._compare_steps(entry, steps)
+        if watch is self._worker_watch and self._watch.task is not None:
+            # To know the requests of its scope from others, which are repeated and left over on asyncio.
+            watch = CancellationWatch(get_asyncio_task(), watch.outer)
+            current_watch.set(watch)
+            steps = drive(steps, watch)
         try:
             with entry.scope:
                 self._running.add(entry)
                 try:
-                    listener = _call(subscription, event)
-                    await (listener if self._reports_stops else self._compare_steps(entry, listener))
+                    await steps
                 except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises what is not an error
                     # Within the scope, which knows whether the listener was cancelled.
                     self._handle_exception(exc, subscription, watch)
                 finally:
                     self._running.discard(entry)
         except BaseException as exc:
-            # A failed `asyncio.TaskGroup` repeats the request of the scope as one that the scope does not know.
-            if not (entry.scope.cancel_called and watch.is_repeated(exc)):
+            if not (entry.scope.cancel_called and watch.is_of_scope(exc)):
                 raise
+        else:
+            watch.settle()
+        finally:
+            if watch not in (self._watch, self._worker_watch):
+                # It refers to the task, whose context refers to it.
+                watch.finish()
 
     @coroutine
     def _compare_steps(self, entry: _RaceEntry, steps: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:

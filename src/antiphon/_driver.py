@@ -151,9 +151,16 @@ class CancellationWatch:
         """Return whether a cancellation is one that the listener requested itself, and did not handle."""
         return self.has_own_request() and (self.is_pending() or _is_within(self._own, exc))
 
-    def is_repeated(self, exc: BaseException) -> bool:
-        """Return whether a cancellation is one that the listener requested itself, but on behalf of a cancel scope."""
-        return not (self.is_cancelled or self.has_own_request()) and _is_within(self._own, exc)
+    def is_of_scope(self, exc: BaseException) -> bool:
+        """Return whether the cancellation that leaves a cancelled scope is one that the scope should have kept.
+
+        AnyIO's scope lets its own cancellation out if the task has other requests, such as those that a listener
+        left behind. And a failed `asyncio.TaskGroup` takes back the request of the scope and makes one of its own.
+        """
+        if self.is_cancelled or not is_cancellation(exc) or is_cancelled_by_scope():
+            return False
+        is_of_scope = is_scope_message(next(iter(exc.args), None))
+        return is_of_scope or (not self.has_own_request() and _is_within(self._own, exc))
 
     def has_own_request(self) -> bool:
         """Return whether the task has more requests than those that others made."""
