@@ -43,11 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
         for loop in chosen
     ]
     with ProcessPoolExecutor(options.processes) as pool:
-        for (loop, _, _), (counted, found) in zip(
+        for (loop, _, _), (counted, seen) in zip(
             batches, pool.map(_batch, batches, [deadline] * len(batches)), strict=True
         ):
             counts[loop] += counted
-            differences += found
+            differences += seen
     for loop in chosen:
         print(f"{loop}: " + ", ".join(f"{counts[loop][word]:,} {word}" for word in _WORDS))
     unexplained = [(seed, found) for seed, found in differences if found.explained is None]

@@ -23,7 +23,7 @@ from antiphon.testing._virtual_asyncio import VirtualTimeLoop
 try:
     import uvloop
 except ImportError:
-    uvloop = None
+    uvloop = None  # type: ignore[assignment]
 
 __all__ = ("LOOPS", "NEVER", "TURNS_AT_ONCE", "CountingTask", "LoopName", "TooManyTurnsError", "is_available", "run")
 
@@ -118,14 +118,14 @@ if uvloop is not None:
         def time(self) -> float:
             return self._now
 
-        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
             self._activity += 1
             return super().call_soon(callback, *args, context=context)
 
-        def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
             return self.call_at(self._now + delay, callback, *args, context=context)
 
-        def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
             handle = asyncio.TimerHandle(when, callback, args, self, context)
             heapq.heappush(self._timers, (when, next(self._numbers), handle))
             return handle
@@ -236,10 +236,11 @@ def run(
         if loop == "eager":
             made.set_task_factory(
                 asyncio.create_eager_task_factory(CountingTask) if counting else asyncio.eager_task_factory
-            )  # type: ignore[attr-defined]
+            )
         elif counting:
             made.set_task_factory(lambda loop, coro, **options: CountingTask(coro, loop=loop, **options))
-        return made
+        loop_made: asyncio.AbstractEventLoop = made
+        return loop_made
 
     made = factory()
     try:

@@ -48,7 +48,7 @@ class Trace:
     left: str = "unfinished"
     at: int = -1
     cancelling: int = 0
-    tasks: int = 0
+    tasks: bool = False
     #: What left the construct around the dispatch, and the scope that the program cancels.
     around: str = "unfinished"
     cancelling_after: int = 0
@@ -145,6 +145,7 @@ class Performance:
         self.native = loop != "trio"
         self.subject = subject
         self.trace = Trace()
+        self._task: asyncio.Task[Any] | None = None
         self._scope: anyio.CancelScope | None = None
         self._coroutines: list[Coroutine[Any, Any, None]] = []
         #: The dispatches that have begun, by their paths.
@@ -319,8 +320,8 @@ class Performance:
         trace = self.trace
         program = self.program
         left: BaseException | None = None
+        self._task = task = asyncio.current_task() if self.native else None
         if program.survived:
-            task = asyncio.current_task()
             assert task is not None
             task.cancel()
             try:
@@ -384,8 +385,11 @@ class Performance:
             trace.at = _now()
             # A cancelled scope counts its own requests there too, as many as there were turns.
             in_cancelled_scope = anyio.current_effective_deadline() == float("-inf")
-            trace.cancelling = -1 if in_cancelled_scope else self.cancelling()
-            trace.tasks = self.living() - before
+            # wait_for of Python 3.11 runs the dispatch in another task, and makes many requests of one.
+            in_other_task = self.native and asyncio.current_task() is not self._task
+            trace.cancelling = -1 if in_cancelled_scope or in_other_task else self.cancelling()
+            # On Python 3.11 wait_for leaves its task if it is cancelled twice; how many tasks that one has is its affair.
+            trace.tasks = self.living() > before
 
     def cancelling(self) -> int:
         if not self.native:

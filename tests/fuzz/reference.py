@@ -232,7 +232,7 @@ class _Run:
 
         The next checkpoint raises it again, so nothing is lost where it does not.
         """
-        if self.shown or self.in_hand:
+        if self.shown or (self.in_hand and (last or not self.sequential)):
             return True
         if self.sequential:
             # As in a loop: what a listener keeps to itself does not end it.
@@ -269,8 +269,8 @@ class _Run:
         # What antiphon does within a step takes the reference some turns, in a dispatch within a listener.
         turns = self.choices.pick(0, 20) if one_by_one else 0
         self.starts_while_callers_cleans_up = native and self.choices.pick(False, True)
-        #: Whether a native cancellation ends the tier at once, also where the caller's task runs a listener.
-        self.at_once = native and self.choices.pick(False, True)
+        #: Whom else a native cancellation ends at once, where the caller's task runs a listener.
+        self.at_once = self.choices.pick("nobody", "others", "all") if native else "nobody"
         self.host = asyncio.current_task() if native else None
         self.changed = anyio.Event()
         self.residue = 0
@@ -416,6 +416,8 @@ class _Run:
         self.over = True
         if not (asked or record.forwarded):
             self.native = first_cancellation(exc)
+            if self.choices.pick(True, False):
+                self.cancel_all()
         if isinstance(exc, BaseExceptionGroup):
             _, errors = exc.split(anyio.get_cancelled_exc_class())
             if errors is not None:
@@ -474,9 +476,13 @@ class _Run:
             if record.task is not None:
                 record.forwarded += 1
                 record.task.cancel()
-                if not self.sequential and self.at_once:
-                    break
-                return
+                if self.sequential or self.at_once == "nobody":
+                    return
+                if self.at_once == "others":
+                    self.over = True
+                    self.cancel_others(record)
+                    return
+                break
         self.over = True
         self.cancel_all()
 
