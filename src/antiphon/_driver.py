@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, Token
 from operator import call
 from types import CoroutineType, coroutine
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 
 from antiphon._backend import (
     count_requests,
@@ -181,6 +181,17 @@ class CancellationWatch:
         requests = self._requests_before - self._scope_requests_before + self._requests
         return requests + count_scope_requests(self.task)
 
+    def look_at_pending(self) -> Literal["passed", "dropped"]:
+        """Look at a request that was made while the task ran: it reaches the task as soon as that waits.
+
+        A failed `asyncio.TaskGroup` takes a request back that is not its own, and makes it once more, because its task
+        has it still. A listener that had a task of its own would not have it, so that request is dropped.
+        """
+        if self.is_coming or self.is_cancelled:
+            return "passed"
+        self.is_own_coming = self.has_own_request() or is_cancelled_by_scope()
+        return "passed" if self.is_own_coming else "dropped"
+
     def make_cancellation(self) -> BaseException:
         """Return the cancellation that was requested, for a dispatch whose listener kept it."""
         return make_cancellation(self._message)
@@ -282,16 +293,14 @@ class _WatchedFuture:
         watch: Receives the requests.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_future", "_is_pending", "_watch")
+    __slots__ = ("_asyncio_future_blocking", "_future", "_pending", "_watch")
 
     def __init__(self, future: Any, watch: CancellationWatch) -> None:
         self._asyncio_future_blocking = True
         self._future = future
         self._watch = watch
         # Whether the task was cancelled while it ran. It passes that request on as soon as it waits.
-        self._is_pending = watch.task._must_cancel
-        if self._is_pending and not watch.is_coming:
-            watch.is_own_coming = True
+        self._pending = watch.look_at_pending() if watch.task._must_cancel else None
 
     @property
     def __class__(self) -> Any:
@@ -308,9 +317,10 @@ class _WatchedFuture:
 
     def cancel(self, msg: object = None) -> bool:
         """Cancel the future, for the task that waits for it, and report the request."""
-        if self._is_pending:
-            self._is_pending = False
-        elif not is_scope_message(msg):
+        pending, self._pending = self._pending, None
+        if pending == "dropped":
+            return True
+        if pending is None and not is_scope_message(msg):
             self._watch.on_request(msg)
         return bool(self._future.cancel(msg=msg))
 
@@ -325,14 +335,12 @@ class _WatchedTurn:
         watch: Receives the requests.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_is_pending", "_watch")
+    __slots__ = ("_asyncio_future_blocking", "_pending", "_watch")
 
     def __init__(self, watch: CancellationWatch) -> None:
         self._asyncio_future_blocking = True
         self._watch = watch
-        self._is_pending = watch.task._must_cancel
-        if self._is_pending and not watch.is_coming:
-            watch.is_own_coming = True
+        self._pending = watch.look_at_pending() if watch.task._must_cancel else None
 
     def get_loop(self) -> Any:
         """Return the event loop."""
@@ -344,11 +352,10 @@ class _WatchedTurn:
 
     def cancel(self, msg: object = None) -> bool:
         """Report the request. The task throws the cancellation into its coroutine in the next turn."""
-        if self._is_pending:
-            self._is_pending = False
-        elif not is_scope_message(msg):
+        pending, self._pending = self._pending, None
+        if pending is None and not is_scope_message(msg):
             self._watch.on_request(msg)
-        return False
+        return pending == "dropped"
 
     def done(self) -> bool:
         """Return True: a task that takes a turn is not blocked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, Protocol, cast
@@ -319,6 +320,10 @@ async def _get_requested(exc: BaseException, watch: CancellationWatch) -> BaseEx
         return exc
     is_of_scope = is_scope_message(next(iter(exc.args), None))
     if watch.is_cancelled:
+        if watch.is_pending() and not watch.has_own_request():
+            # The same request once more, see `CancellationWatch.look_at_pending`.
+            with suppress(anyio.get_cancelled_exc_class()):
+                await anyio.sleep(0)
         # It must not pass for one of a scope, which would keep it.
         return watch.make_cancellation() if is_of_scope else exc
     if not is_of_scope and is_cancelled_by_scope():

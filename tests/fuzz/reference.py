@@ -335,7 +335,10 @@ class _Run:
         initial = 0
         if task is not None and record.is_callers:
             assert self.host is not None
+            # A request that the task survived is in its count. Listeners under an error policy need not see it.
             initial = self.host.cancelling()
+            if initial and self.sequential:
+                initial = self.choices.pick(initial, 0)
             await raise_count(task, initial)
             record.task = task
             self.arrive()
