@@ -257,8 +257,8 @@ class EventDispatcher(Dispatcher):
 
     Args:
         errors: The error policy: ``"raise"`` (the first error leaves unchanged), ``"collect"`` (all listeners run,
-            then the errors leave in one ``ExceptionGroup``), or a plain function of the exception, the event
-            and the listener, after which the dispatch goes on.
+            then the errors leave in one ``ExceptionGroup``), ``"log"`` (the error is logged, and the dispatch goes
+            on), or a plain function of the exception, the event and the listener, after which the dispatch goes on.
         name: What the dispatcher is called in its repr, and in the notes on errors.
 
     Raises:
