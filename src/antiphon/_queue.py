@@ -269,7 +269,7 @@ class Queue:
         with suppress(anyio.EndOfStream, anyio.get_cancelled_exc_class()), scope:
             # A native request that a listener left on this task would reach the dispatches that come after it.
             task = anyio.get_current_task().id
-            while self._state is _State.OPEN and not native_requests():
+            while not native_requests():
                 await self._dispatch(await self._buffer.get(), task)
             # Let asyncio deliver it here, not at the end of the task, where the group would take it for its own.
             await anyio.lowlevel.checkpoint()
@@ -439,7 +439,7 @@ class Queue:
         self._guard.shield = True
 
     async def _drained(self) -> None:
-        while self._state is _State.OPEN and not self._buffer.closed:
+        while not self._buffer.closed:
             if self._is_open():
                 await self._idle.wait()
             else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import traceback
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +43,10 @@ class Shop:
         raise ValueError("no such article")
 
 
+class Kept(Exception):
+    """An error that one can see the end of."""
+
+
 def adds_up(queue: Any) -> bool:
     found = queue.statistics()
     over = (found.running, found.current_buffer_used, found.posts_waiting) == (0, 0, 0)
@@ -50,10 +56,21 @@ def adds_up(queue: Any) -> bool:
 # What leaves
 
 
+async def a_cancellation() -> BaseException:
+    caught: list[BaseException] = []
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await forever()
+        except BaseException as exc:
+            caught.append(exc)
+            raise
+    return caught[0]
+
+
 def test_what_leaves_is_the_one_end_or_a_group_with_all_failures() -> None:
     async def main() -> None:
-        cancelled = anyio.get_cancelled_exc_class()
-        first, second = (cancelled._create(source="explicit") if backend == "trio" else cancelled() for _ in range(2))
+        first, second = await a_cancellation(), await a_cancellation()
         failure, body, interrupt = ValueError("order"), KeyError("body"), KeyboardInterrupt()
         mixed = BaseExceptionGroup("body", [body, first])
         cases: list[tuple[list[Any], list[Any], Any]] = [
@@ -86,8 +103,9 @@ def test_what_leaves_is_the_one_end_or_a_group_with_all_failures() -> None:
 @pytest.mark.parametrize("errors", ["raise", "collect", "log", "function"])
 @pytest.mark.parametrize("ending", ["cancelled", "body raises"])
 async def test_listeners_that_wait_for_room_add_no_error_at_the_end(errors: Any, ending: str) -> None:
-    """The full queue refuses their posts when it is closed: that is its own doing."""
+    """They are cancelled; the queue does not refuse what waits in it."""
     seen: list[Any] = []
+    in_listener: list[BaseException] = []
     shop = Shop()
     queue = shop.dispatcher.queue(
         max_buffer_size=1, workers=2, errors=(lambda *found: seen.append(found)) if errors == "function" else errors
@@ -95,8 +113,12 @@ async def test_listeners_that_wait_for_room_add_no_error_at_the_end(errors: Any,
 
     @shop.dispatcher.listen("basket")
     async def split_up(event: Event) -> None:
-        for number in range(3):
-            await queue.post("order.never", Numbered(number))
+        try:
+            for number in range(3):
+                await queue.post("order.never", Numbered(number))
+        except BaseException as exc:
+            in_listener.append(exc)
+            raise
 
     error = KeyError("body")
     with anyio.CancelScope() as scope:
@@ -113,6 +135,7 @@ async def test_listeners_that_wait_for_room_add_no_error_at_the_end(errors: Any,
         left = await ending_of(queue, body)
     assert left is error if ending == "body raises" else is_cancellation(left)
     assert seen == []
+    assert list(map(is_cancellation, in_listener)) == [True]
     assert adds_up(queue)
     assert queue.statistics().failed == 0
 
@@ -202,6 +225,8 @@ async def test_an_error_that_a_body_makes_of_a_refusal_leaves_too() -> None:
 
     left = await ending_of(shop.dispatcher.queue(), body)
     assert [type(leaf) for leaf in leaves(left)] == [ValueError, LookupError]
+    # The traceback shows each of them once.
+    assert "".join(traceback.format_exception(left)).count("LookupError: the shop is shut") == 1
 
 
 async def test_the_refusal_of_a_broken_queue_has_a_text_and_the_failure_as_its_cause() -> None:
@@ -730,6 +755,54 @@ async def test_join_and_the_drain_wait_for_a_post_that_has_been_woken(how: str) 
     assert len(shop.stored) == 5
 
 
+async def test_join_is_refused_when_what_it_waits_for_has_not_started_and_is_undone() -> None:
+    shop = Shop()
+    joined: list[Any] = []
+    go, last = anyio.Event(), anyio.Event()
+
+    @shop.dispatcher.listen("order.last")
+    async def post_another(event: Event) -> None:
+        await go.wait()
+        queue.post_nowait("order.never")
+        last.set()
+
+    queue = shop.dispatcher.queue()
+    async with anyio.create_task_group() as group:
+
+        async def body(queue: Any) -> None:
+            await queue.post("order.last")
+            group.start_soon(noting_outcome, queue.join, joined)
+            await settle()
+            go.set()
+            await last.wait()
+            # The worker may not have taken the new event.
+            raise KeyError("body")
+
+        assert isinstance(await ending_of(queue, body), KeyError)
+    assert [type(error) for error in joined] == [anyio.ClosedResourceError]
+    assert queue.statistics().undone == 1
+
+
+async def test_an_ended_queue_keeps_no_error_that_has_left() -> None:
+    shop = Shop()
+    gone: weakref.WeakSet[Kept] = weakref.WeakSet()
+
+    @shop.dispatcher.listen("order.kept")
+    async def fail(event: Event) -> None:
+        kept = Kept()
+        gone.add(kept)
+        raise kept
+
+    queue = shop.dispatcher.queue(errors="collect")
+    error = await ending_of(queue, lambda queue: queue.post("order.kept"))
+    assert [type(leaf) for leaf in leaves(error)] == [Kept]
+    del error
+    await settle()
+    gc.collect()
+    assert not list(gone)
+    assert queue.statistics().failed == 1
+
+
 async def test_a_post_cancelled_in_the_moment_of_its_turn_has_posted_nothing(anyio_backend_name: str) -> None:
     if anyio_backend_name == "trio":
         pytest.skip("a scope spares a task that has been woken, and trio has no other cancellation")
@@ -857,6 +930,26 @@ async def test_back_pressure_in_a_listener_is_kept_while_another_worker_makes_ro
         async with shop.dispatcher.queue(max_buffer_size=1, workers=2) as queue:
             await queue.post("basket")
     assert shop.stored == list(range(10))
+
+
+async def test_a_task_that_a_listener_starts_and_leaves_may_wait_for_room() -> None:
+    """The listener does not wait for it, and so makes room when it ends."""
+    shop = Shop()
+    async with anyio.create_task_group() as group:
+
+        async def post_two() -> None:
+            await queue.post("order", Numbered(1))
+            await queue.post("order", Numbered(2))
+
+        @shop.dispatcher.listen("basket")
+        async def start(event: Event) -> None:
+            group.start_soon(post_two)
+            await settle()
+
+        with anyio.fail_after(5):
+            async with shop.dispatcher.queue(max_buffer_size=1) as queue:
+                await queue.post("basket")
+    assert shop.stored == [1, 2]
 
 
 @BOTH
