@@ -355,7 +355,7 @@ TAKES_ERRORS = pytest.mark.parametrize(
 @TAKES_ERRORS
 @pytest.mark.parametrize("errors", ["ignore", "", "Raise"], ids=repr)
 def test_an_unknown_error_policy_is_refused(make: Any, errors: str) -> None:
-    with pytest.raises(ValueError, match='"raise", "collect" or a plain function') as caught:
+    with pytest.raises(ValueError, match='"raise", "collect", "log" or a plain function') as caught:
         make(errors=errors)
 
     assert repr(errors) in str(caught.value)
@@ -364,7 +364,7 @@ def test_an_unknown_error_policy_is_refused(make: Any, errors: str) -> None:
 @TAKES_ERRORS
 @pytest.mark.parametrize("errors", [None, 7, True, ["raise"], Unhashable()], ids=repr)
 def test_an_error_policy_that_is_neither_a_string_nor_a_function_is_refused(make: Any, errors: Any) -> None:
-    with pytest.raises(TypeError, match='"raise", "collect" or a plain function') as caught:
+    with pytest.raises(TypeError, match='"raise", "collect", "log" or a plain function') as caught:
         make(errors=errors)
 
     assert repr(errors) in str(caught.value)

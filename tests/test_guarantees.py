@@ -10,6 +10,7 @@ claim does not need a listener that waits, its listeners are plain functions; `S
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -619,6 +620,28 @@ async def _(subject: Subject) -> None:
         await subject.dispatch(dispatcher, NAME)
     assert type(left[0]) is ExceptionGroup
     assert left[0].exceptions == (first,)
+
+
+@check("errors-log", *ALL)
+async def _(subject: Subject) -> None:
+    calls: list[Event] = []
+    records: list[logging.LogRecord] = []
+    error = ValueError()
+    dispatcher = subject.dispatcher(errors="log")
+    dispatcher.add_listener(NAME, failing(error))
+    dispatcher.add_listener(NAME, calls.append)
+    dispatcher.add_listener(NAME, calls.append, priority=1)
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logging.getLogger("antiphon").addHandler(handler)
+    try:
+        await subject.dispatch(dispatcher, NAME)
+    finally:
+        logging.getLogger("antiphon").removeHandler(handler)
+    (record,) = records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+    assert len(calls) == 2
 
 
 @check("errors-function", *ALL)

@@ -14,6 +14,7 @@ import anyio
 
 __all__ = (
     "belongs_anywhere",
+    "checkpoint",
     "checkpoint_if_cancelled",
     "count_requests",
     "count_scope_requests",
@@ -126,6 +127,13 @@ def checkpoint_if_cancelled() -> tuple[Awaitable[None], Any]:
         # No event loop runs: the caller drives the coroutine itself.
         return _nothing(), None
     return _for_asyncio().checkpoint_if_cancelled(), task
+
+
+async def checkpoint() -> None:
+    """Let other tasks run, and raise the cancellation of the running task if there is one."""
+    from anyio.lowlevel import checkpoint
+
+    await checkpoint()
 
 
 async def _nothing() -> None:

@@ -48,6 +48,10 @@ class Line(Protocol[T]):
         """Put an item at the end."""
         ...
 
+    def has_next(self) -> bool:
+        """Return whether an item may leave now."""
+        ...
+
     def pop(self) -> T | None:
         """Take the first item that may leave, None if there is none."""
         ...
@@ -69,6 +73,10 @@ class Fifo(Generic[T]):
     def push(self, item: T, /) -> None:
         """Put an item at the end."""
         self._items.append(item)
+
+    def has_next(self) -> bool:
+        """Return whether an item is there."""
+        return bool(self._items)
 
     def pop(self) -> T | None:
         """Take the first item, None if there is none."""
@@ -106,6 +114,10 @@ class Lanes(Generic[T]):
         else:
             waiting.append(self._count)
 
+    def has_next(self) -> bool:
+        """Return whether an item waits whose lane has none out."""
+        return bool(self._ready)
+
     def pop(self) -> T | None:
         """Take the first item whose lane has none out, None if there is none."""
         if not self._ready:
@@ -133,17 +145,6 @@ class Lanes(Generic[T]):
             del self._lanes[lane]
 
 
-class _Waiting(Generic[T]):
-    """Somebody who waits until there is room for an item."""
-
-    __slots__ = ("item", "taken", "woken")
-
-    def __init__(self, item: T) -> None:
-        self.item = item
-        self.woken = anyio.Event()
-        self.taken = False
-
-
 class Buffer(Generic[T]):
     """Holds so many items at most.
 
@@ -166,7 +167,9 @@ class Buffer(Generic[T]):
         # Reentrant, since a collected object's finalizer may run code that hands something over.
         self._lock = RLock()
         self._home = Home()
-        self._senders: deque[_Waiting[T]] = deque()
+        # Only the first of them is woken when there is room, and it puts its item in itself: so a sender that is
+        # cancelled at that moment has handed nothing over, and the senders keep their order under any scheduler.
+        self._senders: deque[anyio.Event] = deque()
         self._receivers: deque[anyio.Event] = deque()
         self.closed = False
         #: How many items were handed over, came out, and were let go of those that were handed over.
@@ -185,6 +188,11 @@ class Buffer(Generic[T]):
     def waiting_senders(self) -> int:
         """How many wait until there is room."""
         return len(self._senders)
+
+    @property
+    def has_next(self) -> bool:
+        """Whether a reader would get an item now."""
+        return self._line.has_next()
 
     @property
     def waiting_receivers(self) -> int:
@@ -208,6 +216,8 @@ class Buffer(Generic[T]):
     async def put(self, item: T) -> None:
         """Hand an item over, and wait until there is room if that is the policy; else there is no checkpoint.
 
+        If it is cancelled, the item has not been handed over.
+
         Raises:
             anyio.ClosedResourceError: The buffer is closed, or was closed meanwhile.
             RuntimeError: It would have to wait in another event loop or thread than the owner's.
@@ -217,18 +227,24 @@ class Buffer(Generic[T]):
             if self._put(item, let_go):
                 return
             self.check_here("is full", "choose an overflow= that drops")
-            waiting = _Waiting(item)
-            self._senders.append(waiting)
+            woken = anyio.Event()
+            self._senders.append(woken)
         try:
-            await waiting.woken.wait()
+            await woken.wait()
         except BaseException:
             with self._lock:
-                if waiting in self._senders:
-                    self._senders.remove(waiting)
+                if woken in self._senders:
+                    self._senders.remove(woken)
                     self.refused += 1
+                    # There may be room for the next one: it may have been this one's.
+                    self._wake_sender()
             raise
-        if not waiting.taken:
-            raise anyio.ClosedResourceError
+        with self._lock:
+            if self.closed:
+                raise anyio.ClosedResourceError
+            self._senders.popleft()
+            self._accept(item)
+            self._wake_sender()
 
     async def get(self) -> T:
         """Take an item, and wait for one if there is none. Always a checkpoint.
@@ -247,7 +263,7 @@ class Buffer(Generic[T]):
                 item = self._line.pop()
                 if item is not None:
                     self.delivered += 1
-                    self._admit()
+                    self._wake_sender()
                     return item
                 if self.closed:
                     raise anyio.EndOfStream
@@ -296,7 +312,7 @@ class Buffer(Generic[T]):
             self.closed = True
             self.refused += len(self._senders)
             while self._senders:
-                self._home.call(self._senders.popleft().woken.set)
+                self._home.call(self._senders.popleft().set)
             while self._receivers:
                 self._wake_receiver()
             return True
@@ -310,7 +326,7 @@ class Buffer(Generic[T]):
         if self.closed:
             self.refused += 1
             raise anyio.ClosedResourceError
-        if len(self._line) >= self.max_size:
+        if self._senders or len(self._line) >= self.max_size:
             if self.overflow == "suspend":
                 return False
             self.dropped += 1
@@ -328,12 +344,9 @@ class Buffer(Generic[T]):
         self._line.push(item)
         self._wake_receiver()
 
-    def _admit(self) -> None:
+    def _wake_sender(self) -> None:
         if self._senders and len(self._line) < self.max_size:
-            waiting = self._senders.popleft()
-            waiting.taken = True
-            self._accept(waiting.item)
-            self._home.call(waiting.woken.set)
+            self._home.call(self._senders[0].set)
 
     def _wake_receiver(self) -> None:
         if self._receivers:

@@ -143,8 +143,8 @@ class AsyncEventDispatcher(WaitingDispatcher):
             TypeError: The name is unhashable, there is no event, or the strategy is none.
             Exception: What a listener raised, under the policy ``"raise"`` of a sequential dispatch: unchanged but
                 for a note that tells where.
-            ExceptionGroup: What listeners raised, in all other cases. A cancellation that was not requested is in it as a
-                `ListenerCancelled`.
+            ExceptionGroup: What listeners raised, in all other cases. In it, a `ListenerCancelled` stands for a
+                cancellation that was not requested.
             RecursionError: If too many dispatches are nested, each in a listener of the one before.
             BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
         """
@@ -270,8 +270,8 @@ class EventDispatcher(Dispatcher):
 
     Args:
         errors: The error policy: ``"raise"`` (the first error leaves unchanged), ``"collect"`` (all listeners run,
-            then the errors leave in one ``ExceptionGroup``), or a plain function of the exception, the event
-            and the listener, after which the dispatch goes on.
+            then the errors leave in one ``ExceptionGroup``), ``"log"`` (the error is logged, and the dispatch goes
+            on), or a plain function of the exception, the event and the listener, after which the dispatch goes on.
         name: What the dispatcher is called in its repr, and in the notes on errors.
 
     Raises:

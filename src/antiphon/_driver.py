@@ -119,7 +119,7 @@ class CancellationWatch:
         self._cancel_scope = cancel_scope
 
     def wait_for_tasks(self) -> bool:
-        """Note that the task waits for those tasks, if there are any that have to be watched. The group cancels them."""
+        """Note that the task waits for those tasks, which the group cancels. Returns whether there are any to watch."""
         if self.task is None or self._cancel_scope is None:
             return False
         self._cancel_scope = None
@@ -231,7 +231,7 @@ class CancellationWatch:
 
 
 def _is_within(cancellation: BaseException | None, exc: BaseException) -> bool:
-    """Return whether an exception is a cancellation, or was raised while it was handled, or is a group with such a one."""
+    """Return whether an exception is a cancellation, was raised while it was handled, or is a group with such a one."""
     if cancellation is None:
         return False
     if isinstance(exc, BaseExceptionGroup):
@@ -300,7 +300,7 @@ class _WatchedFuture:
         self._future = future
         self._watch = watch
         # Whether the task was cancelled while it ran. It passes that request on as soon as it waits.
-        self._pending = watch.look_at_pending() if watch.task._must_cancel else None
+        self._pending = watch.look_at_pending() if watch.is_pending() else None
 
     @property
     def __class__(self) -> Any:
@@ -340,7 +340,7 @@ class _WatchedTurn:
     def __init__(self, watch: CancellationWatch) -> None:
         self._asyncio_future_blocking = True
         self._watch = watch
-        self._pending = watch.look_at_pending() if watch.task._must_cancel else None
+        self._pending = watch.look_at_pending() if watch.is_pending() else None
 
     def get_loop(self) -> Any:
         """Return the event loop."""
@@ -369,7 +369,7 @@ def _watch_future(yielded: Any, watch: CancellationWatch) -> Any:
     if yielded is watch.task or not getattr(yielded, "_asyncio_future_blocking", False):
         # asyncio refuses it, and says why.
         return yielded
-    yielded._asyncio_future_blocking = False
+    yielded._asyncio_future_blocking = False  # noqa: SLF001  asyncio's own mark, which `_WatchedFuture` has now
     return _WatchedFuture(yielded, watch)
 
 
@@ -411,8 +411,17 @@ def _start(listener: Callable[[Any], Any], event: Any, watch: CancellationWatch 
 
 
 @coroutine
-def drive(steps: Coroutine[Any, Any, Any], watch: CancellationWatch) -> Generator[Any, Any, Any]:
-    """Run a coroutine in the current context, with a watch on the requests to cancel the task.
+def drive(
+    steps: Coroutine[Any, Any, Any], watch: CancellationWatch | None, run: _Run = call
+) -> Generator[Any, Any, Any]:
+    """Run a coroutine step by step, in the task that awaits this.
+
+    Cancel scopes that the coroutine opens belong to that task, and what it starts copies the context of its steps.
+
+    Args:
+        steps: The coroutine, which has not been started.
+        watch: The watch of the running task; None for no watch on the requests to cancel it.
+        run: Calls a function in the context of the coroutine: the ``run`` of a context that is not the current one.
 
     Returns:
         The result.
@@ -421,27 +430,28 @@ def drive(steps: Coroutine[Any, Any, Any], watch: CancellationWatch) -> Generato
         BaseException: If the coroutine raises it.
     """
     try:
-        yielded = steps.send(None)
+        yielded = run(steps.send, None)
     except StopIteration as end:
         return end.value
-    return (yield from _run_remainder(steps, yielded, call, watch))
+    return (yield from _run_remainder(steps, yielded, run, watch))
 
 
 @coroutine
 def _run_remainder(
-    steps: Coroutine[Any, Any, Any], yielded: Any, run: _Run, watch: CancellationWatch
+    steps: Coroutine[Any, Any, Any], yielded: Any, run: _Run, watch: CancellationWatch | None
 ) -> Generator[Any, Any, Any]:
-    is_watched = watch.task is not None
+    if watch is not None and watch.task is None:
+        watch = None
     while True:
         sent = thrown = None
         try:
-            sent = yield (_watch_future(yielded, watch) if is_watched else yielded)
+            sent = yield (yielded if watch is None else _watch_future(yielded, watch))
         except GeneratorExit:
             run(steps.close)
             raise
         except BaseException as exc:  # noqa: ASYNC103  thrown into the coroutine
             thrown = exc
-        if watch.is_coming or watch.is_own_coming:
+        if watch is not None and (watch.is_coming or watch.is_own_coming):
             watch.on_resumed(thrown)
         try:
             yielded = run(steps.send, sent) if thrown is None else run(steps.throw, thrown)

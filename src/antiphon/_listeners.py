@@ -372,22 +372,35 @@ def check_limit(limit: object, meaning: str) -> int:
     if not isinstance(limit, int) or isinstance(limit, bool):
         raise TypeError(f"{meaning}, an int or None; got {_described(limit)}")
     if limit < 1:
-        raise ValueError(f"{meaning}, at least 1 (None for no limit), or nothing would ever run; got {limit}")
+        raise ValueError(
+            f"{meaning}, at least 1 (None for no limit), or nothing would ever run; got {safe_repr(limit)}"
+        )
     return limit
 
 
-def check_seconds(seconds: object, meaning: str) -> float:
+def check_seconds(seconds: object, meaning: str, *, zero: bool = False) -> float:
     """Refuse a span of time that is none.
+
+    Args:
+        seconds: The span.
+        meaning: What it is for, for messages.
+        zero: Whether 0 is one too.
 
     Raises:
         TypeError: It is no number.
-        ValueError: It is not more than 0.
+        ValueError: It is not more than 0, or more than a float can hold.
     """
     if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
         raise TypeError(f"{meaning}, a number or None; got {_described(seconds)}")
-    if not seconds > 0:
-        raise ValueError(f"{meaning}, more than 0 (None for no bound); got {seconds!r}")
-    return seconds
+    if not (seconds > 0 or (zero and seconds == 0)):
+        least = "at least" if zero else "more than"
+        raise ValueError(f"{meaning}, {least} 0 (None for no bound); got {safe_repr(seconds)}")
+    try:
+        return float(seconds)
+    except OverflowError:
+        raise ValueError(
+            f"{meaning}, no more than a float can hold (None for no bound); got {safe_repr(seconds)}"
+        ) from None
 
 
 def _described(thing: object) -> str:

@@ -19,12 +19,13 @@ __all__ = (
     "annotate_exception",
     "check_policy",
     "handle_exception",
+    "log_error",
     "refuse_awaitable",
     "to_listener_error",
 )
 
-#: "raise", "collect", or a plain function that is given the exception, the event and the listener.
-ErrorPolicy: TypeAlias = Literal["raise", "collect"] | Callable[[Exception, Any, Any], object]
+#: "raise", "collect", "log", or a plain function that is given the exception, the event and the listener.
+ErrorPolicy: TypeAlias = Literal["raise", "collect", "log"] | Callable[[Exception, Any, Any], object]
 
 #: More notes than this on one exception (from dispatch within dispatch) would bury its message.
 MAX_NOTES: Final = 8
@@ -39,11 +40,11 @@ def check_policy(errors: object) -> ErrorPolicy:
 
     Raises:
         TypeError: It is neither a string nor callable, or it is async.
-        ValueError: It is another string than "raise" and "collect".
+        ValueError: It is another string than "raise", "collect" and "log".
     """
-    expected = 'errors= is "raise", "collect" or a plain function of exception, event and listener'
+    expected = 'errors= is "raise", "collect", "log" or a plain function of exception, event and listener'
     if isinstance(errors, str):
-        if errors not in ("raise", "collect"):
+        if errors not in ("raise", "collect", "log"):
             raise ValueError(f"{expected}; got {errors!r}")
     elif not callable(errors):
         raise TypeError(f"{expected}; got {safe_repr(errors)} ({type(errors).__name__})")
@@ -157,6 +158,20 @@ def add_note(
         pass
 
 
+def log_error(error: Exception, message: str) -> None:
+    """Do what the policy "log" does with an error.
+
+    Args:
+        error: Logged with its traceback.
+        message: What failed.
+    """
+    # Imported here, because only a program that logs needs it. The message is complete already: a record that keeps
+    # the event or the listener would keep it alive.
+    import logging
+
+    logging.getLogger("antiphon").error("%s", message, exc_info=error)
+
+
 def refuse_awaitable(result: object, policy: object) -> None:
     """Refuse what an error policy returned if nobody would await it.
 
@@ -219,6 +234,8 @@ class Failures:
         """
         policy = self._policy
         raised_by: object = None
+        if policy == "log":
+            policy = self._log
         if not isinstance(policy, str):
             try:
                 refuse_awaitable(policy(error, self._event, subscription.listener), policy)
@@ -237,6 +254,14 @@ class Failures:
             return None
         self.ended = True
         return error
+
+    def _log(self, error: Exception, event: Any, listener: Any) -> None:
+        under = "" if self._plan.name is None else f"{safe_repr(self._plan.name)}, "
+        log_error(
+            error,
+            f"listener {listener_name(listener)} failed, {safe_repr(self._plan.dispatcher)} goes on with the dispatch "
+            f"of {under}{safe_repr(event)}",
+        )
 
     def held_back(self, exc: BaseException, subscription: Subscription) -> BaseException:
         """Keep the errors that left a listener with a cancellation (of a dispatch within it, say).

@@ -1,7 +1,7 @@
-"""A queue of events that are dispatched later, in tasks that the queue owns.
+"""A queue of events that are dispatched later, by workers that the queue owns.
 
-The life of an event: posted (it waits in the buffer), out (a worker dispatches it), then done or failed.
-Until then it is open; `Queue.join`, and the drain at the end, wait until nothing is open.
+The life of an event: posted (it waits in the buffer), running (a worker dispatches it), then done or failed.
+Until then it is open. `Queue.join`, and the drain at the end, wait until nothing is open.
 
 What ends a queue, and how:
 
@@ -12,78 +12,57 @@ a dispatch failed under "raise"    cancels the body; at once
 =================================  ====================================================================
 
 What is still open then is undone: `QueueNotDrained` names it if nothing else leaves; else it is logged, and counted.
+
+Three cancel scopes and a task group hold it together, from the outermost in: `_guard` is shielded once the body has
+ended, so that from there on only a native cancellation reaches the task that leaves the block; the group owns the
+workers; `_body` ends the body after a failure. Each worker runs in a shielded scope of its own.
+
+Invariants:
+
+- `_state` leaves OPEN once, in `_cut_off`, which cancels all workers. A dispatch that a cancellation leaves after
+  that is undone; one that a cancellation leaves before is a failure, because the queue has not asked for it.
+- A worker never raises. The task that leaves the block collects what ended it; `what_leaves` combines that.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
-from contextvars import Context, copy_context
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
+from enum import Enum
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Protocol, Self
 
 import anyio
 import anyio.lowlevel
 
-from antiphon._backend import belongs_anywhere
+from antiphon._backend import count_requests, is_cancellation, ungrouped
 from antiphon._buffers import MAX_BUFFER_SIZE, Buffer, Fifo, Lanes, check_overflow
-from antiphon._events import stop_observer
+from antiphon._driver import drive
+from antiphon._endings import as_leak, is_interrupt, mark_refusal, split, what_leaves, without_refusals
 from antiphon._exceptions import QueueNotDrained
-from antiphon._keys import check_name
-from antiphon._listeners import check_limit, check_seconds, is_async_callable, safe_repr
-from antiphon._options import outside_of_calls
-from antiphon._policies import ErrorPolicy, check_policy, refuse_awaitable
+from antiphon._listeners import check_limit, check_seconds, safe_repr
+from antiphon._policies import ErrorPolicy, check_policy, log_error, refuse_awaitable
+from antiphon._posted import OrderedBy, Posted, QueueStatistics, Running, running_dispatch
 from antiphon.typing import Overflow
 
 __all__ = ("Queue", "QueueStatistics")
 
 
-class QueueStatistics(NamedTuple):
-    """What a queue has done so far, and what is in it."""
+class _State(Enum):
+    """Where a queue stands."""
 
-    #: How many events were handed over; each of them is done, failed, dropped, undone, running or waiting.
-    posted: int
-    #: How many dispatches ended well.
-    done: int
-    #: How many dispatches ended with an error.
-    failed: int
-    #: How many events were let go because the buffer was full.
-    dropped: int
-    #: How many events the end of the queue left undone.
-    undone: int
-    #: How many dispatches run now.
-    running: int
-    #: How many events wait for a worker.
-    current_buffer_used: int
-    #: How many events can wait.
-    max_buffer_size: int
-    #: How many calls of ``post`` wait for room.
-    posts_waiting: int
-
-
-QueueStatistics.__module__ = "antiphon"
-
-
-class _Posted:
-    """One event in the queue."""
-
-    __slots__ = ("context", "event", "lane", "name")
-
-    def __init__(self, name: Hashable, event: Any, lane: Hashable) -> None:
-        self.name = name
-        self.event = event
-        self.lane = lane
-        self.context: Context = copy_context()
-        outside_of_calls(self.context)
-        belongs_anywhere(self.context)
-        # The poster is not who stops it; and events that post events would grow a chain of observers without end.
-        self.context.run(stop_observer.set, None)
+    NEW = "not entered"
+    OPEN = "entered, or draining"
+    BROKEN = "a dispatch ended it"
+    ENDED = "its block ended it"
 
 
 class Dispatching(Protocol):
     """What a queue needs of its dispatcher."""
 
-    async def adispatch(self, name: Any, event: Any = None, /) -> Any:
+    @property
+    def adispatch(self) -> Callable[..., Awaitable[Any]]:
         """Give an event to its listeners."""
         ...
 
@@ -96,7 +75,7 @@ class Queue:
     def __init__(
         self,
         dispatcher: Dispatching,
-        address: Callable[[Any], tuple[Hashable, Any]],
+        address: Callable[[Any, Any], tuple[Hashable, Any]],
         *,
         max_buffer_size: int,
         workers: int,
@@ -104,26 +83,28 @@ class Queue:
         errors: ErrorPolicy,
         ordered_by: Callable[[Any], Hashable] | None,
         drain_timeout: float | None,
+        options: dict[str, Any],
     ) -> None:
         self._dispatcher = dispatcher
         self._address = address
+        self._options = options
         self._max_size = check_limit(max_buffer_size, MAX_BUFFER_SIZE)
-        self._workers = check_limit(workers, "workers= is how many events may be dispatched at a time")
+        self._max_workers = check_limit(workers, "workers= is how many events may be dispatched at a time")
         self._overflow: Overflow = check_overflow(overflow)
         self._policy: ErrorPolicy = check_policy(errors)
-        if ordered_by is not None and (is_async_callable(ordered_by) or not callable(ordered_by)):
-            raise TypeError(
-                f"ordered_by= is a plain function that gives the key of an event; got {safe_repr(ordered_by)}"
-            )
-        self._ordered_by = ordered_by
-        self._drain_timeout = drain_timeout
-        if drain_timeout is not None and drain_timeout != 0:
-            check_seconds(drain_timeout, "drain_timeout= is how long the end may take, in seconds")
-        self._idle: anyio.Event
-        self._entered = False
-        self._broken = False
+        self._ordered_by = OrderedBy(ordered_by)
+        if drain_timeout is not None:
+            meaning = "drain_timeout= is how long the end may take, in seconds"
+            drain_timeout = check_seconds(drain_timeout, meaning, zero=True)
+        # An infinite time is no bound: a shielded grace must have one.
+        self._drain_timeout = None if drain_timeout == math.inf else drain_timeout
+        self._state = _State.NEW
+        # What broke it, and the errors of dispatches that leave at the end.
+        self._broken_by: BaseException | None = None
         self._failures: list[Exception] = []
-        self._out: dict[_Posted, anyio.CancelScope | None] = {}
+        # In the order in which they started. What is here when the queue is cut off stays, and is undone.
+        self._running: dict[Running, Posted] = {}
+        self._workers: set[anyio.CancelScope] = set()
         self._done = self._failed = self._undone = 0
 
     # Posting
@@ -131,30 +112,38 @@ class Queue:
     async def post(self, name: Any, event: Any = None, /) -> None:
         """Hand an event over to be dispatched later; wait while the queue is full, if it suspends. Always a checkpoint.
 
-        The dispatch runs in a copy of the context variables as they are now.
+        The dispatch runs in a copy of the context variables as they are now. A call that is cancelled has posted
+        nothing.
 
         Args:
             name: As for ``adispatch``.
             event: As for ``adispatch``.
 
         Raises:
-            anyio.BrokenResourceError: A dispatch failed under ``errors="raise"``.
+            anyio.BrokenResourceError: A dispatch failed under ``errors="raise"``; that failure is its cause.
             anyio.ClosedResourceError: The queue has ended.
             anyio.WouldBlock: The queue is full, and its ``overflow`` is ``"raise"``.
-            RuntimeError: The queue has not been entered; or it is full, and this is another event loop than its own.
-            TypeError: As for ``adispatch``, or ``ordered_by`` gave an unhashable key.
+            RuntimeError: The queue has not been entered; or it is full, and this is another event loop than its own;
+                or this is a listener that the queue runs, and all its workers would wait for room in it.
+            TypeError: As for ``adispatch``, or ``ordered_by`` gave something that does not order.
         """
         await anyio.lowlevel.checkpoint()
-        buffer = self._open_buffer()
         posted = self._posted(name, event)
-        if self._overflow == "raise":
-            self._put_nowait(buffer, posted)
+        if self._put_nowait(posted):
             return
+        if self._overflow == "raise":
+            raise anyio.WouldBlock
+        running = self._running_here()
         try:
-            await buffer.put(posted)
+            if running is not None:
+                running.waits = True
+                self._refuse_deadlock()
+            await self._buffer.put(posted)
         except anyio.ClosedResourceError:
-            self._open_buffer()
-            raise
+            raise self._refusal() from self._broken_by
+        finally:
+            if running is not None:
+                running.waits = False
 
     def post_nowait(self, name: Any, event: Any = None, /) -> None:
         """Hand an event over to be dispatched later, from any thread, without waiting.
@@ -164,32 +153,37 @@ class Queue:
             event: As for ``adispatch``.
 
         Raises:
-            anyio.BrokenResourceError: A dispatch failed under ``errors="raise"``.
+            anyio.BrokenResourceError: A dispatch failed under ``errors="raise"``; that failure is its cause.
             anyio.ClosedResourceError: The queue has ended.
             anyio.WouldBlock: The queue is full, and its ``overflow`` drops nothing.
             RuntimeError: The queue has not been entered.
-            TypeError: As for ``adispatch``, or ``ordered_by`` gave an unhashable key.
+            TypeError: As for ``adispatch``, or ``ordered_by`` gave something that does not order.
         """
-        self._put_nowait(self._open_buffer(), self._posted(name, event))
+        if not self._put_nowait(self._posted(name, event)):
+            raise anyio.WouldBlock
 
     async def join(self) -> None:
         """Wait until nothing is left to dispatch, also of what is posted meanwhile. Always a checkpoint.
 
-        A listener that the queue runs must not wait here: it would wait for itself.
-
         Raises:
-            anyio.BrokenResourceError: A dispatch failed under ``errors="raise"``.
+            anyio.BrokenResourceError: A dispatch failed under ``errors="raise"``; that failure is its cause.
             anyio.ClosedResourceError: The queue has ended, and left something undone.
-            RuntimeError: The queue has not been entered; or this is another event loop than its own.
+            RuntimeError: The queue has not been entered; or this is another event loop than its own, or a listener
+                that the queue runs, which would wait for itself.
         """
         await anyio.lowlevel.checkpoint()
+        running = running_dispatch.get()
+        if running is not None and running.queue is self:
+            raise RuntimeError(
+                f"join() waits until {self!r} has nothing left to dispatch; this is a listener that it runs, or a task "
+                f"of one, and would wait for itself: join where the queue was entered"
+            )
         while True:
-            buffer = self._open_buffer(ended=True)
-            if self._undone:
-                raise anyio.ClosedResourceError
+            if self._undone or self._state in (_State.NEW, _State.BROKEN):
+                raise self._refusal() from self._broken_by
             if not self._is_open():
                 return
-            buffer.check_here("is busy", "post only")
+            self._buffer.check_here("is busy", "post only")
             await self._idle.wait()
 
     def statistics(self) -> QueueStatistics:
@@ -198,118 +192,171 @@ class Queue:
         Raises:
             RuntimeError: The queue has not been entered.
         """
-        buffer = self._open_buffer(ended=True, broken=True)
+        if self._state is _State.NEW:
+            raise self._refusal()
+        buffer = self._buffer
         return QueueStatistics(
             posted=buffer.accepted,
             done=self._done,
             failed=self._failed,
             dropped=buffer.dropped,
             undone=self._undone,
-            running=len(self._out),
+            running=len(self._running),
             current_buffer_used=len(buffer),
             max_buffer_size=buffer.max_size,
             posts_waiting=buffer.waiting_senders,
         )
 
-    def _posted(self, name: Any, event: Any) -> _Posted:
-        if event is None:
-            name, event = self._address(name)
-        elif name is not None:
-            check_name(name)
-        lane = None if self._ordered_by is None else self._ordered_by(event)
-        hash(lane)
-        return _Posted(name, event, lane)
+    def _posted(self, name: Any, event: Any) -> Posted:
+        if self._state is not _State.OPEN:
+            raise self._refusal() from self._broken_by
+        under, found = self._address(name, event)
+        arguments = (found,) if event is None and under is None else (under, found)
+        return Posted(arguments, under, found, self._ordered_by.key(found))
 
-    def _put_nowait(self, buffer: Buffer[_Posted], posted: _Posted) -> None:
+    def _put_nowait(self, posted: Posted) -> bool:
         try:
-            taken = buffer.put_nowait(posted)
+            return self._buffer.put_nowait(posted)
         except anyio.ClosedResourceError:
             # In another thread the queue may have ended meanwhile.
-            self._open_buffer()
-            raise
-        if not taken:
-            raise anyio.WouldBlock
+            raise self._refusal() from self._broken_by
 
-    def _open_buffer(self, *, ended: bool = False, broken: bool = False) -> Buffer[_Posted]:
-        if not self._entered:
-            raise RuntimeError(f"{self!r} has not been entered; write `async with dispatcher.queue(...)`")
-        if self._broken and not broken:
-            raise anyio.BrokenResourceError
-        if self._buffer.closed and not ended:
-            raise anyio.ClosedResourceError
-        return self._buffer
+    def _refusal(self) -> Exception:
+        """Make the error for a use of the queue that its state does not allow."""
+        if self._state is _State.NEW:
+            return RuntimeError(f"{self!r} has not been entered; write `async with dispatcher.queue(...)`")
+        error: Exception
+        if self._state is _State.BROKEN:
+            error = anyio.BrokenResourceError(
+                f"{self!r} takes events until a dispatch fails under errors='raise'; one failed with "
+                f"{safe_repr(self._broken_by)}: to keep a queue going, give it errors='log' or a function"
+            )
+        else:
+            error = anyio.ClosedResourceError(
+                f"{self!r} takes events within its `async with` block, which has ended; post before, or keep the "
+                f"block open as long as something posts"
+            )
+        return mark_refusal(error, self)
+
+    def _running_here(self) -> Running | None:
+        """Find the dispatch that cannot go on before the running code does, if it is one of this queue's."""
+        running = running_dispatch.get()
+        if running is None or running.queue is not self or running.task != anyio.get_current_task().id:
+            return None
+        # A wait with a bound ends by itself.
+        return running if anyio.current_effective_deadline() == math.inf else None
+
+    def _refuse_deadlock(self) -> None:
+        if not all(running.waits for running in self._running):
+            return
+        if len(self._running) < self._max_workers and self._buffer.has_next:
+            return
+        raise RuntimeError(
+            f"{self!r} is full, and each event that it dispatches waits in post() for room in it: they would wait for "
+            f"each other. In a listener that a queue runs, use post_nowait() or a bound on the time "
+            f"(anyio.move_on_after), or give the queue more workers or a larger max_buffer_size"
+        )
 
     # Dispatching
 
-    async def _work(self) -> None:
-        with self._taking:
-            while True:
-                await self._slots.acquire()
-                try:
-                    posted = await self._buffer.get()
-                except anyio.EndOfStream:
-                    return
-                self._out[posted] = None
-                # A task for each, since it is to run in the context of its poster.
-                self._group.create_task(self._dispatch(posted), context=posted.context)
-                # Or it would stay alive until the next one comes.
-                del posted
+    def _start_worker(self) -> None:
+        scope = anyio.CancelScope(shield=True)
+        self._workers.add(scope)
+        self._group.start_soon(self._work, scope)
 
-    async def _dispatch(self, posted: _Posted) -> None:
+    async def _work(self, scope: anyio.CancelScope) -> None:
+        with suppress(anyio.EndOfStream, anyio.get_cancelled_exc_class()), scope:
+            # A native request that a listener left on this task would reach the dispatches that come after it.
+            task = anyio.get_current_task().id
+            while not count_requests():
+                await self._dispatch(await self._buffer.get(), task)
+            # Let asyncio deliver it here, not at the end of the task, where the group would take it for its own.
+            await anyio.lowlevel.checkpoint()
+        self._workers.discard(scope)
+        if self._state is _State.OPEN and not self._buffer.closed:
+            # It was not the queue that ended this worker.
+            self._start_worker()
+
+    async def _dispatch(self, posted: Posted, task: int) -> None:
+        running = Running(self, task)
+        self._running[running] = posted
+        if len(self._running) == len(self._workers) < self._max_workers:
+            # There is always one that waits for an event, so that no more of them are started than are needed.
+            self._start_worker()
+        posted.context.run(running_dispatch.set, running)
         try:
-            # What cancels the body does not cancel a dispatch: when that is to end is for the queue to say.
-            with anyio.CancelScope(shield=True) as scope:
-                if self._taking.cancel_called:
-                    return
-                self._out[posted] = scope
-                if posted.name is None:
-                    await self._dispatcher.adispatch(posted.event)
-                else:
-                    await self._dispatcher.adispatch(posted.name, posted.event)
-            if scope.cancelled_caught:
-                # It stays open, and is undone.
-                return
-        except Exception as exc:
-            self._failed += 1
-            self._fail(exc, posted)
-        except BaseException:
-            self._break()
+            await drive(self._call(posted.arguments), None, posted.context.run)
+        except GeneratorExit:
             raise
+        except BaseException as exc:  # noqa: ASYNC103  given to the policy, or to the task that leaves the block
+            if not await self._took(exc, posted):
+                # It stays, and is undone.
+                return
         else:
             self._done += 1
-        del self._out[posted]
+        del self._running[running]
+        running.queue = None
         self._buffer.done(posted)
-        self._slots.release()
         if not self._is_open():
             self._wake_idle()
 
-    def _fail(self, exc: Exception, posted: _Posted) -> None:
-        if not isinstance(self._policy, str):
-            try:
-                refuse_awaitable(self._policy(exc, posted.event, posted.name), self._policy)
-            except Exception as raised:
-                exc = raised
-            else:
-                return
-        self._failures.append(exc)
-        if self._policy != "collect":
-            self._break()
+    async def _call(self, arguments: tuple[Any, ...]) -> None:
+        await self._dispatcher.adispatch(*arguments, **self._options)
 
-    def _break(self) -> None:
-        self._broken = True
+    async def _took(self, exc: BaseException, posted: Posted) -> bool:
+        """Give what left a dispatch to the policy. Returns whether it is an error: if not, the event is undone."""
+        cancellation, error = split(exc, is_cancellation)
+        if cancellation is not None and self._state is _State.OPEN and count_requests():
+            # This task was cancelled. If all tasks of the loop were, the one that owns the queue ends it in this turn.
+            with suppress(anyio.get_cancelled_exc_class()):
+                await anyio.lowlevel.checkpoint()
+        if self._state is not _State.OPEN:
+            error = without_refusals(error, self)
+        elif cancellation is not None:
+            leak = as_leak(self, cancellation)
+            error = leak if error is None else BaseExceptionGroup("errors of a dispatch", [error, leak])
+        if isinstance(error, Exception):
+            self._failed += 1
+            self._fail(error, posted)
+            return True
+        if error is not None:
+            # An interrupt is no error: the task that leaves the block raises it.
+            self._break(error)
+        return False
+
+    def _fail(self, error: Exception, posted: Posted) -> None:
+        policy = self._log if self._policy == "log" else self._policy
+        if isinstance(policy, str):
+            self._failures.append(error)
+            if policy == "raise":
+                self._break(error)
+            return
+        try:
+            refuse_awaitable(policy(error, posted.event, posted.name), policy)
+        except Exception as raised:
+            self._failures.append(raised)
+            self._break(raised)
+
+    def _log(self, error: Exception, event: Any, name: Hashable) -> None:
+        under = "" if name is None else f"{safe_repr(name)}, "
+        log_error(error, f"a dispatch failed, {self!r} goes on: {under}{safe_repr(event)}")
+
+    def _break(self, cause: BaseException) -> None:
+        if self._state is _State.OPEN:
+            self._broken_by = cause
+            self._cut_off(_State.BROKEN)
+            self._body.cancel()
+
+    def _cut_off(self, state: _State) -> None:
+        self._state = state
+        # Before the buffer is closed, so that a listener that waits for room is cancelled, and not refused.
+        for scope in self._workers:
+            scope.cancel()
         self._buffer.close()
-        self._cut_off()
-
-    def _cut_off(self) -> None:
-        self._group.cancel_scope.cancel()
-        self._taking.cancel()
-        for scope in self._out.values():
-            if scope is not None:
-                scope.cancel()
         self._wake_idle()
 
     def _is_open(self) -> bool:
-        return bool(self._out or len(self._buffer) or self._buffer.waiting_senders)
+        return bool(self._running or len(self._buffer) or self._buffer.waiting_senders)
 
     def _wake_idle(self) -> None:
         idle = self._idle
@@ -319,89 +366,106 @@ class Queue:
     # Beginning and end
 
     async def __aenter__(self) -> Self:
-        if self._entered:
+        if self._state is not _State.NEW:
             raise RuntimeError(f"{self!r} has been used; write a new `async with dispatcher.queue(...)`")
-        line: Fifo[_Posted] | Lanes[_Posted] = Fifo() if self._ordered_by is None else Lanes(_lane_of)
+        line: Fifo[Posted] | Lanes[Posted] = Fifo() if self._ordered_by.function is None else Lanes(_lane_of)
         full: Overflow = "suspend" if self._overflow == "raise" else self._overflow
-        self._buffer: Buffer[_Posted] = Buffer(self, line, self._max_size, full)
-        self._slots = anyio.Semaphore(self._workers)
+        self._buffer: Buffer[Posted] = Buffer(self, line, self._max_size, full)
         self._idle = anyio.Event()
-        self._taking = anyio.CancelScope(shield=True)
+        self._guard, self._body = anyio.CancelScope(), anyio.CancelScope()
         self._group = anyio.create_task_group()
+        self._guard.__enter__()
         await self._group.__aenter__()
-        self._group.start_soon(self._work)
-        self._entered = True
+        self._state = _State.OPEN
+        self._start_worker()
+        self._body.__enter__()
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> bool:
-        ending = await self._drain(exc)  # noqa: ASYNC102  waiting for the drain is what the end is for
-        leftover = self._close()
-        # An error of the body is not shown to the group, which would wrap it.
-        shown = None if isinstance(ending, Exception) else ending
+        ends = self._leave_body(exc)
+        await self._drain(ends)  # noqa: ASYNC102  waiting for the drain is what the end is for
+        if self._state is _State.OPEN:
+            self._cut_off(_State.ENDED)
+        leftover = self._buffer.clear()
+        self._undone = len(leftover)
         try:
-            swallowed = await self._group.__aexit__(type(shown) if shown else None, shown, None)  # noqa: ASYNC102  a task group is left
+            await self._group.__aexit__(None, None, None)  # noqa: ASYNC102  a task group is left
         except BaseException as raised:  # noqa: ASYNC103  raised below, with the errors in hand
-            leaving: list[BaseException] = [raised] if ending is None or shown is ending else [ending, raised]
+            ends.append(ungrouped(raised))
+        finally:
+            self._guard.__exit__(None, None, None)
+        if self._broken_by is not None and not isinstance(self._broken_by, Exception):
+            ends.append(self._broken_by)
+        self._report(leftover, ends)
+        leaving = what_leaves(f"{self!r} ended", self._failures, ends)
+        try:
+            if leaving is not None and leaving is not exc:
+                raise leaving
+            # If nothing leaves, the body may still have been cancelled: by the queue.
+            return leaving is None
+        finally:
+            # A frame that keeps what leaves it makes a cycle.
+            del leaving, exc
+            ends.clear()
+            self._failures.clear()
+
+    def _leave_body(self, exc: BaseException | None) -> list[BaseException]:
+        """Leave the scope of the body, which keeps the queue's own cancellation. Returns what ended the body."""
+        try:
+            if self._body.__exit__(None if exc is None else type(exc), exc, None):
+                return []
+        except BaseException as left:  # noqa: ASYNC103  what is left of a group
+            ended_by = [left]
         else:
-            leaving = [] if ending is None or (shown is not None and swallowed) else [ending]
-        undone = [*self._out, *leftover]
+            ended_by = [] if exc is None else [exc]
+        if self._state is not _State.BROKEN:
+            return ended_by
+        return [rest for end in ended_by if (rest := without_refusals(end, self)) is not None]
+
+    async def _drain(self, ends: list[BaseException]) -> None:
+        """Wait until nothing is open, as long as the table above says; note what ends the block meanwhile."""
+        deadline = math.inf if self._drain_timeout is None else anyio.current_time() + self._drain_timeout
+        while not ends or (self._drain_timeout is not None and not any(map(is_interrupt, ends))):
+            self._guard.shield = bool(ends)
+            try:
+                with anyio.CancelScope(deadline=deadline):
+                    await self._drained()
+                break
+            except BaseException as exc:  # noqa: ASYNC103  raised when the queue has ended
+                ends.append(exc)
+        self._guard.shield = True
+
+    async def _drained(self) -> None:
+        while not self._buffer.closed:
+            if self._is_open():
+                await self._idle.wait()
+            else:
+                # Another thread may have posted meanwhile.
+                self._buffer.close(if_empty=True)
+
+    def _report(self, leftover: list[Posted], ends: list[BaseException]) -> None:
+        """Tell of the events that are undone: by an error if nothing else leaves, else in the log."""
+        undone = [*self._running.values(), *leftover]
         self._undone = len(undone)
-        self._out.clear()
+        for running in self._running:
+            running.queue = None
+        self._running.clear()
         self._wake_idle()
-        if undone and not leaving and not self._broken:
-            leaving.append(QueueNotDrained([(posted.name, posted.event) for posted in undone]))
-        elif undone:
+        if not undone:
+            return
+        if not ends and self._state is _State.ENDED:
+            ends.append(QueueNotDrained([(posted.name, posted.event) for posted in undone]))
+        else:
             # Imported here, since it is needed here alone. The repr, or a kept record would keep the queue.
             import logging
 
             logging.getLogger("antiphon").warning("%s ended with %d of its events undone", repr(self), len(undone))
-        if not self._failures and not leaving:
-            return False
-        if not self._failures and len(leaving) == 1:
-            if leaving[0] is exc:
-                return False
-            raise leaving[0]
-        raise BaseExceptionGroup(f"{self!r} ended", [*self._failures, *leaving]) from None
-
-    async def _drain(self, ending: BaseException | None) -> BaseException | None:
-        """Wait until nothing is open, as long as the rules above say. Returns what ends the queue."""
-        if self._broken:
-            return ending
-        seconds = math.inf if self._drain_timeout is None else self._drain_timeout
-        deadline = anyio.current_time() + seconds
-        if ending is None:
-            try:
-                with anyio.CancelScope(deadline=deadline):
-                    await self._drained()
-                return None
-            except BaseException as exc:  # noqa: ASYNC103  returned, and raised when the queue has ended
-                ending = exc
-        if self._drain_timeout is not None and not self._broken:
-            with anyio.CancelScope(deadline=deadline, shield=True):
-                await self._drained()
-        return ending
-
-    async def _drained(self) -> None:
-        while not self._broken:
-            while self._is_open() and not self._broken:
-                await self._idle.wait()
-            # Another thread may have posted meanwhile.
-            if not self._is_open() and self._buffer.close(if_empty=True):
-                return
-
-    def _close(self) -> list[_Posted]:
-        self._buffer.close()
-        thrown = self._buffer.clear()
-        self._undone = len(thrown)
-        if thrown or self._out:
-            self._cut_off()
-        return thrown
 
     def __repr__(self) -> str:
         return f"<queue of {safe_repr(self._dispatcher)}>"
 
 
-def _lane_of(posted: _Posted) -> Hashable:
+def _lane_of(posted: Posted) -> Hashable:
     return posted.lane

@@ -365,6 +365,20 @@ class Dispatcher(Instrumented):
             )
         return class_level_name(cls), single
 
+    def _addressed(self, name: Any, event: Any) -> tuple[Hashable, Any]:
+        """Check the arguments of a dispatch that comes later, as the dispatch will; give the name and the event.
+
+        Raises:
+            TypeError: As a dispatch.
+        """
+        if event is None:
+            name, event = self._address(name)
+        try:
+            self._routes[name][type(event)]
+        except (KeyError, TypeError):
+            self._route(name, event)
+        return name, event
+
     def _route(self, name: Hashable, event: Any) -> Route:
         if name is not None:
             check_name(name)

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, cast
 import anyio
 
 from antiphon._backend import (
+    checkpoint,
     checkpoint_if_cancelled,
     get_asyncio_task,
     is_cancellation,
@@ -166,8 +167,8 @@ class _Together(_Strategy):
         """
         if not plan:
             return
-        checkpoint, task = checkpoint_if_cancelled()
-        await checkpoint
+        raised, task = checkpoint_if_cancelled()
+        await raised
         watch = CancellationWatch(task, current_watch.get())
         failures = Failures(self._errors, plan, event)
         try:
@@ -177,15 +178,7 @@ class _Together(_Strategy):
                         break
                     await _raise_if_cancelled(watch)
                 if len(listeners) == 1:
-                    try:
-                        remainder = run_first_step_in(copy_context(), listeners[0].call, event, watch)
-                        if remainder is not None:
-                            await remainder
-                            watch.settle()
-                            await _raise_if_cancelled(watch)
-                    except BaseException as exc:  # noqa: ASYNC103  handle_exception raises what is not an error
-                        _handle(exc, listeners[0], failures, watch)
-                        await _raise_if_cancelled(watch)  # noqa: ASYNC102  it raises the cancellation
+                    await _run_alone(listeners[0], event, failures, watch)
                 else:
                     tier = self._tier(plan, event, failures, watch)
                     await tier.run(listeners)
@@ -260,6 +253,18 @@ class Race(_Together):
         return RacingTier(event, failures, watch, plan.service)
 
 
+async def _run_alone(subscription: Subscription, event: Any, failures: Failures, watch: CancellationWatch) -> None:
+    try:
+        remainder = run_first_step_in(copy_context(), subscription.call, event, watch)
+        if remainder is None:
+            return
+        await remainder
+        watch.settle()
+    except BaseException as exc:  # noqa: ASYNC103  _handle raises what is not an error
+        _handle(exc, subscription, failures, watch)
+    await _raise_if_cancelled(watch)
+
+
 async def _run_one(errors: ErrorPolicy, subscription: Subscription, plan: Plan, event: Any) -> None:
     """Do what `Concurrent` and `Race` do with a plan of one listener, as nearly all are.
 
@@ -267,8 +272,8 @@ async def _run_one(errors: ErrorPolicy, subscription: Subscription, plan: Plan, 
         Exception: As theirs.
         BaseExceptionGroup: As theirs.
     """
-    checkpoint, task = checkpoint_if_cancelled()
-    await checkpoint
+    raised, task = checkpoint_if_cancelled()
+    await raised
     watch = CancellationWatch(task, current_watch.get())
     try:
         remainder = run_first_step_in(copy_context(), subscription.call, event, watch)
@@ -300,11 +305,11 @@ def _handle(exc: BaseException, subscription: Subscription, failures: Failures, 
 
 
 async def _raise_if_cancelled(watch: CancellationWatch) -> None:
-    checkpoint, _ = checkpoint_if_cancelled()
-    await checkpoint
+    raised, _ = checkpoint_if_cancelled()
+    await raised
     if watch.is_pending():
         try:
-            await anyio.sleep(0)
+            await checkpoint()
         except anyio.get_cancelled_exc_class():
             # A failed `asyncio.TaskGroup` takes a request back that is not its own, and makes it once more. A listener
             # that had a task of its own would take that one along.
@@ -323,15 +328,15 @@ async def _get_requested(exc: BaseException, watch: CancellationWatch) -> BaseEx
         if watch.is_pending() and not watch.has_own_request():
             # The same request once more, see `CancellationWatch.look_at_pending`.
             with suppress(anyio.get_cancelled_exc_class()):
-                await anyio.sleep(0)
+                await checkpoint()
         # It must not pass for one of a scope, which would keep it.
         return watch.make_cancellation() if is_of_scope else exc
     if not is_of_scope and is_cancelled_by_scope():
         # A scope keeps its own cancellations only. One that is pending in the task comes first.
         for _ in range(2):
-            checkpoint, _ = checkpoint_if_cancelled()
+            raised, _ = checkpoint_if_cancelled()
             try:
-                await checkpoint
+                await raised
             except BaseException as requested:  # noqa: ASYNC103  the caller raises it
                 exc = requested
             if is_scope_message(next(iter(exc.args), None)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from antiphon._later import Later
@@ -11,11 +12,12 @@ from antiphon._registration import Dispatcher
 from antiphon.typing import Overflow
 
 if TYPE_CHECKING:
-    from antiphon import _expectations, _queue, _streams
+    from antiphon import _expectations, _queue, _strategies, _streams
 else:
     # Many programs never wait.
     _expectations = Later("antiphon._expectations")
     _queue = Later("antiphon._queue")
+    _strategies = Later("antiphon._strategies")
     _streams = Later("antiphon._streams")
 
 __all__ = ("WaitingDispatcher",)
@@ -27,6 +29,9 @@ class WaitingDispatcher(Dispatcher):
     async def adispatch(self, name: Any, event: Any = None, /) -> Any:
         """Give an event to its listeners."""
         # A base, never made by itself: a queue needs to know only that there is such a method.
+        raise NotImplementedError
+
+    def _checked(self, strategy: object) -> _strategies.Strategy:
         raise NotImplementedError
 
     def expect(self, key: Hashable, /, *, where: Callable[[Any], object] | None = None) -> _expectations.Expectation:
@@ -106,6 +111,7 @@ class WaitingDispatcher(Dispatcher):
         errors: ErrorPolicy = "raise",
         ordered_by: Callable[[Any], Hashable] | None = None,
         drain_timeout: float | None = None,
+        strategy: _strategies.Strategy | None = None,
     ) -> _queue.Queue:
         """Dispatch events later, in an ``async with`` block that owns the tasks: ``await queue.post(name, event)``.
 
@@ -115,11 +121,13 @@ class WaitingDispatcher(Dispatcher):
             overflow: What happens to one more: ``"suspend"``: ``post`` waits; ``"raise"``: ``post`` raises
                 ``anyio.WouldBlock``; ``"drop_oldest"`` and ``"drop_newest"``: that one is let go, and counted.
             errors: What a failing dispatch does: ``"raise"``: it ends the queue; ``"collect"``: the errors leave
-                together at the end; a plain function: it is called with the exception, the event and the name.
+                together at the end; ``"log"``: the error is logged; a plain function: it is called with the
+                exception, the event and the name.
             ordered_by: A plain function that gives the key of an event; events of one key are dispatched one after
                 another, in the order in which they were posted, also with several workers.
             drain_timeout: How long the end of the block may take to dispatch what is left, in seconds; None
                 for as long as it takes.
+            strategy: How the dispatches of its events run their listeners; None for the dispatcher's own way.
 
         Returns:
             The context manager.
@@ -130,11 +138,23 @@ class WaitingDispatcher(Dispatcher):
         """
         return _queue.Queue(
             self,
-            self._address,
+            self._addressed,
             max_buffer_size=max_buffer_size,
             workers=workers,
             overflow=overflow,
             errors=errors,
             ordered_by=ordered_by,
             drain_timeout=drain_timeout,
+            options={} if strategy is None else {"strategy": self._checked_for_queue(strategy)},
         )
+
+    def _checked_for_queue(self, strategy: object) -> _strategies.Strategy:
+        checked = self._checked(strategy)
+        try:
+            signature(self.adispatch).bind("name", None, strategy=checked)
+        except TypeError:
+            raise TypeError(
+                f"a queue with strategy= dispatches its events with it, but the adispatch of {type(self).__name__} "
+                f"takes none: let it take `strategy=None` and pass it on, or give the dispatcher the strategy"
+            ) from None
+        return checked

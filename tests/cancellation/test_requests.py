@@ -452,8 +452,9 @@ async def test_no_listener_starts_once_the_scope_is_cancelled(limit: int, first:
             group.start_soon(_cancel_when_blocked, scope)
             try:
                 await dispatcher.adispatch(NAME, strategy=Concurrent(limit, errors=policy))
-            except BaseExceptionGroup as exc:
-                assert any(isinstance(leaf, anyio.get_cancelled_exc_class()) for leaf in leaves(exc))
+            except BaseExceptionGroup as group:
+                is_cancelled = any(isinstance(leaf, anyio.get_cancelled_exc_class()) for leaf in leaves(group))
+                assert is_cancelled
             else:
                 pytest.fail("the dispatch returned")
     assert ran == []

@@ -1065,6 +1065,21 @@ def test_an_option_that_makes_no_sense_is_refused_and_nothing_is_registered(
     assert not dispatcher.has_listeners()
 
 
+@pytest.mark.parametrize(
+    ("option", "number"),
+    [("timeout", 10**400), ("timeout", 10**5000), ("timeout", -(10**5000)), ("limit", -(10**5000))],
+    ids=["more than a float", "more than has digits", "less than has digits", "limit"],
+)
+def test_a_number_out_of_range_is_refused_when_it_is_registered(option: str, number: int) -> None:
+    dispatcher, options = AsyncEventDispatcher(), {option: number}
+
+    async def sing(event: Event) -> None: ...
+
+    with pytest.raises(ValueError, match=f"{option}= is how"):
+        dispatcher.add_listener("hymn", sing, **options)  # type: ignore[arg-type]
+    assert not dispatcher.has_listeners()
+
+
 def test_options_are_keywords_only(dispatcher: AnyDispatcher) -> None:
     with pytest.raises(TypeError):
         dispatcher.add_listener("hymn", voice(dispatcher, print), 0, True)  # type: ignore[call-arg]  # the slip under test

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Hashable
 from typing import Any
 
@@ -221,3 +222,85 @@ async def test_an_item_that_may_leave_wakes_one_who_waits_when_its_lane_becomes_
         await settle()
         assert got[2:] == [("b", 3)]
         assert buffer.waiting_receivers == 0
+
+
+async def test_a_reader_cancelled_when_it_is_woken_leaves_the_item_to_another(anyio_backend_name: str) -> None:
+    """The first of two readers is woken for the item, and cancelled before it has had its turn."""
+    if anyio_backend_name == "trio":
+        pytest.skip("a scope spares a task that has been woken, and trio has no other cancellation")
+    buffer: Buffer[int] = Buffer("owner", Fifo(), 5, "suspend")
+    first = asyncio.create_task(buffer.get())
+    await settle()
+    second = asyncio.create_task(buffer.get())
+    await settle()
+    assert buffer.waiting_receivers == 2
+    assert buffer.put_nowait(1)
+    first.cancel()
+    await settle()
+    assert first.cancelled()
+    assert second.done()
+    assert await second == 1
+
+
+async def test_a_sender_cancelled_when_it_is_woken_leaves_the_room_to_the_next(anyio_backend_name: str) -> None:
+    if anyio_backend_name == "trio":
+        pytest.skip("a scope spares a task that has been woken, and trio has no other cancellation")
+    buffer: Buffer[int] = Buffer("owner", Fifo(), 1, "suspend")
+    assert buffer.put_nowait(0)
+    senders = [asyncio.create_task(buffer.put(number)) for number in (1, 2)]
+    await settle()
+    assert await buffer.get() == 0
+    senders[0].cancel()
+    await settle()
+    assert senders[0].cancelled()
+    assert senders[1].done()
+    assert (await buffer.get(), len(buffer), buffer.accepted, buffer.refused) == (2, 0, 2, 1)
+
+
+@given(
+    backend=st.sampled_from(("asyncio", "trio")),
+    seed=st.none() | st.integers(0, 1000),
+    size=st.integers(1, 3),
+    senders=st.integers(1, 6),
+    readers=st.integers(1, 4),
+)
+def test_senders_that_wait_keep_their_order_under_every_schedule(
+    backend: BackendName, seed: int | None, size: int, senders: int, readers: int
+) -> None:
+    async def main() -> None:
+        buffer: Buffer[int] = Buffer("owner", Fifo(), size, "suspend")
+        handed_over: list[int] = []
+
+        async def send(number: int) -> None:
+            await buffer.put(number)
+            handed_over.append(number)
+
+        async def read() -> None:
+            while True:
+                await buffer.get()
+
+        for _ in range(size):
+            buffer.put_nowait(-1)
+        async with anyio.create_task_group() as group:
+            for number in range(senders):
+                group.start_soon(send, number)
+                await settle()
+            for _ in range(readers):
+                group.start_soon(read)
+            await settle()
+            group.cancel_scope.cancel()
+        assert handed_over == list(range(senders))
+
+    Backend(backend, seed).run(main)
+
+
+async def test_who_does_not_wait_gets_no_room_before_those_who_do() -> None:
+    buffer: Buffer[int] = Buffer("owner", Fifo(), 1, "suspend")
+    assert buffer.put_nowait(0)
+    async with anyio.create_task_group() as group:
+        group.start_soon(buffer.put, 1)
+        await settle()
+        assert await buffer.get() == 0
+        assert not buffer.put_nowait(2)
+        await settle()
+    assert await buffer.get() == 1

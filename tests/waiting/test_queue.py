@@ -351,7 +351,9 @@ async def test_events_of_one_key_wait_for_each_other_and_leave_the_other_workers
     async with choir.dispatcher.queue(workers=3, ordered_by=lambda event: str(event.number)[0]) as queue:
         await post(queue, "wait", "walk", "wade", "a1", "b1", "a2")
         await settle()
-        assert choir.finished == ["a1", "b1", "a2"]
+        # Those of different keys finish in any order.
+        assert [number for number in choir.finished if number != "b1"] == ["a1", "a2"]
+        assert "b1" in choir.finished
         assert choir.started.count("walk") == 0
         choir.go.set()
     assert choir.finished[3:] == ["wait", "walk", "wade"]
@@ -618,7 +620,12 @@ async def test_under_raise_post_and_join_raise_broken_resource_from_then_on() ->
 async def test_under_raise_an_error_while_draining_leaves_in_a_group() -> None:
     choir = Choir()
     queue = choir.dispatcher.queue()
-    left = await ending_of(queue, lambda queue: post(queue, 1, "fail", 2, 3))
+
+    async def body(queue: Any) -> None:
+        for number in (1, "fail", 2, 3):
+            queue.post_nowait("song", Numbered(number))
+
+    left = await ending_of(queue, body)
     assert type(left) is ExceptionGroup
     assert [str(leaf) for leaf in leaves(left)] == ["fail"]
     assert choir.finished == [1]
@@ -1303,7 +1310,8 @@ class Programme:
             raise KeyError("body")
         if self.ending == "cancelled":
             scope.cancel()
-            await lowlevel.checkpoint()
+            # A shuffled schedule may deliver it after the next turn.
+            await forever()
 
     async def post(self, me: int, events: list[tuple[int, bool]]) -> None:
         for length, fails in events:
