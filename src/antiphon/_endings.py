@@ -59,10 +59,11 @@ def split(
 ) -> tuple[BaseException | None, BaseException | None]:
     """Split an exception into what is wanted and the rest. What is all one or the other stays the same object."""
     if isinstance(exc, BaseExceptionGroup):
-        found, rest = cast("BaseExceptionGroup[BaseException]", exc).split(wanted)
+        group = cast("BaseExceptionGroup[BaseException]", exc)
+        found, rest = group.split(wanted)
         if found is not None and rest is not None:
             return found, rest
-        return (None, exc) if found is None else (exc, None)
+        return (None, group) if found is None else (group, None)
     return (exc, None) if exc is not None and wanted(exc) else (None, exc)
 
 
