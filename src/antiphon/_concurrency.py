@@ -308,6 +308,9 @@ class RacingTier(Tier):
                 self._running.add(entry)
                 try:
                     await steps
+                    if event.propagation_stopped:
+                        # By something that is not of this race: no other listener may win any more.
+                        self._declare_winner(entry)
                 except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises what is not an error
                     # Within the scope, which knows whether the listener was cancelled.
                     self._handle_exception(exc, subscription, watch)
@@ -332,9 +335,6 @@ class RacingTier(Tier):
             try:
                 yielded = steps.send(sent) if thrown is None else steps.throw(thrown)
             except StopIteration:
-                # By assignment in a helper task or a thread of it, between two steps.
-                if event.propagation_stopped:
-                    self._declare_winner(entry)
                 return
             finally:
                 sent = thrown = None

@@ -462,10 +462,10 @@ def test_closing_the_driver_closes_the_coroutine_in_its_context() -> None:
         finally:
             seen.append(customer.get())
 
-    async def drive() -> None:
+    async def run() -> None:
         await drive(serve(), None, context.run)
 
-    driver = drive()
+    driver = run()
     driver.send(None)
     driver.close()
     assert seen == ["alice"]
