@@ -84,7 +84,7 @@ class _InThread(_Adapter):
         return await run_sync(self._run, event, abandon_on_cancel=self.abandon_on_cancel)
 
     def _run(self, event: Any) -> Any:
-        is_watched = stop_observer.get() is not None and not reports_stops(type(event))
+        is_watched = stop_observer.get() is not None and not reports_stops(event.__class__)
         result = self._watched(event) if is_watched else self.function(event)
         _refuse_unrun(
             result, self.function, f"which a worker thread cannot do: register inline({_name(self.function)})"

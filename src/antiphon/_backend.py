@@ -57,7 +57,7 @@ def is_cancelled_by_scope() -> bool:
     if task is None:
         return False
     deadline = _for_asyncio().current_effective_deadline()
-    return deadline != math.inf and deadline <= _for_asyncio().current_time()
+    return bool(deadline != math.inf and deadline <= _for_asyncio().current_time())
 
 
 def make_cancellation(message: object = None) -> BaseException:
@@ -66,8 +66,8 @@ def make_cancellation(message: object = None) -> BaseException:
     Args:
         message: What ``task.cancel()`` was called with.
     """
-    cancelled: type[BaseException] = anyio.get_cancelled_exc_class()
-    return cancelled() if message is None else cancelled(message)
+    arguments = () if message is None else (message,)
+    return anyio.get_cancelled_exc_class()(*arguments)
 
 
 def open_task_group() -> AbstractAsyncContextManager[Any]:

@@ -170,7 +170,7 @@ class Tier:
                 watch.settle()
             if not self._can_start_no_more():
                 await self._run_listeners(watch, self._worker_context)
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: ASYNC103  a cancellation ends at the task that it was for
             # The caller's task meets a cancellation itself, or finds what was noted.
             if not is_cancellation(exc):
                 raise
@@ -252,7 +252,7 @@ class RacingTier(Tier):
         self._service = service
         # A stop in a dispatch of the same event by a listener is none of this tier.
         self._depth = service.depth(event)
-        self._reports_stops = reports_stops(type(event))
+        self._reports_stops = reports_stops(event.__class__)
         self._thread = get_ident()
         self._token = current_token()
         self._running: set[_RaceEntry] = set()
@@ -316,7 +316,7 @@ class RacingTier(Tier):
                     self._handle_exception(exc, subscription, watch)
                 finally:
                     self._running.discard(entry)
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: ASYNC103  one of the scope ends there
             if not (entry.scope.cancel_called and watch.is_of_scope(exc)):
                 raise
         else:

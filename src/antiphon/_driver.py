@@ -89,6 +89,12 @@ class CancellationWatch:
     _only_waits = False
     _turn: Any = None
 
+    #: The watch of the listener in which the dispatch runs.
+    outer: CancellationWatch | None
+
+    #: The asyncio task; None on Trio, and when the listeners have finished.
+    task: Any
+
     def __init__(self, task: Any, outer: CancellationWatch | None) -> None:
         self.task = task
         if task is not None:
@@ -302,8 +308,8 @@ class _WatchedFuture:
         # Whether the task was cancelled while it ran. It passes that request on as soon as it waits.
         self._pending = watch.look_at_pending() if watch.is_pending() else None
 
-    @property
-    def __class__(self) -> Any:
+    @property  # type: ignore[misc]  # it can be read alone
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         # AnyIO does not cancel a task whose future is done, but looks at real futures only.
         return self._future.__class__
 
@@ -433,11 +439,10 @@ def drive(
         yielded = run(steps.send, None)
     except StopIteration as end:
         return end.value
-    return (yield from _run_remainder(steps, yielded, run, watch))
+    return (yield from _drive_remainder(steps, yielded, run, watch))
 
 
-@coroutine
-def _run_remainder(
+def _drive_remainder(
     steps: Coroutine[Any, Any, Any], yielded: Any, run: _Run, watch: CancellationWatch | None
 ) -> Generator[Any, Any, Any]:
     if watch is not None and watch.task is None:
@@ -471,6 +476,10 @@ def reset_context_variable(variable: ContextVar[T], token: Token[T]) -> None:
         variable.reset(token)
     except ValueError:
         pass
+
+
+#: The same as an awaitable.
+_run_remainder: Final = coroutine(_drive_remainder)
 
 
 async def _await(awaitable: Awaitable[object]) -> None:

@@ -214,6 +214,8 @@ class _ObservedPlain(_Observed):
 class _ObservedAsync(_Observed):
     __slots__ = ()
 
+    _observation: AsyncObservation
+
     @property
     def call(self) -> Callable[[Any], Awaitable[object]]:
         """Calls what the registration has to call at this moment."""

@@ -74,7 +74,7 @@ def to_listener_error(
     """
     if isinstance(exc, Exception):
         return exc
-    if watch is None or not (isinstance(exc, BaseExceptionGroup) or is_cancellation(exc)) or watch.is_requested(exc):
+    if watch is None or watch.is_requested(exc):
         return None
     known: tuple[BaseException, Exception] | None = getattr(subscription, "reported", None)
     if known is not None and known[0] is exc:

@@ -99,6 +99,7 @@ class Queue:
         # An infinite time is no bound: a shielded grace must have one.
         self._drain_timeout = None if drain_timeout == math.inf else drain_timeout
         self._state = _State.NEW
+        self._idle: anyio.Event
         # What broke it, and the errors of dispatches that leave at the end.
         self._broken_by: BaseException | None = None
         self._failures: list[Exception] = []
@@ -289,9 +290,9 @@ class Queue:
         except GeneratorExit:
             raise
         except BaseException as exc:  # noqa: ASYNC103  given to the policy, or to the task that leaves the block
-            if not await self._took(exc, posted):
+            if not await self._took(exc, posted):  # noqa: ASYNC102  it waits for nothing but its own turn
                 # It stays, and is undone.
-                return
+                return  # noqa: ASYNC104  see above
         else:
             self._done += 1
         del self._running[running]

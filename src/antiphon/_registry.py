@@ -435,12 +435,12 @@ class Registry:
                 self.routes.pop(name, None)
                 self._unheard.discard(name)
                 self.answers.pop(name, None)
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: ASYNC103  raised if it is no error
             # A cached name cannot be compared with the key. Dropping too many plans is never wrong.
             self._clear_plans()
             if not isinstance(exc, Exception):
                 raise
-            return
+            return  # noqa: ASYNC104  see above
         if self._children:
             for child in self._scopes():
                 child._drop_plans(key, exact=exact)

@@ -310,7 +310,7 @@ async def _raise_if_cancelled(watch: CancellationWatch) -> None:
     if watch.is_pending():
         try:
             await checkpoint()
-        except anyio.get_cancelled_exc_class():
+        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103  raised if it was requested
             # A failed `asyncio.TaskGroup` takes a request back that is not its own, and makes it once more. A listener
             # that had a task of its own would take that one along.
             if watch.has_own_request():
