@@ -881,3 +881,67 @@ async def test_a_listener_that_ends_while_the_thread_of_another_stops_the_event_
 
     assert log == ["won"]
     assert event.propagation_stopped
+
+
+@pytest.mark.parametrize("place", [0, 1])
+async def test_a_thread_that_stops_by_assignment_during_the_step_of_another_listener_wins(place: int) -> None:
+    """The other listener is inside of a step when the mark goes up, and did not put it there."""
+    started, in_step, assigning = threading.Event(), threading.Event(), threading.Event()
+    log: list[str] = []
+
+    def assign(event: Event) -> None:
+        started.set()
+        in_step.wait(5)
+        assigning.set()
+        event.propagation_stopped = True
+
+    async def steps(event: Event) -> None:
+        try:
+            while not started.is_set():
+                await lowlevel.checkpoint()
+            in_step.set()
+            assert assigning.wait(5)
+            # Long enough for the assignment.
+            for _ in range(100_000):
+                if event.propagation_stopped:
+                    break
+            await anyio.Event().wait()
+        finally:
+            log.append("lost")
+
+    dispatcher = AsyncEventDispatcher(strategy=Race())
+    listeners = [in_thread(assign), steps]
+    for listener in listeners if place == 0 else reversed(listeners):
+        dispatcher.add_listener("offer", listener)
+    with anyio.fail_after(10):
+        event = await dispatcher.adispatch("offer")
+    assert event.propagation_stopped
+    assert log == ["lost"]
+
+
+async def test_a_task_that_stops_by_assignment_wins_for_the_listener_that_started_it() -> None:
+    log: list[str] = []
+
+    async def asks(event: Event) -> None:
+        async def answer() -> None:
+            for _ in range(3):
+                await lowlevel.checkpoint()
+            event.propagation_stopped = True
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(answer)
+        log.append("won")
+
+    async def waits(event: Event) -> None:
+        try:
+            while True:
+                await lowlevel.checkpoint()
+        finally:
+            log.append("lost")
+
+    dispatcher = AsyncEventDispatcher(strategy=Race())
+    dispatcher.add_listener("offer", waits)
+    dispatcher.add_listener("offer", asks)
+    with anyio.fail_after(10):
+        await dispatcher.adispatch("offer")
+    assert sorted(log) == ["lost", "won"]
