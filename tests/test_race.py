@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import inspect
 import sys
@@ -945,3 +946,36 @@ async def test_a_task_that_stops_by_assignment_wins_for_the_listener_that_starte
     with anyio.fail_after(10):
         await dispatcher.adispatch("offer")
     assert sorted(log) == ["lost", "won"]
+
+
+async def test_a_thread_that_the_event_loop_waits_for_may_stop_the_event() -> None:
+    async def joins(event: Event) -> None:
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(event.stop_propagation,))
+        thread.start()
+        thread.join()
+
+    dispatcher = AsyncEventDispatcher(strategy=Race())
+    dispatcher.add_listener("offer", joins)
+    dispatcher.add_listener("offer", forever)
+    with anyio.fail_after(10):
+        assert (await dispatcher.adispatch("offer")).propagation_stopped
+
+
+async def test_a_task_that_outlives_a_race_does_not_keep_its_event_alive() -> None:
+    async with anyio.create_task_group() as group:
+        dispatcher = AsyncEventDispatcher(strategy=Race())
+
+        @dispatcher.listen("offer")
+        async def start(event: Event) -> None:
+            group.start_soon(anyio.sleep_forever)
+
+        @dispatcher.listen("offer")
+        async def other(event: Event) -> None:
+            await lowlevel.checkpoint()
+
+        event = weakref.ref(await dispatcher.adispatch("offer"))
+        await settle()
+        gc.collect()
+        assert event() is None
+        group.cancel_scope.cancel()

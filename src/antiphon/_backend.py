@@ -18,6 +18,7 @@ __all__ = (
     "checkpoint_if_cancelled",
     "count_requests",
     "count_scope_requests",
+    "count_scopes",
     "first_leaf",
     "forget_requests",
     "get_asyncio_task",
@@ -162,6 +163,22 @@ def count_scope_requests(task: Any) -> int:
         if scope._host_task is task:  # noqa: SLF001  there is no public way
             count += scope._pending_uncancellations  # noqa: SLF001
         scope = scope._parent_scope  # noqa: SLF001
+    return count
+
+
+def count_scopes() -> int:
+    """Return how many cancel scopes (on Trio: nurseries) there are around the running task."""
+    trio, task = _running()
+    count = 0
+    if trio is not None:
+        running = trio.lowlevel.current_task()
+        while running is not None:
+            count += len(running.child_nurseries)
+            running = None if running.parent_nursery is None else running.parent_nursery.parent_task
+        return count
+    scope = _get_scope(task)
+    while scope is not None:
+        count, scope = count + 1, scope._parent_scope  # noqa: SLF001  there is no public way
     return count
 
 

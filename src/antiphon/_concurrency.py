@@ -20,7 +20,7 @@ Rules that its editors keep:
 from __future__ import annotations
 
 import sys
-from _thread import get_ident
+from _thread import allocate_lock
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
@@ -61,6 +61,8 @@ class Tier:
         watch: The requests to cancel the caller's task.
         limit: How many listeners may run at a time; None for no limit.
     """
+
+    _event: Any
 
     def __init__(self, event: Any, failures: Failures, watch: CancellationWatch, limit: int | None = None) -> None:
         self._event = event
@@ -246,15 +248,16 @@ class RacingTier(Tier):
 
     def __init__(self, event: Any, failures: Failures, watch: CancellationWatch, service: Service) -> None:
         # Imported here, because many programs run no race.
-        from anyio.lowlevel import current_token
+        from antiphon._home import Home
 
         super().__init__(event, failures, watch)
         self._service = service
         # A stop in a dispatch of the same event by a listener is none of this tier.
         self._depth = service.depth(event)
         self._reports_stops = reports_stops(event.__class__)
-        self._thread = get_ident()
-        self._token = current_token()
+        self._owner_loop = Home()
+        # Held to decide the race, which a thread may do at the same time.
+        self._lock = allocate_lock()
         self._running: set[_RaceEntry] = set()
         self.winner: _RaceEntry | None = None
 
@@ -270,7 +273,10 @@ class RacingTier(Tier):
                 self._failures.ended = True
         finally:
             self._is_over = True
-            self.winner = None
+            # Tasks that the listeners have started may keep the tier alive, but not what it ran.
+            self.winner = self._event = None
+            self._pending = iter(())
+            del self._failures
 
     def is_over(self) -> bool:
         """Return whether no listener can win any more."""
@@ -280,12 +286,7 @@ class RacingTier(Tier):
         """Receive an event that was stopped in the context of a listener. Returns whether that decides the race."""
         if event is not self._event or self._is_over or self._service.depth(event) != self._depth:
             return False
-        if get_ident() == self._thread:
-            self._declare_winner(entry)
-        else:
-            from anyio.from_thread import run_sync
-
-            run_sync(self._declare_winner, entry, token=self._token)
+        self._declare_winner(entry)
         return True
 
     def _get_call(self, subscription: Subscription, watch: CancellationWatch) -> Callable[[Any], Any]:
@@ -349,9 +350,13 @@ class RacingTier(Tier):
                 thrown = exc
 
     def _declare_winner(self, entry: _RaceEntry) -> None:
-        if not self._is_over:
+        with self._lock:
+            if self._is_over:
+                return
+            self._is_over = True
             self.winner = entry
-            self._cancel()
+        # Without waiting for it: the event loop may wait for the thread that stopped the event.
+        self._owner_loop.call(self._cancel)
 
     def _cancel(self) -> None:
         self._is_over = True

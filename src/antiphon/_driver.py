@@ -24,6 +24,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 from antiphon._backend import (
     count_requests,
     count_scope_requests,
+    count_scopes,
     is_cancellation,
     is_cancelled_by_scope,
     is_scope_message,
@@ -52,6 +53,12 @@ MAX_NESTING_DEPTH: Final = 100
 _Run: TypeAlias = Callable[..., Any]
 
 _FINISHED: Final = object()
+
+
+def _skip_finished(watch: CancellationWatch | None) -> CancellationWatch | None:
+    while watch is not None and watch.is_finished:
+        watch = watch.outer
+    return watch
 
 
 class CancellationWatch:
@@ -105,15 +112,17 @@ class CancellationWatch:
                 # It was cancelled before it dispatched, and has not met the cancellation.
                 self.is_coming = True
                 self._requests_before -= 1
-        while outer is not None and outer.is_finished:
-            # Tasks that outlive their dispatch and dispatch again would build an ever-growing chain.
-            outer = outer.outer
-        self.outer = outer
+        self.outer = outer = _skip_finished(outer)
         if outer is None:
-            self.depth: int = 0
             return
-        self.depth = outer.depth + 1
-        if self.depth > MAX_NESTING_DEPTH:
+        depth = 0
+        watch: CancellationWatch | None = outer
+        while watch is not None:
+            # Tasks that outlive their dispatch and dispatch again would build an ever-growing chain.
+            watch.outer = _skip_finished(watch.outer)
+            watch, depth = watch.outer, depth + 1
+        # A task that a listener only starts is in this chain too, but not in the scopes of the listener.
+        if depth > MAX_NESTING_DEPTH and count_scopes() > MAX_NESTING_DEPTH:
             raise RecursionError(
                 f"{MAX_NESTING_DEPTH} dispatches are nested, each in a listener of the one before; a listener "
                 f"probably dispatches an event that it listens to: dispatch it under another name or class, or from "
@@ -126,7 +135,7 @@ class CancellationWatch:
 
     def wait_for_tasks(self) -> bool:
         """Note that the task waits for those tasks, which the group cancels. Returns whether there are any to watch."""
-        if self.task is None or self._cancel_scope is None:
+        if self.task is None:
             return False
         self._cancel_scope = None
         self._only_waits = True
@@ -167,6 +176,23 @@ class CancellationWatch:
             return False
         is_of_scope = is_scope_message(next(iter(exc.args), None))
         return is_of_scope or (not self.has_own_request() and _is_within(self._own, exc))
+
+    def find_hidden_request(self, error: Exception) -> None:
+        """Take a request for one to cancel the dispatch if a listener raised an error in the place of a cancellation.
+
+        It was made by code in the listener's context, but not all such code is the listener's: an interrupt of the
+        process may come there, and so may a timeout of the caller that the listener has rescheduled. A listener that
+        handles its own requests raises no error of them, or takes them back.
+        """
+        if self._own is not None and self.has_own_request() and _is_within(self._own, error):
+            self._own = None
+            self._cancel()
+
+    def _cancel(self) -> None:
+        self.is_cancelled = True
+        self._requests += 1
+        if self._cancel_scope is not None:
+            self._cancel_scope.cancel()
 
     def has_own_request(self) -> bool:
         """Return whether the task has more requests than those that others made."""
@@ -230,10 +256,7 @@ class CancellationWatch:
         if is_own:
             self._own = thrown
         if is_coming:
-            self.is_cancelled = True
-            self._requests += 1
-            if self._cancel_scope is not None:
-                self._cancel_scope.cancel()
+            self._cancel()
 
 
 def _is_within(cancellation: BaseException | None, exc: BaseException) -> bool:
@@ -243,10 +266,13 @@ def _is_within(cancellation: BaseException | None, exc: BaseException) -> bool:
     if isinstance(exc, BaseExceptionGroup):
         members = cast("BaseExceptionGroup[BaseException]", exc).exceptions
         return any(_is_within(cancellation, member) for member in members)
+    seen: set[int] = set()
     context: BaseException | None = exc
-    while context is not None and context is not cancellation:
+    while context is not None and context is not cancellation and id(context) not in seen:
+        # Users may build a cycle.
+        seen.add(id(context))
         context = context.__context__
-    return context is not None
+    return context is cancellation
 
 
 class WorkerWatch(CancellationWatch):
@@ -261,7 +287,6 @@ class WorkerWatch(CancellationWatch):
     def __init__(self, caller: CancellationWatch) -> None:
         self.task = None
         self.outer = caller.outer
-        self.depth = caller.depth
 
     def finish(self) -> None:
         """Release what the watch refers to when all listeners have finished: contexts may outlive them."""

@@ -8,7 +8,7 @@ of it is one of the listener.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from antiphon._listeners import Subscription, Wrapper, short_name
 from antiphon._plan import Plan
@@ -27,12 +27,18 @@ _OF_FUNCTIONS: Final = frozenset(
 class _Guard(Wrapper):
     __slots__ = ("__weakref__", "_antiphon_plan", "_antiphon_subscription")
 
-    _antiphon_plan: Plan
-    _antiphon_subscription: Subscription
+    # Not annotated here, because a proxy has the annotations of its listener.
+    if TYPE_CHECKING:
+        _antiphon_plan: Plan
+        _antiphon_subscription: Subscription
 
     def __init__(self, subscription: Subscription, plan: Plan) -> None:
         _set(self, "_antiphon_subscription", subscription)
         _set(self, "_antiphon_plan", plan)
+
+    @property
+    def __annotations__(self) -> Any:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.__getattr__("__annotations__")
 
     @property
     def __wrapped__(self) -> Any:

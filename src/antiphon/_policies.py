@@ -203,6 +203,7 @@ def handle_exception(
         error = to_listener_error(exc, subscription, watch)
         if error is None:
             raise failures.held_back(exc, subscription)
+        watch.find_hidden_request(error)
         return failures.take(error, subscription) is not None
     finally:
         # A frame that refers to an exception makes a cycle.
@@ -212,7 +213,7 @@ def handle_exception(
 class Failures:
     """What went wrong in one dispatch, under its error policy."""
 
-    __slots__ = ("_event", "_plan", "_policy", "ended", "in_hand")
+    __slots__ = ("_event", "_known", "_plan", "_policy", "ended", "in_hand")
 
     #: Whether an error ended the dispatch, or a listener won it.
     ended: bool
@@ -223,6 +224,7 @@ class Failures:
         self._policy = policy
         self._plan = plan
         self._event = event
+        self._known: set[int] = set()
         self.in_hand = []
         self.ended = False
 
@@ -247,7 +249,9 @@ class Failures:
                 error = raised
             else:
                 return None
-        if all(error is not earlier for _, earlier in self.in_hand):
+        if id(error) not in self._known:
+            # In hand they stay alive, so that no other error has the same id.
+            self._known.add(id(error))
             add_note(error, subscription, self._plan, self._event, policy=raised_by)
         self.in_hand.append(((subscription.priority, subscription.order), error))
         if policy == "collect":

@@ -628,3 +628,92 @@ async def test_listeners_that_are_cancelled_for_an_error_leave_no_cycles(make: M
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+# What a review found
+
+
+@pytest.mark.parametrize("make", [Concurrent, Race], ids=["concurrent", "race"])
+def test_a_request_that_meets_a_tier_whose_listeners_never_waited_is_counted(make: Make) -> None:
+    ended = run_cancelled(lambda: of(returns, returns).adispatch(NAME, strategy=make()), 0)
+    assert ended.left is None or ended.cancelling == 1
+
+    async def main() -> tuple[bool, int]:
+        counts: list[int] = []
+
+        async def dispatch() -> None:
+            try:
+                await of(returns, returns).adispatch(NAME, strategy=make())
+            finally:
+                task = asyncio.current_task()
+                assert task is not None
+                counts.append(task.cancelling())
+
+        task = asyncio.create_task(dispatch())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled(), counts[0]
+
+    assert ASYNCIO.run(main) == (True, 1)
+
+
+@every_grouping_strategy
+def test_a_request_that_comes_in_the_context_of_a_listener_is_not_hidden_by_an_error(make: Make) -> None:
+    """As one of the process (an interrupt while its code runs), or a timeout of the caller that it has rescheduled."""
+
+    async def main() -> None:
+        async def reschedules(event: Event) -> None:
+            timeout.reschedule(asyncio.get_running_loop().time() + 0.01)
+            try:
+                await anyio.sleep(60)
+            finally:
+                raise ValueError("clean-up")
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(60) as timeout:
+                await of(reschedules).adispatch(NAME, strategy=make(errors=overlook))
+
+    ASYNCIO.run(main)
+
+
+@pytest.mark.parametrize("make", [Concurrent, Race], ids=["concurrent", "race"])
+async def test_tasks_that_listeners_only_start_are_not_nested(make: Make) -> None:
+    generations: list[int] = []
+    dispatcher = of(yields)
+
+    async with anyio.create_task_group() as group:
+
+        async def dispatch() -> None:
+            await dispatcher.adispatch(NAME, strategy=make())
+
+        @dispatcher.listen(NAME)
+        async def start_another(event: Event) -> None:
+            generations.append(1)
+            if len(generations) < 300:
+                group.start_soon(dispatch)
+                await anyio.lowlevel.checkpoint()
+                await anyio.lowlevel.checkpoint()
+
+        await dispatch()
+    assert len(generations) == 300
+
+
+async def test_a_cycle_of_contexts_does_not_hang_the_dispatch(anyio_backend_name: str) -> None:
+    if anyio_backend_name == "trio":
+        pytest.skip("trio has no native cancellation of tasks")
+
+    async def raises_a_cycle(event: Event) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            pass
+        first, second = ValueError(), asyncio.CancelledError()
+        first.__context__, second.__context__ = second, first
+        raise second
+
+    with pytest.raises(ExceptionGroup):
+        await of(raises_a_cycle).adispatch(NAME, strategy=Concurrent(errors="collect"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 from tests.fuzz.loops import LoopName
 from tests.fuzz.performing import Antiphon, Subject, Trace, perform
-from tests.fuzz.programs import Again, Dispatch, Group, Program, Within, walk
+from tests.fuzz.programs import Again, Dispatch, Fail, Group, Guarded, Program, Within, walk
 from tests.fuzz.reference import Reference
 
 __all__ = ("EXPLAINED", "Difference", "check", "compare", "differing")
@@ -48,6 +49,33 @@ def _one_instant(program: Program, loop: LoopName, got: Trace, nearest: Trace) -
     return True
 
 
+def _python_repeats(program: Program, loop: LoopName, got: Trace, nearest: Trace) -> bool:
+    if loop != "eager" or sys.version_info >= (3, 13):
+        return False
+    return any(
+        isinstance(part, Group) and part.native and any(child and isinstance(child[0], Fail) for child in part.children)
+        for part in walk(program)
+    )
+
+
+def _in_doubt(program: Program, loop: LoopName, got: Trace, nearest: Trace) -> bool:
+    return loop != "trio" and any(
+        isinstance(part, Within)
+        and part.kind == "old_timeout"
+        and any(
+            isinstance(inner, Guarded) and any(isinstance(step, Fail) for step in walk(inner.cleanup))
+            for inner in walk(part.body)
+        )
+        for part in walk(program)
+    )
+
+
+def _wait_for_leaves_its_task(program: Program, loop: LoopName, got: Trace, nearest: Trace) -> bool:
+    if sys.version_info >= (3, 12) or differing(got, nearest) != ("tasks",):
+        return False
+    return any(isinstance(part, Within) and part.kind == "wait_for" for part in walk(program))
+
+
 #: The only place where differences are set aside.
 EXPLAINED: tuple[Explained, ...] = (
     Explained(
@@ -59,6 +87,21 @@ EXPLAINED: tuple[Explained, ...] = (
         "one instant",
         _one_instant,
         "a listener that dispatches ends in the instant in which a listener of the inner dispatch would start",
+    ),
+    Explained(
+        "in doubt",
+        _in_doubt,
+        "a listener cancels its own task, takes nothing back, and raises an error in the place of the cancellation",
+    ),
+    Explained(
+        "wait_for leaves its task",
+        _wait_for_leaves_its_task,
+        "asyncio.wait_for of Python 3.11 is cancelled in a group of the listener, and its task ends a turn later",
+    ),
+    Explained(
+        "Python repeats",
+        _python_repeats,
+        "Python 3.12 cancels the task of an asyncio.TaskGroup once more after an eager child has failed in it",
     ),
 )
 
