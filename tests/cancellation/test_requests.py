@@ -717,3 +717,25 @@ async def test_a_cycle_of_contexts_does_not_hang_the_dispatch(anyio_backend_name
 
     with pytest.raises(ExceptionGroup):
         await of(raises_a_cycle).adispatch(NAME, strategy=Concurrent(errors="collect"))
+
+
+@every_grouping_strategy
+@pytest.mark.parametrize("policy", ["raise", "collect"])
+async def test_an_interrupt_in_a_group_with_a_cancellation_leaves(make: Make, policy: Any) -> None:
+    """Such a group is no error, and its interrupt must not be kept with the errors."""
+    left: BaseException | None = None
+
+    async def interrupted(event: Event) -> None:
+        scope.cancel()
+        try:
+            await anyio.lowlevel.checkpoint()
+        except anyio.get_cancelled_exc_class() as exc:
+            raise BaseExceptionGroup("ended", [exc, KeyboardInterrupt()]) from None
+
+    with anyio.CancelScope() as scope:
+        try:
+            await of(interrupted).adispatch(NAME, strategy=make(errors=policy))
+        except BaseException as exc:
+            left = exc
+    assert [type(leaf) for leaf in leaves(left)].count(KeyboardInterrupt) == 1
+    assert any(isinstance(leaf, anyio.get_cancelled_exc_class()) for leaf in leaves(left))
