@@ -737,5 +737,7 @@ async def test_an_interrupt_in_a_group_with_a_cancellation_leaves(make: Make, po
             await of(interrupted).adispatch(NAME, strategy=make(errors=policy))
         except BaseException as exc:
             left = exc
+    assert isinstance(left, BaseExceptionGroup)
+    assert left.message == "ended", "it leaves as it is"
     assert [type(leaf) for leaf in leaves(left)].count(KeyboardInterrupt) == 1
     assert any(isinstance(leaf, anyio.get_cancelled_exc_class()) for leaf in leaves(left))
