@@ -40,10 +40,11 @@ from antiphon._backend import (
     open_task_group,
     ungrouped,
 )
-from antiphon._driver import CancellationWatch, WorkerWatch, current_watch, drive, run_first_step_in
+from antiphon._driver import drive, run_first_step_in
 from antiphon._events import Event, StopObserver, reports_stops, stop_observer
 from antiphon._listeners import Subscription
 from antiphon._policies import Failures, handle_exception
+from antiphon._requests import CancellationWatch, WorkerWatch, current_watch
 from antiphon._services import Service
 
 __all__ = ("RacingTier", "Tier")

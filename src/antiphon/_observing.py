@@ -17,13 +17,14 @@ from time import perf_counter
 from types import TracebackType, coroutine
 from typing import Any, cast
 
-from antiphon._driver import current_watch, reset_context_variable
+from antiphon._driver import reset_context_variable
 from antiphon._events import Event, StopObserver, stop_observer
 from antiphon._instrumentation import DispatchRecord, ListenerRecord, Outcome, SkipReason, current_listener, tell
 from antiphon._listeners import OptionedSubscription, Subscription, do_nothing, do_nothing_async
 from antiphon._options import recompose, recompose_async
 from antiphon._plan import Plan
 from antiphon._policies import to_listener_error
+from antiphon._requests import current_watch
 
 __all__ = ("AsyncObservation", "Observation")
 

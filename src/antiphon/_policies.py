@@ -7,10 +7,10 @@ from operator import itemgetter
 from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 
 from antiphon._backend import first_leaf, get_asyncio_task, is_cancellation, is_cancelled_by_scope
-from antiphon._driver import CancellationWatch
 from antiphon._exceptions import ListenerCancelled
 from antiphon._listeners import Subscription, is_async_callable, is_generator_callable, listener_name, safe_repr, unrun
 from antiphon._plan import Plan, Whole
+from antiphon._requests import CancellationWatch
 
 __all__ = (
     "ErrorPolicy",

@@ -8,10 +8,10 @@ from inspect import isasyncgen, isawaitable, isgenerator
 from typing import Any, Final, NamedTuple, cast
 
 from antiphon._backend import belongs_anywhere
-from antiphon._driver import current_watch
 from antiphon._events import stop_observer
 from antiphon._listeners import is_async_callable, safe_repr
 from antiphon._options import outside_of_calls
+from antiphon._requests import current_watch
 
 __all__ = ("OrderedBy", "Posted", "QueueStatistics", "Running", "running_dispatch")
 

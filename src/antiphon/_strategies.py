@@ -18,10 +18,11 @@ from antiphon._backend import (
     is_scope_message,
 )
 from antiphon._concurrency import RacingTier, Tier
-from antiphon._driver import CancellationWatch, current_watch, reset_context_variable, run_first_step, run_first_step_in
+from antiphon._driver import reset_context_variable, run_first_step, run_first_step_in
 from antiphon._listeners import Subscription, check_limit, is_async_callable, safe_repr
 from antiphon._plan import Plan, Whole
 from antiphon._policies import ErrorPolicy, Failures, annotate_exception, check_policy, handle_exception
+from antiphon._requests import CancellationWatch, current_watch
 
 __all__ = (
     "SEQUENTIAL",
