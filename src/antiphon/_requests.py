@@ -270,17 +270,6 @@ class WorkerWatch(CancellationWatch):
         self.task = None
         self.outer = caller.outer
 
-    def finish(self) -> None:
-        """Release what the watch refers to when all listeners have finished: contexts may outlive them."""
-        self.is_finished = True
-        self.task = self._own = None
-
-    def restart(self) -> None:
-        """Forget the requests that came so far, for the next listener."""
-        self.is_cancelled = False
-        if self.task is not None:
-            self._requests_before = self.task.cancelling()
-
     def is_own(self, exc: BaseException) -> bool:
         """Return whether the listener may have requested a cancellation itself."""
         return count_requests() > 0
