@@ -76,7 +76,6 @@ class CancellationWatch:
     _cancel_scope: Any = None
     # Whether the task only waits for them, and runs no listener itself.
     _only_waits = False
-    _turn: Any = None
 
     #: The watch of the listener in which the dispatch runs.
     outer: CancellationWatch | None
@@ -210,13 +209,6 @@ class CancellationWatch:
         """Return the cancellation that was requested, for a dispatch whose listener kept it."""
         return make_cancellation(self._message)
 
-    def get_turn(self) -> Any:
-        """Return a future that is done."""
-        if self._turn is None:
-            self._turn = self.task.get_loop().create_future()
-            self._turn.set_result(None)
-        return self._turn
-
     def on_request(self, message: object) -> None:
         """Receive a request that no cancel scope made, in the context of the code that makes it."""
         if not self._only_waits:
@@ -302,7 +294,7 @@ class _WatchedFuture:
         self._future = future
         self._watch = watch
         # Whether the task was cancelled while it ran. It passes that request on as soon as it waits.
-        self._pending = watch.look_at_pending() if watch.is_pending() else None
+        self._pending = watch.look_at_pending() if watch.task._must_cancel else None  # noqa: SLF001  see above
 
     @property  # type: ignore[misc]  # it can be read alone
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -342,7 +334,7 @@ class _WatchedTurn:
     def __init__(self, watch: CancellationWatch) -> None:
         self._asyncio_future_blocking = True
         self._watch = watch
-        self._pending = watch.look_at_pending() if watch.is_pending() else None
+        self._pending = watch.look_at_pending() if watch.task._must_cancel else None  # noqa: SLF001  see above
 
     def get_loop(self) -> Any:
         """Return the event loop."""
@@ -350,7 +342,7 @@ class _WatchedTurn:
 
     def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
         """Call a function in the next turn."""
-        self.get_loop().call_soon(callback, self._watch.get_turn(), context=context)
+        self._watch.task.get_loop().call_soon(callback, self, context=context)
 
     def cancel(self, msg: object = None) -> bool:
         """Report the request. The task throws the cancellation into its coroutine in the next turn."""
@@ -362,6 +354,9 @@ class _WatchedTurn:
     def done(self) -> bool:
         """Return True: a task that takes a turn is not blocked."""
         return True
+
+    def result(self) -> None:
+        """Return what the task goes on with."""
 
 
 def watch_future(yielded: Any, watch: CancellationWatch) -> Any:

@@ -282,7 +282,8 @@ async def _run_one(errors: ErrorPolicy, subscription: Subscription, plan: Plan, 
             return
         await remainder
         watch.settle()
-        await _raise_if_cancelled(watch)
+        if watch.is_cancelled or watch.is_pending() or is_cancelled_by_scope():
+            await _raise_if_cancelled(watch)
         return
     except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
         failures = Failures(errors, plan, event)
