@@ -71,6 +71,8 @@ class CancellationWatch:
     _scope_requests_before = 0
     # The last cancellation that was thrown into a listener because of a native request of its own.
     _own: BaseException | None = None
+    # The count of requests at that moment.
+    _requests_at_own = 0
     _message: object = None
     # The cancel scope of the tasks that run other listeners.
     _cancel_scope: Any = None
@@ -145,7 +147,7 @@ class CancellationWatch:
 
     def is_own(self, exc: BaseException) -> bool:
         """Return whether a cancellation is one that the listener requested itself, and did not handle."""
-        return self.has_own_request() and (self.is_pending() or _is_within(self._own, exc))
+        return self.has_own_request() and (self.is_pending() or self._is_hidden_in(exc))
 
     def is_of_scope(self, exc: BaseException) -> bool:
         """Return whether the cancellation that leaves a cancelled scope is one that the scope should have kept.
@@ -165,9 +167,13 @@ class CancellationWatch:
         process may come there, and so may a timeout of the caller that the listener has rescheduled. A listener that
         handles its own requests raises no error of them, or takes them back.
         """
-        if self._own is not None and self.has_own_request() and _is_within(self._own, error):
+        if self.has_own_request() and self._is_hidden_in(error):
             self._own = None
             self._cancel()
+
+    def _is_hidden_in(self, exc: BaseException) -> bool:
+        # A lower count shows that the request has been taken back, though others may be left.
+        return self.task.cancelling() >= self._requests_at_own and _is_within(self._own, exc)
 
     def _cancel(self) -> None:
         self.is_cancelled = True
@@ -228,7 +234,7 @@ class CancellationWatch:
         if thrown is None or not is_cancellation(thrown):
             return
         if is_own:
-            self._own = thrown
+            self._own, self._requests_at_own = thrown, self.task.cancelling()
         if is_coming:
             self._cancel()
 
