@@ -34,7 +34,7 @@ __all__ = ("MAX_NESTING_DEPTH", "CancellationWatch", "WorkerWatch", "current_wat
 
 #: How many concurrent dispatches may run within each other. More have no end in sight, and AnyIO cannot
 #: cancel scopes that are nested as deeply as Python's stack.
-MAX_NESTING_DEPTH: Final = 100
+MAX_NESTING_DEPTH: Final = 64
 
 
 def _skip_finished(watch: CancellationWatch | None) -> CancellationWatch | None:
