@@ -167,7 +167,7 @@ class CancellationWatch:
         process may come there, and so may a timeout of the caller that the listener has rescheduled. A listener that
         handles its own requests raises no error of them, or takes them back.
         """
-        if self.has_own_request() and self._is_hidden_in(error):
+        if self._own is not None and self.has_own_request() and self._is_hidden_in(error):
             self._own = None
             self._cancel()
 
