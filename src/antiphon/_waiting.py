@@ -32,6 +32,7 @@ class WaitingDispatcher(Dispatcher):
         raise NotImplementedError
 
     def _checked(self, strategy: object) -> _strategies.Strategy:
+        # As above.
         raise NotImplementedError
 
     def expect(self, key: Hashable, /, *, where: Callable[[Any], object] | None = None) -> _expectations.Expectation:

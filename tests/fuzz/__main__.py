@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         if (len(shown) >= options.show and kind not in shown) or shown[kind] >= max(1, options.show // 5):
             continue
         shown[kind] += 1
-        small = shrink(found.program, lambda program, found=found: _same(program, found))  # type: ignore[misc]
+        small = shrink(found.program, lambda program, found=found: _same(program, found))  # type: ignore[misc]  # mypy infers no lambda default
         _, again = compare(small, found.loop)
         print(f"\n# seed {seed}: {again or found}\n{as_test(small, found.loop, f'seed_{seed}_on_{found.loop}')}")
     print(f"{len(unexplained)} differences in {time.monotonic() - started:.0f} s")

@@ -23,7 +23,7 @@ from antiphon.testing._virtual_asyncio import VirtualTimeLoop
 try:
     import uvloop
 except ImportError:
-    uvloop = None  # type: ignore[assignment]
+    uvloop = None  # type: ignore[assignment]  # it is optional
 
 __all__ = ("LOOPS", "NEVER", "TURNS_AT_ONCE", "CountingTask", "LoopName", "TooManyTurnsError", "is_available", "run")
 
@@ -87,11 +87,11 @@ class _Virtual(VirtualTimeLoop):
             self._turns_at_once = 0
         self._turns_at_once += 1
         if self._turns_at_once > self._most_at_once:
-            scheduled: Any = self._scheduled  # type: ignore[attr-defined]
+            scheduled: Any = self._scheduled  # type: ignore[attr-defined]  # asyncio's own
             while scheduled and scheduled[0]._cancelled:
                 scheduled[0]._scheduled = False
                 heapq.heappop(scheduled)
-                self._timer_cancelled_count = max(0, self._timer_cancelled_count - 1)  # type: ignore[has-type]
+                self._timer_cancelled_count = max(0, self._timer_cancelled_count - 1)  # type: ignore[has-type]  # asyncio's own
             if scheduled:
                 self._now = max(self._now, scheduled[0]._when)
         super()._run_once()
@@ -118,7 +118,7 @@ if uvloop is not None:
         def time(self) -> float:
             return self._now
 
-        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
+        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]  # Any will do
             self._activity += 1
             return super().call_soon(callback, *args, context=context)
 
