@@ -27,7 +27,7 @@ class OrderPlaced(Event):
     """What is dispatched in most of the plays."""
 
 
-class Play:
+class TimelineBuilder:
     """Dispatches whose times are set by hand, in milliseconds."""
 
     def __init__(self, name: str | None = "shop", dispatcher: Any = None) -> None:
@@ -106,7 +106,7 @@ def _seconds_or_none(milliseconds: float | None) -> float | None:
 
 def in_turn_or_together() -> list[DispatchRecord]:
     """One order, dispatched sequentially and then concurrently."""
-    play = Play()
+    play = TimelineBuilder()
     order = play.dispatch("order.placed", 0, 22.4)
     play.call(order, "validate", 0, 3.1, priority=-10)
     play.call(order, "reserve", 3.1, 9.2)
@@ -122,7 +122,7 @@ def in_turn_or_together() -> list[DispatchRecord]:
 
 def race() -> list[DispatchRecord]:
     """Three caches are asked, and one answers first."""
-    play = Play("catalogue")
+    play = TimelineBuilder("catalogue")
     price = play.dispatch("price.wanted", 0, 6.2, "stopped")
     play.call(price, "authorize", 0, 1.4, priority=-10)
     play.call(price, "ask_memory", 1.4, 2.1)
@@ -134,7 +134,7 @@ def race() -> list[DispatchRecord]:
 
 def nested() -> list[DispatchRecord]:
     """A listener dispatches another event, and a listener of that one fails."""
-    play = Play()
+    play = TimelineBuilder()
     order = play.dispatch("order.placed", 0, 21.0, "failed")
     play.call(order, "validate", 0, 2.0, priority=-10)
     play.call(order, "reserve", 2.0, 14.5, "cancelled")

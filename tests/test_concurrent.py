@@ -37,19 +37,19 @@ async def test_the_listeners_of_a_tier_run_together(strategy: Strategy) -> None:
     dispatcher, met = AsyncEventDispatcher(), set[str]()
     here, there = anyio.Event(), anyio.Event()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def first(event: Event) -> None:
         here.set()
         await there.wait()
         met.add("first")
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def second(event: Event) -> None:
         there.set()
         await here.wait()
         met.add("second")
 
-    await dispatcher.adispatch("song", strategy=strategy)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
     assert met == {"first", "second"}
 
 
@@ -66,8 +66,8 @@ async def test_a_tier_starts_when_the_one_before_it_has_ended(strategy: Strategy
         return listen
 
     for tier in (2, 0, 1, 0, 2, 1):
-        dispatcher.add_listener("song", listener(tier), priority=tier)
-    await dispatcher.adispatch("song", strategy=strategy)
+        dispatcher.add_listener("order.placed", listener(tier), priority=tier)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
     assert [line[0] for line in log] == list("000011112222")
     assert sorted(log) == sorted(f"{tier} {what}" for tier in (0, 0, 1, 1, 2, 2) for what in ("starts", "ends"))
 
@@ -81,25 +81,25 @@ async def test_the_name_and_the_dispatcher_are_seen_by_all(strategy: Strategy) -
         seen.append((event.name, event.dispatcher))
 
     for priority in (0, 0, 1):
-        dispatcher.add_listener("song", listener, priority=priority)
-    await dispatcher.adispatch("song", strategy=strategy)
-    assert seen == [("song", dispatcher)] * 3
+        dispatcher.add_listener("order.placed", listener, priority=priority)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
+    assert seen == [("order.placed", dispatcher)] * 3
 
 
 async def test_a_stop_is_checked_before_each_tier_and_what_has_started_finishes() -> None:
     dispatcher, log = AsyncEventDispatcher(), list[str]()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def stop(event: Event) -> None:
         event.stop_propagation()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def sibling(event: Event) -> None:
         await settle()
         log.append("sibling finished")
 
-    dispatcher.add_listener("song", _logs(log, "later"), priority=1)
-    await dispatcher.adispatch("song", strategy=Concurrent())
+    dispatcher.add_listener("order.placed", _logs(log, "later"), priority=1)
+    await dispatcher.adispatch("order.placed", strategy=Concurrent())
     assert log == ["sibling finished"]
 
 
@@ -118,10 +118,10 @@ async def test_each_listener_has_its_own_copy_of_the_callers_context(strategy: S
         seen.append(variable.get())
 
     for _ in range(siblings):
-        dispatcher.add_listener("song", listener)
-    dispatcher.add_listener("song", listener, priority=1)
+        dispatcher.add_listener("order.placed", listener)
+    dispatcher.add_listener("order.placed", listener, priority=1)
     token = variable.set("the caller's")
-    await dispatcher.adispatch("song", strategy=strategy)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
     assert variable.get() == "the caller's"
     variable.reset(token)
     assert sorted(seen) == ["set by a listener"] * (siblings + 1) + ["the caller's"] * (siblings + 1)
@@ -140,8 +140,8 @@ async def test_each_listener_runs_in_one_task_from_start_to_end(strategy: Strate
         tasks.append(anyio.get_current_task().id == task)
 
     for priority in (0, 0, 1):
-        dispatcher.add_listener("song", listener, priority=priority)
-    await dispatcher.adispatch("song", strategy=strategy)
+        dispatcher.add_listener("order.placed", listener, priority=priority)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
     assert tasks == [True] * 3
 
 
@@ -151,12 +151,12 @@ async def test_each_listener_runs_in_one_task_from_start_to_end(strategy: Strate
 @grouping
 async def test_a_dispatch_that_runs_a_listener_notices_that_it_is_cancelled(strategy: Strategy) -> None:
     dispatcher, log = AsyncEventDispatcher(), list[str]()
-    dispatcher.add_listener("song", _logs(log, "ran"))
+    dispatcher.add_listener("order.placed", _logs(log, "ran"))
     with CancelScope() as scope:
         scope.cancel()
         await dispatcher.adispatch("nobody listens", strategy=strategy)
         log.append("nobody listens: no checkpoint")
-        await dispatcher.adispatch("song", strategy=strategy)
+        await dispatcher.adispatch("order.placed", strategy=strategy)
         pytest.fail("the cancellation was not noticed")
     assert log == ["nobody listens: no checkpoint"]
 
@@ -164,12 +164,12 @@ async def test_a_dispatch_that_runs_a_listener_notices_that_it_is_cancelled(stra
 @grouping
 async def test_a_once_of_a_dispatch_that_was_cancelled_before_it_is_still_to_come(strategy: Strategy) -> None:
     dispatcher, log = AsyncEventDispatcher(), list[str]()
-    dispatcher.add_listener("song", _logs(log, "ran"), once=True)
+    dispatcher.add_listener("order.placed", _logs(log, "ran"), once=True)
     with CancelScope() as scope:
         scope.cancel()
-        await dispatcher.adispatch("song", strategy=strategy)
+        await dispatcher.adispatch("order.placed", strategy=strategy)
     assert log == []
-    await dispatcher.adispatch("song", strategy=strategy)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
     assert log == ["ran"]
 
 
@@ -188,8 +188,8 @@ async def test_at_most_limit_listeners_of_a_dispatch_run_at_a_time(limit: int) -
         running -= 1
 
     for number in range(6):
-        dispatcher.add_listener("song", listener, priority=number // 5)
-    await dispatcher.adispatch("song", strategy=Concurrent(limit))
+        dispatcher.add_listener("order.placed", listener, priority=number // 5)
+    await dispatcher.adispatch("order.placed", strategy=Concurrent(limit))
     assert most == min(limit, 5)
 
 
@@ -243,8 +243,8 @@ async def test_a_listener_removed_while_it_waits_for_the_limit_is_not_started() 
         return listen
 
     for name in "abcde":
-        handles[name] = dispatcher.add_listener("song", listener(name))
-    await dispatcher.adispatch("song", strategy=Concurrent(1))
+        handles[name] = dispatcher.add_listener("order.placed", listener(name))
+    await dispatcher.adispatch("order.placed", strategy=Concurrent(1))
     assert set(log) == {"a", "b", log[0]}
     assert len(log) == len(set(log))
 
@@ -262,12 +262,12 @@ async def test_a_listener_that_waits_for_the_limit_when_a_sibling_fails_is_not_s
         return fail
 
     for _ in range(1 + waiting):
-        dispatcher.add_listener("song", listener(), once=True)
+        dispatcher.add_listener("order.placed", listener(), once=True)
     with pytest.raises(ExceptionGroup) as caught:
-        await dispatcher.adispatch("song", strategy=Concurrent(1))
+        await dispatcher.adispatch("order.placed", strategy=Concurrent(1))
     assert len(caught.value.exceptions) == 1
     assert started == ["started"]
-    assert len(dispatcher.get_listeners("song")) == waiting, "what never started has claimed no once"
+    assert len(dispatcher.get_listeners("order.placed")) == waiting, "what never started has claimed no once"
 
 
 @pytest.mark.parametrize("limit", [1, 2])
@@ -281,7 +281,7 @@ async def test_a_listener_that_waits_for_the_limit_when_the_dispatch_is_cancelle
         await forever()
 
     for _ in range(5):
-        dispatcher.add_listener("song", listener, once=True)
+        dispatcher.add_listener("order.placed", listener, once=True)
     watch = Watch()
     async with anyio.create_task_group() as group:
         with CancelScope() as scope:
@@ -291,10 +291,10 @@ async def test_a_listener_that_waits_for_the_limit_when_the_dispatch_is_cancelle
                 scope.cancel()
 
             group.start_soon(cancel)
-            await dispatcher.adispatch("song", strategy=Concurrent(limit))
+            await dispatcher.adispatch("order.placed", strategy=Concurrent(limit))
     watch.assert_alone()
     assert len(started) == limit
-    assert len(dispatcher.get_listeners("song")) == 5 - limit
+    assert len(dispatcher.get_listeners("order.placed")) == 5 - limit
 
 
 @pytest.mark.parametrize("policy", ["collect", lambda *call: None], ids=["collect", "callable"])
@@ -305,9 +305,9 @@ async def test_an_error_gives_its_place_within_the_limit_back(policy: Any) -> No
         raise ValueError
 
     for _ in range(3):
-        dispatcher.add_listener("song", fail)
-    dispatcher.add_listener("song", _logs(log, "after them"))
-    await left_by(lambda: dispatcher.adispatch("song", strategy=Concurrent(1, errors=policy)))
+        dispatcher.add_listener("order.placed", fail)
+    dispatcher.add_listener("order.placed", _logs(log, "after them"))
+    await left_by(lambda: dispatcher.adispatch("order.placed", strategy=Concurrent(1, errors=policy)))
     assert log == ["after them"]
 
 
@@ -333,10 +333,10 @@ async def test_functions_in_threads_run_together_and_see_their_own_context() -> 
         seen.append(variable.get())
         variable.set("set in the thread")
 
-    dispatcher.add_listener("song", in_thread(listener))
-    dispatcher.add_listener("song", in_thread(listener))
+    dispatcher.add_listener("order.placed", in_thread(listener))
+    dispatcher.add_listener("order.placed", in_thread(listener))
     token = variable.set("the caller's")
-    await dispatcher.adispatch("song", strategy=Concurrent())
+    await dispatcher.adispatch("order.placed", strategy=Concurrent())
     assert (seen, variable.get()) == (["the caller's", "the caller's"], "the caller's")
     variable.reset(token)
 
@@ -350,7 +350,7 @@ async def test_objects_that_cannot_be_stopped_are_dispatched_too(strategy: Strat
         seen.append(event)
 
     for priority in (0, 0, 1):
-        dispatcher.add_listener("song", listener, priority=priority)
+        dispatcher.add_listener("order.placed", listener, priority=priority)
     event = object()
-    assert await dispatcher.adispatch("song", event, strategy=strategy) is event
+    assert await dispatcher.adispatch("order.placed", event, strategy=strategy) is event
     assert seen == [event] * 3

@@ -50,11 +50,13 @@ class Logged(Event):
 async def test_it_is_given_the_plan_and_the_event(where: str) -> None:
     strategy: Strategy = Recording()
     dispatcher = AsyncEventDispatcher(strategy=strategy if where == "dispatcher" else None)
-    dispatcher.add_listener("song", second, priority=1)
-    dispatcher.add_listener("song", first)
-    dispatcher.add_listener("song", second)
+    dispatcher.add_listener("order.placed", second, priority=1)
+    dispatcher.add_listener("order.placed", first)
+    dispatcher.add_listener("order.placed", second)
     event = Logged()
-    assert await dispatcher.adispatch("song", event, strategy=strategy if where == "dispatch" else None) is event
+    assert (
+        await dispatcher.adispatch("order.placed", event, strategy=strategy if where == "dispatch" else None) is event
+    )
     assert isinstance(strategy, Recording)
     ((plan, given),) = strategy.given
     assert given is event
@@ -64,9 +66,9 @@ async def test_it_is_given_the_plan_and_the_event(where: str) -> None:
 async def test_the_plan_is_an_immutable_tuple_of_tiers_of_records() -> None:
     strategy = Recording()
     dispatcher = AsyncEventDispatcher(strategy=strategy)
-    dispatcher.add_listener("song", first, priority=3)
-    dispatcher.add_listener("song", second, priority=7)
-    await dispatcher.adispatch("song", Logged())
+    dispatcher.add_listener("order.placed", first, priority=3)
+    dispatcher.add_listener("order.placed", second, priority=7)
+    await dispatcher.adispatch("order.placed", Logged())
     ((plan, _),) = strategy.given
     assert isinstance(plan, tuple)
     assert all(isinstance(tier, tuple) for tier in plan)
@@ -77,9 +79,9 @@ async def test_the_plan_is_an_immutable_tuple_of_tiers_of_records() -> None:
 async def test_the_call_of_a_record_without_options_is_the_users_function_itself() -> None:
     strategy = Recording()
     dispatcher = AsyncEventDispatcher(strategy=strategy)
-    dispatcher.add_listener("song", first)
-    dispatcher.add_listener("song", second, once=True)
-    await dispatcher.adispatch("song", Logged())
+    dispatcher.add_listener("order.placed", first)
+    dispatcher.add_listener("order.placed", second, once=True)
+    await dispatcher.adispatch("order.placed", Logged())
     (((plain, once),), _) = strategy.given[0]
     assert plain.call is first
     assert once.call is not second
@@ -87,16 +89,16 @@ async def test_the_call_of_a_record_without_options_is_the_users_function_itself
 
 async def test_it_decides_on_order_and_stops() -> None:
     dispatcher = AsyncEventDispatcher(strategy=Backwards())
-    dispatcher.add_listener("song", first)
-    dispatcher.add_listener("song", second, priority=1)
-    event = await dispatcher.adispatch("song", Logged())
+    dispatcher.add_listener("order.placed", first)
+    dispatcher.add_listener("order.placed", second, priority=1)
+    event = await dispatcher.adispatch("order.placed", Logged())
     assert event.log == ["second", "first"]
 
-    @dispatcher.listen("song", priority=2)
+    @dispatcher.listen("order.placed", priority=2)
     async def stop(event: Event) -> None:
         event.stop_propagation()
 
-    event = await dispatcher.adispatch("song", Logged())
+    event = await dispatcher.adispatch("order.placed", Logged())
     assert event.log == []
     assert event.propagation_stopped
 
@@ -123,22 +125,22 @@ async def test_the_event_has_its_view_while_it_runs_and_gets_the_outer_one_back(
 async def test_the_strategy_of_a_dispatch_overrides_the_dispatchers_for_that_dispatch() -> None:
     default, given = Recording(), Recording()
     dispatcher = AsyncEventDispatcher(strategy=default)
-    dispatcher.add_listener("song", first)
-    await dispatcher.adispatch("song", Logged(), strategy=given)
+    dispatcher.add_listener("order.placed", first)
+    await dispatcher.adispatch("order.placed", Logged(), strategy=given)
     assert (len(default.given), len(given.given)) == (0, 1)
-    await dispatcher.adispatch("song", Logged())
+    await dispatcher.adispatch("order.placed", Logged())
     assert (len(default.given), len(given.given)) == (1, 1)
 
 
 async def test_a_listener_removed_before_its_call_is_read_does_nothing() -> None:
     dispatcher = AsyncEventDispatcher(strategy=Backwards())
-    handle = dispatcher.add_listener("song", first)
+    handle = dispatcher.add_listener("order.placed", first)
 
-    @dispatcher.listen("song", priority=1)
+    @dispatcher.listen("order.placed", priority=1)
     async def remove(event: Event) -> None:
         handle.unsubscribe()
 
-    event = await dispatcher.adispatch("song", Logged())
+    event = await dispatcher.adispatch("order.placed", Logged())
     assert event.log == []
 
 
@@ -148,12 +150,12 @@ async def test_what_it_raises_leaves() -> None:
             raise LookupError("its own")
 
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("song", first)
+    dispatcher.add_listener("order.placed", first)
     event = Logged()
     with pytest.raises(LookupError, match="its own"):
-        await dispatcher.adispatch("song", event, strategy=Failing())
-    assert event.name == "song"
-    await dispatcher.adispatch("song", event)
+        await dispatcher.adispatch("order.placed", event, strategy=Failing())
+    assert event.name == "order.placed"
+    await dispatcher.adispatch("order.placed", event)
     assert event.log == ["first"]
 
 
@@ -163,10 +165,10 @@ async def test_it_may_hand_a_plan_on_to_a_strategy_of_ours() -> None:
             await (Sequential() if len(plan) == 1 else Concurrent()).run(plan, event)
 
     dispatcher = AsyncEventDispatcher(strategy=Choosing())
-    dispatcher.add_listener("song", first)
-    assert (await dispatcher.adispatch("song", Logged())).log == ["first"]
-    dispatcher.add_listener("song", second, priority=1)
-    assert (await dispatcher.adispatch("song", Logged())).log == ["first", "second"]
+    dispatcher.add_listener("order.placed", first)
+    assert (await dispatcher.adispatch("order.placed", Logged())).log == ["first"]
+    dispatcher.add_listener("order.placed", second, priority=1)
+    assert (await dispatcher.adispatch("order.placed", Logged())).log == ["first", "second"]
 
 
 @pytest.mark.parametrize("wrong", [1, "concurrent", object(), Sequential, Concurrent, Race, lambda plan, event: None])
@@ -174,10 +176,10 @@ async def test_what_is_no_strategy_is_refused_where_it_is_given(wrong: Any) -> N
     with pytest.raises(TypeError, match="strategy="):
         AsyncEventDispatcher(strategy=wrong)
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("song", first)
+    dispatcher.add_listener("order.placed", first)
     event = Logged()
     with pytest.raises(TypeError, match="strategy="):
-        await dispatcher.adispatch("song", event, strategy=wrong)
+        await dispatcher.adispatch("order.placed", event, strategy=wrong)
     assert event.log == []
 
 

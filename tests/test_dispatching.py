@@ -16,8 +16,8 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Plan, Race, Sequential, Strategy
 from antiphon.testing import settle
+from tests.helpers import BOTH, AnyDispatcher, make_listener, make_recording_listener
 from tests.naming import without_address
-from tests.voices import BOTH, AnyDispatcher, noting, voice
 
 
 class Placed(Event):
@@ -105,14 +105,14 @@ def dispatching(dispatcher: AnyDispatcher, act: Callable[[Any], Any]) -> Any:
 
 
 async def test_the_very_event_comes_back(dispatcher: AnyDispatcher, event: Any) -> None:
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: None))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: None))
 
     assert await dispatcher.adispatch("hymn", event) is event
 
 
 async def test_listeners_are_given_the_very_event(dispatcher: AnyDispatcher, event: Any) -> None:
     given: list[Any] = []
-    dispatcher.add_listener("hymn", voice(dispatcher, given.append))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, given.append))
 
     await dispatcher.adispatch("hymn", event)
 
@@ -122,8 +122,8 @@ async def test_listeners_are_given_the_very_event(dispatcher: AnyDispatcher, eve
 async def test_what_listeners_return_is_of_no_account(dispatcher: AnyDispatcher) -> None:
     event = Event()
     given = Mock(return_value=False)
-    dispatcher.add_listener("hymn", voice(dispatcher, given))
-    dispatcher.add_listener("hymn", voice(dispatcher, given))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, given))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, given))
 
     await dispatcher.adispatch("hymn", event)
 
@@ -133,7 +133,7 @@ async def test_what_listeners_return_is_of_no_account(dispatcher: AnyDispatcher)
 @pytest.mark.parametrize("name", ["order.placed", StrSignal.PLACED, Signal.PLACED], ids=repr)
 async def test_a_single_string_or_enum_member_is_a_name(dispatcher: AnyDispatcher, name: Any) -> None:
     given: list[Event] = []
-    dispatcher.add_listener(name, voice(dispatcher, given.append))
+    dispatcher.add_listener(name, make_listener(dispatcher, given.append))
 
     event = await dispatcher.adispatch(name)
 
@@ -156,7 +156,7 @@ async def test_none_for_the_event_is_as_if_there_were_none(dispatcher: AnyDispat
 
 async def test_a_single_event_is_dispatched_under_the_name_of_its_class(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.add_listener("order.placed", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("order.placed", make_recording_listener(dispatcher, log, "heard"))
 
     event = await dispatcher.adispatch(Placed())
 
@@ -167,7 +167,7 @@ async def test_a_single_event_is_dispatched_under_an_inherited_name(dispatcher: 
     class PlacedTwice(Placed): ...
 
     log: list[str] = []
-    dispatcher.add_listener("order.placed", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("order.placed", make_recording_listener(dispatcher, log, "heard"))
 
     await dispatcher.adispatch(PlacedTwice())
 
@@ -181,7 +181,7 @@ async def test_a_single_event_is_dispatched_under_an_enum_member_that_its_class_
         name = Signal.PLACED
 
     log: list[str] = []
-    dispatcher.add_listener(Signal.PLACED, noting(dispatcher, log, "heard"))
+    dispatcher.add_listener(Signal.PLACED, make_recording_listener(dispatcher, log, "heard"))
 
     await dispatcher.adispatch(Signalled())
 
@@ -192,7 +192,7 @@ async def test_a_single_event_is_not_dispatched_under_the_name_of_an_earlier_dis
     dispatcher: AnyDispatcher,
 ) -> None:
     log: list[str] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "hymn"))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "hymn"))
     event = await dispatcher.adispatch("hymn", Named())
 
     await dispatcher.adispatch(event)
@@ -202,7 +202,7 @@ async def test_a_single_event_is_not_dispatched_under_the_name_of_an_earlier_dis
 
 async def test_the_name_of_the_class_is_found_after_a_dispatch_under_another(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.add_listener("order.placed", noting(dispatcher, log, "placed"))
+    dispatcher.add_listener("order.placed", make_recording_listener(dispatcher, log, "placed"))
     event = await dispatcher.adispatch("hymn", Placed())
 
     await dispatcher.adispatch(event)
@@ -212,8 +212,8 @@ async def test_the_name_of_the_class_is_found_after_a_dispatch_under_another(dis
 
 async def test_a_given_name_goes_before_the_name_of_the_class(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.add_listener("order.placed", noting(dispatcher, log, "class"))
-    dispatcher.add_listener("order.again", noting(dispatcher, log, "given"))
+    dispatcher.add_listener("order.placed", make_recording_listener(dispatcher, log, "class"))
+    dispatcher.add_listener("order.again", make_recording_listener(dispatcher, log, "given"))
 
     await dispatcher.adispatch("order.again", Placed())
 
@@ -223,7 +223,7 @@ async def test_a_given_name_goes_before_the_name_of_the_class(dispatcher: AnyDis
 async def test_a_single_event_without_a_name_is_heard_by_no_name(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
     for key in ("", "None", "Named", "hymn"):
-        dispatcher.add_listener(key, noting(dispatcher, log, key))
+        dispatcher.add_listener(key, make_recording_listener(dispatcher, log, key))
 
     event = await dispatcher.adispatch(Named())
 
@@ -233,7 +233,7 @@ async def test_a_single_event_without_a_name_is_heard_by_no_name(dispatcher: Any
 @pytest.mark.parametrize("single", [7, (1, "two"), b"bytes", object()], ids=without_address)
 async def test_any_other_single_argument_is_an_event_and_no_name(dispatcher: AnyDispatcher, single: Any) -> None:
     log: list[str] = []
-    dispatcher.add_listener(single, noting(dispatcher, log, "heard"))
+    dispatcher.add_listener(single, make_recording_listener(dispatcher, log, "heard"))
 
     assert await dispatcher.adispatch(single) is single
     assert log == []
@@ -252,7 +252,7 @@ async def test_an_event_that_is_false_is_an_event(dispatcher: AnyDispatcher) -> 
             return 0
 
     given: list[Any] = []
-    dispatcher.add_listener("hymn", voice(dispatcher, given.append))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, given.append))
 
     await dispatcher.adispatch("hymn", event := Empty())
 
@@ -261,7 +261,7 @@ async def test_an_event_that_is_false_is_an_event(dispatcher: AnyDispatcher) -> 
 
 async def test_an_exact_name_is_not_reached_by_a_name_that_it_begins(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.add_listener("order", noting(dispatcher, log, "order"))
+    dispatcher.add_listener("order", make_recording_listener(dispatcher, log, "order"))
 
     await dispatcher.adispatch("order.placed", Event())
 
@@ -284,7 +284,7 @@ async def test_adispatch_may_be_an_asyncio_task(dispatcher: AnyDispatcher) -> No
 
 async def test_nothing_is_run_before_the_coroutine_is_awaited(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "heard"))
 
     coroutine: Any = dispatcher.adispatch("hymn", Event())
     coroutine.close()
@@ -297,7 +297,9 @@ async def test_nothing_is_run_before_the_coroutine_is_awaited(dispatcher: AnyDis
 
 async def test_name_and_dispatcher_are_set_before_the_first_listener(dispatcher: AnyDispatcher, event: Any) -> None:
     seen: list[Any] = []
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: seen.append((event.name, event.dispatcher))))
+    dispatcher.add_listener(
+        "hymn", make_listener(dispatcher, lambda event: seen.append((event.name, event.dispatcher)))
+    )
 
     await dispatcher.adispatch("hymn", event)
 
@@ -339,7 +341,7 @@ async def test_name_and_dispatcher_stay_after_a_listener_failed(sequential: AnyD
     def fail(event: Any) -> None:
         raise LookupError
 
-    sequential.add_listener("hymn", voice(sequential, fail))
+    sequential.add_listener("hymn", make_listener(sequential, fail))
     with pytest.raises((LookupError, ExceptionGroup)):
         await sequential.adispatch("hymn", event)
 
@@ -351,9 +353,9 @@ async def test_name_and_dispatcher_stay_after_a_listener_failed(sequential: AnyD
 
 async def test_a_stop_keeps_later_priorities_from_running(dispatcher: AnyDispatcher, event: Any) -> None:
     log: list[str] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "first"))
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: event.stop_propagation()), priority=1)
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "last"), priority=2)
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "first"))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: event.stop_propagation()), priority=1)
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "last"), priority=2)
 
     await dispatcher.adispatch("hymn", event)
 
@@ -366,8 +368,8 @@ async def test_setting_the_mark_stops_as_well(dispatcher: AnyDispatcher, event: 
     def mark(event: Any) -> None:
         object.__setattr__(event, "propagation_stopped", True)
 
-    dispatcher.add_listener("hymn", voice(dispatcher, mark))
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "last"), priority=2)
+    dispatcher.add_listener("hymn", make_listener(dispatcher, mark))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "last"), priority=2)
 
     await dispatcher.adispatch("hymn", event)
 
@@ -378,8 +380,8 @@ async def test_a_stop_keeps_the_next_listener_of_the_same_priority_from_running(
     sequential: AnyDispatcher, event: Any
 ) -> None:
     log: list[str] = []
-    sequential.add_listener("hymn", voice(sequential, lambda event: event.stop_propagation()))
-    sequential.add_listener("hymn", noting(sequential, log, "next"))
+    sequential.add_listener("hymn", make_listener(sequential, lambda event: event.stop_propagation()))
+    sequential.add_listener("hymn", make_recording_listener(sequential, log, "next"))
 
     await sequential.adispatch("hymn", event)
 
@@ -387,7 +389,7 @@ async def test_a_stop_keeps_the_next_listener_of_the_same_priority_from_running(
 
 
 async def test_the_mark_stays_readable_after_the_dispatch(dispatcher: AnyDispatcher, event: Any) -> None:
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: event.stop_propagation()))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: event.stop_propagation()))
 
     await dispatcher.adispatch("hymn", event)
 
@@ -396,9 +398,9 @@ async def test_the_mark_stays_readable_after_the_dispatch(dispatcher: AnyDispatc
 
 async def test_an_event_that_was_stopped_is_dispatched_unstopped_again(dispatcher: AnyDispatcher, event: Any) -> None:
     log: list[str] = []
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: event.stop_propagation()))
-    dispatcher.add_listener("psalm", noting(dispatcher, log, "first"))
-    dispatcher.add_listener("psalm", noting(dispatcher, log, "second"), priority=1)
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: event.stop_propagation()))
+    dispatcher.add_listener("psalm", make_recording_listener(dispatcher, log, "first"))
+    dispatcher.add_listener("psalm", make_recording_listener(dispatcher, log, "second"), priority=1)
     await dispatcher.adispatch("hymn", event)
 
     await dispatcher.adispatch("psalm", event)
@@ -411,7 +413,7 @@ async def test_an_event_that_was_stopped_before_its_first_dispatch_runs_all_the_
     dispatcher: AnyDispatcher, event: Any
 ) -> None:
     log: list[str] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "heard"))
     event.stop_propagation()
 
     await dispatcher.adispatch("hymn", event)
@@ -426,8 +428,8 @@ async def test_a_mark_that_is_taken_back_stops_nobody(sequential: AnyDispatcher,
         event.stop_propagation()
         object.__setattr__(event, "propagation_stopped", False)
 
-    sequential.add_listener("hymn", voice(sequential, hesitate))
-    sequential.add_listener("hymn", noting(sequential, log, "next"))
+    sequential.add_listener("hymn", make_listener(sequential, hesitate))
+    sequential.add_listener("hymn", make_recording_listener(sequential, log, "next"))
 
     await sequential.adispatch("hymn", event)
 
@@ -435,7 +437,7 @@ async def test_a_mark_that_is_taken_back_stops_nobody(sequential: AnyDispatcher,
 
 
 async def test_a_stop_by_the_last_listener_is_no_error(dispatcher: AnyDispatcher, event: Any) -> None:
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: event.stop_propagation()))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: event.stop_propagation()))
 
     assert await dispatcher.adispatch("hymn", event) is event
 
@@ -445,10 +447,10 @@ async def test_a_stop_by_the_last_listener_is_no_error(dispatcher: AnyDispatcher
 
 async def test_a_nested_dispatch_runs_at_once(sequential: AnyDispatcher, event: Any) -> None:
     log: list[str] = []
-    sequential.add_listener("outer", noting(sequential, log, "before"))
+    sequential.add_listener("outer", make_recording_listener(sequential, log, "before"))
     sequential.add_listener("outer", dispatching(sequential, lambda event: (sequential, "inner", event)))
-    sequential.add_listener("outer", noting(sequential, log, "after"))
-    sequential.add_listener("inner", noting(sequential, log, "inner"))
+    sequential.add_listener("outer", make_recording_listener(sequential, log, "after"))
+    sequential.add_listener("inner", make_recording_listener(sequential, log, "inner"))
 
     await sequential.adispatch("outer", event)
 
@@ -459,7 +461,7 @@ async def test_a_nested_dispatch_shows_its_own_name_and_dispatcher(sequential: A
     inner: AnyDispatcher = type(sequential)()
     seen: list[Any] = []
     sequential.add_listener("outer", dispatching(sequential, lambda event: (inner, "inner", event)))
-    inner.add_listener("inner", voice(inner, lambda event: seen.append((event.name, event.dispatcher))))
+    inner.add_listener("inner", make_listener(inner, lambda event: seen.append((event.name, event.dispatcher))))
 
     await sequential.adispatch("outer", event)
 
@@ -473,7 +475,9 @@ async def test_after_a_nested_dispatch_the_outer_one_shows_itself_again(
     inner: AnyDispatcher = type(sequential)()
     seen: list[Any] = []
     sequential.add_listener("outer", dispatching(sequential, lambda event: (inner, inner_name, event)))
-    sequential.add_listener("outer", voice(sequential, lambda event: seen.append((event.name, event.dispatcher))))
+    sequential.add_listener(
+        "outer", make_listener(sequential, lambda event: seen.append((event.name, event.dispatcher)))
+    )
 
     await sequential.adispatch("outer", event)
 
@@ -492,10 +496,10 @@ async def test_a_nested_dispatch_by_the_last_listener_leaves_the_outer_name_behi
 
 async def test_a_stop_of_a_nested_dispatch_does_not_stop_the_outer_one(sequential: AnyDispatcher, event: Any) -> None:
     log: list[str] = []
-    sequential.add_listener("inner", voice(sequential, lambda event: event.stop_propagation()))
-    sequential.add_listener("inner", noting(sequential, log, "inner"))
+    sequential.add_listener("inner", make_listener(sequential, lambda event: event.stop_propagation()))
+    sequential.add_listener("inner", make_recording_listener(sequential, log, "inner"))
     sequential.add_listener("outer", dispatching(sequential, lambda event: (sequential, "inner", event)))
-    sequential.add_listener("outer", noting(sequential, log, "outer"))
+    sequential.add_listener("outer", make_recording_listener(sequential, log, "outer"))
 
     await sequential.adispatch("outer", event)
 
@@ -510,8 +514,8 @@ async def test_a_nested_dispatch_of_a_stopped_event_starts_unstopped(sequential:
         return sequential, "inner", event
 
     sequential.add_listener("outer", dispatching(sequential, stop_and_dispatch))
-    sequential.add_listener("outer", noting(sequential, log, "outer"))
-    sequential.add_listener("inner", noting(sequential, log, "inner"))
+    sequential.add_listener("outer", make_recording_listener(sequential, log, "outer"))
+    sequential.add_listener("inner", make_recording_listener(sequential, log, "inner"))
 
     await sequential.adispatch("outer", event)
 
@@ -528,7 +532,7 @@ async def test_a_nested_dispatch_that_nobody_hears_puts_the_outer_mark_back(
         return sequential, "nobody", event
 
     sequential.add_listener("outer", dispatching(sequential, stop_and_dispatch))
-    sequential.add_listener("outer", noting(sequential, log, "outer"))
+    sequential.add_listener("outer", make_recording_listener(sequential, log, "outer"))
 
     await sequential.adispatch("outer", event)
 
@@ -540,7 +544,7 @@ async def test_a_nested_dispatch_that_fails_puts_the_outer_one_back(sequential: 
         raise LookupError
 
     seen: list[Any] = []
-    sequential.add_listener("inner", voice(sequential, fail))
+    sequential.add_listener("inner", make_listener(sequential, fail))
     if isinstance(sequential, EventDispatcher):
 
         def listener(event: Any) -> None:
@@ -555,7 +559,9 @@ async def test_a_nested_dispatch_that_fails_puts_the_outer_one_back(sequential: 
                 await sequential.adispatch("inner", event)
 
         sequential.add_listener("outer", async_listener)
-    sequential.add_listener("outer", voice(sequential, lambda event: seen.append((event.name, event.dispatcher))))
+    sequential.add_listener(
+        "outer", make_listener(sequential, lambda event: seen.append((event.name, event.dispatcher)))
+    )
 
     await sequential.adispatch("outer", event)
 
@@ -571,7 +577,7 @@ async def test_nested_dispatches_go_as_deep_as_the_listeners_want(sequential: An
 
     for name in range(6):
         sequential.add_listener(name, dispatching(sequential, descend))
-        sequential.add_listener(name, voice(sequential, lambda event: seen.append(event.name)))
+        sequential.add_listener(name, make_listener(sequential, lambda event: seen.append(event.name)))
 
     await sequential.adispatch(0, event)
 
@@ -596,7 +602,7 @@ async def test_another_event_that_is_dispatched_meanwhile_does_not_touch_the_fir
     dispatcher: AnyDispatcher, event: Any
 ) -> None:
     dispatcher.add_listener("outer", dispatching(dispatcher, lambda event: (dispatcher, "inner", Event())))
-    dispatcher.add_listener("inner", voice(dispatcher, Event.stop_propagation))
+    dispatcher.add_listener("inner", make_listener(dispatcher, Event.stop_propagation))
 
     await dispatcher.adispatch("outer", event)
 
@@ -607,8 +613,8 @@ async def test_an_event_that_failed_may_be_dispatched_again_as_new(sequential: A
     def fail(event: Any) -> None:
         raise LookupError
 
-    sequential.add_listener("bad", voice(sequential, fail))
-    sequential.add_listener("good", voice(sequential, lambda event: event.stop_propagation()))
+    sequential.add_listener("bad", make_listener(sequential, fail))
+    sequential.add_listener("good", make_listener(sequential, lambda event: event.stop_propagation()))
     with pytest.raises((LookupError, ExceptionGroup)):
         await sequential.adispatch("bad", event)
 
@@ -621,7 +627,7 @@ async def test_an_event_that_failed_may_be_dispatched_again_as_new(sequential: A
 async def test_an_event_whose_dispatch_was_cancelled_may_be_dispatched_again_as_new(event: Any) -> None:
     dispatcher = AsyncEventDispatcher()
     dispatcher.add_listener("long", sleeping())
-    dispatcher.add_listener("good", voice(dispatcher, lambda event: event.stop_propagation()))
+    dispatcher.add_listener("good", make_listener(dispatcher, lambda event: event.stop_propagation()))
     with anyio.CancelScope() as scope:
         scope.cancel()
         await dispatcher.adispatch("long", event)
@@ -643,8 +649,8 @@ def sleeping() -> Any:
 
 async def test_a_listener_that_is_added_during_a_dispatch_first_runs_in_the_next(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    late = noting(dispatcher, log, "late")
-    add = voice(dispatcher, lambda event: dispatcher.add_listener("hymn", late, priority=5))
+    late = make_recording_listener(dispatcher, log, "late")
+    add = make_listener(dispatcher, lambda event: dispatcher.add_listener("hymn", late, priority=5))
     dispatcher.add_listener("hymn", add, once=True)
 
     await dispatcher.adispatch("hymn", Event())
@@ -660,7 +666,7 @@ async def test_a_listener_that_is_added_during_a_dispatch_runs_in_a_nested_one(s
     def add_and_dispatch(event: Any) -> Any:
         if not log:
             log.append("outer")
-            sequential.add_listener("hymn", noting(sequential, log, "late"), priority=5)
+            sequential.add_listener("hymn", make_recording_listener(sequential, log, "late"), priority=5)
             return sequential, "hymn", Event()
         return None
 
@@ -673,8 +679,10 @@ async def test_a_listener_that_is_added_during_a_dispatch_runs_in_a_nested_one(s
 
 async def test_a_listener_that_is_removed_during_a_dispatch_is_not_started_any_more(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    leaving = noting(dispatcher, log, "leaving")
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: dispatcher.remove_listener("hymn", leaving)))
+    leaving = make_recording_listener(dispatcher, log, "leaving")
+    dispatcher.add_listener(
+        "hymn", make_listener(dispatcher, lambda event: dispatcher.remove_listener("hymn", leaving))
+    )
     dispatcher.add_listener("hymn", leaving, priority=1)
 
     await dispatcher.adispatch("hymn", Event())
@@ -686,8 +694,8 @@ async def test_a_handle_that_is_used_during_a_dispatch_keeps_its_listener_from_s
     dispatcher: AnyDispatcher,
 ) -> None:
     log: list[str] = []
-    leaving = dispatcher.add_listener("hymn", noting(dispatcher, log, "leaving"), priority=1)
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: leaving.unsubscribe()))
+    leaving = dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "leaving"), priority=1)
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: leaving.unsubscribe()))
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -696,8 +704,10 @@ async def test_a_handle_that_is_used_during_a_dispatch_keeps_its_listener_from_s
 
 async def test_a_once_listener_that_is_removed_during_a_dispatch_is_not_started(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    leaving = dispatcher.add_listener("hymn", noting(dispatcher, log, "leaving"), priority=1, once=True)
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: leaving.unsubscribe()))
+    leaving = dispatcher.add_listener(
+        "hymn", make_recording_listener(dispatcher, log, "leaving"), priority=1, once=True
+    )
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: leaving.unsubscribe()))
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -708,13 +718,13 @@ async def test_a_listener_that_leaves_and_comes_back_during_a_dispatch_runs_in_t
     dispatcher: AnyDispatcher,
 ) -> None:
     log: list[str] = []
-    wavering = noting(dispatcher, log, "wavering")
+    wavering = make_recording_listener(dispatcher, log, "wavering")
 
     def waver(event: Any) -> None:
         dispatcher.remove_listener("hymn", wavering)
         dispatcher.add_listener("hymn", wavering, priority=1)
 
-    dispatcher.add_listener("hymn", voice(dispatcher, waver), once=True)
+    dispatcher.add_listener("hymn", make_listener(dispatcher, waver), once=True)
     dispatcher.add_listener("hymn", wavering, priority=1)
 
     await dispatcher.adispatch("hymn", Event())
@@ -731,7 +741,7 @@ async def test_a_listener_may_remove_itself(dispatcher: AnyDispatcher) -> None:
         log.append("heard")
         dispatcher.remove_listener("hymn", leaving)
 
-    leaving = voice(dispatcher, leave)
+    leaving = make_listener(dispatcher, leave)
     dispatcher.add_listener("hymn", leaving)
 
     await dispatcher.adispatch("hymn", Event())
@@ -819,7 +829,7 @@ async def test_the_strategy_of_a_dispatch_goes_before_that_of_the_dispatcher() -
             log.append("silent")
 
     dispatcher = AsyncEventDispatcher(strategy=Concurrent())
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "heard"))
 
     await dispatcher.adispatch("hymn", Event(), strategy=Silent())
 
@@ -837,7 +847,7 @@ async def test_a_strategy_of_ones_own_may_be_the_default() -> None:
 
     dispatcher = AsyncEventDispatcher(strategy=Backwards())
     for number in range(4):
-        dispatcher.add_listener("hymn", noting(dispatcher, log, number), priority=number // 2)
+        dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, number), priority=number // 2)
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -858,7 +868,7 @@ async def given_plan(dispatcher: AsyncEventDispatcher, *arguments: Any) -> Plan:
 async def test_a_plan_is_a_tuple_of_tiers_by_priority() -> None:
     dispatcher = AsyncEventDispatcher()
     for priority in (2, 1, 2):
-        dispatcher.add_listener("hymn", noting(dispatcher, [], None), priority=priority)
+        dispatcher.add_listener("hymn", make_recording_listener(dispatcher, [], None), priority=priority)
 
     plan = await given_plan(dispatcher, "hymn", Event())
 
@@ -872,7 +882,7 @@ async def test_the_plan_of_a_dispatch_that_nobody_hears_is_empty() -> None:
 
 async def test_a_record_calls_the_very_function_of_a_listener_without_options() -> None:
     dispatcher = AsyncEventDispatcher()
-    listener = noting(dispatcher, [], None)
+    listener = make_recording_listener(dispatcher, [], None)
     dispatcher.add_listener("hymn", listener)
 
     [[record]] = await given_plan(dispatcher, "hymn", Event())
@@ -882,10 +892,10 @@ async def test_a_record_calls_the_very_function_of_a_listener_without_options() 
 
 async def test_a_plan_is_made_once_and_used_until_something_changes() -> None:
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("hymn", noting(dispatcher, [], None))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, [], None))
 
     first, second = [await given_plan(dispatcher, "hymn", Event()) for _ in range(2)]
-    dispatcher.add_listener("hymn", noting(dispatcher, [], None))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, [], None))
     third = await given_plan(dispatcher, "hymn", Event())
 
     assert (first is second, len(third.listeners)) == (True, 2)
@@ -931,7 +941,7 @@ def test_a_sync_dispatcher_dispatches_outside_of_any_loop() -> None:
 
 
 async def test_a_sequential_dispatch_adds_no_checkpoint_of_its_own(sequential: AnyDispatcher) -> None:
-    sequential.add_listener("hymn", voice(sequential, lambda event: None))
+    sequential.add_listener("hymn", make_listener(sequential, lambda event: None))
 
     with anyio.CancelScope() as scope:
         scope.cancel()

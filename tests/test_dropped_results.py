@@ -19,7 +19,7 @@ from anyio import lowlevel
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, Subscription, in_thread, inline, listens_to
 from antiphon.instruments import Instrument
-from tests.cancellation.choirs import Make, every_strategy
+from tests.cancellation.listeners import Make, every_strategy
 
 
 async def ask(event: Any) -> bool:
@@ -334,7 +334,7 @@ def test_a_generator_that_a_plain_listener_hands_back_is_refused(make: Any) -> N
 
 # What is no listener, at every door
 
-DOORS: dict[str, Callable[[Any], object]] = {
+REGISTRATION_METHODS: dict[str, Callable[[Any], object]] = {
     "async": lambda function: AsyncEventDispatcher().add_listener("order.placed", function),
     "sync_listeners": lambda function: AsyncEventDispatcher(sync_listeners="inline").add_listener("a", function),
     "sync_listeners in a thread": lambda function: AsyncEventDispatcher(sync_listeners="thread").listen("a")(function),
@@ -344,7 +344,7 @@ DOORS: dict[str, Callable[[Any], object]] = {
     "plain, decorated": lambda function: EventDispatcher().listen("order.placed")(function),
     "temporarily": lambda function: EventDispatcher().temporarily().__enter__().add_listener("order.placed", function),
 }
-every_door = pytest.mark.parametrize("door", DOORS.values(), ids=DOORS.keys())
+every_door = pytest.mark.parametrize("door", REGISTRATION_METHODS.values(), ids=REGISTRATION_METHODS.keys())
 
 
 @every_door

@@ -32,14 +32,14 @@ async def dispatch(dispatcher: Any, *arguments: Any) -> Any:
 
 
 async def test_a_class_given_for_an_event_is_refused_by_name_and_alone(dispatcher: Any) -> None:
-    for arguments in [("song", Event), (Event,)]:
+    for arguments in [("order.placed", Event), (Event,)]:
         with pytest.raises(TypeError, match=r"Event\(\.\.\.\)"):
             await dispatch(dispatcher, *arguments)
 
 
 async def test_an_event_given_for_the_name_is_refused(dispatcher: Any) -> None:
     with pytest.raises(TypeError, match="the name comes first"):
-        await dispatch(dispatcher, Event(), "song")
+        await dispatch(dispatcher, Event(), "order.placed")
 
 
 def test_a_scope_that_has_ended_cannot_be_entered_again(dispatcher: Any) -> None:
@@ -62,14 +62,14 @@ def test_what_is_registered_while_the_block_of_a_registrar_ends_is_taken_back() 
     registrar = dispatcher.temporarily()
 
     with pytest.raises(RuntimeError, match="has ended"):
-        registrar.add_listener("song", print)
+        registrar.add_listener("order.placed", print)
 
     assert not dispatcher.has_listeners()
 
 
 def test_a_property_cannot_be_marked() -> None:
     with pytest.raises(TypeError, match="marks methods"):
-        listens_to("song")(property(print))  # type: ignore[type-var]  # that is the slip
+        listens_to("order.placed")(property(print))  # type: ignore[type-var]  # that is the slip
 
 
 async def test_a_call_of_a_once_listener_that_is_kept_runs_it_once(dispatcher: Any) -> None:
@@ -79,7 +79,7 @@ async def test_a_call_of_a_once_listener_that_is_kept_runs_it_once(dispatcher: A
         heard.append(event)
 
     asynchronous = isinstance(dispatcher, AsyncEventDispatcher)
-    call = dispatcher.add_listener("song", listen if asynchronous else heard.append, once=True).call
+    call = dispatcher.add_listener("order.placed", listen if asynchronous else heard.append, once=True).call
     for _ in range(2):
         result = call(Event())
         if asynchronous:
@@ -99,11 +99,11 @@ async def test_a_where_that_removes_its_listener_keeps_it_from_starting(dispatch
         raise AssertionError("removed")
 
     listener = never if isinstance(dispatcher, AsyncEventDispatcher) else plain_never
-    subscription = dispatcher.add_listener("song", listener, where=remove)
+    subscription = dispatcher.add_listener("order.placed", listener, where=remove)
 
-    await dispatch(dispatcher, "song")
+    await dispatch(dispatcher, "order.placed")
 
-    assert not dispatcher.has_listeners("song")
+    assert not dispatcher.has_listeners("order.placed")
 
 
 def test_guards_can_be_told_apart_in_a_set() -> None:
@@ -115,17 +115,17 @@ def test_guards_can_be_told_apart_in_a_set() -> None:
 
     dispatcher = Counting()
     for listener in (print, print, repr):
-        dispatcher.add_listener("song", listener)
+        dispatcher.add_listener("order.placed", listener)
 
-    dispatcher.dispatch("song")
+    dispatcher.dispatch("order.placed")
 
     assert seen == [2]
 
 
 def test_errors_of_waiting_say_how_much_was_lost() -> None:
     assert "missed 3 of its events" in str(StreamLagged(3))
-    assert "before 2 of its events" in str(QueueNotDrained([("song", 1), ("song", 2)]))
-    assert QueueNotDrained([("song", 1)]).undone == (("song", 1),)
+    assert "before 2 of its events" in str(QueueNotDrained([("order.placed", 1), ("order.placed", 2)]))
+    assert QueueNotDrained([("order.placed", 1)]).undone == (("order.placed", 1),)
 
 
 def test_what_is_handed_to_a_loop_that_has_ended_is_let_go() -> None:
@@ -155,15 +155,15 @@ def test_listeners_run_together_under_an_anyio_that_does_not_tell_its_backend(mo
 
     async def main() -> None:
         with anyio.fail_after(5):
-            await dispatcher.adispatch("song")
+            await dispatcher.adispatch("order.placed")
         with anyio.CancelScope() as scope:
             scope.cancel()
-            await dispatcher.adispatch("song")
+            await dispatcher.adispatch("order.placed")
         assert scope.cancelled_caught
 
     later = anyio.Event()
-    dispatcher.add_listener("song", first)
-    dispatcher.add_listener("song", second)
+    dispatcher.add_listener("order.placed", first)
+    dispatcher.add_listener("order.placed", second)
     monkeypatch.setattr(anyio.lowlevel, "current_token", object)
     _for_asyncio.cache_clear()
     try:
@@ -183,10 +183,10 @@ def test_trio_within_a_task_of_asyncio_is_taken_for_trio() -> None:
         ran.append("voice")
 
     async def within() -> None:
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
         with anyio.CancelScope() as scope:
             scope.cancel()
-            await dispatcher.adispatch("song")
+            await dispatcher.adispatch("order.placed")
         assert scope.cancelled_caught
 
     async def main() -> None:
@@ -194,20 +194,20 @@ def test_trio_within_a_task_of_asyncio_is_taken_for_trio() -> None:
         trio.run(within)
         await within()
 
-    dispatcher.add_listener("song", voice)
-    dispatcher.add_listener("song", voice)
+    dispatcher.add_listener("order.placed", voice)
+    dispatcher.add_listener("order.placed", voice)
     anyio.run(main, backend="asyncio")
 
     assert ran == ["voice"] * 6
 
 
-DOORS: dict[str, Any] = {
-    "add_listener": lambda d, options: d.add_listener("song", print, **options),
-    "listen": lambda d, options: d.listen("song", **options)(print),
-    "temporarily().add_listener": lambda d, options: d.temporarily().add_listener("song", print, **options),
-    "temporarily().listen": lambda d, options: d.temporarily().listen("song", **options)(print),
-    "scope().add_listener": lambda d, options: d.scope().add_listener("song", print, **options),
-    "scope().listen": lambda d, options: d.scope().listen("song", **options)(print),
+REGISTRATION_METHODS: dict[str, Any] = {
+    "add_listener": lambda d, options: d.add_listener("order.placed", print, **options),
+    "listen": lambda d, options: d.listen("order.placed", **options)(print),
+    "temporarily().add_listener": lambda d, options: d.temporarily().add_listener("order.placed", print, **options),
+    "temporarily().listen": lambda d, options: d.temporarily().listen("order.placed", **options)(print),
+    "scope().add_listener": lambda d, options: d.scope().add_listener("order.placed", print, **options),
+    "scope().listen": lambda d, options: d.scope().listen("order.placed", **options)(print),
     "add_subscriber": lambda d, options: d.add_subscriber(plain_subscriber(options)),
     "temporarily().add_subscriber": lambda d, options: d.temporarily().add_subscriber(plain_subscriber(options)),
     "scope().add_subscriber": lambda d, options: d.scope().add_subscriber(plain_subscriber(options)),
@@ -216,19 +216,19 @@ DOORS: dict[str, Any] = {
 
 def plain_subscriber(options: Any) -> object:
     class Choir:
-        @listens_to("song", **options)
+        @listens_to("order.placed", **options)
         def sing(self, event: Event) -> None:
             raise AssertionError("never registered")
 
     return Choir()
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", REGISTRATION_METHODS)
 @pytest.mark.parametrize("options", [{}, {"once": True}, {"where": bool}, {"timeout": 1}, {"limit": 1}], ids=str)
 def test_a_plain_function_is_refused_at_every_door_with_every_option(door: str, options: dict[str, Any]) -> None:
     dispatcher = AsyncEventDispatcher()
 
     with pytest.raises(TypeError, match="inline"):
-        DOORS[door](dispatcher, options)
+        REGISTRATION_METHODS[door](dispatcher, options)
 
     assert not dispatcher.has_listeners()

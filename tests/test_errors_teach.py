@@ -14,8 +14,8 @@ from unittest.mock import AsyncMock
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
+from tests.helpers import BOTH, AnyDispatcher, make_listener, make_recording_listener
 from tests.naming import without_address
-from tests.voices import BOTH, AnyDispatcher, noting, voice
 
 
 async def coroutine_function(event: Event) -> None: ...
@@ -62,10 +62,10 @@ def temporarily_listen(dispatcher: Any, key: Any, listener: Any, **options: Any)
 
 
 Door = Callable[..., None]
-DOORS: list[Door] = [add_listener, listen, temporarily_add_listener, temporarily_listen]
+REGISTRATION_METHODS: list[Door] = [add_listener, listen, temporarily_add_listener, temporarily_listen]
 
 
-@pytest.fixture(params=DOORS, ids=lambda door: door.__name__)
+@pytest.fixture(params=REGISTRATION_METHODS, ids=lambda door: door.__name__)
 def door(request: pytest.FixtureRequest) -> Door:
     chosen: Door = request.param
     return chosen
@@ -75,7 +75,7 @@ def door(request: pytest.FixtureRequest) -> Door:
 def dispatcher(request: pytest.FixtureRequest) -> AnyDispatcher:
     """A dispatcher to which one listener listens already."""
     made: AnyDispatcher = request.param()
-    made.add_listener("kept", voice(made, lambda event: None))
+    made.add_listener("kept", make_listener(made, lambda event: None))
     return made
 
 
@@ -144,7 +144,7 @@ def test_a_refused_listener_of_a_known_key_leaves_the_earlier_ones(dispatcher: A
 async def test_the_next_dispatch_goes_on_as_before_after_a_refusal(door: Door) -> None:
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "heard"))
     await dispatcher.adispatch("hymn", Event())
 
     with refused(dispatcher):
@@ -160,14 +160,14 @@ async def test_the_next_dispatch_goes_on_as_before_after_a_refusal(door: Door) -
 @pytest.mark.parametrize("key", [["hymn"], {"hymn": 1}, {"hymn"}, Unhashable(), ("hymn", [])], ids=repr)
 def test_an_unhashable_key_is_refused(dispatcher: AnyDispatcher, door: Door, key: Any) -> None:
     with refused(dispatcher) as caught:
-        door(dispatcher, key, voice(dispatcher, print))
+        door(dispatcher, key, make_listener(dispatcher, print))
 
     assert all(part in str(caught.value) for part in ("a key must be hashable", repr(key), '"order.placed"'))
 
 
 def test_none_is_no_key(dispatcher: AnyDispatcher, door: Door) -> None:
     with refused(dispatcher) as caught:
-        door(dispatcher, None, voice(dispatcher, print))
+        door(dispatcher, None, make_listener(dispatcher, print))
 
     assert "None is not a key" in str(caught.value)
 
@@ -175,7 +175,7 @@ def test_none_is_no_key(dispatcher: AnyDispatcher, door: Door) -> None:
 @pytest.mark.parametrize("key", [["hymn"], Unhashable()], ids=repr)
 def test_an_unhashable_key_is_refused_when_it_is_removed(dispatcher: AnyDispatcher, key: Any) -> None:
     with refused(dispatcher) as caught:
-        dispatcher.remove_listener(key, voice(dispatcher, print))
+        dispatcher.remove_listener(key, make_listener(dispatcher, print))
 
     assert "a key must be hashable" in str(caught.value)
 
@@ -230,7 +230,7 @@ def test_listen_of_a_registrar_without_its_key_shows_how_to_write_it(dispatcher:
 @pytest.mark.parametrize("priority", ["high", 1.5, None, "1", (1,), Unhashable()], ids=repr)
 def test_a_priority_that_is_no_int_is_refused(dispatcher: AnyDispatcher, door: Door, priority: Any) -> None:
     with refused(dispatcher) as caught:
-        door(dispatcher, "hymn", voice(dispatcher, print), priority=priority)
+        door(dispatcher, "hymn", make_listener(dispatcher, print), priority=priority)
 
     assert all(part in str(caught.value) for part in ("a priority is an int", repr(priority), type(priority).__name__))
 
@@ -257,17 +257,17 @@ def test_listen_refuses_its_key_before_it_sees_a_function(
 
 def test_the_options_are_keyword_only(dispatcher: AnyDispatcher) -> None:
     with refused(dispatcher):
-        dispatcher.add_listener("hymn", voice(dispatcher, print), 5)  # type: ignore[call-arg]  # that is its subject
+        dispatcher.add_listener("hymn", make_listener(dispatcher, print), 5)  # type: ignore[call-arg]  # that is its subject
 
 
 def test_key_and_listener_are_positional_only(dispatcher: AnyDispatcher) -> None:
     with refused(dispatcher):
-        dispatcher.add_listener(key="hymn", listener=voice(dispatcher, print))  # type: ignore[call-arg]  # that is its subject
+        dispatcher.add_listener(key="hymn", listener=make_listener(dispatcher, print))  # type: ignore[call-arg]  # that is its subject
 
 
 def test_an_option_that_there_is_not_is_refused(dispatcher: AnyDispatcher, door: Door) -> None:
     with refused(dispatcher):
-        door(dispatcher, "hymn", voice(dispatcher, print), prioritty=5)
+        door(dispatcher, "hymn", make_listener(dispatcher, print), prioritty=5)
 
 
 # Strategies
@@ -291,7 +291,7 @@ def test_a_strategy_that_is_none_is_refused_by_the_constructor(strategy: Any) ->
 async def test_a_strategy_that_is_none_is_refused_by_a_dispatch(strategy: Any, name: str) -> None:
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
-    dispatcher.add_listener("kept", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("kept", make_recording_listener(dispatcher, log, "heard"))
 
     with refused(dispatcher) as caught:
         await dispatcher.adispatch(name, Event(), strategy=strategy)

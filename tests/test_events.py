@@ -19,7 +19,7 @@ from unittest.mock import MagicMock, Mock, create_autospec
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
-from tests.voices import noting, voice
+from tests.helpers import make_listener, make_recording_listener
 
 T = TypeVar("T")
 
@@ -303,7 +303,7 @@ def test_a_class_may_name_its_events() -> None:
 async def test_a_name_of_the_class_is_shown_until_there_is_another(kind: Any) -> None:
     dispatcher, event = AsyncEventDispatcher(), kind()
     heard: list[Any] = []
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: heard.append(event.name)))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: heard.append(event.name)))
 
     before = event.name
     await dispatcher.adispatch("hymn", event)
@@ -341,8 +341,8 @@ async def test_a_model_that_is_an_event_is_stopped_by_assignment() -> None:
     def stop(event: Any) -> None:
         event.propagation_stopped = True
 
-    dispatcher.add_listener("hymn", voice(dispatcher, stop))
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "later"))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, stop))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "later"))
     event = await dispatcher.adispatch("hymn", Placed())
 
     assert (log, event.name, event.propagation_stopped) == ([], "hymn", True)
@@ -367,9 +367,9 @@ async def test_a_mock_and_a_proxy_are_treated_as_what_they_stand_for(pretend: An
     def stop(event: Any) -> None:
         event.propagation_stopped = True
 
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: log.append((event.name, event.dispatcher))))
-    dispatcher.add_listener(Event, voice(dispatcher, stop), priority=1)
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "later"), priority=2)
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: log.append((event.name, event.dispatcher))))
+    dispatcher.add_listener(Event, make_listener(dispatcher, stop), priority=1)
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "later"), priority=2)
     await dispatcher.adispatch("hymn", pretended)
 
     assert log == [("hymn", dispatcher)]
@@ -467,8 +467,10 @@ async def test_a_name_that_a_listener_sets_stays() -> None:
     def rename(event: Any) -> None:
         event.name = "psalm"
 
-    dispatcher.add_listener("hymn", voice(dispatcher, rename))
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: seen.append((event.name, event.dispatcher))))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, rename))
+    dispatcher.add_listener(
+        "hymn", make_listener(dispatcher, lambda event: seen.append((event.name, event.dispatcher)))
+    )
 
     event = await dispatcher.adispatch("hymn", Event())
     again = await dispatcher.adispatch("hymn", Event())
@@ -499,7 +501,7 @@ async def test_a_dispatch_does_not_touch_the_class() -> None:
         name = "order.placed"
 
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: event.stop_propagation()))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: event.stop_propagation()))
 
     await dispatcher.adispatch("hymn", Placed())
 
@@ -523,8 +525,8 @@ async def test_it_is_named_and_knows_its_dispatcher(kind: Any) -> None:
 async def test_it_can_be_stopped(kind: Any, strategy: Any) -> None:
     dispatcher = AsyncEventDispatcher(strategy=strategy)
     log: list[Any] = []
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: event.stop_propagation()))
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "later"), priority=1)
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: event.stop_propagation()))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "later"), priority=1)
 
     event = await dispatcher.adispatch("hymn", kind())
 
@@ -547,8 +549,8 @@ def test_it_can_be_stopped_by_plain_functions(kind: Any) -> None:
 async def test_each_of_its_dispatches_starts_unstopped(kind: Any) -> None:
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "heard"))
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: event.stop_propagation()))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "heard"))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: event.stop_propagation()))
     event = kind()
 
     for _ in range(2):
@@ -566,7 +568,7 @@ async def test_a_nested_dispatch_of_it_puts_back_what_it_showed(kind: Any) -> No
         await dispatcher.adispatch("inner", event)
         seen.append((event.name, event.propagation_stopped))
 
-    dispatcher.add_listener("inner", voice(dispatcher, lambda event: event.stop_propagation()))
+    dispatcher.add_listener("inner", make_listener(dispatcher, lambda event: event.stop_propagation()))
     await dispatcher.adispatch("outer", kind())
 
     assert seen == [("outer", False)]
@@ -621,8 +623,8 @@ async def test_a_duck_typed_event_may_have_room_for_the_mark_alone() -> None:
 
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: event.stop_propagation()))
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "later"))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: event.stop_propagation()))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "later"))
 
     event = await dispatcher.adispatch("hymn", Narrow())
 
@@ -635,7 +637,7 @@ async def test_a_duck_typed_event_is_dispatched_alone_under_the_name_of_its_clas
 
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
-    dispatcher.add_listener("order.placed", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("order.placed", make_recording_listener(dispatcher, log, "heard"))
 
     await dispatcher.adispatch(Placed())
 
@@ -723,7 +725,7 @@ else:
 async def test_it_is_given_to_its_listeners(kind: Any) -> None:
     dispatcher, event = AsyncEventDispatcher(), kind()
     given: list[Any] = []
-    dispatcher.add_listener("hymn", voice(dispatcher, given.append))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, given.append))
 
     assert await dispatcher.adispatch("hymn", event) is event
     assert given[0] is event
@@ -744,7 +746,7 @@ def test_it_is_given_to_plain_functions(kind: Any) -> None:
 async def test_nothing_is_set_on_it(kind: Any, strategy: Any) -> None:
     dispatcher, event = AsyncEventDispatcher(strategy=strategy), kind()
     before = (copy.copy(getattr(event, "__dict__", None)), repr(event))
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: None))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: None))
 
     await dispatcher.adispatch("hymn", event)
 
@@ -759,8 +761,8 @@ async def test_a_mark_on_a_bare_event_stops_nobody(strategy: Any) -> None:
     def mark(event: Any) -> None:
         event.propagation_stopped = True
 
-    dispatcher.add_listener("hymn", voice(dispatcher, mark))
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "heard"), priority=1)
+    dispatcher.add_listener("hymn", make_listener(dispatcher, mark))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "heard"), priority=1)
 
     await dispatcher.adispatch("hymn", SimpleNamespace())
 
@@ -775,7 +777,7 @@ async def test_a_bare_event_may_be_dispatched_again_by_its_listener() -> None:
         await dispatcher.adispatch("inner", event)
         log.append("outer")
 
-    dispatcher.add_listener("inner", noting(dispatcher, log, "inner"))
+    dispatcher.add_listener("inner", make_recording_listener(dispatcher, log, "inner"))
     await dispatcher.adispatch("outer", event)
 
     assert log == ["inner", "outer"]
@@ -789,7 +791,7 @@ async def test_a_bare_event_is_dispatched_alone_under_the_name_of_its_class() ->
 
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
-    dispatcher.add_listener("order.placed", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("order.placed", make_recording_listener(dispatcher, log, "heard"))
 
     await dispatcher.adispatch(Placed(7))
 
@@ -805,7 +807,7 @@ async def test_a_bare_event_may_be_named_by_an_enum_member() -> None:
 
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
-    dispatcher.add_listener(Signal.PLACED, noting(dispatcher, log, "heard"))
+    dispatcher.add_listener(Signal.PLACED, make_recording_listener(dispatcher, log, "heard"))
 
     await dispatcher.adispatch(Placed())
 
@@ -819,7 +821,7 @@ async def test_a_field_called_name_is_data_and_no_name() -> None:
 
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
-    dispatcher.add_listener("Hildegard", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("Hildegard", make_recording_listener(dispatcher, log, "heard"))
 
     await dispatcher.adispatch(Person())
 
@@ -835,7 +837,7 @@ async def test_a_slot_called_name_is_data_and_no_name() -> None:
 
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
-    dispatcher.add_listener("Hildegard", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("Hildegard", make_recording_listener(dispatcher, log, "heard"))
 
     await dispatcher.adispatch(Person())
 
@@ -844,7 +846,7 @@ async def test_a_slot_called_name_is_data_and_no_name() -> None:
 
 async def test_an_event_that_passes_itself_off_as_one_is_treated_alike_in_every_dispatch() -> None:
     dispatcher, first, second = AsyncEventDispatcher(), Mock(spec=Silent), Mock(spec=Silent)
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: None))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: None))
 
     await dispatcher.adispatch("hymn", first)
     await dispatcher.adispatch("hymn", Silent())
@@ -894,7 +896,7 @@ async def test_the_data_of_an_event_is_copied_after_a_dispatch(copied: Callable[
 
 async def test_a_copy_keeps_name_and_mark_and_leaves_the_dispatcher_behind(copied: Callable[[Any], Any]) -> None:
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("hymn", voice(dispatcher, Event.stop_propagation))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, Event.stop_propagation))
 
     twin = copied(await dispatcher.adispatch("hymn", Numbered(7)))
 
@@ -904,7 +906,7 @@ async def test_a_copy_keeps_name_and_mark_and_leaves_the_dispatcher_behind(copie
 @pytest.mark.parametrize("kind", [Numbered, Frozen, Slotted, FrozenSlotted], ids=lambda kind: kind.__name__)
 async def test_an_event_can_be_copied_by_its_listener(copied: Callable[[Any], Any], kind: Any) -> None:
     dispatcher, twins = AsyncEventDispatcher(), []
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: twins.append(copied(event))))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: twins.append(copied(event))))
 
     event = await dispatcher.adispatch("hymn", kind(7))
 
@@ -919,7 +921,7 @@ async def test_a_copy_that_a_listener_dispatches_is_an_event_of_its_own(copied: 
     async def pass_on(event: Event) -> None:
         twins.append(await dispatcher.adispatch("psalm", copied(event)))
 
-    dispatcher.add_listener("psalm", voice(dispatcher, Event.stop_propagation))
+    dispatcher.add_listener("psalm", make_listener(dispatcher, Event.stop_propagation))
     event = await dispatcher.adispatch("hymn", Numbered(7))
 
     assert (event.name, event.propagation_stopped) == ("hymn", False)
@@ -962,7 +964,7 @@ async def test_a_name_that_a_listener_gave_is_copied(copied: Callable[[Any], Any
     def rename(event: Any) -> None:
         event.name = "psalm"
 
-    dispatcher.add_listener("hymn", voice(dispatcher, rename))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, rename))
     event = await dispatcher.adispatch("hymn", kind())
 
     assert copied(event).name == "psalm"
@@ -986,7 +988,7 @@ def test_a_copy_of_a_duck_typed_event_in_flight_is_an_event_of_its_own() -> None
 @pytest.mark.parametrize("kind", [Event, Frozen, Quacking, SlottedObject], ids=lambda kind: kind.__name__)
 async def test_nothing_of_the_house_keeps_an_event_after_its_dispatch(kind: Any) -> None:
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: None))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: None))
     gc.disable()
     try:
         event = await dispatcher.adispatch("hymn", kind())

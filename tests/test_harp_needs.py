@@ -23,7 +23,7 @@ from antiphon import (
     Race,
     Sequential,
 )
-from tests.voices import noting, voice
+from tests.helpers import make_listener, make_recording_listener
 
 
 class RequestEvent(Event):
@@ -50,7 +50,7 @@ class ControllerEvent(RequestEvent):
 
 async def test_events_need_not_call_the_constructor_of_event() -> None:
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("core.request", voice(dispatcher, lambda event: event.set_controller("health")))
+    dispatcher.add_listener("core.request", make_listener(dispatcher, lambda event: event.set_controller("health")))
 
     event = await dispatcher.adispatch("core.request", RequestEvent("GET /"))
 
@@ -83,7 +83,7 @@ def test_events_are_true() -> None:
 async def test_one_instance_is_dispatched_under_two_names() -> None:
     dispatcher, log = AsyncEventDispatcher(), []
     for name in ("filter.request", "transaction.message"):
-        dispatcher.add_listener(name, voice(dispatcher, lambda event: log.append(event.name)))
+        dispatcher.add_listener(name, make_listener(dispatcher, lambda event: log.append(event.name)))
     event = RequestEvent("GET /")
 
     for name in ("filter.request", "transaction.message"):
@@ -95,8 +95,8 @@ async def test_one_instance_is_dispatched_under_two_names() -> None:
 async def test_an_instance_that_was_stopped_under_one_name_runs_under_the_next() -> None:
     dispatcher, event = AsyncEventDispatcher(), RequestEvent("GET /")
     log: list[Any] = []
-    dispatcher.add_listener("filter.request", voice(dispatcher, lambda event: event.stop_propagation()))
-    dispatcher.add_listener("transaction.message", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("filter.request", make_listener(dispatcher, lambda event: event.stop_propagation()))
+    dispatcher.add_listener("transaction.message", make_recording_listener(dispatcher, log, "heard"))
 
     for name in ("filter.request", "transaction.message"):
         await dispatcher.adispatch(name, event)
@@ -122,7 +122,7 @@ def test_an_empty_dispatcher_is_not_replaced_by_a_default() -> None:
 def test_a_dispatcher_that_is_built_in_one_asyncio_run_is_used_in_another() -> None:
     async def build() -> AsyncEventDispatcher:
         dispatcher = AsyncEventDispatcher()
-        dispatcher.add_listener("core.started", noting(dispatcher, log, "heard"))
+        dispatcher.add_listener("core.started", make_recording_listener(dispatcher, log, "heard"))
         await dispatcher.adispatch("core.started")
         return dispatcher
 
@@ -136,7 +136,7 @@ def test_a_dispatcher_that_is_built_in_one_asyncio_run_is_used_in_another() -> N
 def test_a_dispatcher_that_is_built_without_a_loop_is_used_in_one() -> None:
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
-    dispatcher.add_listener("core.started", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("core.started", make_recording_listener(dispatcher, log, "heard"))
 
     asyncio.run(dispatcher.adispatch("core.started", Event()))
 
@@ -146,8 +146,8 @@ def test_a_dispatcher_that_is_built_without_a_loop_is_used_in_one() -> None:
 async def test_names_match_exactly_whatever_the_class_of_the_event_inherits() -> None:
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
-    dispatcher.add_listener(RequestEvent.name, noting(dispatcher, log, "request"))
-    dispatcher.add_listener(ControllerEvent.name, noting(dispatcher, log, "controller"))
+    dispatcher.add_listener(RequestEvent.name, make_recording_listener(dispatcher, log, "request"))
+    dispatcher.add_listener(ControllerEvent.name, make_recording_listener(dispatcher, log, "controller"))
 
     await dispatcher.adispatch(ControllerEvent.name, ControllerEvent("GET /"))
 
@@ -192,7 +192,9 @@ async def test_an_asyncio_task_that_a_listener_starts_outlives_the_dispatch() ->
 @pytest.mark.parametrize("anyio_backend", [("asyncio", {})], ids=["asyncio"])
 async def test_a_listener_runs_in_the_task_of_its_dispatch() -> None:
     dispatcher, tasks = AsyncEventDispatcher(), []
-    dispatcher.add_listener("core.request", voice(dispatcher, lambda event: tasks.append(asyncio.current_task())))
+    dispatcher.add_listener(
+        "core.request", make_listener(dispatcher, lambda event: tasks.append(asyncio.current_task()))
+    )
 
     await dispatcher.adispatch("core.request", Event())
 
@@ -247,7 +249,7 @@ def test_async_mocks_are_different_listeners() -> None:
 async def test_the_same_function_twice_runs_twice() -> None:
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
-    listener = noting(dispatcher, log, "heard")
+    listener = make_recording_listener(dispatcher, log, "heard")
     dispatcher.add_listener("core.view", listener)
     dispatcher.add_listener("core.view", listener)
 
@@ -260,7 +262,7 @@ async def test_priorities_reach_from_minus_100_to_100() -> None:
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
     for priority in range(100, -101, -1):
-        dispatcher.add_listener("core.request", noting(dispatcher, log, priority), priority=priority)
+        dispatcher.add_listener("core.request", make_recording_listener(dispatcher, log, priority), priority=priority)
 
     await dispatcher.adispatch("core.request")
 
@@ -363,7 +365,7 @@ async def test_the_subclass_sets_its_attributes_before_the_constructor_of_its_ba
 
 
 async def test_the_subclass_logs_what_harps_does(logging_dispatcher: LoggingDispatcher, lines: Lines) -> None:
-    listener = noting(logging_dispatcher, [], None)
+    listener = make_recording_listener(logging_dispatcher, [], None)
     logging_dispatcher.add_listener("core.request", listener)
 
     await logging_dispatcher.adispatch("core.request", RequestEvent("GET /"))
@@ -384,7 +386,7 @@ async def test_the_subclass_dispatches_names_and_returns_the_event(logging_dispa
 
 async def test_the_subclass_dispatches_a_name_alone(logging_dispatcher: LoggingDispatcher) -> None:
     given: list[Any] = []
-    logging_dispatcher.add_listener("core.started", voice(logging_dispatcher, given.append))
+    logging_dispatcher.add_listener("core.started", make_listener(logging_dispatcher, given.append))
 
     event = await logging_dispatcher.adispatch("core.started")
 
@@ -393,10 +395,12 @@ async def test_the_subclass_dispatches_a_name_alone(logging_dispatcher: LoggingD
 
 async def test_the_subclass_runs_in_order_and_stops(logging_dispatcher: LoggingDispatcher) -> None:
     log: list[int] = []
-    logging_dispatcher.add_listener("core.view", noting(logging_dispatcher, log, 3), priority=100)
-    logging_dispatcher.add_listener("core.view", noting(logging_dispatcher, log, 2))
-    logging_dispatcher.add_listener("core.view", noting(logging_dispatcher, log, 1), priority=-100)
-    logging_dispatcher.add_listener("core.view", voice(logging_dispatcher, lambda event: event.stop_propagation()))
+    logging_dispatcher.add_listener("core.view", make_recording_listener(logging_dispatcher, log, 3), priority=100)
+    logging_dispatcher.add_listener("core.view", make_recording_listener(logging_dispatcher, log, 2))
+    logging_dispatcher.add_listener("core.view", make_recording_listener(logging_dispatcher, log, 1), priority=-100)
+    logging_dispatcher.add_listener(
+        "core.view", make_listener(logging_dispatcher, lambda event: event.stop_propagation())
+    )
 
     event = await logging_dispatcher.adispatch("core.view", Event())
 
@@ -432,7 +436,7 @@ async def test_listen_passes_through_an_overridden_add_listener(
     logging_dispatcher: LoggingDispatcher, lines: Lines
 ) -> None:
     log: list[str] = []
-    logging_dispatcher.listen("core.view", priority=4)(noting(logging_dispatcher, log, "heard"))
+    logging_dispatcher.listen("core.view", priority=4)(make_recording_listener(logging_dispatcher, log, "heard"))
 
     await logging_dispatcher.adispatch("core.view", Event())
 
@@ -445,7 +449,7 @@ async def test_temporarily_passes_through_an_overridden_add_listener(
     log: list[str] = []
 
     with logging_dispatcher.temporarily() as registrar:
-        registrar.add_listener("core.view", noting(logging_dispatcher, log, "heard"))
+        registrar.add_listener("core.view", make_recording_listener(logging_dispatcher, log, "heard"))
         await logging_dispatcher.adispatch("core.view", Event())
 
     assert (log, lines.lines[0].startswith("[Add] core.view")) == (["heard"], True)
@@ -455,8 +459,8 @@ def test_temporarily_takes_back_what_an_overridden_add_listener_did_not_return(
     logging_dispatcher: LoggingDispatcher,
 ) -> None:
     with logging_dispatcher.temporarily() as registrar:
-        registrar.add_listener("core.view", voice(logging_dispatcher, print))
-        registrar.listen("core.view")(voice(logging_dispatcher, print))
+        registrar.add_listener("core.view", make_listener(logging_dispatcher, print))
+        registrar.listen("core.view")(make_listener(logging_dispatcher, print))
 
     assert not logging_dispatcher.has_listeners()
 
@@ -465,7 +469,7 @@ async def test_an_option_that_an_overridden_add_listener_does_not_know_works_by_
     logging_dispatcher: LoggingDispatcher,
 ) -> None:
     log: list[str] = []
-    logging_dispatcher.listen("core.view", once=True)(noting(logging_dispatcher, log, "heard"))
+    logging_dispatcher.listen("core.view", once=True)(make_recording_listener(logging_dispatcher, log, "heard"))
 
     for _ in range(2):
         await logging_dispatcher.adispatch("core.view", Event())
@@ -481,7 +485,7 @@ def test_an_overridden_add_listener_that_refuses_registers_nothing() -> None:
     dispatcher = Refusing()
 
     with pytest.raises(PermissionError), dispatcher.temporarily() as registrar:
-        registrar.add_listener("core.view", voice(dispatcher, print))
+        registrar.add_listener("core.view", make_listener(dispatcher, print))
 
     assert not dispatcher.has_listeners()
 
@@ -497,7 +501,7 @@ def test_an_overridden_add_listener_may_register_another_listener_in_the_place_o
     dispatcher = Wrapping()
 
     with dispatcher.temporarily() as registrar:
-        registrar.add_listener("core.view", voice(dispatcher, print))
+        registrar.add_listener("core.view", make_listener(dispatcher, print))
         inside = dispatcher.has_listeners("core.view")
 
     assert (inside, dispatcher.has_listeners("core.view")) == (True, False)
@@ -506,13 +510,13 @@ def test_an_overridden_add_listener_may_register_another_listener_in_the_place_o
 def test_temporarily_leaves_alone_what_an_overridden_add_listener_registers_elsewhere() -> None:
     class Auditing(AsyncEventDispatcher):
         def add_listener(self, event_id: str, listener: Any, /, *, priority: int = 0) -> Any:  # type: ignore[override]
-            audit.add_listener("registered", voice(audit, print))
+            audit.add_listener("registered", make_listener(audit, print))
             super().add_listener(event_id, listener, priority=priority)
 
     audit, dispatcher = AsyncEventDispatcher(), Auditing()
 
     with dispatcher.temporarily() as registrar:
-        registrar.add_listener("core.view", voice(dispatcher, print))
+        registrar.add_listener("core.view", make_listener(dispatcher, print))
 
     assert (audit.has_listeners(), dispatcher.has_listeners()) == (True, False)
 
@@ -539,9 +543,9 @@ async def route(event: Event) -> None:
 async def test_super_adispatch_runs_and_stops() -> None:
     dispatcher = Keeping()
     log: list[Any] = []
-    dispatcher.add_listener("core.view", noting(dispatcher, log, "first"))
-    dispatcher.add_listener("core.view", voice(dispatcher, lambda event: event.stop_propagation()))
-    dispatcher.add_listener("core.view", noting(dispatcher, log, "later"))
+    dispatcher.add_listener("core.view", make_recording_listener(dispatcher, log, "first"))
+    dispatcher.add_listener("core.view", make_listener(dispatcher, lambda event: event.stop_propagation()))
+    dispatcher.add_listener("core.view", make_recording_listener(dispatcher, log, "later"))
 
     await dispatcher.adispatch("core.view", Event())
 
@@ -551,7 +555,7 @@ async def test_super_adispatch_runs_and_stops() -> None:
 async def test_super_adispatch_runs_bare_events() -> None:
     dispatcher = Keeping()
     given: list[Any] = []
-    dispatcher.add_listener("core.view", voice(dispatcher, given.append))
+    dispatcher.add_listener("core.view", make_listener(dispatcher, given.append))
 
     await dispatcher.adispatch("core.view", event := object())
 
@@ -627,9 +631,9 @@ async def test_a_guarded_listener_may_be_registered_in_its_turn() -> None:
 async def test_a_guarded_listener_does_nothing_once_it_was_removed() -> None:
     dispatcher = Keeping()
     log: list[Any] = []
-    leaving = noting(dispatcher, log, "leaving")
+    leaving = make_recording_listener(dispatcher, log, "leaving")
     dispatcher.add_listener(
-        "core.view", voice(dispatcher, lambda event: dispatcher.remove_listener("core.view", leaving))
+        "core.view", make_listener(dispatcher, lambda event: dispatcher.remove_listener("core.view", leaving))
     )
     dispatcher.add_listener("core.view", leaving)
 
@@ -641,7 +645,7 @@ async def test_a_guarded_listener_does_nothing_once_it_was_removed() -> None:
 async def test_a_guarded_once_listener_is_called_once() -> None:
     dispatcher = Keeping()
     log: list[Any] = []
-    dispatcher.add_listener("core.view", noting(dispatcher, log, "heard"), once=True)
+    dispatcher.add_listener("core.view", make_recording_listener(dispatcher, log, "heard"), once=True)
 
     for _ in range(2):
         await dispatcher.adispatch("core.view", Event())
@@ -652,9 +656,9 @@ async def test_a_guarded_once_listener_is_called_once() -> None:
 async def test_a_listener_that_was_added_meanwhile_is_given_to_the_next_dispatch() -> None:
     dispatcher = Keeping()
     log: list[Any] = []
-    late = noting(dispatcher, log, "late")
+    late = make_recording_listener(dispatcher, log, "late")
     dispatcher.add_listener(
-        "core.view", voice(dispatcher, lambda event: dispatcher.add_listener("core.view", late)), once=True
+        "core.view", make_listener(dispatcher, lambda event: dispatcher.add_listener("core.view", late)), once=True
     )
 
     await dispatcher.adispatch("core.view", Event())
@@ -695,7 +699,7 @@ async def test_a_nested_dispatch_of_a_subclass_puts_the_outer_one_back() -> None
         await dispatcher.adispatch("inner", event)
         seen.append((event.name, event.propagation_stopped))
 
-    dispatcher.add_listener("inner", voice(dispatcher, Event.stop_propagation))
+    dispatcher.add_listener("inner", make_listener(dispatcher, Event.stop_propagation))
     await dispatcher.adispatch("outer", Event())
 
     assert seen == [("outer", False)]
@@ -740,7 +744,7 @@ async def test_a_subclass_that_overrides_something_else_may_have_any_strategy() 
 
     dispatcher = Adding(strategy=Concurrent())
     log: list[Any] = []
-    dispatcher.add_listener("core.view", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("core.view", make_recording_listener(dispatcher, log, "heard"))
 
     await dispatcher.adispatch("core.view", Event(), strategy=Race())
 

@@ -22,7 +22,7 @@ from antiphon import (
 from antiphon.instruments.timeline._labels import listener_label as label_in_timeline
 from antiphon.testing import record
 from antiphon.testing._transcript import listener_label as label_in_recorder
-from tests.cancellation.choirs import Make, every_strategy
+from tests.cancellation.listeners import Make, every_strategy
 from tests.cancellation.tasks import leaves, left_by
 
 

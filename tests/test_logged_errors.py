@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, ErrorPolicy, Event, EventDispatcher, Race, Sequential
-from tests.cancellation.choirs import Make, every_strategy
+from tests.cancellation.listeners import Make, every_strategy
 from tests.waiting.helpers import Numbered
 
 POLICY: ErrorPolicy = "log"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, Sequential
-from tests.cancellation.choirs import Make, every_strategy
+from tests.cancellation.listeners import Make, every_strategy
 from tests.cancellation.tasks import leaves, left_by, no_task_left_behind, tasks_before_and_after
 
 __all__ = ("no_task_left_behind", "tasks_before_and_after")
@@ -51,8 +51,8 @@ async def test_a_note_names_listener_event_and_dispatcher(make: Make, policy: An
 @every_strategy
 async def test_a_dispatcher_without_a_name_is_named_by_its_repr(make: Make) -> None:
     dispatcher, error = AsyncEventDispatcher(), ValueError()
-    dispatcher.add_listener("song", failing(error))
-    await left_by(lambda: dispatcher.adispatch("song", strategy=make()))
+    dispatcher.add_listener("order.placed", failing(error))
+    await left_by(lambda: dispatcher.adispatch("order.placed", strategy=make()))
     assert repr(dispatcher) in notes(error)[0]
 
 
@@ -72,9 +72,9 @@ async def test_an_event_without_a_name_is_named_by_its_class() -> None:
 
 async def test_the_plain_dispatch_notes_too() -> None:
     dispatcher, error = AsyncEventDispatcher(), ValueError()
-    dispatcher.add_listener("song", failing(error))
+    dispatcher.add_listener("order.placed", failing(error))
     with pytest.raises(ValueError) as caught:
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
     assert caught.value is error
     assert len(notes(error)) == 1
 
@@ -84,8 +84,8 @@ async def test_of_a_group_that_a_listener_raises_the_leaves_carry_the_note(make:
     deep, shallow = ValueError(), LookupError()
     group = ExceptionGroup("outer", [ExceptionGroup("inner", [deep]), shallow])
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("song", failing(group))
-    left = await left_by(lambda: dispatcher.adispatch("song", strategy=make()))
+    dispatcher.add_listener("order.placed", failing(group))
+    left = await left_by(lambda: dispatcher.adispatch("order.placed", strategy=make()))
     assert [len(notes(leaf)) for leaf in leaves(left)] == [1, 1]
     assert notes(group) == []
     assert notes(group.exceptions[0]) == []
@@ -94,17 +94,17 @@ async def test_of_a_group_that_a_listener_raises_the_leaves_carry_the_note(make:
 @every_strategy
 async def test_an_error_raised_by_two_listeners_of_a_dispatch_has_one_note(make: Make) -> None:
     dispatcher, error = AsyncEventDispatcher(), ValueError()
-    dispatcher.add_listener("song", failing(error))
-    dispatcher.add_listener("song", failing(error))
-    await left_by(lambda: dispatcher.adispatch("song", strategy=make(errors="collect")))
+    dispatcher.add_listener("order.placed", failing(error))
+    dispatcher.add_listener("order.placed", failing(error))
+    await left_by(lambda: dispatcher.adispatch("order.placed", strategy=make(errors="collect")))
     assert len(notes(error)) == 1
 
 
 async def test_a_cached_error_raised_in_every_dispatch_has_one_note() -> None:
     dispatcher, error = AsyncEventDispatcher(), ValueError()
-    dispatcher.add_listener("song", failing(error))
+    dispatcher.add_listener("order.placed", failing(error))
     for _ in range(3):
-        await left_by(lambda: dispatcher.adispatch("song"))
+        await left_by(lambda: dispatcher.adispatch("order.placed"))
     assert len(notes(error)) == 1
 
 
@@ -112,11 +112,11 @@ async def test_each_dispatch_on_the_way_out_adds_its_own_note_once() -> None:
     inner, outer, error = AsyncEventDispatcher(name="inner"), AsyncEventDispatcher(name="outer"), ValueError()
     inner.add_listener("deep", failing(error))
 
-    @outer.listen("song")
+    @outer.listen("order.placed")
     async def dispatch(event: Event) -> None:
         await inner.adispatch("deep")
 
-    await left_by(lambda: outer.adispatch("song"))
+    await left_by(lambda: outer.adispatch("order.placed"))
     assert ["inner" in note and "outer" not in note for note in notes(error)] == [True, False]
     assert "outer" in notes(error)[1]
 
@@ -144,27 +144,27 @@ async def test_users_notes_do_not_count() -> None:
     dispatcher, error = AsyncEventDispatcher(), ValueError()
     for number in range(20):
         error.add_note(f"note {number}")
-    dispatcher.add_listener("song", failing(error))
-    await left_by(lambda: dispatcher.adispatch("song"))
+    dispatcher.add_listener("order.placed", failing(error))
+    await left_by(lambda: dispatcher.adispatch("order.placed"))
     assert len(notes(error)) == 21
 
 
 async def test_what_a_policy_overlooks_gets_no_note() -> None:
     dispatcher, error = AsyncEventDispatcher(), ValueError()
-    dispatcher.add_listener("song", failing(error))
-    await dispatcher.adispatch("song", strategy=Sequential(errors=lambda *call: None))
+    dispatcher.add_listener("order.placed", failing(error))
+    await dispatcher.adispatch("order.placed", strategy=Sequential(errors=lambda *call: None))
     assert notes(error) == []
 
 
 @every_strategy
 async def test_what_a_policy_raises_gets_the_note(make: Make) -> None:
     dispatcher, error = AsyncEventDispatcher(), LookupError()
-    dispatcher.add_listener("song", failing(ValueError()))
+    dispatcher.add_listener("order.placed", failing(ValueError()))
 
     def refuse(exc: Exception, event: Any, listener: Any) -> None:
         raise error
 
-    await left_by(lambda: dispatcher.adispatch("song", strategy=make(errors=refuse)))
+    await left_by(lambda: dispatcher.adispatch("order.placed", strategy=make(errors=refuse)))
     assert len(notes(error)) == 1
 
 
@@ -202,8 +202,8 @@ class OddMembers(Exception):
 )
 async def test_an_error_that_takes_no_notes_still_leaves(make: Make, error: Exception) -> None:
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("song", failing(error))
-    left = await left_by(lambda: dispatcher.adispatch("song", strategy=make(errors="collect")))
+    dispatcher.add_listener("order.placed", failing(error))
+    left = await left_by(lambda: dispatcher.adispatch("order.placed", strategy=make(errors="collect")))
     assert leaves(left) == [error]
 
 
@@ -235,8 +235,8 @@ class EvilName(Evil):
 @pytest.mark.parametrize("listener", [EvilListener, EvilAttributes])
 async def test_a_listener_that_cannot_be_named_does_not_hide_its_error(make: Make, listener: Any) -> None:
     dispatcher, error = AsyncEventDispatcher(), ValueError("the real one")
-    dispatcher.add_listener("song", listener(error))
-    left = await left_by(lambda: dispatcher.adispatch("song", strategy=make()))
+    dispatcher.add_listener("order.placed", listener(error))
+    left = await left_by(lambda: dispatcher.adispatch("order.placed", strategy=make()))
     assert leaves(left) == [error]
     assert len(notes(error)) == 1
 
@@ -247,8 +247,8 @@ async def test_a_note_names_what_a_partial_calls_and_not_its_arguments() -> None
     async def fail(password: str, event: Event) -> None:
         raise error
 
-    dispatcher.add_listener("song", partial(fail, "secret"))
-    await left_by(lambda: dispatcher.adispatch("song"))
+    dispatcher.add_listener("order.placed", partial(fail, "secret"))
+    await left_by(lambda: dispatcher.adispatch("order.placed"))
     (note,) = notes(error)
     assert f"{__name__}.{fail.__qualname__}," in note
     assert "secret" not in note

@@ -865,20 +865,20 @@ async def test_a_listener_that_ends_while_the_thread_of_another_stops_the_event_
         anyio.from_thread.run(ended.wait)
         return run_sync(*args, **options)
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def stops_in_a_thread(event: Event) -> None:
         await anyio.to_thread.run_sync(event.stop_propagation)
         await anyio.lowlevel.checkpoint()
         log.append("won")
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def ends_meanwhile(event: Event) -> None:
         await may_end.wait()
         ended.set()
 
     monkeypatch.setattr(anyio.from_thread, "run_sync", tell_later)
     with anyio.fail_after(10):
-        await dispatcher.adispatch("song", event)
+        await dispatcher.adispatch("order.placed", event)
 
     assert log == ["won"]
     assert event.propagation_stopped

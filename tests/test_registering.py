@@ -17,8 +17,8 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, Subscription
 from antiphon.testing import settle
+from tests.helpers import BOTH, AnyDispatcher, Listener, make_listener, make_recording_listener
 from tests.naming import without_address
-from tests.voices import BOTH, AnyDispatcher, Listener, noting, voice
 
 
 @pytest.fixture(params=BOTH, ids=lambda kind: kind.__name__)
@@ -33,7 +33,7 @@ def dispatcher(request: pytest.FixtureRequest) -> AnyDispatcher:
 async def test_lower_priorities_run_first(dispatcher: AnyDispatcher) -> None:
     log: list[int] = []
     for priority in (5, -100, 0, 100, -5):
-        dispatcher.add_listener("hymn", noting(dispatcher, log, priority), priority=priority)
+        dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, priority), priority=priority)
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -43,7 +43,7 @@ async def test_lower_priorities_run_first(dispatcher: AnyDispatcher) -> None:
 async def test_equal_priorities_keep_the_order_of_registration(dispatcher: AnyDispatcher) -> None:
     log: list[int] = []
     for number in range(20):
-        dispatcher.add_listener("hymn", noting(dispatcher, log, number), priority=3)
+        dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, number), priority=3)
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -52,9 +52,9 @@ async def test_equal_priorities_keep_the_order_of_registration(dispatcher: AnyDi
 
 async def test_the_default_priority_is_zero(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "after"), priority=1)
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "default"))
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "before"), priority=-1)
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "after"), priority=1)
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "default"))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "before"), priority=-1)
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -63,8 +63,8 @@ async def test_the_default_priority_is_zero(dispatcher: AnyDispatcher) -> None:
 
 async def test_any_int_is_a_priority(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "last"), priority=10**30)
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "first"), priority=-(10**30))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "last"), priority=10**30)
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "first"), priority=-(10**30))
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -73,7 +73,7 @@ async def test_any_int_is_a_priority(dispatcher: AnyDispatcher) -> None:
 
 async def test_a_listener_that_comes_back_goes_to_the_end_of_its_priority(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    one, two = noting(dispatcher, log, "one"), noting(dispatcher, log, "two")
+    one, two = make_recording_listener(dispatcher, log, "one"), make_recording_listener(dispatcher, log, "two")
     dispatcher.add_listener("hymn", one)
     dispatcher.add_listener("hymn", two)
 
@@ -86,7 +86,7 @@ async def test_a_listener_that_comes_back_goes_to_the_end_of_its_priority(dispat
 
 async def test_equal_listeners_keep_their_places_between_others(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    same, other = noting(dispatcher, log, "same"), noting(dispatcher, log, "other")
+    same, other = make_recording_listener(dispatcher, log, "same"), make_recording_listener(dispatcher, log, "other")
     dispatcher.add_listener("hymn", same)
     dispatcher.add_listener("hymn", other)
     dispatcher.add_listener("hymn", same)
@@ -253,7 +253,7 @@ def test_a_sync_dispatcher_takes(listener: Any) -> None:
 
 async def test_the_same_listener_added_twice_runs_twice(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    listener = noting(dispatcher, log, "sung")
+    listener = make_recording_listener(dispatcher, log, "sung")
     dispatcher.add_listener("hymn", listener)
     dispatcher.add_listener("hymn", listener)
 
@@ -264,7 +264,7 @@ async def test_the_same_listener_added_twice_runs_twice(dispatcher: AnyDispatche
 
 async def test_remove_listener_removes_every_registration_under_the_key(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    listener = noting(dispatcher, log, "sung")
+    listener = make_recording_listener(dispatcher, log, "sung")
     for priority in (0, 7, 0):
         dispatcher.add_listener("hymn", listener, priority=priority)
 
@@ -276,7 +276,7 @@ async def test_remove_listener_removes_every_registration_under_the_key(dispatch
 
 async def test_remove_listener_leaves_other_keys_alone(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    listener = noting(dispatcher, log, "sung")
+    listener = make_recording_listener(dispatcher, log, "sung")
     dispatcher.add_listener("hymn", listener)
     dispatcher.add_listener("psalm", listener)
 
@@ -288,7 +288,10 @@ async def test_remove_listener_leaves_other_keys_alone(dispatcher: AnyDispatcher
 
 async def test_remove_listener_leaves_other_listeners_alone(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    leaving, staying = noting(dispatcher, log, "leaving"), noting(dispatcher, log, "staying")
+    leaving, staying = (
+        make_recording_listener(dispatcher, log, "leaving"),
+        make_recording_listener(dispatcher, log, "staying"),
+    )
     dispatcher.add_listener("hymn", leaving)
     dispatcher.add_listener("hymn", staying)
 
@@ -319,16 +322,16 @@ def test_the_method_of_another_object_is_another_listener() -> None:
 
 @pytest.mark.parametrize("key", ["hymn", "psalm"], ids=["of a known key", "of an unknown key"])
 def test_removing_a_listener_that_is_not_there_is_an_error(dispatcher: AnyDispatcher, key: str) -> None:
-    dispatcher.add_listener("hymn", voice(dispatcher, print))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, print))
 
     with pytest.raises(ValueError, match=f"does not listen to '{key}'"):
-        dispatcher.remove_listener(key, voice(dispatcher, print))
+        dispatcher.remove_listener(key, make_listener(dispatcher, print))
 
     assert len(dispatcher.get_listeners("hymn")) == 1
 
 
 def test_removing_a_listener_a_second_time_is_an_error(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
     dispatcher.add_listener("hymn", listener)
     dispatcher.remove_listener("hymn", listener)
 
@@ -340,7 +343,7 @@ def test_removing_a_listener_a_second_time_is_an_error(dispatcher: AnyDispatcher
 
 
 def test_add_listener_returns_a_subscription_that_tells_what_was_registered(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
 
     subscription = dispatcher.add_listener("hymn", listener, priority=4)
 
@@ -357,9 +360,9 @@ def test_the_repr_of_a_subscription_names_key_listener_and_priority() -> None:
 @pytest.mark.parametrize("which", [0, 1, 2])
 async def test_a_handle_removes_exactly_its_own_registration(dispatcher: AnyDispatcher, which: int) -> None:
     log: list[str] = []
-    same = noting(dispatcher, log, "same")
+    same = make_recording_listener(dispatcher, log, "same")
     handles = [dispatcher.add_listener("hymn", same, priority=priority) for priority in (0, 5, 9)]
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "mark"), priority=5)
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "mark"), priority=5)
 
     handles[which].unsubscribe()
     await dispatcher.adispatch("hymn", Event())
@@ -368,7 +371,7 @@ async def test_a_handle_removes_exactly_its_own_registration(dispatcher: AnyDisp
 
 
 def test_a_handle_tells_whether_its_registration_was_still_there(dispatcher: AnyDispatcher) -> None:
-    subscription = dispatcher.add_listener("hymn", voice(dispatcher, print))
+    subscription = dispatcher.add_listener("hymn", make_listener(dispatcher, print))
 
     assert [subscription.unsubscribe(), subscription.unsubscribe()] == [True, False]
 
@@ -376,7 +379,7 @@ def test_a_handle_tells_whether_its_registration_was_still_there(dispatcher: Any
 def test_the_second_use_of_a_handle_leaves_a_later_registration_of_the_listener_alone(
     dispatcher: AnyDispatcher,
 ) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
     subscription = dispatcher.add_listener("hymn", listener)
     subscription.unsubscribe()
     dispatcher.add_listener("hymn", listener)
@@ -387,7 +390,7 @@ def test_the_second_use_of_a_handle_leaves_a_later_registration_of_the_listener_
 
 
 def test_a_handle_is_of_no_use_after_remove_listener(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
     subscription = dispatcher.add_listener("hymn", listener)
     dispatcher.remove_listener("hymn", listener)
 
@@ -395,7 +398,7 @@ def test_a_handle_is_of_no_use_after_remove_listener(dispatcher: AnyDispatcher) 
 
 
 def test_a_handle_is_a_context_manager_that_takes_the_registration_back(dispatcher: AnyDispatcher) -> None:
-    with dispatcher.add_listener("hymn", voice(dispatcher, print)) as subscription:
+    with dispatcher.add_listener("hymn", make_listener(dispatcher, print)) as subscription:
         assert isinstance(subscription, Subscription)
         assert dispatcher.has_listeners("hymn")
 
@@ -403,14 +406,14 @@ def test_a_handle_is_a_context_manager_that_takes_the_registration_back(dispatch
 
 
 def test_the_block_of_a_handle_takes_it_back_when_it_raises(dispatcher: AnyDispatcher) -> None:
-    with pytest.raises(LookupError), dispatcher.add_listener("hymn", voice(dispatcher, print)):
+    with pytest.raises(LookupError), dispatcher.add_listener("hymn", make_listener(dispatcher, print)):
         raise LookupError
 
     assert not dispatcher.has_listeners("hymn")
 
 
 def test_the_block_of_a_handle_may_unsubscribe_it_itself(dispatcher: AnyDispatcher) -> None:
-    with dispatcher.add_listener("hymn", voice(dispatcher, print)) as subscription:
+    with dispatcher.add_listener("hymn", make_listener(dispatcher, print)) as subscription:
         subscription.unsubscribe()
 
     assert not dispatcher.has_listeners("hymn")
@@ -421,7 +424,7 @@ def test_the_block_of_a_handle_may_unsubscribe_it_itself(dispatcher: AnyDispatch
 
 async def test_listen_registers_the_decorated_function(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.listen("hymn")(noting(dispatcher, log, "sung"))
+    dispatcher.listen("hymn")(make_recording_listener(dispatcher, log, "sung"))
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -429,15 +432,15 @@ async def test_listen_registers_the_decorated_function(dispatcher: AnyDispatcher
 
 
 def test_listen_gives_the_function_back_unchanged(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
 
     assert dispatcher.listen("hymn")(listener) is listener
 
 
 async def test_listen_takes_a_priority(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.listen("hymn")(noting(dispatcher, log, "later"))
-    dispatcher.listen("hymn", priority=-10)(noting(dispatcher, log, "earlier"))
+    dispatcher.listen("hymn")(make_recording_listener(dispatcher, log, "later"))
+    dispatcher.listen("hymn", priority=-10)(make_recording_listener(dispatcher, log, "earlier"))
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -459,7 +462,7 @@ def test_one_function_may_listen_to_several_keys() -> None:
 
 async def test_a_once_listener_runs_once(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "sung"), once=True)
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "sung"), once=True)
 
     await dispatcher.adispatch("hymn", Event())
     await dispatcher.adispatch("hymn", Event())
@@ -468,7 +471,7 @@ async def test_a_once_listener_runs_once(dispatcher: AnyDispatcher) -> None:
 
 
 async def test_nobody_listens_after_the_only_call_of_a_once_listener(dispatcher: AnyDispatcher) -> None:
-    dispatcher.add_listener("hymn", voice(dispatcher, print), once=True)
+    dispatcher.add_listener("hymn", make_listener(dispatcher, print), once=True)
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -477,7 +480,7 @@ async def test_nobody_listens_after_the_only_call_of_a_once_listener(dispatcher:
 
 async def test_listen_takes_once(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.listen("hymn", once=True)(noting(dispatcher, log, "sung"))
+    dispatcher.listen("hymn", once=True)(make_recording_listener(dispatcher, log, "sung"))
 
     await dispatcher.adispatch("hymn", Event())
     await dispatcher.adispatch("hymn", Event())
@@ -489,7 +492,7 @@ async def test_a_once_listener_that_fails_has_had_its_call(dispatcher: AnyDispat
     def fail(event: Event) -> None:
         raise LookupError
 
-    dispatcher.add_listener("hymn", voice(dispatcher, fail), once=True)
+    dispatcher.add_listener("hymn", make_listener(dispatcher, fail), once=True)
     with pytest.raises(LookupError):
         await dispatcher.adispatch("hymn", Event())
 
@@ -500,9 +503,9 @@ async def test_a_once_listener_that_fails_has_had_its_call(dispatcher: AnyDispat
 
 async def test_a_once_listener_behind_a_stop_keeps_its_call(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    stop = voice(dispatcher, Event.stop_propagation)
+    stop = make_listener(dispatcher, Event.stop_propagation)
     dispatcher.add_listener("hymn", stop, priority=-1)
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "sung"), once=True)
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "sung"), once=True)
     await dispatcher.adispatch("hymn", Event())
 
     dispatcher.remove_listener("hymn", stop)
@@ -513,7 +516,7 @@ async def test_a_once_listener_behind_a_stop_keeps_its_call(dispatcher: AnyDispa
 
 async def test_two_registrations_with_once_are_two_calls(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    listener = noting(dispatcher, log, "sung")
+    listener = make_recording_listener(dispatcher, log, "sung")
     dispatcher.add_listener("hymn", listener, once=True)
     dispatcher.add_listener("hymn", listener, once=True)
 
@@ -524,7 +527,7 @@ async def test_two_registrations_with_once_are_two_calls(dispatcher: AnyDispatch
 
 
 async def test_a_once_listener_is_removed_like_any_other(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
     dispatcher.add_listener("hymn", listener, once=True)
 
     dispatcher.remove_listener("hymn", listener)
@@ -607,36 +610,36 @@ async def test_a_once_listener_of_a_dispatch_that_was_cancelled_before_it_began_
 
 async def test_what_is_registered_temporarily_counts_as_usual(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "second"))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "second"))
 
     with dispatcher.temporarily() as registrar:
-        registrar.add_listener("hymn", noting(dispatcher, log, "first"), priority=-1)
+        registrar.add_listener("hymn", make_recording_listener(dispatcher, log, "first"), priority=-1)
         await dispatcher.adispatch("hymn", Event())
 
     assert log == ["first", "second"]
 
 
 def test_what_is_registered_temporarily_is_taken_back(dispatcher: AnyDispatcher) -> None:
-    staying = voice(dispatcher, print)
+    staying = make_listener(dispatcher, print)
     dispatcher.add_listener("hymn", staying)
 
     with dispatcher.temporarily() as registrar:
         registrar.add_listener("hymn", staying)
-        registrar.listen("psalm")(voice(dispatcher, print))
+        registrar.listen("psalm")(make_listener(dispatcher, print))
 
     assert dispatcher.get_listeners() == {"hymn": (staying,)}
 
 
 def test_what_is_registered_temporarily_is_taken_back_when_the_block_raises(dispatcher: AnyDispatcher) -> None:
     with pytest.raises(LookupError), dispatcher.temporarily() as registrar:
-        registrar.add_listener("hymn", voice(dispatcher, print))
+        registrar.add_listener("hymn", make_listener(dispatcher, print))
         raise LookupError
 
     assert not dispatcher.has_listeners()
 
 
 def test_what_was_registered_temporarily_may_leave_earlier(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
 
     with dispatcher.temporarily() as registrar:
         registrar.add_listener("hymn", listener)
@@ -648,7 +651,7 @@ def test_what_was_registered_temporarily_may_leave_earlier(dispatcher: AnyDispat
 
 def test_what_the_dispatcher_gets_itself_during_the_block_stays(dispatcher: AnyDispatcher) -> None:
     with dispatcher.temporarily():
-        dispatcher.add_listener("hymn", voice(dispatcher, print))
+        dispatcher.add_listener("hymn", make_listener(dispatcher, print))
 
     assert dispatcher.has_listeners("hymn")
 
@@ -657,7 +660,7 @@ async def test_once_works_temporarily_too(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
 
     with dispatcher.temporarily() as registrar:
-        registrar.add_listener("hymn", noting(dispatcher, log, "sung"), once=True)
+        registrar.add_listener("hymn", make_recording_listener(dispatcher, log, "sung"), once=True)
         await dispatcher.adispatch("hymn", Event())
         await dispatcher.adispatch("hymn", Event())
 
@@ -666,7 +669,7 @@ async def test_once_works_temporarily_too(dispatcher: AnyDispatcher) -> None:
 
 def test_an_unused_once_listener_is_taken_back_with_its_block(dispatcher: AnyDispatcher) -> None:
     with dispatcher.temporarily() as registrar:
-        registrar.listen("hymn", once=True)(voice(dispatcher, print))
+        registrar.listen("hymn", once=True)(make_listener(dispatcher, print))
 
     assert not dispatcher.has_listeners()
 
@@ -676,16 +679,16 @@ def test_registering_after_the_block_is_an_error(dispatcher: AnyDispatcher) -> N
         pass
 
     with pytest.raises(RuntimeError, match="has ended"):
-        registrar.add_listener("hymn", voice(dispatcher, print))
+        registrar.add_listener("hymn", make_listener(dispatcher, print))
 
     assert not dispatcher.has_listeners()
 
 
 def test_temporary_blocks_nest(dispatcher: AnyDispatcher) -> None:
     with dispatcher.temporarily() as outer:
-        outer.add_listener("outer", voice(dispatcher, print))
+        outer.add_listener("outer", make_listener(dispatcher, print))
         with dispatcher.temporarily() as inner:
-            inner.add_listener("inner", voice(dispatcher, print))
+            inner.add_listener("inner", make_listener(dispatcher, print))
         assert list(dispatcher.get_listeners()) == ["outer"]
 
     assert not dispatcher.has_listeners()
@@ -695,7 +698,7 @@ def test_temporary_blocks_nest(dispatcher: AnyDispatcher) -> None:
 
 
 def test_get_listeners_gives_a_tuple_in_the_order_they_run(dispatcher: AnyDispatcher) -> None:
-    listeners = {priority: voice(dispatcher, print) for priority in (3, 1, 2)}
+    listeners = {priority: make_listener(dispatcher, print) for priority in (3, 1, 2)}
     for priority, listener in listeners.items():
         dispatcher.add_listener("hymn", listener, priority=priority)
 
@@ -707,7 +710,7 @@ def test_get_listeners_of_an_unknown_name_is_empty(dispatcher: AnyDispatcher) ->
 
 
 def test_get_listeners_without_a_name_gives_all_of_them_by_key(dispatcher: AnyDispatcher) -> None:
-    one, two = voice(dispatcher, print), voice(dispatcher, print)
+    one, two = make_listener(dispatcher, print), make_listener(dispatcher, print)
     dispatcher.add_listener("hymn", one)
     dispatcher.add_listener("psalm", two)
 
@@ -715,7 +718,7 @@ def test_get_listeners_without_a_name_gives_all_of_them_by_key(dispatcher: AnyDi
 
 
 def test_changing_what_get_listeners_gave_changes_no_registration(dispatcher: AnyDispatcher) -> None:
-    dispatcher.add_listener("hymn", voice(dispatcher, print))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, print))
 
     dispatcher.get_listeners().clear()
 
@@ -723,14 +726,14 @@ def test_changing_what_get_listeners_gave_changes_no_registration(dispatcher: An
 
 
 def test_has_listeners_tells_of_one_name(dispatcher: AnyDispatcher) -> None:
-    dispatcher.add_listener("hymn", voice(dispatcher, print))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, print))
 
     assert [dispatcher.has_listeners("hymn"), dispatcher.has_listeners("psalm")] == [True, False]
 
 
 def test_has_listeners_without_a_name_tells_of_the_dispatcher(dispatcher: AnyDispatcher) -> None:
     before = dispatcher.has_listeners()
-    dispatcher.add_listener("hymn", voice(dispatcher, print))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, print))
 
     assert [before, dispatcher.has_listeners()] == [False, True]
 
@@ -747,7 +750,7 @@ class Part(Enum):
 )
 async def test_any_hashable_is_a_key_that_matches_exactly(dispatcher: AnyDispatcher, key: Any) -> None:
     log: list[str] = []
-    dispatcher.add_listener(key, noting(dispatcher, log, "sung"))
+    dispatcher.add_listener(key, make_recording_listener(dispatcher, log, "sung"))
 
     await dispatcher.adispatch(key, Event())
     await dispatcher.adispatch("another", Event())
@@ -757,7 +760,7 @@ async def test_any_hashable_is_a_key_that_matches_exactly(dispatcher: AnyDispatc
 
 async def test_keys_that_are_equal_are_one_key(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.add_listener((1, "two"), noting(dispatcher, log, "sung"))
+    dispatcher.add_listener((1, "two"), make_recording_listener(dispatcher, log, "sung"))
 
     await dispatcher.adispatch((1.0, "two"), Event())
 
@@ -766,7 +769,7 @@ async def test_keys_that_are_equal_are_one_key(dispatcher: AnyDispatcher) -> Non
 
 async def test_an_enum_member_is_not_its_value(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.add_listener(Part.SOPRANO, noting(dispatcher, log, "sung"))
+    dispatcher.add_listener(Part.SOPRANO, make_recording_listener(dispatcher, log, "sung"))
 
     await dispatcher.adispatch("soprano", Event())
 
@@ -778,7 +781,7 @@ async def test_random_registrations_run_by_priority_then_age(dispatcher: AnyDisp
     dice = random.Random(7)
     entries = [(dice.randint(-3, 3), number) for number in range(60)]
     for entry in entries:
-        dispatcher.add_listener("hymn", noting(dispatcher, log, entry), priority=entry[0])
+        dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, entry), priority=entry[0])
 
     await dispatcher.adispatch("hymn", Event())
 

@@ -14,7 +14,7 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
 from antiphon._registry import MAX_ANSWERS, MAX_CLASSES, MAX_UNHEARD_NAMES
-from tests.voices import BOTH, AnyDispatcher, noting, voice
+from tests.helpers import BOTH, AnyDispatcher, make_listener, make_recording_listener
 
 MANY = 100_000
 
@@ -113,7 +113,7 @@ def test_names_that_somebody_hears_keep_their_plans_while_others_come_and_go() -
 async def test_a_name_is_heard_again_after_the_cache_was_emptied(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
     await dispatcher.adispatch("hymn", Event())
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "heard"))
 
     for number in range(MAX_UNHEARD_NAMES + 10):
         await dispatcher.adispatch(number, Event())
@@ -128,7 +128,7 @@ async def test_a_name_that_was_dispatched_unheard_is_heard_from_its_first_listen
     log: list[str] = []
     await dispatcher.adispatch("hymn", Event())
 
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "heard"))
     await dispatcher.adispatch("hymn", Event())
 
     assert log == ["heard"]
@@ -138,7 +138,7 @@ async def test_events_of_several_classes_reach_the_same_listeners(dispatcher: An
     class Other(Event): ...
 
     log: list[Any] = []
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: log.append(type(event))))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: log.append(type(event))))
 
     for event in (Event(), Other(), Event(), object()):
         await dispatcher.adispatch("hymn", event)
@@ -170,7 +170,7 @@ REMOVALS = pytest.mark.parametrize("removal", [remove, unsubscribe, leave_the_bl
 async def test_the_last_removal_leaves_nothing(
     dispatcher: AnyDispatcher, removal: Callable[..., None], dispatched: bool
 ) -> None:
-    listener = voice(dispatcher, lambda event: None)
+    listener = make_listener(dispatcher, lambda event: None)
     handle = dispatcher.add_listener("hymn", listener)
     if dispatched:
         await dispatcher.adispatch("hymn", Event())
@@ -186,7 +186,7 @@ async def test_the_last_removal_leaves_nothing(
 
 @REMOVALS
 async def test_a_removed_listener_is_not_kept(dispatcher: AnyDispatcher, removal: Callable[..., None]) -> None:
-    listener = voice(dispatcher, lambda event: None)
+    listener = make_listener(dispatcher, lambda event: None)
     handle = dispatcher.add_listener("hymn", listener)
     await dispatcher.adispatch("hymn", Event())
     reference = weakref.ref(listener)
@@ -199,7 +199,7 @@ async def test_a_removed_listener_is_not_kept(dispatcher: AnyDispatcher, removal
 
 
 async def test_a_once_listener_is_not_kept_after_its_call(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, lambda event: None)
+    listener = make_listener(dispatcher, lambda event: None)
     dispatcher.add_listener("hymn", listener, once=True)
     reference = weakref.ref(listener)
     del listener
@@ -228,7 +228,7 @@ def test_the_object_of_a_removed_method_is_not_kept() -> None:
 
 def test_a_dispatcher_keeps_its_listeners_alive() -> None:
     dispatcher = EventDispatcher()
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
     dispatcher.add_listener("hymn", listener)
     reference = weakref.ref(listener)
 
@@ -240,7 +240,7 @@ def test_a_dispatcher_keeps_its_listeners_alive() -> None:
 
 def test_a_dispatcher_is_not_kept_by_what_it_made(dispatcher: AnyDispatcher) -> None:
     made: AnyDispatcher = type(dispatcher)()
-    made.add_listener("hymn", voice(made, print))
+    made.add_listener("hymn", make_listener(made, print))
     reference = weakref.ref(made)
 
     del made
@@ -417,7 +417,7 @@ def test_a_comparison_may_register_under_the_same_key() -> None:
 
     class Meddling(UnhashableEqual):
         def __eq__(self, other: object) -> bool:
-            dispatcher.add_listener("hymn", voice(dispatcher, str))
+            dispatcher.add_listener("hymn", make_listener(dispatcher, str))
             return super().__eq__(other)
 
     meddling = Meddling(1)
@@ -445,9 +445,9 @@ def test_a_comparison_may_register_under_the_same_key() -> None:
 def test_a_failed_registration_changes_nothing(
     dispatcher: AnyDispatcher, arguments: dict[str, Any], once: bool
 ) -> None:
-    dispatcher.add_listener("hymn", voice(dispatcher, print))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, print))
     before = (dispatcher.get_listeners(), kept_plans(dispatcher))
-    listener = voice(dispatcher, print) if arguments["listener"] == "both" else arguments["listener"]
+    listener = make_listener(dispatcher, print) if arguments["listener"] == "both" else arguments["listener"]
 
     with pytest.raises(TypeError):
         dispatcher.add_listener(arguments["key"], listener, priority=arguments.get("priority", 0), once=once)
@@ -473,7 +473,7 @@ def test_a_key_whose_hash_fails_is_refused_and_forgotten(dispatcher: AnyDispatch
             raise TypeError("unhashable today")
 
     with pytest.raises(TypeError):
-        dispatcher.add_listener(BadHash(), voice(dispatcher, print))
+        dispatcher.add_listener(BadHash(), make_listener(dispatcher, print))
 
     assert not dispatcher.has_listeners()
 
@@ -495,7 +495,7 @@ def in_threads(number: int, work: Callable[[int], object]) -> None:
 
 
 def test_no_registration_is_lost_between_threads(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
 
     in_threads(8, lambda which: [dispatcher.add_listener("hymn", listener) for _ in range(200)])
 
@@ -506,14 +506,17 @@ def test_the_order_of_registration_is_the_same_for_every_thread(dispatcher: AnyD
     handles: list[Any] = []
 
     in_threads(
-        8, lambda which: handles.extend(dispatcher.add_listener(which, voice(dispatcher, print)) for _ in range(200))
+        8,
+        lambda which: handles.extend(
+            dispatcher.add_listener(which, make_listener(dispatcher, print)) for _ in range(200)
+        ),
     )
 
     assert len({handle.order for handle in handles}) == 8 * 200
 
 
 def test_each_handle_is_used_up_by_one_thread_alone(dispatcher: AnyDispatcher) -> None:
-    handles = [dispatcher.add_listener("hymn", voice(dispatcher, print)) for _ in range(200)]
+    handles = [dispatcher.add_listener("hymn", make_listener(dispatcher, print)) for _ in range(200)]
     removed: list[bool] = []
 
     in_threads(8, lambda which: removed.extend([handle.unsubscribe() for handle in handles]))
@@ -600,7 +603,7 @@ def test_one_async_dispatcher_serves_several_loops_in_several_threads(strategy: 
 
     async def dispatch_many() -> None:
         for _ in range(50):
-            with dispatcher.add_listener("hymn", voice(dispatcher, lambda event: None)):
+            with dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: None)):
                 await dispatcher.adispatch("hymn", Event())
 
     in_threads(4, lambda which: anyio.run(dispatch_many, backend=("asyncio", "trio")[which % 2]))

@@ -39,11 +39,11 @@ async def test_listeners_run_one_after_another_by_priority_then_registration(str
 
         return listen
 
-    dispatcher.add_listener("song", listener("c"), priority=5)
-    dispatcher.add_listener("song", listener("a"), priority=-5)
-    dispatcher.add_listener("song", listener("d"), priority=5)
-    dispatcher.add_listener("song", listener("b"))
-    await dispatcher.adispatch("song", strategy=strategy)
+    dispatcher.add_listener("order.placed", listener("c"), priority=5)
+    dispatcher.add_listener("order.placed", listener("a"), priority=-5)
+    dispatcher.add_listener("order.placed", listener("d"), priority=5)
+    dispatcher.add_listener("order.placed", listener("b"))
+    await dispatcher.adispatch("order.placed", strategy=strategy)
     assert log == [f"{name} {what}" for name in "abcd" for what in ("starts", "ends")]
 
 
@@ -51,18 +51,18 @@ async def test_listeners_run_one_after_another_by_priority_then_registration(str
 async def test_listeners_run_in_the_callers_task_and_context(strategy: Strategy | None) -> None:
     dispatcher, tasks, seen = AsyncEventDispatcher(), list[int](), list[str]()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def first(event: Event) -> None:
         tasks.append(anyio.get_current_task().id)
         variable.set("set by first")
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def second(event: Event) -> None:
         seen.append(variable.get())
         variable.set("set by second")
 
     token = variable.set("set by the caller")
-    await dispatcher.adispatch("song", strategy=strategy)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
     assert tasks == [anyio.get_current_task().id]
     assert seen == ["set by first"]
     assert variable.get() == "set by second"
@@ -73,11 +73,11 @@ async def test_listeners_run_in_the_callers_task_and_context(strategy: Strategy 
 async def test_a_dispatch_adds_no_checkpoint_of_its_own(strategy: Strategy | None) -> None:
     dispatcher, log = AsyncEventDispatcher(), list[str]()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def first(event: Event) -> None:
         log.append("first")
 
-    @dispatcher.listen("song", priority=1)
+    @dispatcher.listen("order.placed", priority=1)
     async def second(event: Event) -> None:
         log.append("second")
 
@@ -86,7 +86,7 @@ async def test_a_dispatch_adds_no_checkpoint_of_its_own(strategy: Strategy | Non
 
     async with anyio.create_task_group() as group:
         group.start_soon(other)
-        await dispatcher.adispatch("song", strategy=strategy)
+        await dispatcher.adispatch("order.placed", strategy=strategy)
         await dispatcher.adispatch("nobody listens", strategy=strategy)
         log.append("dispatched")
     assert log == ["first", "second", "dispatched", "another task"]
@@ -96,10 +96,10 @@ async def test_a_dispatch_adds_no_checkpoint_of_its_own(strategy: Strategy | Non
 async def test_in_a_cancelled_scope_listeners_that_pass_no_checkpoint_all_run(strategy: Strategy | None) -> None:
     dispatcher, log = AsyncEventDispatcher(), list[str]()
     for name in "abc":
-        dispatcher.add_listener("song", _logs(log, name))
+        dispatcher.add_listener("order.placed", _logs(log, name))
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await dispatcher.adispatch("song", strategy=strategy)
+        await dispatcher.adispatch("order.placed", strategy=strategy)
         log.append("returned")
     assert log == ["a", "b", "c", "returned"]
 
@@ -118,9 +118,9 @@ def _logs(log: list[str], name: str) -> Any:
 @pytest.mark.parametrize("how", ["method", "assignment"])
 async def test_a_stop_is_checked_before_each_next_listener(strategy: Strategy | None, how: str) -> None:
     dispatcher, log = AsyncEventDispatcher(), list[str]()
-    dispatcher.add_listener("song", _logs(log, "before"))
+    dispatcher.add_listener("order.placed", _logs(log, "before"))
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def stop(event: Event) -> None:
         if how == "method":
             event.stop_propagation()
@@ -129,9 +129,9 @@ async def test_a_stop_is_checked_before_each_next_listener(strategy: Strategy | 
         await lowlevel.checkpoint()
         log.append("the stopper finishes")
 
-    dispatcher.add_listener("song", _logs(log, "after, of the same priority"))
-    dispatcher.add_listener("song", _logs(log, "after"), priority=1)
-    event = await dispatcher.adispatch("song", strategy=strategy)
+    dispatcher.add_listener("order.placed", _logs(log, "after, of the same priority"))
+    dispatcher.add_listener("order.placed", _logs(log, "after"), priority=1)
+    event = await dispatcher.adispatch("order.placed", strategy=strategy)
     assert log == ["before", "the stopper finishes"]
     assert event.propagation_stopped
 
@@ -140,18 +140,18 @@ async def test_a_stop_is_checked_before_each_next_listener(strategy: Strategy | 
 async def test_a_stop_from_another_task_is_seen_by_the_next_listener(strategy: Strategy | None) -> None:
     dispatcher, log, event = AsyncEventDispatcher(), list[str](), Event()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def wait(event: Event) -> None:
         await settle()
 
-    dispatcher.add_listener("song", _logs(log, "after"))
+    dispatcher.add_listener("order.placed", _logs(log, "after"))
 
     async def stop() -> None:
         event.stop_propagation()
 
     async with anyio.create_task_group() as group:
         group.start_soon(stop)
-        await dispatcher.adispatch("song", event, strategy=strategy)
+        await dispatcher.adispatch("order.placed", event, strategy=strategy)
     assert log == []
 
 
@@ -159,13 +159,13 @@ async def test_a_stop_from_another_task_is_seen_by_the_next_listener(strategy: S
 async def test_a_stop_that_is_taken_back_before_the_listener_ends_stops_nothing(strategy: Strategy | None) -> None:
     dispatcher, log = AsyncEventDispatcher(), list[str]()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def change_its_mind(event: Event) -> None:
         event.stop_propagation()
         event.propagation_stopped = False
 
-    dispatcher.add_listener("song", _logs(log, "after"))
-    await dispatcher.adispatch("song", strategy=strategy)
+    dispatcher.add_listener("order.placed", _logs(log, "after"))
+    await dispatcher.adispatch("order.placed", strategy=strategy)
     assert log == ["after"]
 
 
@@ -173,13 +173,13 @@ async def test_a_stop_that_is_taken_back_before_the_listener_ends_stops_nothing(
 async def test_every_dispatch_starts_unstopped_and_leaves_the_mark_readable(strategy: Strategy | None) -> None:
     dispatcher, seen, event = AsyncEventDispatcher(), list[bool](), Event()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def stop(event: Event) -> None:
         seen.append(event.propagation_stopped)
         event.stop_propagation()
 
     for _ in range(2):
-        await dispatcher.adispatch("song", event, strategy=strategy)
+        await dispatcher.adispatch("order.placed", event, strategy=strategy)
         assert event.propagation_stopped
     await dispatcher.adispatch("nobody listens", event, strategy=strategy)
     assert not event.propagation_stopped
@@ -190,14 +190,14 @@ async def test_every_dispatch_starts_unstopped_and_leaves_the_mark_readable(stra
 async def test_a_listener_that_stops_and_then_fails_leaves_a_stopped_event(strategy: Strategy | None) -> None:
     dispatcher, log, event = AsyncEventDispatcher(), list[str](), Event()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def stop(event: Event) -> None:
         event.stop_propagation()
         raise ValueError
 
-    dispatcher.add_listener("song", _logs(log, "after"))
+    dispatcher.add_listener("order.placed", _logs(log, "after"))
     try:
-        await dispatcher.adispatch("song", event, strategy=strategy)
+        await dispatcher.adispatch("order.placed", event, strategy=strategy)
     except* ValueError:
         pass
     assert event.propagation_stopped
@@ -324,14 +324,14 @@ async def test_a_concurrent_dispatch_within_a_sequential_one_gives_the_outer_vie
 async def test_a_listener_added_during_a_dispatch_first_runs_in_the_next(strategy: Strategy | None) -> None:
     dispatcher, log = AsyncEventDispatcher(), list[str]()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def add(event: Event) -> None:
-        dispatcher.add_listener("song", _logs(log, "same tier"))
-        dispatcher.add_listener("song", _logs(log, "later tier"), priority=1)
+        dispatcher.add_listener("order.placed", _logs(log, "same tier"))
+        dispatcher.add_listener("order.placed", _logs(log, "later tier"), priority=1)
 
-    await dispatcher.adispatch("song", strategy=strategy)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
     assert log == []
-    await dispatcher.adispatch("song", strategy=strategy)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
     assert sorted(log) == ["later tier", "same tier"]
 
 
@@ -341,17 +341,17 @@ async def test_a_listener_removed_during_a_dispatch_is_not_started(strategy: Str
     dispatcher, log = AsyncEventDispatcher(), list[str]()
     removed = _logs(log, "removed")
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def remove(event: Event) -> None:
         if door == "handle":
             assert handle.unsubscribe()
         else:
-            dispatcher.remove_listener("song", removed)
+            dispatcher.remove_listener("order.placed", removed)
         await lowlevel.checkpoint()
 
-    handle = dispatcher.add_listener("song", removed, priority=1)
-    dispatcher.add_listener("song", _logs(log, "kept"), priority=2)
-    await dispatcher.adispatch("song", strategy=strategy)
+    handle = dispatcher.add_listener("order.placed", removed, priority=1)
+    dispatcher.add_listener("order.placed", _logs(log, "kept"), priority=2)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
     assert log == ["kept"]
 
 
@@ -360,13 +360,13 @@ async def test_a_listener_that_removes_itself_finishes(strategy: Strategy | None
     dispatcher, log = AsyncEventDispatcher(), list[str]()
 
     async def only_once(event: Event) -> None:
-        dispatcher.remove_listener("song", only_once)
+        dispatcher.remove_listener("order.placed", only_once)
         await lowlevel.checkpoint()
         log.append("finished")
 
-    dispatcher.add_listener("song", only_once)
-    await dispatcher.adispatch("song", strategy=strategy)
-    await dispatcher.adispatch("song", strategy=strategy)
+    dispatcher.add_listener("order.placed", only_once)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
     assert log == ["finished"]
 
 
@@ -376,19 +376,19 @@ async def test_once_is_one_call_over_nested_dispatches(strategy: Strategy | None
 
     async def listener(event: Event) -> None:
         calls.append(event.name)
-        await dispatcher.adispatch("song", strategy=strategy)
+        await dispatcher.adispatch("order.placed", strategy=strategy)
 
-    dispatcher.add_listener("song", listener, once=True)
-    await dispatcher.adispatch("song", strategy=strategy)
-    assert calls == ["song"]
-    assert not dispatcher.has_listeners("song")
+    dispatcher.add_listener("order.placed", listener, once=True)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
+    assert calls == ["order.placed"]
+    assert not dispatcher.has_listeners("order.placed")
 
 
 @all_kinds
 async def test_once_is_one_call_over_overlapping_dispatches(strategy: Strategy | None) -> None:
     dispatcher, calls = AsyncEventDispatcher(), list[str]()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def meet(event: Event) -> None:
         await settle()
 
@@ -396,10 +396,10 @@ async def test_once_is_one_call_over_overlapping_dispatches(strategy: Strategy |
         calls.append("called")
         await lowlevel.checkpoint()
 
-    dispatcher.add_listener("song", listener, once=True, priority=1)
+    dispatcher.add_listener("order.placed", listener, once=True, priority=1)
 
     async def sing() -> None:
-        await dispatcher.adispatch("song", strategy=strategy)
+        await dispatcher.adispatch("order.placed", strategy=strategy)
 
     async with anyio.create_task_group() as group:
         for _ in range(3):
@@ -415,10 +415,10 @@ async def test_a_once_that_fails_has_had_its_call(strategy: Strategy | None) -> 
         calls.append("called")
         raise ValueError
 
-    dispatcher.add_listener("song", listener, once=True)
+    dispatcher.add_listener("order.placed", listener, once=True)
     for _ in range(2):
         try:
-            await dispatcher.adispatch("song", strategy=strategy)
+            await dispatcher.adispatch("order.placed", strategy=strategy)
         except* ValueError:
             pass
     assert calls == ["called"]
@@ -431,10 +431,10 @@ async def test_a_once_that_a_stop_keeps_from_starting_is_still_to_come(strategy:
     async def stop(event: Event) -> None:
         event.stop_propagation()
 
-    handle = dispatcher.add_listener("song", stop)
-    dispatcher.add_listener("song", _logs(calls, "called"), once=True)
-    await dispatcher.adispatch("song", strategy=strategy)
+    handle = dispatcher.add_listener("order.placed", stop)
+    dispatcher.add_listener("order.placed", _logs(calls, "called"), once=True)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
     assert calls == []
     handle.unsubscribe()
-    await dispatcher.adispatch("song", strategy=strategy)
+    await dispatcher.adispatch("order.placed", strategy=strategy)
     assert calls == ["called"]

@@ -9,8 +9,8 @@ import pytest
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
 from antiphon._events import View
 from antiphon._services import PRETENDING, _DuckTyped, service_of
-from tests.instruments.witness import Witness
-from tests.voices import AnyDispatcher, voice
+from tests.helpers import AnyDispatcher, make_listener
+from tests.instruments.recording_instrument import RecordingInstrument
 
 
 @pytest.fixture(params=["asynchronous", "concurrent", "collecting", "synchronous", "observed"])
@@ -24,7 +24,7 @@ def dispatcher(request: pytest.FixtureRequest) -> AnyDispatcher:
             return EventDispatcher()
         case "observed":
             observed = AsyncEventDispatcher()
-            observed.add_instrument(Witness())
+            observed.add_instrument(RecordingInstrument())
             return observed
         case _:
             return AsyncEventDispatcher()
@@ -107,7 +107,7 @@ async def test_an_event_whose_setter_raises_is_not_in_flight_afterwards(
     dispatcher: AnyDispatcher, kind: Any, which: str
 ) -> None:
     called: list[Any] = []
-    dispatcher.add_listener("payment.received", voice(dispatcher, called.append))
+    dispatcher.add_listener("payment.received", make_listener(dispatcher, called.append))
     event = kind()
     event.refused.add((which, "*"))
 
@@ -143,7 +143,7 @@ async def test_a_nested_dispatch_whose_setter_raises_leaves_the_outer_view(
         seen.append((event.name, event.dispatcher, event.propagation_stopped))
 
     dispatcher.add_listener("payment.received", pay)
-    dispatcher.add_listener("payment.received", voice(dispatcher, look), priority=1)
+    dispatcher.add_listener("payment.received", make_listener(dispatcher, look), priority=1)
 
     for refused in (("name", "payment.booked"), ("dispatcher", inner)):
         event = kind()
@@ -165,7 +165,7 @@ async def test_a_setter_that_refuses_the_outer_view_is_an_error_and_the_rest_is_
     def refuse_outer(event: Any) -> None:
         event.refused.add(("name", "payment.received"))
 
-    inner.add_listener("payment.booked", voice(dispatcher, refuse_outer))
+    inner.add_listener("payment.booked", make_listener(dispatcher, refuse_outer))
     if isinstance(dispatcher, AsyncEventDispatcher):
 
         async def pay(event: Any) -> None:
@@ -179,7 +179,7 @@ async def test_a_setter_that_refuses_the_outer_view_is_an_error_and_the_rest_is_
 
     dispatcher.add_listener("payment.received", pay)
     dispatcher.add_listener(
-        "payment.received", voice(dispatcher, lambda event: seen.append(event.dispatcher)), priority=1
+        "payment.received", make_listener(dispatcher, lambda event: seen.append(event.dispatcher)), priority=1
     )
 
     event = kind()
@@ -235,7 +235,7 @@ async def test_instruments_see_the_end_of_a_dispatch_whose_event_cannot_be_asked
         @propagation_stopped.setter
         def propagation_stopped(self, value: bool) -> None: ...
 
-    dispatcher, witness = AsyncEventDispatcher(), Witness()
+    dispatcher, witness = AsyncEventDispatcher(), RecordingInstrument()
 
     @dispatcher.listen("payment.received")
     async def book(event: Event) -> None: ...

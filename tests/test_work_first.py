@@ -25,7 +25,7 @@ class Ran:
         self.tasks: list[int] = []
         self.most_tasks = 0
         for waits in waiting:
-            self.dispatcher.add_listener("song", self._voice(waits))
+            self.dispatcher.add_listener("order.placed", self._voice(waits))
 
     def _voice(self, waits: bool) -> Callable[[Event], Awaitable[None]]:
         async def voice(event: Event) -> None:
@@ -39,7 +39,7 @@ class Ran:
     async def sing(self) -> int:
         """Dispatch. Returns how many more tasks there were at a time than before."""
         before = len(anyio.get_running_tasks())
-        await self.dispatcher.adispatch("song")
+        await self.dispatcher.adispatch("order.placed")
         return self.most_tasks - before
 
 
@@ -98,12 +98,12 @@ async def test_the_last_of_a_hundred_that_wait_starts_after_a_few_turns_of_the_l
         await all_started.wait()
 
     for _ in range(100):
-        dispatcher.add_listener("song", voice)
+        dispatcher.add_listener("order.placed", voice)
     async with anyio.create_task_group() as group:
         group.start_soon(tick)
         await cancel_shielded_checkpoint()
         begun = turn
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
     # 1 + 2 + 4 + ... + 64 > 100; trio may run the metronome before or after the others of a turn.
     assert max(started) - begun <= 9
 
@@ -125,9 +125,9 @@ async def test_a_listener_sees_no_context_of_another_that_ran_in_the_same_task(s
         return voice
 
     for number in range(40):
-        dispatcher.add_listener("song", voice(number, waits=number % 4 == 0))
+        dispatcher.add_listener("order.placed", voice(number, waits=number % 4 == 0))
     variable.set("the caller's")
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
     assert variable.get() == "the caller's"
     assert {value for value, _ in seen} == {"the caller's"}
@@ -191,13 +191,13 @@ async def _sing_mixed(strategy: Concurrent | Race, seed: int, may_depend: bool =
     for number in range(size):
         kinds = ["returns", "waits", "waits in a cancelled scope", "waits in a task group", *may_fail]
         does = chance.choice(kinds + ["waits for all", "for all"] * may_depend)
-        dispatcher.add_listener("song", voice(number, does))
+        dispatcher.add_listener("order.placed", voice(number, does))
         if "fails" in does:
             expected.append(number)
     errors: list[Exception] = []
     try:
         with anyio.fail_after(10):
-            await dispatcher.adispatch("song")
+            await dispatcher.adispatch("order.placed")
     except ExceptionGroup as group:
         errors.extend(group.exceptions)
     assert sorted(started) == sorted(ended) == list(range(size))

@@ -69,13 +69,13 @@ async def program(source: str, in_task: bool, strategy: str, errors: bool, left:
     anyio_cancelled = (anyio.get_cancelled_exc_class(),)
     dispatcher = AsyncEventDispatcher()
     if errors:
-        dispatcher.add_listener("song", fail)
+        dispatcher.add_listener("order.placed", fail)
     if in_task:
         # The caller's task stays with the first listener that waits.
-        dispatcher.add_listener("song", wait, priority=1)
-    dispatcher.add_listener("song", SOURCES[source], priority=1)
+        dispatcher.add_listener("order.placed", wait, priority=1)
+    dispatcher.add_listener("order.placed", SOURCES[source], priority=1)
     try:
-        await dispatcher.adispatch("song", strategy=STRATEGIES[strategy])
+        await dispatcher.adispatch("order.placed", strategy=STRATEGIES[strategy])
     except BaseException as exc:
         left.append(shape(exc))
         raise

@@ -10,7 +10,7 @@ import pytest
 from anyio import CancelScope, lowlevel
 
 from antiphon import AsyncEventDispatcher, Concurrent, ErrorPolicy, Event, Race, Sequential
-from tests.cancellation.choirs import Make, every_grouping_strategy, every_policy, every_strategy, overlook
+from tests.cancellation.listeners import Make, every_grouping_strategy, every_policy, every_strategy, overlook
 from tests.cancellation.tasks import Watch, forever, is_cancellation, leaves, left_by, settle
 
 only_unlimited = pytest.mark.parametrize("make", [Concurrent, Race], ids=["concurrent", "race"])
@@ -33,9 +33,9 @@ async def _cancel_when_blocked(scope: CancelScope) -> None:
 async def test_an_error_of_a_cleanup_does_not_cover_the_outer_cancellation(make: Make, policy: ErrorPolicy) -> None:
     dispatcher = AsyncEventDispatcher()
     later: list[str] = []
-    dispatcher.add_listener("song", fails_in_cleanup)
+    dispatcher.add_listener("order.placed", fails_in_cleanup)
 
-    @dispatcher.listen("song", priority=1)
+    @dispatcher.listen("order.placed", priority=1)
     async def never(event: Event) -> None:
         later.append("started")
 
@@ -46,7 +46,7 @@ async def test_an_error_of_a_cleanup_does_not_cover_the_outer_cancellation(make:
             with CancelScope() as scope:
                 group.start_soon(_cancel_when_blocked, scope)
                 try:
-                    await dispatcher.adispatch("song", strategy=make(errors=policy))
+                    await dispatcher.adispatch("order.placed", strategy=make(errors=policy))
                 except BaseException as exc:
                     inside = exc
                     raise
@@ -62,14 +62,14 @@ async def test_an_error_of_a_cleanup_does_not_cover_the_outer_cancellation(make:
 @every_grouping_strategy
 async def test_under_raise_an_error_of_a_cleanup_leaves_with_the_outer_cancellation(make: Make) -> None:
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("song", fails_in_cleanup)
+    dispatcher.add_listener("order.placed", fails_in_cleanup)
     inside: BaseException | None = None
     async with anyio.create_task_group() as group:
         with pytest.raises(ExceptionGroup) as caught:
             with CancelScope() as scope:
                 group.start_soon(_cancel_when_blocked, scope)
                 try:
-                    await dispatcher.adispatch("song", strategy=make())
+                    await dispatcher.adispatch("order.placed", strategy=make())
                 except BaseException as exc:
                     inside = exc
                     raise
@@ -81,12 +81,12 @@ async def test_in_a_sequential_dispatch_under_raise_an_error_of_a_cleanup_leaves
     None
 ):
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("song", fails_in_cleanup)
+    dispatcher.add_listener("order.placed", fails_in_cleanup)
     async with anyio.create_task_group() as group:
         with pytest.raises(ValueError, match="clean-up"):
             with CancelScope() as scope:
                 group.start_soon(_cancel_when_blocked, scope)
-                await dispatcher.adispatch("song")
+                await dispatcher.adispatch("order.placed")
 
 
 @only_unlimited
@@ -94,17 +94,17 @@ async def test_the_errors_of_cancelled_siblings_leave_with_the_one_that_cancelle
     make: Make,
 ) -> None:
     dispatcher, watch = AsyncEventDispatcher(), Watch()
-    dispatcher.add_listener("song", fails_in_cleanup)
+    dispatcher.add_listener("order.placed", fails_in_cleanup)
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def fail(event: Event) -> None:
         await settle()
         raise ValueError("first to fail")
 
-    dispatcher.add_listener("song", fails_in_cleanup)
+    dispatcher.add_listener("order.placed", fails_in_cleanup)
 
     with pytest.raises(ExceptionGroup) as caught:
-        await dispatcher.adispatch("song", strategy=make())
+        await dispatcher.adispatch("order.placed", strategy=make())
     assert [str(error) for error in caught.value.exceptions] == ["clean-up", "first to fail", "clean-up"]
     watch.assert_alone()
 
@@ -114,7 +114,7 @@ async def test_a_sibling_that_cleans_up_in_a_shield_is_waited_for(make: Make) ->
     dispatcher, watch = AsyncEventDispatcher(), Watch()
     log: list[str] = []
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def tidy(event: Event) -> None:
         try:
             await forever()
@@ -123,13 +123,13 @@ async def test_a_sibling_that_cleans_up_in_a_shield_is_waited_for(make: Make) ->
                 await settle()
                 log.append("tidied")
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def fail(event: Event) -> None:
         await settle()
         raise ValueError
 
     with pytest.raises(ExceptionGroup):
-        await dispatcher.adispatch("song", strategy=make())
+        await dispatcher.adispatch("order.placed", strategy=make())
     assert log == ["tidied"]
     watch.assert_alone()
 
@@ -139,20 +139,20 @@ async def test_a_sibling_that_swallows_its_cancellation_finishes_and_the_error_s
     dispatcher = AsyncEventDispatcher()
     log: list[str] = []
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def stubborn(event: Event) -> None:
         try:
             await forever()
         except anyio.get_cancelled_exc_class():
             log.append("swallowed")
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def fail(event: Event) -> None:
         await settle()
         raise ValueError
 
     with pytest.raises(ExceptionGroup):
-        await dispatcher.adispatch("song", strategy=make())
+        await dispatcher.adispatch("order.placed", strategy=make())
     assert log == ["swallowed"]
 
 
@@ -248,9 +248,9 @@ async def test_an_error_of_a_cleanup_does_not_cover_a_native_cancellation(anyio_
         pytest.skip("trio has no native cancellation of tasks")
     for strategy in (Sequential(errors="collect"), Concurrent(errors="collect"), Race(errors="collect"), Concurrent()):
         dispatcher = AsyncEventDispatcher()
-        dispatcher.add_listener("song", fails_in_cleanup)
-        dispatcher.add_listener("song", forever, priority=1)
-        task = asyncio.create_task(dispatcher.adispatch("song", strategy=strategy))
+        dispatcher.add_listener("order.placed", fails_in_cleanup)
+        dispatcher.add_listener("order.placed", forever, priority=1)
+        task = asyncio.create_task(dispatcher.adispatch("order.placed", strategy=strategy))
         await settle()
         task.cancel()
         await asyncio.wait([task])

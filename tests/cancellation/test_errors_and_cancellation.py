@@ -9,7 +9,7 @@ import pytest
 from anyio import CancelScope, lowlevel
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
-from tests.cancellation.choirs import Make, every_grouping_strategy, every_strategy, overlook
+from tests.cancellation.listeners import Make, every_grouping_strategy, every_strategy, overlook
 from tests.cancellation.tasks import Watch, forever, is_cancellation, leaves, settle
 
 
@@ -56,11 +56,11 @@ async def cancelled_when_blocked(dispatch: Callable[[], Awaitable[object]]) -> S
 @every_strategy
 async def test_collected_errors_and_the_cancellation_leave_in_one_group_in_dispatch_order(make: Make) -> None:
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("song", failing(2), priority=2)
-    dispatcher.add_listener("song", failing(1), priority=1)
-    dispatcher.add_listener("song", forever, priority=3)
+    dispatcher.add_listener("order.placed", failing(2), priority=2)
+    dispatcher.add_listener("order.placed", failing(1), priority=1)
+    dispatcher.add_listener("order.placed", forever, priority=3)
 
-    seen = await cancelled_when_blocked(lambda: dispatcher.adispatch("song", strategy=make(errors="collect")))
+    seen = await cancelled_when_blocked(lambda: dispatcher.adispatch("order.placed", strategy=make(errors="collect")))
 
     assert type(seen.inside) is BaseExceptionGroup
     assert not isinstance(seen.inside, Exception)
@@ -72,10 +72,10 @@ async def test_collected_errors_and_the_cancellation_leave_in_one_group_in_dispa
 @every_strategy
 async def test_the_scope_strips_its_cancellation_and_lets_the_errors_out(make: Make) -> None:
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("song", failing(1))
-    dispatcher.add_listener("song", forever, priority=1)
+    dispatcher.add_listener("order.placed", failing(1))
+    dispatcher.add_listener("order.placed", forever, priority=1)
 
-    seen = await cancelled_when_blocked(lambda: dispatcher.adispatch("song", strategy=make(errors="collect")))
+    seen = await cancelled_when_blocked(lambda: dispatcher.adispatch("order.placed", strategy=make(errors="collect")))
 
     assert type(seen.outside) is ExceptionGroup
     (error,) = seen.outside.exceptions
@@ -86,12 +86,12 @@ async def test_the_scope_strips_its_cancellation_and_lets_the_errors_out(make: M
 @every_strategy
 async def test_except_exception_inside_of_the_scope_does_not_catch_the_cancellation(make: Make) -> None:
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("song", failing(1))
-    dispatcher.add_listener("song", forever, priority=1)
+    dispatcher.add_listener("order.placed", failing(1))
+    dispatcher.add_listener("order.placed", forever, priority=1)
 
     async def careless() -> None:
         try:
-            await dispatcher.adispatch("song", strategy=make(errors="collect"))
+            await dispatcher.adispatch("order.placed", strategy=make(errors="collect"))
         except Exception:
             pytest.fail("the cancellation was lost")
 
@@ -101,10 +101,10 @@ async def test_except_exception_inside_of_the_scope_does_not_catch_the_cancellat
 @every_strategy
 async def test_an_overlooked_error_is_not_in_hand_and_the_bare_cancellation_leaves(make: Make) -> None:
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("song", failing(1))
-    dispatcher.add_listener("song", forever, priority=1)
+    dispatcher.add_listener("order.placed", failing(1))
+    dispatcher.add_listener("order.placed", forever, priority=1)
 
-    seen = await cancelled_when_blocked(lambda: dispatcher.adispatch("song", strategy=make(errors=overlook)))
+    seen = await cancelled_when_blocked(lambda: dispatcher.adispatch("order.placed", strategy=make(errors=overlook)))
 
     assert is_cancellation(seen.inside)
     assert seen.outside is None
@@ -114,7 +114,7 @@ async def test_an_overlooked_error_is_not_in_hand_and_the_bare_cancellation_leav
 async def test_the_error_of_a_shielded_listener_leaves_with_the_cancellation_under_raise_too(make: Make) -> None:
     dispatcher, event, scope = AsyncEventDispatcher(), Event(), CancelScope()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def shielded(event: Event) -> None:
         with CancelScope(shield=True):
             scope.cancel()
@@ -124,7 +124,7 @@ async def test_the_error_of_a_shielded_listener_leaves_with_the_cancellation_und
     inside: BaseException | None = None
     with pytest.raises(ExceptionGroup) as caught, scope:
         try:
-            await dispatcher.adispatch("song", event, strategy=make())
+            await dispatcher.adispatch("order.placed", event, strategy=make())
         except BaseException as exc:
             inside = exc
             raise
@@ -137,7 +137,7 @@ async def test_sequential_under_raise_lets_the_error_of_a_shielded_listener_out_
     # As the bare loop would; the cancellation comes again at the caller's next checkpoint.
     dispatcher, scope, original = AsyncEventDispatcher(), CancelScope(), ValueError(1)
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def shielded(event: Event) -> None:
         with CancelScope(shield=True):
             scope.cancel()
@@ -146,7 +146,7 @@ async def test_sequential_under_raise_lets_the_error_of_a_shielded_listener_out_
 
     with scope:
         with pytest.raises(ValueError) as caught:
-            await dispatcher.adispatch("song")
+            await dispatcher.adispatch("order.placed")
         await lowlevel.checkpoint()
         pytest.fail("the cancellation was lost")
     assert caught.value is original
@@ -161,14 +161,14 @@ async def test_after_the_error_of_a_shielded_listener_the_cancellation_keeps_lat
     dispatcher, scope = AsyncEventDispatcher(), CancelScope()
     later: list[str] = []
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def shielded(event: Event) -> None:
         with CancelScope(shield=True):
             scope.cancel()
             await lowlevel.checkpoint()
             raise ValueError(1)
 
-    @dispatcher.listen("song", priority=1)
+    @dispatcher.listen("order.placed", priority=1)
     async def never(event: Event) -> None:
         later.append("started")
 
@@ -176,7 +176,7 @@ async def test_after_the_error_of_a_shielded_listener_the_cancellation_keeps_lat
     try:
         with scope:
             policy = overlook if errors == "overlook" else "collect"
-            await dispatcher.adispatch("song", strategy=make(errors=policy))
+            await dispatcher.adispatch("order.placed", strategy=make(errors=policy))
             pytest.fail("the cancellation was lost")
     except BaseException as exc:
         out = exc
@@ -188,8 +188,8 @@ async def test_after_the_error_of_a_shielded_listener_the_cancellation_keeps_lat
 @every_strategy
 async def test_a_deadline_that_passes_with_errors_in_hand_lets_them_out_of_move_on_after(make: Make) -> None:
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("song", failing(1))
-    dispatcher.add_listener("song", forever, priority=1)
+    dispatcher.add_listener("order.placed", failing(1))
+    dispatcher.add_listener("order.placed", forever, priority=1)
 
     async def expire(scope: CancelScope) -> None:
         await settle()
@@ -199,7 +199,7 @@ async def test_a_deadline_that_passes_with_errors_in_hand_lets_them_out_of_move_
         with pytest.raises(ExceptionGroup) as caught:
             with anyio.move_on_after(3600) as scope:
                 group.start_soon(expire, scope)
-                await dispatcher.adispatch("song", strategy=make(errors="collect"))
+                await dispatcher.adispatch("order.placed", strategy=make(errors="collect"))
     assert scope.cancelled_caught
     assert [str(error) for error in caught.value.exceptions] == ["1"]
 
@@ -249,17 +249,17 @@ async def test_errors_of_a_dispatch_within_a_cancelled_sibling_are_not_lost(make
 async def test_the_sync_dispatcher_lets_errors_in_hand_out_with_an_interrupt() -> None:
     dispatcher = EventDispatcher(errors="collect")
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     def fail(event: Event) -> None:
         raise ValueError(1)
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     def interrupt(event: Event) -> None:
         raise KeyboardInterrupt
 
     left: BaseException | None = None
     try:
-        dispatcher.dispatch("song")
+        dispatcher.dispatch("order.placed")
     except BaseException as exc:
         left = exc
     assert [type(leaf) for leaf in leaves(left)] == [ValueError, KeyboardInterrupt]

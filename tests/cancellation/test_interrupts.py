@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Event, Sequential
-from tests.cancellation.choirs import every_policy, overlook
 from tests.cancellation.interrupts import INTERRUPTS, Row
+from tests.cancellation.listeners import every_policy, overlook
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = ["asyncio", "trio", *(["asyncio+uvloop"] if find_spec("uvloop") else [])]
@@ -76,17 +76,17 @@ async def test_no_policy_sees_an_interrupt_and_later_listeners_are_not_run(polic
     seen: list[object] = []
     dispatcher = AsyncEventDispatcher()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def interrupt(event: Event) -> None:
         raise KeyboardInterrupt
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def later(event: Event) -> None:
         seen.append("later")
 
     if policy is overlook:
         policy = lambda *call: seen.append(call)
     with pytest.raises(KeyboardInterrupt) as caught:
-        await dispatcher.adispatch("song", strategy=Sequential(errors=policy))
+        await dispatcher.adispatch("order.placed", strategy=Sequential(errors=policy))
     assert not hasattr(caught.value, "__notes__")
     assert seen == []

@@ -11,7 +11,7 @@ import pytest
 from anyio import CancelScope, lowlevel
 
 from antiphon import AsyncEventDispatcher, Concurrent, ErrorPolicy, Event, ListenerCancelled, Sequential, Strategy
-from tests.cancellation.choirs import (
+from tests.cancellation.listeners import (
     Make,
     every_grouping_strategy,
     every_strategy,
@@ -104,20 +104,20 @@ async def test_from_a_sequential_dispatch_it_leaves_unchanged_with_a_note(leak: 
     # As from the loop by hand.
     later: list[str] = []
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("song", leak)
+    dispatcher.add_listener("order.placed", leak)
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def never(event: Event) -> None:
         later.append("started")
 
-    assert_left_unchanged(await left_by(lambda: dispatcher.adispatch("song")), leak)
+    assert_left_unchanged(await left_by(lambda: dispatcher.adispatch("order.placed")), leak)
     assert later == []
 
 
 async def test_from_a_sequential_dispatch_with_a_strategy_of_its_own_too(leak: Listener) -> None:
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("song", leak)
-    assert_left_unchanged(await left_by(lambda: dispatcher.adispatch("song", strategy=Sequential())), leak)
+    dispatcher.add_listener("order.placed", leak)
+    assert_left_unchanged(await left_by(lambda: dispatcher.adispatch("order.placed", strategy=Sequential())), leak)
 
 
 async def test_from_a_dispatch_of_an_event_within_its_own_dispatch_each_adds_its_note(leak: Listener) -> None:
@@ -146,8 +146,8 @@ async def test_a_class_that_runs_its_listeners_itself_gets_it_unchanged(leak: Li
                     seen.append(exc)
 
     dispatcher = Own()
-    dispatcher.add_listener("song", leak)
-    await dispatcher.adispatch("song")
+    dispatcher.add_listener("order.placed", leak)
+    await dispatcher.adispatch("order.placed")
     assert_left_unchanged(seen[0], leak)
 
 
@@ -158,17 +158,17 @@ async def test_from_a_concurrent_dispatch_it_leaves_in_a_group_and_cancels_sibli
 
     if make() != Concurrent(1):
 
-        @dispatcher.listen("song")
+        @dispatcher.listen("order.placed")
         async def sibling(event: Event) -> None:
             try:
                 await forever()
             finally:
                 cancelled.append("sibling")
 
-    dispatcher.add_listener("song", leak)
+    dispatcher.add_listener("order.placed", leak)
 
     with pytest.raises(ExceptionGroup) as caught:
-        await dispatcher.adispatch("song", strategy=make())
+        await dispatcher.adispatch("order.placed", strategy=make())
     (error,) = caught.value.exceptions
     assert_is_leak_of(error, leak)
     assert cancelled == ([] if make() == Concurrent(1) else ["sibling"])
@@ -183,22 +183,22 @@ async def test_under_collect_all_others_run_and_it_stands_in_its_place(make: Mak
     async def fail(event: Event) -> None:
         raise ValueError
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def sibling(event: Event) -> None:
         await settle()
         ran.append("sibling")
 
-    dispatcher.add_listener("song", fail)
-    dispatcher.add_listener("song", leak)
-    dispatcher.add_listener("song", fail)
+    dispatcher.add_listener("order.placed", fail)
+    dispatcher.add_listener("order.placed", leak)
+    dispatcher.add_listener("order.placed", fail)
 
-    @dispatcher.listen("song", priority=1)
+    @dispatcher.listen("order.placed", priority=1)
     async def later(event: Event) -> None:
         await lowlevel.checkpoint()
         ran.append("later")
 
     with pytest.raises(ExceptionGroup) as caught:
-        await dispatcher.adispatch("song", strategy=make(errors="collect"))
+        await dispatcher.adispatch("order.placed", strategy=make(errors="collect"))
     assert [type(error) for error in caught.value.exceptions] == [ValueError, ListenerCancelled, ValueError]
     assert_is_leak_of(caught.value.exceptions[1], leak)
     assert ran == ["sibling", "later"]
@@ -209,14 +209,14 @@ async def test_a_callable_policy_sees_it_and_the_dispatch_goes_on(make: Make, le
     seen: list[tuple[Exception, Any, Any]] = []
     ran: list[str] = []
     dispatcher = AsyncEventDispatcher()
-    dispatcher.add_listener("song", leak)
+    dispatcher.add_listener("order.placed", leak)
 
-    @dispatcher.listen("song", priority=1)
+    @dispatcher.listen("order.placed", priority=1)
     async def later(event: Event) -> None:
         await lowlevel.checkpoint()
         ran.append("later")
 
-    event = await dispatcher.adispatch("song", strategy=make(errors=lambda *call: seen.append(call)))
+    event = await dispatcher.adispatch("order.placed", strategy=make(errors=lambda *call: seen.append(call)))
     ((error, seen_event, listener),) = seen
     assert isinstance(error, ListenerCancelled)
     assert is_cancellation(error.__cause__)
@@ -232,13 +232,13 @@ async def test_in_a_cancelled_scope_it_passes_as_that_cancellation(make: Make, p
 
     with CancelScope() as scope:
 
-        @dispatcher.listen("song")
+        @dispatcher.listen("order.placed")
         async def leak(event: Event) -> None:
             stored = await _stored_cancellation()
             scope.cancel()
             raise stored
 
-        left = await left_by(lambda: dispatcher.adispatch("song", strategy=make(errors=policy)))
+        left = await left_by(lambda: dispatcher.adispatch("order.placed", strategy=make(errors=policy)))
     assert is_cancellation(left)
 
 
@@ -250,14 +250,14 @@ async def test_when_the_task_was_asked_to_end_it_passes_as_that_cancellation(
         pytest.skip("trio has no native cancellation of tasks")
     dispatcher = AsyncEventDispatcher()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def leak(event: Event) -> None:
         task = asyncio.current_task()
         assert task is not None
         task.cancel()
         raise asyncio.CancelledError("in doubt")
 
-    task = asyncio.create_task(dispatcher.adispatch("song", strategy=make(errors="collect")))
+    task = asyncio.create_task(dispatcher.adispatch("order.placed", strategy=make(errors="collect")))
     await asyncio.wait([task])
     assert task.cancelled()
 
@@ -266,14 +266,14 @@ async def test_when_the_task_was_asked_to_end_it_passes_as_that_cancellation(
 async def test_the_listeners_own_scope_keeps_its_cancellation_to_itself(make: Make) -> None:
     dispatcher, log = AsyncEventDispatcher(), list[str]()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def tidy(event: Event) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(forever)
             group.cancel_scope.cancel()
         log.append("went on")
 
-    await dispatcher.adispatch("song", strategy=make())
+    await dispatcher.adispatch("order.placed", strategy=make())
     assert log == ["went on"]
 
 
@@ -282,7 +282,7 @@ async def test_in_a_shield_within_a_cancelled_scope_a_leak_is_in_no_doubt(make: 
     # On asyncio the outer scope has cancelled this very task, and `cancelling()` says so until it ends.
     dispatcher = AsyncEventDispatcher()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def leak(event: Event) -> None:
         raise await _stored_cancellation()
 
@@ -295,11 +295,11 @@ async def test_in_a_shield_within_a_cancelled_scope_a_leak_is_in_no_doubt(make: 
 async def test_in_a_task_of_its_own_a_leak_is_in_no_doubt_there_on_either_backend(make: Make) -> None:
     dispatcher, leaked = AsyncEventDispatcher(), anyio.Event()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def keep_the_callers_task(event: Event) -> None:
         await leaked.wait()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def leak(event: Event) -> None:
         stored = await _stored_cancellation()
         leaked.set()
@@ -320,7 +320,7 @@ async def _left_in_a_shield_within_a_cancelled_scope(
             await lowlevel.checkpoint()
         finally:
             with CancelScope(shield=True):
-                left = await left_by(lambda: dispatcher.adispatch("song", strategy=strategy))
+                left = await left_by(lambda: dispatcher.adispatch("order.placed", strategy=strategy))
     return left
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, ErrorPolicy, Event, ListenerCancelled, Race, Sequential
 from antiphon.testing import Backend
-from tests.cancellation.choirs import (
+from tests.cancellation.listeners import (
     ALL_CHECKPOINTS,
     Choir,
     Make,
@@ -24,7 +24,7 @@ from tests.cancellation.choirs import (
     every_strategy,
     every_unlimited_strategy,
 )
-from tests.cancellation.tasks import Watch, forever, leaves, left_by, noting, settle
+from tests.cancellation.tasks import Watch, forever, leaves, left_by, make_recording_listener, settle
 from tests.loops import ASYNCIO
 
 
@@ -79,7 +79,7 @@ async def expiring() -> AsyncIterator[asyncio.Timeout]:
 async def test_a_task_cancelled_while_listeners_are_blocked_ends_cancelled(make: Make, policy: ErrorPolicy) -> None:
     strategy = make(errors=policy)
     for at in range(1, ALL_CHECKPOINTS + 1):
-        with noting(checkpoint=at):
+        with make_recording_listener(checkpoint=at):
             watch, choir = Watch(), Choir(at, forever)
             task = asyncio.create_task(choir.sing(strategy))
             await settle()
@@ -97,7 +97,7 @@ async def test_a_task_cancelled_while_listeners_are_blocked_ends_cancelled(make:
 async def test_a_task_cancelled_by_a_listener_at_any_checkpoint_ends_cancelled(make: Make, policy: ErrorPolicy) -> None:
     strategy = make(errors=policy)
     for at in range(1, ALL_CHECKPOINTS + 1):
-        with noting(checkpoint=at):
+        with make_recording_listener(checkpoint=at):
             tasks: list[asyncio.Task[Any]] = []
             choir = Choir(at, partial(_cancel_first, tasks))
 
@@ -159,8 +159,8 @@ def _failing_then_blocked(errors: int = 1) -> AsyncEventDispatcher:
         return fail
 
     for number in range(errors):
-        dispatcher.add_listener("song", failing(number))
-    dispatcher.add_listener("song", forever)
+        dispatcher.add_listener("order.placed", failing(number))
+    dispatcher.add_listener("order.placed", forever)
     return dispatcher
 
 
@@ -176,7 +176,7 @@ def assert_errors_and_cancellation(left: BaseException | None, errors: int = 1) 
 async def test_a_task_cancelled_with_errors_in_hand_ends_with_the_group_of_both(make: Make, errors: int) -> None:
     if make(errors="raise") == Concurrent(1) and errors == 2:
         errors = 1
-    task = asyncio.create_task(_failing_then_blocked(errors).adispatch("song", strategy=make(errors="collect")))
+    task = asyncio.create_task(_failing_then_blocked(errors).adispatch("order.placed", strategy=make(errors="collect")))
     await settle()
     task.cancel()
     left = await end(task)
@@ -196,7 +196,7 @@ async def test_asyncio_timeout_makes_a_timeout_error_of_the_bare_cancellation(ma
 async def test_asyncio_timeout_lets_errors_and_its_cancellation_out_as_one_group(make: Make) -> None:
     async def in_time() -> None:
         async with expiring():
-            await _failing_then_blocked().adispatch("song", strategy=make(errors="collect"))
+            await _failing_then_blocked().adispatch("order.placed", strategy=make(errors="collect"))
 
     left = await left_by(in_time)
     assert_errors_and_cancellation(left)
@@ -219,7 +219,9 @@ def test_asyncio_wait_for_makes_a_timeout_error_of_the_bare_cancellation(make: M
 def test_asyncio_wait_for_lets_errors_and_its_cancellation_out_as_one_group(make: Make) -> None:
     async def main() -> int:
         left = await left_by(
-            lambda: asyncio.wait_for(_failing_then_blocked().adispatch("song", strategy=make(errors="collect")), 1)
+            lambda: asyncio.wait_for(
+                _failing_then_blocked().adispatch("order.placed", strategy=make(errors="collect")), 1
+            )
         )
         assert_errors_and_cancellation(left)
         return this_task().cancelling()
@@ -231,8 +233,8 @@ def test_asyncio_wait_for_lets_errors_and_its_cancellation_out_as_one_group(make
 async def test_a_dispatch_that_ends_in_time_leaves_asyncio_timeout_and_wait_for_in_peace(make: Make) -> None:
     async with asyncio.timeout(60):
         event = await Choir().sing(make())
-    assert event.name == "song"
-    assert (await asyncio.wait_for(Choir().sing(make()), 60)).name == "song"
+    assert event.name == "order.placed"
+    assert (await asyncio.wait_for(Choir().sing(make()), 60)).name == "order.placed"
 
 
 @every_grouping_strategy
@@ -241,14 +243,14 @@ async def test_an_error_and_a_native_cancellation_in_the_same_turn_of_the_loop_l
     dispatcher = AsyncEventDispatcher()
     tasks: list[asyncio.Task[Any]] = []
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def fail(event: Event) -> None:
         await anyio.lowlevel.checkpoint()
         asyncio.get_running_loop().call_soon(tasks[0].cancel)
         raise ValueError(0)
 
-    dispatcher.add_listener("song", forever)
-    tasks.append(asyncio.create_task(dispatcher.adispatch("song", strategy=make())))
+    dispatcher.add_listener("order.placed", forever)
+    tasks.append(asyncio.create_task(dispatcher.adispatch("order.placed", strategy=make())))
     assert_errors_and_cancellation(await end(tasks[0]))
 
 
@@ -257,13 +259,13 @@ async def test_an_error_right_after_a_native_cancellation_leaves_with_it(make: M
     dispatcher = AsyncEventDispatcher()
     tasks: list[asyncio.Task[Any]] = []
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def fail(event: Event) -> None:
         await anyio.lowlevel.checkpoint()
         tasks[0].cancel()
         raise ValueError(0)
 
-    tasks.append(asyncio.create_task(dispatcher.adispatch("song", strategy=make())))
+    tasks.append(asyncio.create_task(dispatcher.adispatch("order.placed", strategy=make())))
     assert_errors_and_cancellation(await end(tasks[0]))
 
 
@@ -276,7 +278,7 @@ async def test_a_native_cancellation_is_not_lost_when_a_dispatch_within_the_disp
 
     @outer.listen("outer")
     async def dispatch(event: Event) -> None:
-        await inner.adispatch("song", strategy=Concurrent(errors="collect"))
+        await inner.adispatch("order.placed", strategy=Concurrent(errors="collect"))
 
     task = asyncio.create_task(outer.adispatch("outer", strategy=make(errors="collect")))
     await settle()
@@ -294,17 +296,17 @@ async def test_a_listener_in_the_callers_task_that_cancels_its_task_cancels_the_
     ran: list[str] = []
     dispatcher = AsyncEventDispatcher()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def cancel(event: Event) -> None:
         this_task().cancel()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def later(event: Event) -> None:
         ran.append("started")
         await anyio.lowlevel.checkpoint()
         ran.append("not reached")
 
-    task = asyncio.create_task(dispatcher.adispatch("song", strategy=make()))
+    task = asyncio.create_task(dispatcher.adispatch("order.placed", strategy=make()))
     await end(task)
     assert task.cancelled()
     assert ran == ["started"]
@@ -318,23 +320,23 @@ async def test_a_listener_in_a_task_of_its_own_that_cancels_it_ends_the_dispatch
     watch, dispatcher = Watch(), AsyncEventDispatcher()
     siblings: list[str] = []
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def sibling(event: Event) -> None:
         try:
             await forever()
         finally:
             siblings.append("cancelled")
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def cancel(event: Event) -> None:
         this_task().cancel("my own")
         await anyio.lowlevel.checkpoint()
 
-    @dispatcher.listen("song", priority=1)
+    @dispatcher.listen("order.placed", priority=1)
     async def later(event: Event) -> None:
         pytest.fail("a later tier was started")
 
-    left = await left_by(lambda: dispatcher.adispatch("song", strategy=make(errors=policy)))
+    left = await left_by(lambda: dispatcher.adispatch("order.placed", strategy=make(errors=policy)))
     assert type(left) is asyncio.CancelledError
     assert siblings == ["cancelled"]
     assert this_task().cancelling() == 0, "the caller's own task was not asked to end"
@@ -349,7 +351,7 @@ async def test_a_listener_that_keeps_a_native_cancellation_to_itself_does_not_ke
 ) -> None:
     watch, dispatcher = Watch(), AsyncEventDispatcher()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def keep(event: Event) -> None:
         try:
             await forever()
@@ -357,9 +359,9 @@ async def test_a_listener_that_keeps_a_native_cancellation_to_itself_does_not_ke
             if fails:
                 raise ValueError(0) from None
 
-    dispatcher.add_listener("song", forever)
-    dispatcher.add_listener("song", forever, priority=1)
-    task = asyncio.create_task(dispatcher.adispatch("song", strategy=make(errors=policy)))
+    dispatcher.add_listener("order.placed", forever)
+    dispatcher.add_listener("order.placed", forever, priority=1)
+    task = asyncio.create_task(dispatcher.adispatch("order.placed", strategy=make(errors=policy)))
     await settle()
     task.cancel()
     await settle()
@@ -378,13 +380,13 @@ async def test_a_task_that_is_cancelled_after_its_last_listener_ends_the_dispatc
     make: Make, policy: ErrorPolicy
 ) -> None:
     watch, dispatcher = Watch(), AsyncEventDispatcher()
-    dispatcher.add_listener("song", forever)
+    dispatcher.add_listener("order.placed", forever)
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def cancel(event: Event) -> None:
         this_task().cancel()
 
-    left = await left_by(lambda: dispatcher.adispatch("song", strategy=make(errors=policy)))
+    left = await left_by(lambda: dispatcher.adispatch("order.placed", strategy=make(errors=policy)))
     assert type(left) is asyncio.CancelledError
     assert this_task().cancelling() == 0, "the caller's own task was not asked to end"
     watch.assert_alone()
@@ -400,16 +402,16 @@ async def test_a_task_that_is_cancelled_before_its_first_listener_ends_the_dispa
         for task in asyncio.all_tasks() - others:
             task.cancel()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def wait(event: Event) -> None:
         asyncio.get_running_loop().call_soon(cancel)
         await forever()
 
-    dispatcher.add_listener("song", forever)
+    dispatcher.add_listener("order.placed", forever)
     with warnings.catch_warnings():
         # The coroutine of such a task is never awaited, and says so when it is collected.
         warnings.simplefilter("ignore", RuntimeWarning)
-        left = await left_by(lambda: dispatcher.adispatch("song", strategy=make()))
+        left = await left_by(lambda: dispatcher.adispatch("order.placed", strategy=make()))
         assert type(left) is asyncio.CancelledError
         del left
         gc.collect()
@@ -419,17 +421,17 @@ async def test_a_task_that_is_cancelled_before_its_first_listener_ends_the_dispa
 async def test_errors_in_hand_leave_with_the_cancellation_of_a_listener_that_cancels_its_task(make: Make) -> None:
     dispatcher = AsyncEventDispatcher()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def fail(event: Event) -> None:
         raise ValueError(0)
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def cancel(event: Event) -> None:
         await settle()
         this_task().cancel("my own")
         await anyio.lowlevel.checkpoint()
 
-    left = await left_by(lambda: dispatcher.adispatch("song", strategy=make(errors="collect")))
+    left = await left_by(lambda: dispatcher.adispatch("order.placed", strategy=make(errors="collect")))
     assert_errors_and_cancellation(left)
 
 
@@ -457,7 +459,7 @@ async def test_a_listener_that_takes_its_own_cancellation_back_goes_on(make: Mak
     dispatcher = AsyncEventDispatcher()
     log: list[str] = []
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def change_its_mind(event: Event) -> None:
         this_task().cancel()
         try:
@@ -467,12 +469,12 @@ async def test_a_listener_that_takes_its_own_cancellation_back_goes_on(make: Mak
         await anyio.lowlevel.checkpoint()
         log.append("went on")
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def sibling(event: Event) -> None:
         await settle()
         log.append("undisturbed")
 
-    await dispatcher.adispatch("song", strategy=make())
+    await dispatcher.adispatch("order.placed", strategy=make())
     assert log == ["went on", "undisturbed"]
 
 
@@ -481,18 +483,18 @@ async def test_an_asyncio_timeout_within_a_listener_is_an_error_like_others(make
     dispatcher = AsyncEventDispatcher()
     log: list[str] = []
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def impatient(event: Event) -> None:
         async with asyncio.timeout(0):
             await forever()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def sibling(event: Event) -> None:
         await settle()
         log.append("undisturbed")
 
     with pytest.raises(ExceptionGroup) as caught:
-        await dispatcher.adispatch("song", strategy=make(errors="collect"))
+        await dispatcher.adispatch("order.placed", strategy=make(errors="collect"))
     assert [type(error) for error in caught.value.exceptions] == [TimeoutError]
     assert log == ["undisturbed"]
 
@@ -502,11 +504,11 @@ async def test_listeners_may_start_tasks_that_outlive_the_dispatch(make: Make) -
     dispatcher = AsyncEventDispatcher()
     release, started = asyncio.Event(), list[asyncio.Task[Any]]()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def start(event: Event) -> None:
         started.append(asyncio.create_task(release.wait()))
 
-    await dispatcher.adispatch("song", strategy=make())
+    await dispatcher.adispatch("order.placed", strategy=make())
     assert not started[0].done()
     release.set()
     await started[0]

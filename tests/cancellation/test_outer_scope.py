@@ -11,14 +11,14 @@ import pytest
 from anyio import CancelScope, lowlevel
 
 from antiphon import AsyncEventDispatcher, ErrorPolicy, Event, Sequential, Strategy
-from tests.cancellation.choirs import (
+from tests.cancellation.listeners import (
     ALL_CHECKPOINTS,
     Choir,
     Make,
     every_policy,
     every_strategy,
 )
-from tests.cancellation.tasks import Watch, forever, is_cancellation, left_by, noting, settle
+from tests.cancellation.tasks import Watch, forever, is_cancellation, left_by, make_recording_listener, settle
 
 pytestmark = [every_strategy, every_policy]
 
@@ -52,7 +52,7 @@ async def test_cancelled_by_a_listener_at_any_of_its_checkpoints_the_bare_cancel
 ) -> None:
     strategy = make(errors=policy)
     for at in range(1, ALL_CHECKPOINTS + 1):
-        with noting(checkpoint=at):
+        with make_recording_listener(checkpoint=at):
             scope = CancelScope()
             choir = Choir(at, partial(_cancel, scope))
             left = await _sing_in(scope, choir, strategy)
@@ -71,7 +71,7 @@ async def test_cancelled_by_another_task_while_listeners_are_blocked_the_bare_ca
 ) -> None:
     strategy = make(errors=policy)
     for at in range(1, ALL_CHECKPOINTS + 1):
-        with noting(checkpoint=at):
+        with make_recording_listener(checkpoint=at):
             scope = CancelScope()
             choir = Choir(at, forever)
             async with anyio.create_task_group() as group:
@@ -93,7 +93,7 @@ async def test_cancelled_by_the_failure_of_a_neighbour_only_that_failure_leaves_
 ) -> None:
     strategy = make(errors=policy)
     for at in range(1, ALL_CHECKPOINTS + 1):
-        with noting(checkpoint=at):
+        with make_recording_listener(checkpoint=at):
             choir = Choir(at, forever)
             with pytest.raises(ExceptionGroup) as caught:
                 async with anyio.create_task_group() as group:
@@ -157,13 +157,13 @@ async def test_cancelled_by_its_last_listener_which_passes_no_checkpoint_afterwa
 
     with CancelScope() as scope:
 
-        @dispatcher.listen("song")
+        @dispatcher.listen("order.placed")
         async def cancel(event: Event) -> None:
             await lowlevel.checkpoint()
             ran.append("cancel")
             scope.cancel()
 
-        await dispatcher.adispatch("song", strategy=make(errors=policy))
+        await dispatcher.adispatch("order.placed", strategy=make(errors=policy))
         ran.append("after the dispatch")
         await lowlevel.checkpoint()
         pytest.fail("the cancellation was lost")
@@ -181,18 +181,18 @@ async def test_between_tiers_a_cancellation_keeps_the_next_tier_from_starting(ma
 
     with CancelScope() as scope:
 
-        @dispatcher.listen("song", priority=1)
+        @dispatcher.listen("order.placed", priority=1)
         async def first_tier(event: Event) -> None:
             ran.append("first tier")
             scope.cancel()
 
-        @dispatcher.listen("song", priority=2)
+        @dispatcher.listen("order.placed", priority=2)
         async def second_tier(event: Event) -> None:
             ran.append("second tier")
             await lowlevel.checkpoint()
             ran.append("not reached")
 
-        await dispatcher.adispatch("song", strategy=make(errors=policy))
+        await dispatcher.adispatch("order.placed", strategy=make(errors=policy))
 
     assert scope.cancelled_caught
     # Sequential has no tiers, and no checkpoint of its own at which it could notice.
@@ -225,7 +225,7 @@ async def test_a_shielded_listener_finishes_and_the_cancellation_leaves_after_it
     dispatcher = AsyncEventDispatcher()
     release = anyio.Event()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def shielded(event: Event) -> None:
         with CancelScope(shield=True):
             await release.wait()
@@ -234,7 +234,7 @@ async def test_a_shielded_listener_finishes_and_the_cancellation_leaves_after_it
         await lowlevel.checkpoint()
         log.append("not reached")
 
-    @dispatcher.listen("song", priority=1)
+    @dispatcher.listen("order.placed", priority=1)
     async def later(event: Event) -> None:
         log.append("later")
 
@@ -248,7 +248,7 @@ async def test_a_shielded_listener_finishes_and_the_cancellation_leaves_after_it
     async with anyio.create_task_group() as group:
         with CancelScope() as scope:
             group.start_soon(let_go)
-            await dispatcher.adispatch("song", strategy=make(errors=policy))
+            await dispatcher.adispatch("order.placed", strategy=make(errors=policy))
 
     assert scope.cancelled_caught
     assert log == ["released", "shielded part finished", "left the shield"]
@@ -269,19 +269,19 @@ async def test_a_cancelled_scope_inside_of_a_listener_is_its_own_affair(make: Ma
     log: list[str] = []
     dispatcher = AsyncEventDispatcher()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def moves_on(event: Event) -> None:
         with CancelScope() as scope:
             scope.cancel()
             await lowlevel.checkpoint()
         log.append("moved on")
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def sibling(event: Event) -> None:
         await lowlevel.checkpoint()
         log.append("sibling")
 
-    await dispatcher.adispatch("song", strategy=make(errors=policy))
+    await dispatcher.adispatch("order.placed", strategy=make(errors=policy))
     assert sorted(log) == ["moved on", "sibling"]
 
 
@@ -291,13 +291,13 @@ async def test_a_stopped_event_whose_dispatch_is_cancelled_stays_stopped(make: M
 
     with CancelScope() as scope:
 
-        @dispatcher.listen("song")
+        @dispatcher.listen("order.placed")
         async def stop(event: Event) -> None:
             event.stop_propagation()
             scope.cancel()
             await lowlevel.checkpoint()
 
-        await dispatcher.adispatch("song", event, strategy=make(errors=policy))
+        await dispatcher.adispatch("order.placed", event, strategy=make(errors=policy))
 
     assert scope.cancelled_caught
-    assert (event.name, event.dispatcher, event.propagation_stopped) == ("song", dispatcher, True)
+    assert (event.name, event.dispatcher, event.propagation_stopped) == ("order.placed", dispatcher, True)

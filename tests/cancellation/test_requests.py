@@ -16,7 +16,7 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, ListenerCancelled, Race, Sequential, Strategy
 from antiphon.testing import Backend
-from tests.cancellation.choirs import Make, every_grouping_strategy, every_policy, every_strategy, overlook
+from tests.cancellation.listeners import Make, every_grouping_strategy, every_policy, every_strategy, overlook
 from tests.cancellation.tasks import leaves
 
 ASYNCIO = Backend("asyncio")

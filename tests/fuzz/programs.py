@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from tests.properties.programs import Brief
+from tests.properties.scenarios import Brief
 
 __all__ = (
     "Again",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.instruments.witness import Witness
-from tests.voices import BOTH, AnyDispatcher
+from tests.helpers import BOTH, AnyDispatcher
+from tests.instruments.recording_instrument import RecordingInstrument
 
 
 @pytest.fixture(params=BOTH, ids=lambda kind: kind.__name__)
@@ -16,6 +16,6 @@ def dispatcher(request: pytest.FixtureRequest) -> AnyDispatcher:
 
 
 @pytest.fixture
-def witness() -> Witness:
+def witness() -> RecordingInstrument:
     """An instrument that writes down what it sees."""
-    return Witness()
+    return RecordingInstrument()

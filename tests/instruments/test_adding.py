@@ -15,75 +15,83 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
 from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
-from tests.instruments.witness import Witness, async_singing, singing
-from tests.voices import AnyDispatcher
+from tests.helpers import AnyDispatcher
+from tests.instruments.recording_instrument import RecordingInstrument, add_named_async_listener, add_named_listener
 
-A_SONG = ["dispatch song", "call alto", "called alto: finished", "dispatched song: finished"]
+A_SONG = ["dispatch order.placed", "call alto", "called alto: finished", "dispatched order.placed: finished"]
 
 
 # Adding and removing
 
 
-async def test_an_instrument_sees_a_dispatch_and_its_listeners(dispatcher: AnyDispatcher, witness: Witness) -> None:
+async def test_an_instrument_sees_a_dispatch_and_its_listeners(
+    dispatcher: AnyDispatcher, witness: RecordingInstrument
+) -> None:
     dispatcher.add_instrument(witness)
-    singing(dispatcher, "song", "alto")
+    add_named_listener(dispatcher, "order.placed", "alto")
 
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
     assert witness.lines == A_SONG
 
 
 async def test_an_instrument_that_is_added_later_sees_what_was_dispatched_before_under_that_name(
-    dispatcher: AnyDispatcher, witness: Witness
+    dispatcher: AnyDispatcher, witness: RecordingInstrument
 ) -> None:
-    singing(dispatcher, "song", "alto")
-    await dispatcher.adispatch("song")
+    add_named_listener(dispatcher, "order.placed", "alto")
+    await dispatcher.adispatch("order.placed")
 
     dispatcher.add_instrument(witness)
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
     assert witness.lines == A_SONG
 
 
-async def test_an_instrument_sees_nothing_after_its_removal(dispatcher: AnyDispatcher, witness: Witness) -> None:
+async def test_an_instrument_sees_nothing_after_its_removal(
+    dispatcher: AnyDispatcher, witness: RecordingInstrument
+) -> None:
     dispatcher.add_instrument(witness)
-    singing(dispatcher, "song", "alto")
-    await dispatcher.adispatch("song")
+    add_named_listener(dispatcher, "order.placed", "alto")
+    await dispatcher.adispatch("order.placed")
 
     dispatcher.remove_instrument(witness)
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
     assert witness.lines == A_SONG
 
 
-async def test_after_the_last_removal_a_dispatch_is_plain_again(dispatcher: AnyDispatcher, witness: Witness) -> None:
-    singing(dispatcher, "song", "alto")
+async def test_after_the_last_removal_a_dispatch_is_plain_again(
+    dispatcher: AnyDispatcher, witness: RecordingInstrument
+) -> None:
+    add_named_listener(dispatcher, "order.placed", "alto")
     dispatcher.add_instrument(witness)
-    await dispatcher.adispatch("song")
-    observed = dispatcher._route("song", Event())
+    await dispatcher.adispatch("order.placed")
+    observed = dispatcher._route("order.placed", Event())
 
     dispatcher.remove_instrument(witness)
-    await dispatcher.adispatch("song")
-    plain = dispatcher._route("song", Event())
+    await dispatcher.adispatch("order.placed")
+    plain = dispatcher._route("order.placed", Event())
 
     assert (observed.steps, observed.plan.special) == (None, True)
     assert (plain.steps, plain.plan.special) == (plain.plan.listeners, False)
 
 
-async def test_removing_gives_nothing_and_adding_gives_nothing(dispatcher: AnyDispatcher, witness: Witness) -> None:
+async def test_removing_gives_nothing_and_adding_gives_nothing(
+    dispatcher: AnyDispatcher, witness: RecordingInstrument
+) -> None:
     add: Any = dispatcher.add_instrument
     remove: Any = dispatcher.remove_instrument
 
     assert (add(witness), remove(witness)) == (None, None)
 
 
-async def test_a_removed_instrument_can_be_added_again(dispatcher: AnyDispatcher, witness: Witness) -> None:
+async def test_a_removed_instrument_can_be_added_again(dispatcher: AnyDispatcher, witness: RecordingInstrument) -> None:
     dispatcher.add_instrument(witness)
     dispatcher.remove_instrument(witness)
     dispatcher.add_instrument(witness)
-    singing(dispatcher, "song", "alto")
+    add_named_listener(dispatcher, "order.placed", "alto")
 
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
     assert witness.lines == A_SONG
 
@@ -91,48 +99,48 @@ async def test_a_removed_instrument_can_be_added_again(dispatcher: AnyDispatcher
 async def test_beginnings_are_told_in_the_order_of_adding_and_ends_in_the_other(dispatcher: AnyDispatcher) -> None:
     lines: list[str] = []
     for prefix in "12":
-        dispatcher.add_instrument(Witness(prefix, lines))
-    singing(dispatcher, "song", "alto")
+        dispatcher.add_instrument(RecordingInstrument(prefix, lines))
+    add_named_listener(dispatcher, "order.placed", "alto")
 
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
     assert lines == [
-        "1dispatch song",
-        "2dispatch song",
+        "1dispatch order.placed",
+        "2dispatch order.placed",
         "1call alto",
         "2call alto",
         "2called alto: finished",
         "1called alto: finished",
-        "2dispatched song: finished",
-        "1dispatched song: finished",
+        "2dispatched order.placed: finished",
+        "1dispatched order.placed: finished",
     ]
 
 
 async def test_a_dispatch_under_way_keeps_the_instruments_it_began_with(dispatcher: AnyDispatcher) -> None:
     lines: list[str] = []
-    first, second = Witness("1", lines), Witness("2", lines)
+    first, second = RecordingInstrument("1", lines), RecordingInstrument("2", lines)
     dispatcher.add_instrument(first)
 
     def change(event: Event) -> None:
         dispatcher.add_instrument(second)
         dispatcher.remove_instrument(first)
 
-    singing(dispatcher, "song", "alto", change, once=True)
-    await dispatcher.adispatch("song")
-    await dispatcher.adispatch("song")
+    add_named_listener(dispatcher, "order.placed", "alto", change, once=True)
+    await dispatcher.adispatch("order.placed")
+    await dispatcher.adispatch("order.placed")
 
     assert lines == [
-        "1dispatch song",
+        "1dispatch order.placed",
         "1call alto",
         "1called alto: finished",
-        "1dispatched song: finished",
-        "2dispatch song",
-        "2dispatched song: finished",
+        "1dispatched order.placed: finished",
+        "2dispatch order.placed",
+        "2dispatched order.placed: finished",
     ]
 
 
 async def test_an_instrument_is_known_by_identity(dispatcher: AnyDispatcher) -> None:
-    class Equal(Witness):
+    class Equal(RecordingInstrument):
         def __eq__(self, other: object) -> bool:
             return True
 
@@ -142,19 +150,19 @@ async def test_an_instrument_is_known_by_identity(dispatcher: AnyDispatcher) -> 
     dispatcher.add_instrument(one)
     dispatcher.add_instrument(other)
     dispatcher.remove_instrument(other)
-    singing(dispatcher, "song", "alto")
+    add_named_listener(dispatcher, "order.placed", "alto")
 
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
     assert (one.lines, other.lines) == (A_SONG, [])
 
 
 async def test_a_removed_instrument_is_let_go(dispatcher: AnyDispatcher) -> None:
-    witness = Witness()
+    witness = RecordingInstrument()
     gone = weakref.ref(witness)
     dispatcher.add_instrument(witness)
-    singing(dispatcher, "song", "alto")
-    await dispatcher.adispatch("song")
+    add_named_listener(dispatcher, "order.placed", "alto")
+    await dispatcher.adispatch("order.placed")
 
     dispatcher.remove_instrument(witness)
     del witness
@@ -166,14 +174,14 @@ async def test_a_removed_instrument_is_let_go(dispatcher: AnyDispatcher) -> None
 # What is refused
 
 
-def test_the_same_instrument_is_not_added_twice(dispatcher: AnyDispatcher, witness: Witness) -> None:
+def test_the_same_instrument_is_not_added_twice(dispatcher: AnyDispatcher, witness: RecordingInstrument) -> None:
     dispatcher.add_instrument(witness)
 
-    with pytest.raises(ValueError, match=r"Witness object .* was added to .*Dispatcher object .* already"):
+    with pytest.raises(ValueError, match=r"RecordingInstrument object .* was added to .*Dispatcher object .* already"):
         dispatcher.add_instrument(witness)
 
 
-def test_what_is_not_there_is_not_removed(dispatcher: AnyDispatcher, witness: Witness) -> None:
+def test_what_is_not_there_is_not_removed(dispatcher: AnyDispatcher, witness: RecordingInstrument) -> None:
     with pytest.raises(ValueError, match=r"is no instrument of .*Dispatcher object .*added to another dispatcher"):
         dispatcher.remove_instrument(witness)
 
@@ -193,8 +201,10 @@ def test_a_method_is_one_only_if_it_can_be_called(dispatcher: AnyDispatcher) -> 
 
 
 def test_a_class_is_refused_and_the_instance_shown(dispatcher: AnyDispatcher) -> None:
-    with pytest.raises(TypeError, match=r"got the class Witness: make an instance, Witness\(\)"):
-        dispatcher.add_instrument(Witness)
+    with pytest.raises(
+        TypeError, match=r"got the class RecordingInstrument: make an instance, RecordingInstrument\(\)"
+    ):
+        dispatcher.add_instrument(RecordingInstrument)
 
 
 class Later:
@@ -211,34 +221,34 @@ def test_what_is_refused_changes_nothing(dispatcher: AnyDispatcher) -> None:
     with pytest.raises(TypeError):
         dispatcher.add_instrument(Later())
 
-    assert dispatcher._route("song", Event()).plan.special is False
+    assert dispatcher._route("order.placed", Event()).plan.special is False
 
 
 @pytest.mark.parametrize("method", ["dispatch_started", "dispatch_finished", "listener_started", "listener_finished"])
 async def test_one_method_is_enough(dispatcher: AnyDispatcher, method: str) -> None:
     told: list[Any] = []
     dispatcher.add_instrument(SimpleNamespace(**{method: told.append}))
-    singing(dispatcher, "song", "alto")
+    add_named_listener(dispatcher, "order.placed", "alto")
 
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
     assert [type(record) for record in told] == [DispatchRecord if "dispatch" in method else ListenerRecord]
 
 
 async def test_an_instrument_that_overrides_nothing_is_one_too(dispatcher: AnyDispatcher) -> None:
     dispatcher.add_instrument(Instrument())
-    singing(dispatcher, "song", "alto")
+    add_named_listener(dispatcher, "order.placed", "alto")
 
-    event = await dispatcher.adispatch("song")
+    event = await dispatcher.adispatch("order.placed")
 
-    assert event.name == "song"
+    assert event.name == "order.placed"
 
 
 async def test_a_mock_is_an_instrument(dispatcher: AnyDispatcher) -> None:
     mock = Mock()
     dispatcher.add_instrument(mock)
 
-    event = await dispatcher.adispatch("song")
+    event = await dispatcher.adispatch("order.placed")
 
     ((record,), _) = mock.dispatch_finished.call_args
     assert (record.event, record.nobody_listened) == (event, True)
@@ -248,42 +258,42 @@ async def test_a_mock_is_an_instrument(dispatcher: AnyDispatcher) -> None:
 
 
 async def test_a_scope_shows_its_dispatches_to_the_instruments_of_its_parent(
-    dispatcher: AnyDispatcher, witness: Witness
+    dispatcher: AnyDispatcher, witness: RecordingInstrument
 ) -> None:
     dispatcher.add_instrument(witness)
     with dispatcher.scope() as scoped:
-        singing(scoped, "song", "alto")
-        await scoped.adispatch("song")
+        add_named_listener(scoped, "order.placed", "alto")
+        await scoped.adispatch("order.placed")
 
     assert witness.lines == A_SONG
-    assert witness.of("song").dispatcher is scoped
+    assert witness.of("order.placed").dispatcher is scoped
 
 
 async def test_a_scope_shows_its_dispatches_to_what_is_added_to_its_parent_later(
-    dispatcher: AnyDispatcher, witness: Witness
+    dispatcher: AnyDispatcher, witness: RecordingInstrument
 ) -> None:
     with dispatcher.scope() as outer, outer.scope() as inner:
-        singing(inner, "song", "alto")
-        await inner.adispatch("song")
+        add_named_listener(inner, "order.placed", "alto")
+        await inner.adispatch("order.placed")
         dispatcher.add_instrument(witness)
-        await inner.adispatch("song")
+        await inner.adispatch("order.placed")
         dispatcher.remove_instrument(witness)
-        await inner.adispatch("song")
+        await inner.adispatch("order.placed")
 
     assert witness.lines == A_SONG
 
 
 async def test_an_instrument_of_a_scope_sees_the_dispatches_of_that_scope_alone(
-    dispatcher: AnyDispatcher, witness: Witness
+    dispatcher: AnyDispatcher, witness: RecordingInstrument
 ) -> None:
-    singing(dispatcher, "song", "alto")
+    add_named_listener(dispatcher, "order.placed", "alto")
     with dispatcher.scope() as scoped, dispatcher.scope() as other:
         scoped.add_instrument(witness)
-        await dispatcher.adispatch("song")
-        await other.adispatch("song")
+        await dispatcher.adispatch("order.placed")
+        await other.adispatch("order.placed")
         assert witness.lines == []
 
-        await scoped.adispatch("song")
+        await scoped.adispatch("order.placed")
 
     assert witness.lines == A_SONG
 
@@ -291,31 +301,33 @@ async def test_an_instrument_of_a_scope_sees_the_dispatches_of_that_scope_alone(
 async def test_the_instruments_of_the_parent_come_before_those_of_the_scope(dispatcher: AnyDispatcher) -> None:
     lines: list[str] = []
     with dispatcher.scope() as scoped:
-        scoped.add_instrument(Witness("scope: ", lines))
-        dispatcher.add_instrument(Witness("parent: ", lines))
-        await scoped.adispatch("song")
+        scoped.add_instrument(RecordingInstrument("scope: ", lines))
+        dispatcher.add_instrument(RecordingInstrument("parent: ", lines))
+        await scoped.adispatch("order.placed")
 
     assert lines == [
-        "parent: dispatch song",
-        "scope: dispatch song",
-        "scope: dispatched song: finished",
-        "parent: dispatched song: finished",
+        "parent: dispatch order.placed",
+        "scope: dispatch order.placed",
+        "scope: dispatched order.placed: finished",
+        "parent: dispatched order.placed: finished",
     ]
 
 
 async def test_an_instrument_of_both_a_scope_and_its_parent_sees_each_dispatch_once(
-    dispatcher: AnyDispatcher, witness: Witness
+    dispatcher: AnyDispatcher, witness: RecordingInstrument
 ) -> None:
-    singing(dispatcher, "song", "alto")
+    add_named_listener(dispatcher, "order.placed", "alto")
     with dispatcher.scope() as scoped:
         scoped.add_instrument(witness)
         dispatcher.add_instrument(witness)
-        await scoped.adispatch("song")
+        await scoped.adispatch("order.placed")
 
     assert witness.lines == A_SONG
 
 
-def test_what_the_parent_has_is_not_removed_through_the_scope(dispatcher: AnyDispatcher, witness: Witness) -> None:
+def test_what_the_parent_has_is_not_removed_through_the_scope(
+    dispatcher: AnyDispatcher, witness: RecordingInstrument
+) -> None:
     dispatcher.add_instrument(witness)
 
     with dispatcher.scope() as scoped, pytest.raises(ValueError, match="is no instrument of <scope of"):
@@ -325,7 +337,7 @@ def test_what_the_parent_has_is_not_removed_through_the_scope(dispatcher: AnyDis
 # One that raises
 
 
-class Broken(Witness):
+class Broken(RecordingInstrument):
     """Raises in one of its methods."""
 
     def __init__(self, method: str, error: BaseException, lines: list[str] | None = None) -> None:
@@ -347,16 +359,16 @@ METHODS = ["dispatch_started", "dispatch_finished", "listener_started", "listene
 async def test_one_that_raises_is_logged_once_and_taken_out_and_the_others_see_everything(
     dispatcher: AnyDispatcher, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before, broken, behind = Witness(), Broken(method, OSError("disk full")), Witness()
+    before, broken, behind = RecordingInstrument(), Broken(method, OSError("disk full")), RecordingInstrument()
     for instrument in (before, broken, behind):
         dispatcher.add_instrument(instrument)
-    singing(dispatcher, "song", "alto")
-    singing(dispatcher, "song", "tenor", where=lambda event: False)
+    add_named_listener(dispatcher, "order.placed", "alto")
+    add_named_listener(dispatcher, "order.placed", "tenor", where=lambda event: False)
     expected = [*A_SONG[:-1], "skip tenor: where", A_SONG[-1]]
 
     with caplog.at_level(logging.ERROR, "antiphon"):
-        await dispatcher.adispatch("song")
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
+        await dispatcher.adispatch("order.placed")
 
     assert before.lines == behind.lines == expected * 2
     (logged,) = caplog.records
@@ -371,12 +383,12 @@ async def test_one_that_raises_is_logged_once_and_taken_out_and_the_others_see_e
 async def test_one_that_raised_is_told_nothing_more_of_the_running_dispatch(dispatcher: AnyDispatcher) -> None:
     broken = Broken("listener_started", OSError())
     dispatcher.add_instrument(broken)
-    singing(dispatcher, "song", "alto")
-    singing(dispatcher, "song", "tenor")
+    add_named_listener(dispatcher, "order.placed", "alto")
+    add_named_listener(dispatcher, "order.placed", "tenor")
 
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
-    assert broken.lines == ["broken: dispatch song"]
+    assert broken.lines == ["broken: dispatch order.placed"]
 
 
 async def test_one_that_raises_while_an_error_passes_does_not_touch_the_error(dispatcher: AnyDispatcher) -> None:
@@ -386,10 +398,10 @@ async def test_one_that_raises_while_an_error_passes_does_not_touch_the_error(di
         raise error
 
     dispatcher.add_instrument(Broken("listener_finished", OSError()))
-    singing(dispatcher, "song", "alto", fail)
+    add_named_listener(dispatcher, "order.placed", "alto", fail)
 
     with pytest.raises(LookupError) as caught:
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
 
     assert caught.value is error
     assert (error.__cause__, error.__context__) == (None, None)
@@ -401,10 +413,10 @@ async def test_one_that_raised_in_a_scope_is_taken_out_of_the_parent_it_came_fro
     broken = Broken("dispatch_finished", OSError())
     dispatcher.add_instrument(broken)
     with dispatcher.scope() as scoped:
-        await scoped.adispatch("song")
-    await dispatcher.adispatch("song")
+        await scoped.adispatch("order.placed")
+    await dispatcher.adispatch("order.placed")
 
-    assert broken.lines == ["broken: dispatch song"]
+    assert broken.lines == ["broken: dispatch order.placed"]
     assert len(caplog.records) == 1
 
 
@@ -421,33 +433,33 @@ async def test_dispatches_under_way_tell_it_nothing_more_either(caplog: pytest.L
             both_run.set()
         await both_run.wait()
 
-    async_singing(dispatcher, "song", "alto", wait)
+    add_named_async_listener(dispatcher, "order.placed", "alto", wait)
     async with anyio.create_task_group() as group:
         for _ in range(2):
-            group.start_soon(dispatcher.adispatch, "song")
+            group.start_soon(dispatcher.adispatch, "order.placed")
 
-    assert sorted(broken.lines) == sorted(["broken: dispatch song", "broken: call alto"] * 2)
+    assert sorted(broken.lines) == sorted(["broken: dispatch order.placed", "broken: call alto"] * 2)
     assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
 async def test_an_interrupt_in_an_instrument_passes(
-    dispatcher: AnyDispatcher, witness: Witness, interrupt: type[BaseException]
+    dispatcher: AnyDispatcher, witness: RecordingInstrument, interrupt: type[BaseException]
 ) -> None:
     dispatcher.add_instrument(witness)
     dispatcher.add_instrument(Broken("dispatch_started", interrupt()))
 
     with pytest.raises(interrupt):
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
 
-    assert witness.lines == ["dispatch song", "dispatched song: cancelled"]
+    assert witness.lines == ["dispatch order.placed", "dispatched order.placed: cancelled"]
 
 
 async def test_after_an_interrupt_in_an_instrument_the_event_is_in_no_dispatch(dispatcher: AnyDispatcher) -> None:
     dispatcher.add_instrument(Broken("dispatch_started", KeyboardInterrupt()))
     event = Event()
     with pytest.raises(KeyboardInterrupt):
-        await dispatcher.adispatch("song", event)
+        await dispatcher.adispatch("order.placed", event)
 
     assert event._antiphon_in_flight is None  # type: ignore[attr-defined]  # set by the dispatch
 
@@ -462,9 +474,9 @@ async def test_one_that_dispatches_without_end_is_taken_out(caplog: pytest.LogCa
             dispatcher.dispatch("echo")
 
     dispatcher.add_instrument(Echo())
-    dispatcher.dispatch("song")
+    dispatcher.dispatch("order.placed")
     seen = len(told)
-    dispatcher.dispatch("song")
+    dispatcher.dispatch("order.placed")
 
     assert len(told) == seen
     assert len(caplog.records) == 1
@@ -475,17 +487,17 @@ async def test_one_that_dispatches_without_end_is_taken_out(caplog: pytest.LogCa
 
 def test_instruments_are_added_and_removed_in_many_threads_while_others_dispatch() -> None:
     dispatcher = EventDispatcher()
-    singing(dispatcher, "song", "alto")
+    add_named_listener(dispatcher, "order.placed", "alto")
     rounds, errors, seen = 200, [], []
-    always = Witness()
+    always = RecordingInstrument()
     dispatcher.add_instrument(always)
 
     def change() -> None:
         try:
             for _ in range(rounds):
-                own = Witness()
+                own = RecordingInstrument()
                 dispatcher.add_instrument(own)
-                dispatcher.dispatch("song")
+                dispatcher.dispatch("order.placed")
                 dispatcher.remove_instrument(own)
                 seen.append(own)
         except BaseException as exc:
@@ -500,7 +512,7 @@ def test_instruments_are_added_and_removed_in_many_threads_while_others_dispatch
     assert errors == []
     assert all(own.lines.count(line) == own.lines.count(A_SONG[0]) > 0 for own in seen for line in A_SONG)
     assert [attached.instrument for attached in dispatcher._instruments] == [always]
-    assert always.lines.count("dispatched song: finished") == 4 * rounds
+    assert always.lines.count("dispatched order.placed: finished") == 4 * rounds
 
 
 @pytest.mark.parametrize("strategy", [Sequential(), Concurrent(), Race()], ids=repr)
@@ -509,12 +521,12 @@ async def test_instruments_see_dispatches_in_other_threads_there(strategy: Any) 
     threads: list[int] = []
     dispatcher.add_instrument(SimpleNamespace(dispatch_started=lambda record: threads.append(threading.get_ident())))
 
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
     elsewhere: list[int] = []
 
     def run() -> None:
         elsewhere.append(threading.get_ident())
-        anyio.run(dispatcher.adispatch, "song")
+        anyio.run(dispatcher.adispatch, "order.placed")
 
     await anyio.to_thread.run_sync(run)
 

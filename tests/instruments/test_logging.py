@@ -14,8 +14,8 @@ import structlog
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, in_thread, inline
 from antiphon.instruments.logging import LoggingInstrument
-from tests.instruments.witness import singing
-from tests.voices import AnyDispatcher
+from tests.helpers import AnyDispatcher
+from tests.instruments.recording_instrument import add_named_listener
 
 
 class OrderPlaced(Event): ...
@@ -346,7 +346,7 @@ async def test_what_cannot_be_shown_is_logged_all_the_same(log: Lines) -> None:
 
 async def test_a_cancelled_dispatch_is_no_failure(log: Lines) -> None:
     dispatcher = logging_to()
-    singing(dispatcher, "order.placed", "alto")
+    add_named_listener(dispatcher, "order.placed", "alto")
 
     async def wait(event: Any) -> None:
         await anyio.sleep_forever()
@@ -428,8 +428,8 @@ async def test_it_does_what_harp_writes_by_hand(log: Lines, dispatcher: AnyDispa
     def fails(event: Any) -> None:
         raise LookupError("no stock")
 
-    singing(dispatcher, "core.request", "controller")
-    singing(dispatcher, "core.request", "proxy", fails)
+    add_named_listener(dispatcher, "core.request", "controller")
+    add_named_listener(dispatcher, "core.request", "proxy", fails)
     with pytest.raises(LookupError):
         await dispatcher.adispatch("core.request")
 

@@ -20,9 +20,9 @@ from opentelemetry.trace import StatusCode
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, in_thread
 from antiphon.instruments.opentelemetry import OpenTelemetryInstrument
+from tests.helpers import AnyDispatcher
+from tests.instruments.recording_instrument import add_named_listener, named
 from tests.instruments.test_parents import OneByOne, Spread, every_strategy
-from tests.instruments.witness import named, singing
-from tests.voices import AnyDispatcher
 
 
 class Spans:
@@ -52,7 +52,7 @@ class Spans:
 def short(name: str) -> str:
     """Leave out where a listener was defined."""
     what, _, which = name.partition(" ")
-    return f"{what} {which.rpartition('.')[2]}"
+    return f"{what} {which.rpartition('.')[2] if what == 'listener' else which}"
 
 
 def sung(name: str, listener: Any) -> Any:
@@ -97,10 +97,10 @@ def listening(dispatcher: AnyDispatcher, key: str, name: str, function: Any = pa
 async def test_a_dispatch_has_a_span_and_each_listener_one_within(strategy: Any, spans: Spans) -> None:
     dispatcher = traced(spans, strategy)
     for name in ("alto", "tenor", "bass"):
-        listening(dispatcher, "song", name)
-    await dispatcher.adispatch("song")
+        listening(dispatcher, "order.placed", name)
+    await dispatcher.adispatch("order.placed")
 
-    dispatch = "dispatch song"
+    dispatch = "dispatch order.placed"
     assert spans.tree == {
         dispatch: None,
         "listener alto": dispatch,
@@ -119,14 +119,14 @@ async def test_nested_dispatches_are_within_the_span_of_their_listener(strategy:
             await dispatcher.adispatch(f"verse-of-{name}")
             await pause()
 
-        listening(dispatcher, "song", name, sing)
+        listening(dispatcher, "order.placed", name, sing)
         listening(dispatcher, f"verse-of-{name}", f"friend-of-{name}")
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
     assert spans.tree == {
-        "dispatch song": None,
-        "listener alto": "dispatch song",
-        "listener bass": "dispatch song",
+        "dispatch order.placed": None,
+        "listener alto": "dispatch order.placed",
+        "listener bass": "dispatch order.placed",
         "dispatch verse-of-alto": "listener alto",
         "dispatch verse-of-bass": "listener bass",
         "listener friend-of-alto": "dispatch verse-of-alto",
@@ -139,11 +139,11 @@ async def test_without_spans_of_listeners_nested_dispatches_are_within_the_outer
     strategy: Any, spans: Spans
 ) -> None:
     dispatcher = traced(spans, strategy, listeners=False)
-    listening(dispatcher, "song", "alto", lambda event: dispatcher.adispatch("verse"))
-    listening(dispatcher, "song", "bass")
-    await dispatcher.adispatch("song")
+    listening(dispatcher, "order.placed", "alto", lambda event: dispatcher.adispatch("verse"))
+    listening(dispatcher, "order.placed", "bass")
+    await dispatcher.adispatch("order.placed")
 
-    assert spans.tree == {"dispatch song": None, "dispatch verse": "dispatch song"}
+    assert spans.tree == {"dispatch order.placed": None, "dispatch verse": "dispatch order.placed"}
 
 
 @every_strategy
@@ -156,17 +156,17 @@ async def test_spans_of_the_program_are_parents_and_children(strategy: Any, list
         with spans.tracer.start_as_current_span("own line"):
             await pause()
 
-    listening(dispatcher, "song", "alto", sing)
-    listening(dispatcher, "song", "bass")
+    listening(dispatcher, "order.placed", "alto", sing)
+    listening(dispatcher, "order.placed", "bass")
     with spans.tracer.start_as_current_span("own request"):
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
         with spans.tracer.start_as_current_span("own end"):
             pass
 
     tree = spans.tree
     assert tree["own request"] is None
-    assert tree["dispatch song"] == "own request"
-    assert tree["own line"] == ("listener alto" if listeners else "dispatch song")
+    assert tree["dispatch order.placed"] == "own request"
+    assert tree["own line"] == ("listener alto" if listeners else "dispatch order.placed")
     assert tree["own end"] == "own request"
 
 
@@ -174,15 +174,15 @@ async def test_spans_of_the_program_are_parents_and_children(strategy: Any, list
 async def test_what_is_posted_to_a_queue_is_a_child_of_the_span_that_posted_it(strategy: Any, spans: Spans) -> None:
     dispatcher = traced(spans, strategy)
     async with dispatcher.queue(workers=2) as queue:
-        listening(dispatcher, "song", "alto", lambda event: queue.post("verse"))
+        listening(dispatcher, "order.placed", "alto", lambda event: queue.post("verse"))
         listening(dispatcher, "verse", "tenor")
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
         with spans.tracer.start_as_current_span("own request"):
             await queue.post("coda")
 
     assert spans.tree == {
-        "dispatch song": None,
-        "listener alto": "dispatch song",
+        "dispatch order.placed": None,
+        "listener alto": "dispatch order.placed",
         "dispatch verse": "listener alto",
         "listener tenor": "dispatch verse",
         "own request": None,
@@ -199,12 +199,12 @@ async def test_a_worker_thread_is_within_the_span_of_its_listener(strategy: Any,
         with spans.tracer.start_as_current_span("own work"):
             sync.dispatch("verse")
 
-    dispatcher.add_listener("song", in_thread(sung("alto", work)))
-    await dispatcher.adispatch("song")
+    dispatcher.add_listener("order.placed", in_thread(sung("alto", work)))
+    await dispatcher.adispatch("order.placed")
 
     assert spans.tree == {
-        "dispatch song": None,
-        "listener alto": "dispatch song",
+        "dispatch order.placed": None,
+        "listener alto": "dispatch order.placed",
         "own work": "listener alto",
         "dispatch verse": "own work",
     }
@@ -213,11 +213,11 @@ async def test_a_worker_thread_is_within_the_span_of_its_listener(strategy: Any,
 def test_a_sync_dispatch_has_the_same_spans(spans: Spans) -> None:
     dispatcher = EventDispatcher()
     dispatcher.add_instrument(OpenTelemetryInstrument(spans.provider))
-    singing(dispatcher, "song", "alto", lambda event: dispatcher.dispatch("verse"))
-    dispatcher.dispatch("song")
+    add_named_listener(dispatcher, "order.placed", "alto", lambda event: dispatcher.dispatch("verse"))
+    dispatcher.dispatch("order.placed")
 
     # A listener that a helper made is called as it is there.
-    assert list(spans.tree.values()) == ["listener listener", "dispatch song", None]
+    assert list(spans.tree.values()) == ["listener listener", "dispatch order.placed", None]
 
 
 @pytest.mark.parametrize(
@@ -257,13 +257,13 @@ async def test_dispatches_that_run_at_the_same_time_do_not_mix(strategy: Any, sp
 async def test_the_attributes_of_the_spans(spans: Spans) -> None:
     dispatcher = traced(spans)
     listening(dispatcher, "*", "alto", lambda event: stop(event), priority=3)
-    listening(dispatcher, "song", "bass", priority=5)
-    await dispatcher.adispatch("song")
+    listening(dispatcher, "order.placed", "bass", priority=5)
+    await dispatcher.adispatch("order.placed")
 
-    dispatch, alto = spans.finished["dispatch song"], spans.finished["listener alto"]
+    dispatch, alto = spans.finished["dispatch order.placed"], spans.finished["listener alto"]
     (skipped,) = dispatch.events
     assert dict(dispatch.attributes or {}) == {
-        "antiphon.event.name": "song",
+        "antiphon.event.name": "order.placed",
         "antiphon.event.class": "antiphon.Event",
         "antiphon.dispatcher": "<AsyncEventDispatcher 'shop'>",
         "antiphon.listeners": 2,
@@ -300,11 +300,11 @@ async def fail(error: BaseException, event: Any) -> None:
 @every_strategy
 async def test_an_error_is_recorded_on_both_spans(strategy: Any, spans: Spans) -> None:
     dispatcher = traced(spans, strategy)
-    listening(dispatcher, "song", "alto", partial(fail, LookupError("no voice")))
+    listening(dispatcher, "order.placed", "alto", partial(fail, LookupError("no voice")))
     with pytest.raises((LookupError, ExceptionGroup)) as caught:
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
 
-    dispatch, alto = spans.finished["dispatch song"], spans.finished["listener alto"]
+    dispatch, alto = spans.finished["dispatch order.placed"], spans.finished["listener alto"]
     for span, error in ((dispatch, caught.value), (alto, LookupError("no voice"))):
         (recorded,) = span.events
         assert span.status.status_code is StatusCode.ERROR
@@ -320,9 +320,9 @@ async def test_an_error_that_cannot_be_shown_ends_its_spans_too(strategy: Any, s
             raise RuntimeError("no words here")
 
     dispatcher = traced(spans, strategy)
-    listening(dispatcher, "song", "alto", partial(fail, Unspeakable()))
+    listening(dispatcher, "order.placed", "alto", partial(fail, Unspeakable()))
     with pytest.raises((Unspeakable, ExceptionGroup)):
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
 
     assert spans.finished["listener alto"].status.description == Unspeakable.__qualname__
     assert {span.status.status_code for span in spans.finished.values()} == {StatusCode.ERROR}
@@ -342,8 +342,8 @@ async def test_a_dispatcher_that_cannot_be_shown_has_spans(spans: Spans) -> None
 
     dispatcher = Unspeakable()
     dispatcher.add_instrument(OpenTelemetryInstrument(spans.provider))
-    await dispatcher.adispatch("song")
-    assert "Unspeakable" in str((spans.finished["dispatch song"].attributes or {})["antiphon.dispatcher"])
+    await dispatcher.adispatch("order.placed")
+    assert "Unspeakable" in str((spans.finished["dispatch order.placed"].attributes or {})["antiphon.dispatcher"])
 
 
 @every_strategy
@@ -355,8 +355,8 @@ async def test_a_cancellation_is_no_error(strategy: Any, spans: Spans) -> None:
             scope.cancel()
             await anyio.sleep_forever()
 
-        listening(dispatcher, "song", "alto", wait)
-        await dispatcher.adispatch("song")
+        listening(dispatcher, "order.placed", "alto", wait)
+        await dispatcher.adispatch("order.placed")
 
     for span in spans.finished.values():
         assert span.status.status_code is StatusCode.UNSET
@@ -366,19 +366,19 @@ async def test_a_cancellation_is_no_error(strategy: Any, spans: Spans) -> None:
 
 async def test_without_spans_of_listeners_nothing_is_said_of_skipped_ones(spans: Spans) -> None:
     dispatcher = traced(spans, listeners=False)
-    listening(dispatcher, "song", "alto", where=lambda event: False)
-    await dispatcher.adispatch("song")
+    listening(dispatcher, "order.placed", "alto", where=lambda event: False)
+    await dispatcher.adispatch("order.placed")
 
-    assert spans.finished["dispatch song"].events == ()
+    assert spans.finished["dispatch order.placed"].events == ()
 
 
 async def test_spans_that_nobody_records_cost_no_attributes() -> None:
     dispatcher = AsyncEventDispatcher()
     dispatcher.add_instrument(OpenTelemetryInstrument(trace.NoOpTracerProvider()))
-    listening(dispatcher, "song", "alto", partial(fail, LookupError()))
+    listening(dispatcher, "order.placed", "alto", partial(fail, LookupError()))
 
     with pytest.raises(LookupError):
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
 
 
 # Contexts
@@ -387,9 +387,9 @@ async def test_spans_that_nobody_records_cost_no_attributes() -> None:
 @every_strategy
 async def test_after_a_dispatch_the_current_span_is_what_it_was(strategy: Any, spans: Spans) -> None:
     dispatcher = traced(spans, strategy)
-    listening(dispatcher, "song", "alto")
+    listening(dispatcher, "order.placed", "alto")
     with spans.tracer.start_as_current_span("own request") as request:
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
         assert trace.get_current_span() is request
 
 
@@ -402,21 +402,21 @@ def test_a_coroutine_that_is_closed_in_another_context_ends_its_spans_in_silence
         yield
 
     dispatcher = traced(spans)
-    listening(dispatcher, "song", "alto", stand_still)
-    steps = dispatcher.adispatch("song")
+    listening(dispatcher, "order.placed", "alto", stand_still)
+    steps = dispatcher.adispatch("order.placed")
     copy_context().run(steps.send, None)
 
     steps.close()
 
-    assert spans.tree == {"dispatch song": None, "listener alto": "dispatch song"}
+    assert spans.tree == {"dispatch order.placed": None, "listener alto": "dispatch order.placed"}
 
 
 async def test_nothing_is_kept_of_a_dispatch(spans: Spans) -> None:
     instrument = OpenTelemetryInstrument(spans.provider)
     dispatcher = AsyncEventDispatcher()
     dispatcher.add_instrument(instrument)
-    listening(dispatcher, "song", "alto")
-    await dispatcher.adispatch("song")
+    listening(dispatcher, "order.placed", "alto")
+    await dispatcher.adispatch("order.placed")
     gc.collect()
 
     assert len(instrument._open) == 0
@@ -425,12 +425,12 @@ async def test_nothing_is_kept_of_a_dispatch(spans: Spans) -> None:
 async def test_two_of_them_do_not_disturb_each_other(spans: Spans) -> None:
     dispatcher, others = traced(spans), Spans()
     dispatcher.add_instrument(OpenTelemetryInstrument(others.provider))
-    listening(dispatcher, "song", "alto")
+    listening(dispatcher, "order.placed", "alto")
     with others.tracer.start_as_current_span("own request") as request:
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
         assert trace.get_current_span() is request
 
-    assert spans.finished.keys() == {"dispatch song", "listener alto"}
+    assert spans.finished.keys() == {"dispatch order.placed", "listener alto"}
 
 
 # The extra
@@ -458,6 +458,6 @@ async def test_the_global_provider_is_the_default(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", spans.provider)
     dispatcher = AsyncEventDispatcher()
     dispatcher.add_instrument(OpenTelemetryInstrument())
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
-    assert spans.finished.keys() == {"dispatch song"}
+    assert spans.finished.keys() == {"dispatch order.placed"}

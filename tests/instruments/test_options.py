@@ -10,20 +10,25 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher
 from antiphon.testing import settle
+from tests.helpers import AnyDispatcher
+from tests.instruments.recording_instrument import (
+    RecordingInstrument,
+    add_named_async_listener,
+    add_named_listener,
+    name_of,
+)
 from tests.instruments.test_parents import every_strategy
-from tests.instruments.witness import Witness, async_singing, name_of, singing
-from tests.voices import AnyDispatcher
 
 
 @pytest.fixture
-def observed(dispatcher: AnyDispatcher, witness: Witness) -> AnyDispatcher:
+def observed(dispatcher: AnyDispatcher, witness: RecordingInstrument) -> AnyDispatcher:
     """A dispatcher of either kind that the witness sees."""
     dispatcher.add_instrument(witness)
     return dispatcher
 
 
 @pytest.fixture
-def asynchronous(witness: Witness) -> AsyncEventDispatcher:
+def asynchronous(witness: RecordingInstrument) -> AsyncEventDispatcher:
     """An async dispatcher that the witness sees."""
     dispatcher = AsyncEventDispatcher()
     dispatcher.add_instrument(witness)
@@ -38,43 +43,54 @@ def fail(error: BaseException, event: Any = None) -> None:
 # where
 
 
-async def test_one_whose_where_says_no_is_skipped(observed: AnyDispatcher, witness: Witness) -> None:
-    singing(observed, "song", "alto", where=lambda event: False)
-    singing(observed, "song", "bass", where=lambda event: True)
-    await observed.adispatch("song")
+async def test_one_whose_where_says_no_is_skipped(observed: AnyDispatcher, witness: RecordingInstrument) -> None:
+    add_named_listener(observed, "order.placed", "alto", where=lambda event: False)
+    add_named_listener(observed, "order.placed", "bass", where=lambda event: True)
+    await observed.adispatch("order.placed")
 
     assert witness.lines == [
-        "dispatch song",
+        "dispatch order.placed",
         "skip alto: where",
         "call bass",
         "called bass: finished",
-        "dispatched song: finished",
+        "dispatched order.placed: finished",
     ]
 
 
-async def test_one_that_its_where_removes_is_skipped_as_removed(observed: AnyDispatcher, witness: Witness) -> None:
-    alto = singing(observed, "song", "alto", where=lambda event: alto.unsubscribe())
-    await observed.adispatch("song")
+async def test_one_that_its_where_removes_is_skipped_as_removed(
+    observed: AnyDispatcher, witness: RecordingInstrument
+) -> None:
+    alto = add_named_listener(observed, "order.placed", "alto", where=lambda event: alto.unsubscribe())
+    await observed.adispatch("order.placed")
 
     assert witness.call_of("alto").skipped_because == "removed"
 
 
-async def test_a_failing_where_is_a_call_that_failed_at_once(observed: AnyDispatcher, witness: Witness) -> None:
+async def test_a_failing_where_is_a_call_that_failed_at_once(
+    observed: AnyDispatcher, witness: RecordingInstrument
+) -> None:
     error = LookupError()
     called: list[Any] = []
-    singing(observed, "song", "alto", called.append, where=partial(fail, error))
+    add_named_listener(observed, "order.placed", "alto", called.append, where=partial(fail, error))
     with pytest.raises(LookupError):
-        await observed.adispatch("song")
+        await observed.adispatch("order.placed")
 
-    assert witness.lines == ["dispatch song", "call alto", "called alto: failed", "dispatched song: failed"]
+    assert witness.lines == [
+        "dispatch order.placed",
+        "call alto",
+        "called alto: failed",
+        "dispatched order.placed: failed",
+    ]
     assert witness.call_of("alto").error is error
     assert called == []
 
 
-async def test_an_interrupt_in_a_where_skips_the_listener(observed: AnyDispatcher, witness: Witness) -> None:
-    singing(observed, "song", "alto", where=partial(fail, KeyboardInterrupt()))
+async def test_an_interrupt_in_a_where_skips_the_listener(
+    observed: AnyDispatcher, witness: RecordingInstrument
+) -> None:
+    add_named_listener(observed, "order.placed", "alto", where=partial(fail, KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        await observed.adispatch("song")
+        await observed.adispatch("order.placed")
 
     assert witness.call_of("alto").skipped_because == "cancelled"
 
@@ -82,13 +98,13 @@ async def test_an_interrupt_in_a_where_skips_the_listener(observed: AnyDispatche
 # once
 
 
-async def test_once_in_overlapping_dispatches(asynchronous: AsyncEventDispatcher, witness: Witness) -> None:
+async def test_once_in_overlapping_dispatches(asynchronous: AsyncEventDispatcher, witness: RecordingInstrument) -> None:
     calls: list[Any] = []
-    async_singing(asynchronous, "song", "first", lambda event: anyio.lowlevel.checkpoint())
-    singing(asynchronous, "song", "alto", calls.append, once=True)
+    add_named_async_listener(asynchronous, "order.placed", "first", lambda event: anyio.lowlevel.checkpoint())
+    add_named_listener(asynchronous, "order.placed", "alto", calls.append, once=True)
     async with anyio.create_task_group() as group:
         for _ in range(2):
-            group.start_soon(asynchronous.adispatch, "song")
+            group.start_soon(asynchronous.adispatch, "order.placed")
 
     altos = [record for record in witness.listeners if name_of(record) == "alto"]
     assert len(calls) == 1
@@ -98,9 +114,9 @@ async def test_once_in_overlapping_dispatches(asynchronous: AsyncEventDispatcher
 
 
 async def test_a_claim_that_comes_too_late_is_told_as_once() -> None:
-    dispatcher, witness = EventDispatcher(), Witness()
+    dispatcher, witness = EventDispatcher(), RecordingInstrument()
     dispatcher.add_instrument(witness)
-    alto = singing(dispatcher, "song", "alto", once=True)
+    alto = add_named_listener(dispatcher, "order.placed", "alto", once=True)
     registry: Any = dispatcher._registry
     discard = registry.discard
 
@@ -112,23 +128,23 @@ async def test_a_claim_that_comes_too_late_is_told_as_once() -> None:
             return False
 
     alto._owner = Late()
-    dispatcher.dispatch("song")
+    dispatcher.dispatch("order.placed")
 
-    assert witness.lines == ["dispatch song", "skip alto: once", "dispatched song: finished"]
+    assert witness.lines == ["dispatch order.placed", "skip alto: once", "dispatched order.placed: finished"]
 
 
-async def test_the_first_call_of_a_once_is_told_as_any(observed: AnyDispatcher, witness: Witness) -> None:
-    singing(observed, "song", "alto", once=True)
-    await observed.adispatch("song")
-    await observed.adispatch("song")
+async def test_the_first_call_of_a_once_is_told_as_any(observed: AnyDispatcher, witness: RecordingInstrument) -> None:
+    add_named_listener(observed, "order.placed", "alto", once=True)
+    await observed.adispatch("order.placed")
+    await observed.adispatch("order.placed")
 
     assert witness.lines == [
-        "dispatch song",
+        "dispatch order.placed",
         "call alto",
         "called alto: finished",
-        "dispatched song: finished",
-        "dispatch song",
-        "dispatched song: finished",
+        "dispatched order.placed: finished",
+        "dispatch order.placed",
+        "dispatched order.placed: finished",
     ]
 
 
@@ -137,13 +153,18 @@ async def test_the_first_call_of_a_once_is_told_as_any(observed: AnyDispatcher, 
 
 @every_strategy
 async def test_a_timeout_is_the_error_of_the_listener(
-    strategy: Any, asynchronous: AsyncEventDispatcher, witness: Witness
+    strategy: Any, asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
-    async_singing(asynchronous, "song", "alto", lambda event: anyio.sleep_forever(), timeout=1e-9)
+    add_named_async_listener(asynchronous, "order.placed", "alto", lambda event: anyio.sleep_forever(), timeout=1e-9)
     with pytest.raises((TimeoutError, ExceptionGroup)):
-        await asynchronous.adispatch("song", strategy=strategy)
+        await asynchronous.adispatch("order.placed", strategy=strategy)
 
-    assert witness.lines == ["dispatch song", "call alto", "called alto: failed", "dispatched song: failed"]
+    assert witness.lines == [
+        "dispatch order.placed",
+        "call alto",
+        "called alto: failed",
+        "dispatched order.placed: failed",
+    ]
     assert isinstance(witness.call_of("alto").error, TimeoutError)
 
 
@@ -151,13 +172,13 @@ async def test_a_timeout_is_the_error_of_the_listener(
 
 
 async def test_one_that_waits_for_its_limit_is_not_called_yet(
-    asynchronous: AsyncEventDispatcher, witness: Witness
+    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
     go_on = anyio.Event()
-    async_singing(asynchronous, "song", "alto", lambda event: go_on.wait(), limit=1)
+    add_named_async_listener(asynchronous, "order.placed", "alto", lambda event: go_on.wait(), limit=1)
     async with anyio.create_task_group() as group:
         for _ in range(2):
-            group.start_soon(asynchronous.adispatch, "song")
+            group.start_soon(asynchronous.adispatch, "order.placed")
         await settle()
         assert witness.lines.count("call alto") == 1
         go_on.set()
@@ -169,19 +190,19 @@ async def test_one_that_waits_for_its_limit_is_not_called_yet(
     assert first.finished <= second.started
 
 
-async def test_observed_calls_and_others_share_the_limit(witness: Witness) -> None:
+async def test_observed_calls_and_others_share_the_limit(witness: RecordingInstrument) -> None:
     dispatcher, go_on, running = AsyncEventDispatcher(), anyio.Event(), []
 
     async def sing(event: Any) -> None:
         running.append(event)
         await go_on.wait()
 
-    async_singing(dispatcher, "song", "alto", sing, limit=1)
+    add_named_async_listener(dispatcher, "order.placed", "alto", sing, limit=1)
     with dispatcher.scope() as scoped:
         scoped.add_instrument(witness)
         async with anyio.create_task_group() as group:
             for one in (dispatcher, scoped):
-                group.start_soon(one.adispatch, "song")
+                group.start_soon(one.adispatch, "order.placed")
             await settle()
             assert len(running) == 1
             go_on.set()
@@ -190,15 +211,15 @@ async def test_observed_calls_and_others_share_the_limit(witness: Witness) -> No
 
 
 async def test_one_that_is_cancelled_while_it_waits_for_its_limit_is_skipped(
-    asynchronous: AsyncEventDispatcher, witness: Witness
+    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
     go_on = anyio.Event()
-    async_singing(asynchronous, "song", "alto", lambda event: go_on.wait(), limit=1)
+    add_named_async_listener(asynchronous, "order.placed", "alto", lambda event: go_on.wait(), limit=1)
     async with anyio.create_task_group() as group:
-        group.start_soon(asynchronous.adispatch, "song")
+        group.start_soon(asynchronous.adispatch, "order.placed")
         await settle()
         with anyio.move_on_after(0):
-            await asynchronous.adispatch("song")
+            await asynchronous.adispatch("order.placed")
         go_on.set()
 
     assert [(record.outcome, record.skipped_because) for record in witness.listeners] == [
@@ -208,13 +229,13 @@ async def test_one_that_is_cancelled_while_it_waits_for_its_limit_is_skipped(
 
 
 async def test_one_that_is_removed_while_it_waits_for_its_limit_is_skipped(
-    asynchronous: AsyncEventDispatcher, witness: Witness
+    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
     go_on = anyio.Event()
-    alto = async_singing(asynchronous, "song", "alto", lambda event: go_on.wait(), limit=1)
+    alto = add_named_async_listener(asynchronous, "order.placed", "alto", lambda event: go_on.wait(), limit=1)
     async with anyio.create_task_group() as group:
         for _ in range(2):
-            group.start_soon(asynchronous.adispatch, "song")
+            group.start_soon(asynchronous.adispatch, "order.placed")
         await settle()
         alto.unsubscribe()
         go_on.set()
@@ -222,37 +243,41 @@ async def test_one_that_is_removed_while_it_waits_for_its_limit_is_skipped(
     assert sorted(str(record.skipped_because) for record in witness.listeners) == ["None", "removed"]
 
 
-async def test_one_that_would_wait_for_itself_has_failed(asynchronous: AsyncEventDispatcher, witness: Witness) -> None:
-    async_singing(asynchronous, "song", "alto", lambda event: asynchronous.adispatch("song"), limit=1)
+async def test_one_that_would_wait_for_itself_has_failed(
+    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
+) -> None:
+    add_named_async_listener(
+        asynchronous, "order.placed", "alto", lambda event: asynchronous.adispatch("order.placed"), limit=1
+    )
     with pytest.raises(RuntimeError, match="it would wait for itself"):
-        await asynchronous.adispatch("song")
+        await asynchronous.adispatch("order.placed")
 
     assert witness.lines == [
-        "dispatch song",
+        "dispatch order.placed",
         "call alto",
-        "dispatch song",
+        "dispatch order.placed",
         "call alto",
         "called alto: failed",
-        "dispatched song: failed",
+        "dispatched order.placed: failed",
         "called alto: failed",
-        "dispatched song: failed",
+        "dispatched order.placed: failed",
     ]
 
 
 # All together
 
 
-async def test_all_options_together(asynchronous: AsyncEventDispatcher, witness: Witness) -> None:
+async def test_all_options_together(asynchronous: AsyncEventDispatcher, witness: RecordingInstrument) -> None:
     called: list[Any] = []
 
     async def sing(event: Any) -> None:
         called.append(event)
         await asynchronous.adispatch("verse")
 
-    async_singing(asynchronous, "song", "alto", sing, where=bool, once=True, timeout=60, limit=2)
-    async_singing(asynchronous, "song", "bass", sing, where=bool, timeout=60, limit=2)
+    add_named_async_listener(asynchronous, "order.placed", "alto", sing, where=bool, once=True, timeout=60, limit=2)
+    add_named_async_listener(asynchronous, "order.placed", "bass", sing, where=bool, timeout=60, limit=2)
     event = Event()
-    await asynchronous.adispatch("song", event, strategy=Concurrent())
+    await asynchronous.adispatch("order.placed", event, strategy=Concurrent())
 
     assert called == [event, event]
     assert sorted(record.outcome for record in witness.listeners) == ["finished", "finished"]
@@ -260,15 +285,17 @@ async def test_all_options_together(asynchronous: AsyncEventDispatcher, witness:
 
 
 async def test_options_do_the_same_after_the_instruments_have_gone(
-    asynchronous: AsyncEventDispatcher, witness: Witness
+    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
     called: list[Any] = []
-    alto = singing(asynchronous, "song", "alto", called.append, where=lambda event: len(called) < 2, limit=1)
+    alto = add_named_listener(
+        asynchronous, "order.placed", "alto", called.append, where=lambda event: len(called) < 2, limit=1
+    )
     before = alto.call
-    await asynchronous.adispatch("song")
+    await asynchronous.adispatch("order.placed")
     asynchronous.remove_instrument(witness)
     for _ in range(3):
-        await asynchronous.adispatch("song")
+        await asynchronous.adispatch("order.placed")
 
     assert len(called) == 2
     assert alto.call is before

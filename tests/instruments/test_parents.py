@@ -15,8 +15,14 @@ import pytest
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, in_thread
 from antiphon.instruments import DispatchRecord
 from antiphon.testing import settle
-from tests.instruments.witness import Witness, async_singing, name_of, named, singing
-from tests.voices import AnyDispatcher
+from tests.helpers import AnyDispatcher
+from tests.instruments.recording_instrument import (
+    RecordingInstrument,
+    add_named_async_listener,
+    add_named_listener,
+    name_of,
+    named,
+)
 
 
 class OneByOne:
@@ -48,28 +54,30 @@ STRATEGIES = [Sequential(), Concurrent(), Concurrent(1), Race(), OneByOne(), Spr
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
 
 
-def parents(witness: Witness) -> dict[Any, str | None]:
+def parents(witness: RecordingInstrument) -> dict[Any, str | None]:
     """For each name, the listener in which it was dispatched."""
     return {record.name: name_of(record.parent) for record in witness.dispatches}
 
 
-async def test_a_dispatch_by_a_listener_has_its_call_for_parent(dispatcher: AnyDispatcher, witness: Witness) -> None:
+async def test_a_dispatch_by_a_listener_has_its_call_for_parent(
+    dispatcher: AnyDispatcher, witness: RecordingInstrument
+) -> None:
     sync = EventDispatcher()
     for one in (dispatcher, sync):
         one.add_instrument(witness)
-    singing(dispatcher, "song", "alto", lambda event: sync.dispatch("verse"))
-    singing(sync, "verse", "tenor", lambda event: sync.dispatch("line"))
-    singing(sync, "verse", "bass", lambda event: sync.dispatch("word"))
+    add_named_listener(dispatcher, "order.placed", "alto", lambda event: sync.dispatch("verse"))
+    add_named_listener(sync, "verse", "tenor", lambda event: sync.dispatch("line"))
+    add_named_listener(sync, "verse", "bass", lambda event: sync.dispatch("word"))
 
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
-    assert parents(witness) == {"song": None, "verse": "alto", "line": "tenor", "word": "bass"}
+    assert parents(witness) == {"order.placed": None, "verse": "alto", "line": "tenor", "word": "bass"}
     assert witness.of("verse").parent is witness.call_of("alto")
-    assert witness.call_of("alto").dispatch is witness.of("song")
+    assert witness.call_of("alto").dispatch is witness.of("order.placed")
 
 
 @every_strategy
-async def test_dispatches_by_listeners_know_which_one_it_was(strategy: Any, witness: Witness) -> None:
+async def test_dispatches_by_listeners_know_which_one_it_was(strategy: Any, witness: RecordingInstrument) -> None:
     dispatcher = AsyncEventDispatcher(strategy=strategy)
     dispatcher.add_instrument(witness)
     arrived = {name: anyio.Event() for name in ("alto", "bass")}
@@ -84,13 +92,15 @@ async def test_dispatches_by_listeners_know_which_one_it_was(strategy: Any, witn
         await dispatcher.adispatch(f"end of {name}")
 
     for name in arrived:
-        async_singing(dispatcher, "song", name, partial(sing, name))
-        async_singing(dispatcher, f"verse of {name}", f"{name}'s friend", partial(sing_line, dispatcher, name))
+        add_named_async_listener(dispatcher, "order.placed", name, partial(sing, name))
+        add_named_async_listener(
+            dispatcher, f"verse of {name}", f"{name}'s friend", partial(sing_line, dispatcher, name)
+        )
 
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
     assert parents(witness) == {
-        "song": None,
+        "order.placed": None,
         **{f"verse of {name}": name for name in arrived},
         **{f"line of {name}": f"{name}'s friend" for name in arrived},
         **{f"end of {name}": name for name in arrived},
@@ -104,35 +114,35 @@ async def sing_line(dispatcher: AsyncEventDispatcher, name: str, event: Any) -> 
 
 
 @every_strategy
-async def test_what_is_dispatched_after_a_dispatch_has_no_parent(strategy: Any, witness: Witness) -> None:
+async def test_what_is_dispatched_after_a_dispatch_has_no_parent(strategy: Any, witness: RecordingInstrument) -> None:
     dispatcher = AsyncEventDispatcher(strategy=strategy)
     dispatcher.add_instrument(witness)
-    async_singing(dispatcher, "song", "alto", lambda event: anyio.lowlevel.checkpoint())
+    add_named_async_listener(dispatcher, "order.placed", "alto", lambda event: anyio.lowlevel.checkpoint())
 
-    for name in ("song", "end"):
+    for name in ("order.placed", "end"):
         await dispatcher.adispatch(name)
 
-    assert parents(witness) == {"song": None, "end": None}
+    assert parents(witness) == {"order.placed": None, "end": None}
 
 
 async def test_what_is_dispatched_after_a_dispatch_that_failed_has_no_parent(
-    dispatcher: AnyDispatcher, witness: Witness
+    dispatcher: AnyDispatcher, witness: RecordingInstrument
 ) -> None:
     def fail(event: Any) -> None:
         raise LookupError
 
     dispatcher.add_instrument(witness)
-    singing(dispatcher, "song", "alto", fail)
+    add_named_listener(dispatcher, "order.placed", "alto", fail)
     with pytest.raises(LookupError):
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
 
     await dispatcher.adispatch("end")
 
-    assert parents(witness) == {"song": None, "end": None}
+    assert parents(witness) == {"order.placed": None, "end": None}
 
 
 @every_strategy
-async def test_a_task_that_a_listener_starts_is_part_of_its_call(strategy: Any, witness: Witness) -> None:
+async def test_a_task_that_a_listener_starts_is_part_of_its_call(strategy: Any, witness: RecordingInstrument) -> None:
     dispatcher = AsyncEventDispatcher(strategy=strategy)
     dispatcher.add_instrument(witness)
     over = anyio.Event()
@@ -146,61 +156,63 @@ async def test_a_task_that_a_listener_starts_is_part_of_its_call(strategy: Any, 
         async def start(event: Any) -> None:
             group.start_soon(later)
 
-        async_singing(dispatcher, "song", "alto", start)
-        await dispatcher.adispatch("song")
+        add_named_async_listener(dispatcher, "order.placed", "alto", start)
+        await dispatcher.adispatch("order.placed")
         over.set()
 
-    assert parents(witness) == {"song": None, "echo": "alto"}
+    assert parents(witness) == {"order.placed": None, "echo": "alto"}
 
 
-async def test_the_parent_may_belong_to_another_dispatcher(witness: Witness) -> None:
+async def test_the_parent_may_belong_to_another_dispatcher(witness: RecordingInstrument) -> None:
     outer, inner = AsyncEventDispatcher(), AsyncEventDispatcher()
     for one in (outer, inner):
         one.add_instrument(witness)
-    async_singing(outer, "song", "alto", lambda event: inner.adispatch("verse"))
+    add_named_async_listener(outer, "order.placed", "alto", lambda event: inner.adispatch("verse"))
 
-    await outer.adispatch("song")
+    await outer.adispatch("order.placed")
 
-    assert parents(witness) == {"song": None, "verse": "alto"}
+    assert parents(witness) == {"order.placed": None, "verse": "alto"}
 
 
-async def test_dispatchers_without_instruments_are_no_parents(witness: Witness) -> None:
+async def test_dispatchers_without_instruments_are_no_parents(witness: RecordingInstrument) -> None:
     seen, unseen = AsyncEventDispatcher(), AsyncEventDispatcher()
     seen.add_instrument(witness)
-    async_singing(seen, "song", "alto", lambda event: unseen.adispatch("verse"))
-    async_singing(unseen, "verse", "tenor", lambda event: seen.adispatch("line"))
+    add_named_async_listener(seen, "order.placed", "alto", lambda event: unseen.adispatch("verse"))
+    add_named_async_listener(unseen, "verse", "tenor", lambda event: seen.adispatch("line"))
 
-    await seen.adispatch("song")
+    await seen.adispatch("order.placed")
 
-    assert parents(witness) == {"song": None, "line": "alto"}
+    assert parents(witness) == {"order.placed": None, "line": "alto"}
 
 
-async def test_a_scope_and_its_parent_share_parents(witness: Witness) -> None:
+async def test_a_scope_and_its_parent_share_parents(witness: RecordingInstrument) -> None:
     dispatcher = AsyncEventDispatcher()
     dispatcher.add_instrument(witness)
     with dispatcher.scope() as scoped:
-        async_singing(scoped, "song", "alto", lambda event: dispatcher.adispatch("verse"))
-        async_singing(dispatcher, "verse", "tenor", lambda event: scoped.adispatch("line"))
-        await scoped.adispatch("song")
+        add_named_async_listener(scoped, "order.placed", "alto", lambda event: dispatcher.adispatch("verse"))
+        add_named_async_listener(dispatcher, "verse", "tenor", lambda event: scoped.adispatch("line"))
+        await scoped.adispatch("order.placed")
 
-    assert parents(witness) == {"song": None, "verse": "alto", "line": "tenor"}
+    assert parents(witness) == {"order.placed": None, "verse": "alto", "line": "tenor"}
 
 
 # Queues
 
 
 @every_strategy
-async def test_an_event_from_a_queue_has_the_call_that_posted_it_for_parent(strategy: Any, witness: Witness) -> None:
+async def test_an_event_from_a_queue_has_the_call_that_posted_it_for_parent(
+    strategy: Any, witness: RecordingInstrument
+) -> None:
     dispatcher = AsyncEventDispatcher(strategy=strategy)
     dispatcher.add_instrument(witness)
     async with dispatcher.queue(workers=2) as queue:
-        async_singing(dispatcher, "song", "alto", lambda event: queue.post("verse"))
-        async_singing(dispatcher, "song", "bass", lambda event: anyio.lowlevel.checkpoint())
-        singing(dispatcher, "verse", "tenor", lambda event: queue.post_nowait("line"))
-        await dispatcher.adispatch("song")
+        add_named_async_listener(dispatcher, "order.placed", "alto", lambda event: queue.post("verse"))
+        add_named_async_listener(dispatcher, "order.placed", "bass", lambda event: anyio.lowlevel.checkpoint())
+        add_named_listener(dispatcher, "verse", "tenor", lambda event: queue.post_nowait("line"))
+        await dispatcher.adispatch("order.placed")
         await queue.post("coda")
 
-    assert parents(witness) == {"song": None, "coda": None, "verse": "alto", "line": "tenor"}
+    assert parents(witness) == {"order.placed": None, "coda": None, "verse": "alto", "line": "tenor"}
 
 
 class Counting:
@@ -267,11 +279,11 @@ async def test_a_chain_of_tasks_does_not_grow_without_end(strategy: Any) -> None
     assert alive[0] - before < 5
 
 
-async def test_a_parent_is_there_after_the_dispatch_if_its_record_was_kept(witness: Witness) -> None:
+async def test_a_parent_is_there_after_the_dispatch_if_its_record_was_kept(witness: RecordingInstrument) -> None:
     dispatcher = AsyncEventDispatcher()
     dispatcher.add_instrument(witness)
-    async_singing(dispatcher, "song", "alto", lambda event: dispatcher.adispatch("verse"))
-    await dispatcher.adispatch("song")
+    add_named_async_listener(dispatcher, "order.placed", "alto", lambda event: dispatcher.adispatch("verse"))
+    await dispatcher.adispatch("order.placed")
     gc.collect()
 
     verse = witness.of("verse")
@@ -288,7 +300,7 @@ async def test_a_parent_is_there_after_the_dispatch_if_its_record_was_kept(witne
 
 @every_strategy
 async def test_dispatches_from_a_worker_thread_have_the_listener_that_runs_there_for_parent(
-    strategy: Any, witness: Witness
+    strategy: Any, witness: RecordingInstrument
 ) -> None:
     dispatcher, sync = AsyncEventDispatcher(strategy=strategy), EventDispatcher()
     for one in (dispatcher, sync):
@@ -298,13 +310,13 @@ async def test_dispatches_from_a_worker_thread_have_the_listener_that_runs_there
         sync.dispatch("in the thread")
         anyio.from_thread.run(dispatcher.adispatch, "on the loop")
 
-    dispatcher.add_listener("song", named_thread(work, "alto"))
-    async_singing(dispatcher, "song", "bass", lambda event: anyio.lowlevel.checkpoint())
+    dispatcher.add_listener("order.placed", named_thread(work, "alto"))
+    add_named_async_listener(dispatcher, "order.placed", "bass", lambda event: anyio.lowlevel.checkpoint())
 
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
     alto = repr(named_thread(work, "alto"))
-    assert parents(witness) == {"song": None, "in the thread": alto, "on the loop": alto}
+    assert parents(witness) == {"order.placed": None, "in the thread": alto, "on the loop": alto}
 
 
 def named_thread(function: Any, name: str) -> Any:
@@ -312,22 +324,22 @@ def named_thread(function: Any, name: str) -> Any:
     return in_thread(named(name, function))
 
 
-async def test_a_loop_that_a_listener_runs_in_a_thread_is_part_of_its_call(witness: Witness) -> None:
+async def test_a_loop_that_a_listener_runs_in_a_thread_is_part_of_its_call(witness: RecordingInstrument) -> None:
     dispatcher = AsyncEventDispatcher()
     dispatcher.add_instrument(witness)
-    async_singing(
+    add_named_async_listener(
         dispatcher,
-        "song",
+        "order.placed",
         "alto",
         lambda event: anyio.to_thread.run_sync(anyio.run, dispatcher.adispatch, "elsewhere"),
     )
 
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
-    assert parents(witness) == {"song": None, "elsewhere": "alto"}
+    assert parents(witness) == {"order.placed": None, "elsewhere": "alto"}
 
 
-def test_a_thread_with_a_context_of_its_own_has_no_parent(witness: Witness) -> None:
+def test_a_thread_with_a_context_of_its_own_has_no_parent(witness: RecordingInstrument) -> None:
     dispatcher = EventDispatcher()
     dispatcher.add_instrument(witness)
 
@@ -336,10 +348,10 @@ def test_a_thread_with_a_context_of_its_own_has_no_parent(witness: Witness) -> N
         thread.start()
         thread.join()
 
-    singing(dispatcher, "song", "alto", start)
-    dispatcher.dispatch("song")
+    add_named_listener(dispatcher, "order.placed", "alto", start)
+    dispatcher.dispatch("order.placed")
 
-    assert parents(witness)["song"] is None
+    assert parents(witness)["order.placed"] is None
     # 3.14 has threads that inherit a context, where it is built that way.
     assert parents(witness)["elsewhere"] in (None, "alto")
 
@@ -347,7 +359,9 @@ def test_a_thread_with_a_context_of_its_own_has_no_parent(witness: Witness) -> N
 # Contexts
 
 
-async def test_a_listener_of_a_sequential_dispatch_runs_in_the_context_of_the_caller(witness: Witness) -> None:
+async def test_a_listener_of_a_sequential_dispatch_runs_in_the_context_of_the_caller(
+    witness: RecordingInstrument,
+) -> None:
     from contextvars import ContextVar
 
     variable: ContextVar[str] = ContextVar("variable")
@@ -357,13 +371,13 @@ async def test_a_listener_of_a_sequential_dispatch_runs_in_the_context_of_the_ca
     async def leave(event: Event) -> None:
         variable.set("left")
 
-    dispatcher.add_listener("song", leave)
-    await dispatcher.adispatch("song")
+    dispatcher.add_listener("order.placed", leave)
+    await dispatcher.adispatch("order.placed")
 
     assert variable.get() == "left"
 
 
-def test_a_coroutine_that_is_driven_by_hand_may_be_closed_in_another_context(witness: Witness) -> None:
+def test_a_coroutine_that_is_driven_by_hand_may_be_closed_in_another_context(witness: RecordingInstrument) -> None:
     from contextvars import copy_context
     from types import coroutine
 
@@ -374,10 +388,15 @@ def test_a_coroutine_that_is_driven_by_hand_may_be_closed_in_another_context(wit
     def pause() -> Any:
         yield
 
-    async_singing(dispatcher, "song", "alto", lambda event: pause())
-    steps = dispatcher.adispatch("song")
+    add_named_async_listener(dispatcher, "order.placed", "alto", lambda event: pause())
+    steps = dispatcher.adispatch("order.placed")
     copy_context().run(steps.send, None)
 
     steps.close()
 
-    assert witness.lines == ["dispatch song", "call alto", "called alto: cancelled", "dispatched song: cancelled"]
+    assert witness.lines == [
+        "dispatch order.placed",
+        "call alto",
+        "called alto: cancelled",
+        "dispatched order.placed: cancelled",
+    ]

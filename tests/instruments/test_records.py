@@ -25,24 +25,30 @@ from antiphon import (
     inline,
 )
 from antiphon.instruments import DispatchRecord, ListenerRecord
+from tests.helpers import AnyDispatcher
+from tests.instruments.recording_instrument import (
+    RecordingInstrument,
+    add_named_async_listener,
+    add_named_listener,
+    name_of,
+    named,
+)
 from tests.instruments.test_parents import OneByOne, every_strategy
-from tests.instruments.witness import Witness, async_singing, name_of, named, singing
-from tests.voices import AnyDispatcher
 
 
-class Song(Event):
-    name = "song"
+class OrderPlaced(Event):
+    name = "order.placed"
 
 
 @pytest.fixture
-def observed(dispatcher: AnyDispatcher, witness: Witness) -> AnyDispatcher:
+def observed(dispatcher: AnyDispatcher, witness: RecordingInstrument) -> AnyDispatcher:
     """A dispatcher of either kind that the witness sees."""
     dispatcher.add_instrument(witness)
     return dispatcher
 
 
 @pytest.fixture
-def asynchronous(witness: Witness) -> AsyncEventDispatcher:
+def asynchronous(witness: RecordingInstrument) -> AsyncEventDispatcher:
     """An async dispatcher that the witness sees."""
     dispatcher = AsyncEventDispatcher()
     dispatcher.add_instrument(witness)
@@ -62,8 +68,8 @@ async def pause(event: Any = None) -> None:
 # What a record says of a dispatch
 
 
-async def test_a_record_knows_event_name_and_dispatcher(observed: AnyDispatcher, witness: Witness) -> None:
-    event = Song()
+async def test_a_record_knows_event_name_and_dispatcher(observed: AnyDispatcher, witness: RecordingInstrument) -> None:
+    event = OrderPlaced()
     await observed.adispatch("another", event)
 
     record = witness.of("another")
@@ -81,10 +87,10 @@ async def test_the_event_carries_name_and_dispatcher_when_the_dispatch_is_told(o
             told.append(("finished", record.event.name, record.event.dispatcher, record.event.propagation_stopped))
 
     observed.add_instrument(Look())
-    singing(observed, "song", "alto", lambda event: event.stop_propagation())
-    await observed.adispatch("song")
+    add_named_listener(observed, "order.placed", "alto", lambda event: event.stop_propagation())
+    await observed.adispatch("order.placed")
 
-    assert told == [("started", "song", observed, False), ("finished", "song", observed, True)]
+    assert told == [("started", "order.placed", observed, False), ("finished", "order.placed", observed, True)]
 
 
 async def test_the_end_of_a_nested_dispatch_is_told_before_the_outer_view_is_put_back() -> None:
@@ -95,20 +101,24 @@ async def test_the_end_of_a_nested_dispatch_is_told_before_the_outer_view_is_put
             told.append((record.name, record.event.name))
 
     dispatcher.add_instrument(Look())
-    singing(dispatcher, "song", "alto", lambda event: dispatcher.dispatch("verse", event))
-    dispatcher.dispatch("song", Event())
+    add_named_listener(dispatcher, "order.placed", "alto", lambda event: dispatcher.dispatch("verse", event))
+    dispatcher.dispatch("order.placed", Event())
 
-    assert told == [("verse", "verse"), ("song", "song")]
+    assert told == [("verse", "verse"), ("order.placed", "order.placed")]
 
 
-async def test_an_event_without_a_name_has_none_in_the_record(observed: AnyDispatcher, witness: Witness) -> None:
+async def test_an_event_without_a_name_has_none_in_the_record(
+    observed: AnyDispatcher, witness: RecordingInstrument
+) -> None:
     await observed.adispatch(Event())
 
     assert witness.dispatches[0].name is None
 
 
-async def test_the_name_is_the_one_given_and_not_an_equal_one(observed: AnyDispatcher, witness: Witness) -> None:
-    singing(observed, 1, "alto")
+async def test_the_name_is_the_one_given_and_not_an_equal_one(
+    observed: AnyDispatcher, witness: RecordingInstrument
+) -> None:
+    add_named_listener(observed, 1, "alto")
     await observed.adispatch(1, Event())
     await observed.adispatch(True, Event())
 
@@ -123,24 +133,29 @@ class Bare:
     text: str
 
 
-async def test_bare_events_are_seen_too(observed: AnyDispatcher, witness: Witness) -> None:
-    singing(observed, "song", "alto")
+async def test_bare_events_are_seen_too(observed: AnyDispatcher, witness: RecordingInstrument) -> None:
+    add_named_listener(observed, "order.placed", "alto")
     event = Bare("hum")
-    await observed.adispatch("song", event)
+    await observed.adispatch("order.placed", event)
 
-    assert witness.lines == ["dispatch song", "call alto", "called alto: finished", "dispatched song: finished"]
-    assert witness.of("song").event is event
+    assert witness.lines == [
+        "dispatch order.placed",
+        "call alto",
+        "called alto: finished",
+        "dispatched order.placed: finished",
+    ]
+    assert witness.of("order.placed").event is event
 
 
 async def test_times_are_those_of_the_performance_counter_and_lie_within_each_other(
-    observed: AnyDispatcher, witness: Witness
+    observed: AnyDispatcher, witness: RecordingInstrument
 ) -> None:
-    singing(observed, "song", "alto")
+    add_named_listener(observed, "order.placed", "alto")
     before = perf_counter()
-    await observed.adispatch("song")
+    await observed.adispatch("order.placed")
     after = perf_counter()
 
-    song, alto = witness.of("song"), witness.call_of("alto")
+    song, alto = witness.of("order.placed"), witness.call_of("alto")
     assert song.finished is not None
     assert alto.started is not None
     assert alto.finished is not None
@@ -163,15 +178,15 @@ async def test_durations_are_there_at_the_end(observed: AnyDispatcher) -> None:
         listener_finished = dispatch_finished  # type: ignore[assignment]  # both have what it asks for
 
     observed.add_instrument(Look())
-    singing(observed, "song", "alto")
-    await observed.adispatch("song")
+    add_named_listener(observed, "order.placed", "alto")
+    await observed.adispatch("order.placed")
 
     assert durations == [True] * 4
 
 
-async def test_nobody_listened(observed: AnyDispatcher, witness: Witness) -> None:
-    singing(observed, "song", "alto")
-    await observed.adispatch("song")
+async def test_nobody_listened(observed: AnyDispatcher, witness: RecordingInstrument) -> None:
+    add_named_listener(observed, "order.placed", "alto")
+    await observed.adispatch("order.placed")
     await observed.adispatch("silence")
 
     assert [record.nobody_listened for record in witness.dispatches] == [False, True]
@@ -190,16 +205,16 @@ async def test_the_listeners_of_a_dispatch_are_known_from_the_beginning_and_in_o
 
     observed.add_instrument(Look())
     for name, priority in (("bass", 10), ("alto", -10), ("tenor", 0)):
-        singing(observed, "song", name, priority=priority)
-    await observed.adispatch("song")
+        add_named_listener(observed, "order.placed", name, priority=priority)
+    await observed.adispatch("order.placed")
 
     assert listeners[0] is listeners[1]
     assert [name_of(record) for record in listeners[0]] == ["alto", "tenor", "bass"]
 
 
-async def test_a_listener_record_knows_its_registration(observed: AnyDispatcher, witness: Witness) -> None:
-    subscription = singing(observed, "*", "alto", priority=3, once=True)
-    await observed.adispatch("song")
+async def test_a_listener_record_knows_its_registration(observed: AnyDispatcher, witness: RecordingInstrument) -> None:
+    subscription = add_named_listener(observed, "*", "alto", priority=3, once=True)
+    await observed.adispatch("order.placed")
 
     record = witness.call_of("alto")
     assert record.subscription is subscription
@@ -207,11 +222,13 @@ async def test_a_listener_record_knows_its_registration(observed: AnyDispatcher,
     assert (record.subscription.key, record.subscription.priority, record.subscription.options.once) == ("*", 3, True)
 
 
-async def test_each_call_of_a_listener_has_a_record_of_its_own(observed: AnyDispatcher, witness: Witness) -> None:
-    subscription = singing(observed, "song", "alto")
-    observed.add_listener("song", subscription.listener)
-    await observed.adispatch("song")
-    await observed.adispatch("song")
+async def test_each_call_of_a_listener_has_a_record_of_its_own(
+    observed: AnyDispatcher, witness: RecordingInstrument
+) -> None:
+    subscription = add_named_listener(observed, "order.placed", "alto")
+    observed.add_listener("order.placed", subscription.listener)
+    await observed.adispatch("order.placed")
+    await observed.adispatch("order.placed")
 
     assert len(set(witness.listeners)) == 4
     assert [record.listeners for record in witness.dispatches] == [
@@ -220,38 +237,40 @@ async def test_each_call_of_a_listener_has_a_record_of_its_own(observed: AnyDisp
     ]
 
 
-async def test_records_have_a_repr(observed: AnyDispatcher, witness: Witness) -> None:
-    subscription = singing(observed, "song", "alto")
-    await observed.adispatch("song", Song())
+async def test_records_have_a_repr(observed: AnyDispatcher, witness: RecordingInstrument) -> None:
+    subscription = add_named_listener(observed, "order.placed", "alto")
+    await observed.adispatch("order.placed", OrderPlaced())
 
-    assert repr(witness.of("song")) == "<DispatchRecord 'song' (Song), finished>"
+    assert repr(witness.of("order.placed")) == "<DispatchRecord 'order.placed' (OrderPlaced), finished>"
     assert repr(witness.call_of("alto")) == f"<ListenerRecord {subscription.listener!r}, finished>"
 
 
 # Errors
 
 
-async def test_an_error_is_on_both_records_as_the_same_object(observed: AnyDispatcher, witness: Witness) -> None:
+async def test_an_error_is_on_both_records_as_the_same_object(
+    observed: AnyDispatcher, witness: RecordingInstrument
+) -> None:
     error = LookupError()
-    singing(observed, "song", "alto", partial(fail, error))
-    singing(observed, "song", "bass")
+    add_named_listener(observed, "order.placed", "alto", partial(fail, error))
+    add_named_listener(observed, "order.placed", "bass")
     with pytest.raises(LookupError):
-        await observed.adispatch("song")
+        await observed.adispatch("order.placed")
 
     assert witness.lines == [
-        "dispatch song",
+        "dispatch order.placed",
         "call alto",
         "called alto: failed",
         "skip bass: failed",
-        "dispatched song: failed",
+        "dispatched order.placed: failed",
     ]
-    assert witness.of("song").error is witness.call_of("alto").error is error
+    assert witness.of("order.placed").error is witness.call_of("alto").error is error
     assert witness.call_of("bass").error is None
 
 
 @pytest.mark.parametrize("strategy", [Concurrent(), Race()], ids=repr)
 async def test_a_failing_listener_cancels_its_siblings(
-    strategy: Any, asynchronous: AsyncEventDispatcher, witness: Witness
+    strategy: Any, asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
     error, waiting = LookupError(), anyio.Event()
 
@@ -263,115 +282,117 @@ async def test_a_failing_listener_cancels_its_siblings(
         await waiting.wait()
         raise error
 
-    async_singing(asynchronous, "song", "alto", wait)
-    async_singing(asynchronous, "song", "bass", wait_and_fail)
-    async_singing(asynchronous, "song", "later", wait, priority=1)
+    add_named_async_listener(asynchronous, "order.placed", "alto", wait)
+    add_named_async_listener(asynchronous, "order.placed", "bass", wait_and_fail)
+    add_named_async_listener(asynchronous, "order.placed", "later", wait, priority=1)
     with pytest.raises(ExceptionGroup) as caught:
-        await asynchronous.adispatch("song", strategy=strategy)
+        await asynchronous.adispatch("order.placed", strategy=strategy)
 
     outcomes = {name: witness.call_of(name).outcome for name in ("alto", "bass", "later")}
     assert outcomes == {"alto": "cancelled", "bass": "failed", "later": "skipped"}
     assert witness.call_of("bass").error is error
     assert witness.call_of("later").skipped_because == "failed"
-    assert witness.of("song").error is caught.value
-    assert witness.of("song").outcome == "failed"
+    assert witness.of("order.placed").error is caught.value
+    assert witness.of("order.placed").outcome == "failed"
 
 
 @pytest.mark.parametrize(
     "strategy", [Sequential(errors="collect"), Concurrent(errors="collect"), Race(errors="collect")], ids=repr
 )
 async def test_collected_errors_let_all_run(
-    strategy: Any, asynchronous: AsyncEventDispatcher, witness: Witness
+    strategy: Any, asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
     for name in ("alto", "bass"):
-        singing(asynchronous, "song", name, partial(fail, LookupError(name)))
+        add_named_listener(asynchronous, "order.placed", name, partial(fail, LookupError(name)))
     with pytest.raises(ExceptionGroup) as caught:
-        await asynchronous.adispatch("song", strategy=strategy)
+        await asynchronous.adispatch("order.placed", strategy=strategy)
 
     assert [record.outcome for record in witness.listeners] == ["failed", "failed"]
-    assert tuple(record.error for record in witness.of("song").listeners) == caught.value.exceptions
-    assert witness.of("song").error is caught.value
+    assert tuple(record.error for record in witness.of("order.placed").listeners) == caught.value.exceptions
+    assert witness.of("order.placed").error is caught.value
 
 
-async def test_collected_errors_of_a_sync_dispatch(witness: Witness) -> None:
+async def test_collected_errors_of_a_sync_dispatch(witness: RecordingInstrument) -> None:
     dispatcher = EventDispatcher(errors="collect")
     dispatcher.add_instrument(witness)
     for name in ("alto", "bass"):
-        singing(dispatcher, "song", name, partial(fail, LookupError(name)))
+        add_named_listener(dispatcher, "order.placed", name, partial(fail, LookupError(name)))
     with pytest.raises(ExceptionGroup) as caught:
-        dispatcher.dispatch("song")
+        dispatcher.dispatch("order.placed")
 
     assert tuple(record.error for record in witness.listeners) == caught.value.exceptions
 
 
 @pytest.mark.parametrize("kind", [Sequential, Concurrent, Race])
 async def test_an_error_that_a_policy_swallows_is_on_the_listener_alone(
-    kind: Any, asynchronous: AsyncEventDispatcher, witness: Witness
+    kind: Any, asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
-    singing(asynchronous, "song", "alto", partial(fail, LookupError()))
-    await asynchronous.adispatch("song", strategy=kind(errors=lambda exc, event, listener: None))
+    add_named_listener(asynchronous, "order.placed", "alto", partial(fail, LookupError()))
+    await asynchronous.adispatch("order.placed", strategy=kind(errors=lambda exc, event, listener: None))
 
-    assert (witness.call_of("alto").outcome, witness.of("song").outcome) == ("failed", "finished")
-    assert witness.of("song").error is None
+    assert (witness.call_of("alto").outcome, witness.of("order.placed").outcome) == ("failed", "finished")
+    assert witness.of("order.placed").error is None
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit, GeneratorExit])
 async def test_an_interrupt_counts_as_a_cancellation(
-    observed: AnyDispatcher, witness: Witness, interrupt: type[BaseException]
+    observed: AnyDispatcher, witness: RecordingInstrument, interrupt: type[BaseException]
 ) -> None:
     raised = interrupt()
-    singing(observed, "song", "alto", partial(fail, raised))
-    singing(observed, "song", "bass")
+    add_named_listener(observed, "order.placed", "alto", partial(fail, raised))
+    add_named_listener(observed, "order.placed", "bass")
     with pytest.raises(interrupt):
-        await observed.adispatch("song")
+        await observed.adispatch("order.placed")
 
     assert [(record.outcome, record.skipped_because) for record in witness.listeners] == [
         ("cancelled", None),
         ("skipped", "cancelled"),
     ]
-    assert witness.of("song").outcome == "cancelled"
-    assert witness.of("song").error is witness.call_of("alto").error is raised
+    assert witness.of("order.placed").outcome == "cancelled"
+    assert witness.of("order.placed").error is witness.call_of("alto").error is raised
 
 
 # Cancellation
 
 
 @every_strategy
-async def test_a_cancelled_dispatch(strategy: Any, asynchronous: AsyncEventDispatcher, witness: Witness) -> None:
+async def test_a_cancelled_dispatch(
+    strategy: Any, asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
+) -> None:
     with anyio.CancelScope() as scope:
 
         async def wait(event: Any) -> None:
             scope.cancel()
             await anyio.sleep_forever()
 
-        async_singing(asynchronous, "song", "alto", wait)
-        singing(asynchronous, "song", "later", priority=1)
-        await asynchronous.adispatch("song", strategy=strategy)
+        add_named_async_listener(asynchronous, "order.placed", "alto", wait)
+        add_named_listener(asynchronous, "order.placed", "later", priority=1)
+        await asynchronous.adispatch("order.placed", strategy=strategy)
 
     assert witness.call_of("alto").outcome == "cancelled"
     assert isinstance(witness.call_of("alto").error, anyio.get_cancelled_exc_class())
-    assert witness.of("song").outcome == "cancelled"
-    assert not isinstance(witness.of("song").error, Exception)
+    assert witness.of("order.placed").outcome == "cancelled"
+    assert not isinstance(witness.of("order.placed").error, Exception)
     if witness.call_of("later").outcome == "skipped":
         assert witness.call_of("later").skipped_because == "cancelled"
 
 
 async def test_a_listener_that_ends_its_own_scope_is_finished(
-    asynchronous: AsyncEventDispatcher, witness: Witness
+    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
     async def give_up(event: Any) -> None:
         with anyio.move_on_after(0):
             await anyio.sleep_forever()
 
-    async_singing(asynchronous, "song", "alto", give_up)
-    await asynchronous.adispatch("song")
+    add_named_async_listener(asynchronous, "order.placed", "alto", give_up)
+    await asynchronous.adispatch("order.placed")
 
-    assert (witness.call_of("alto").outcome, witness.of("song").outcome) == ("finished", "finished")
+    assert (witness.call_of("alto").outcome, witness.of("order.placed").outcome) == ("finished", "finished")
 
 
 @every_strategy
 async def test_a_leaked_cancellation_is_the_same_error_for_instruments_and_for_the_dispatch(
-    strategy: Any, asynchronous: AsyncEventDispatcher, witness: Witness, anyio_backend_name: str
+    strategy: Any, asynchronous: AsyncEventDispatcher, witness: RecordingInstrument, anyio_backend_name: str
 ) -> None:
     if anyio_backend_name == "trio":
         pytest.skip("a trio program cannot make one")
@@ -383,17 +404,17 @@ async def test_a_leaked_cancellation_is_the_same_error_for_instruments_and_for_t
     async def leak(event: Any) -> None:
         await cancelled
 
-    async_singing(asynchronous, "song", "alto", leak)
+    add_named_async_listener(asynchronous, "order.placed", "alto", leak)
     if strategy == Sequential():
         # As from a loop: nothing says whether it was requested.
         with pytest.raises(asyncio.CancelledError) as left:
-            await asynchronous.adispatch("song", strategy=strategy)
+            await asynchronous.adispatch("order.placed", strategy=strategy)
         record = witness.call_of("alto")
         assert (record.outcome, record.error) == ("cancelled", left.value)
         return
 
     with pytest.raises((ListenerCancelled, ExceptionGroup)) as caught:
-        await asynchronous.adispatch("song", strategy=strategy)
+        await asynchronous.adispatch("order.placed", strategy=strategy)
 
     error = caught.value.exceptions[0] if isinstance(caught.value, ExceptionGroup) else caught.value
     record = witness.call_of("alto")
@@ -420,22 +441,22 @@ both_ways = pytest.mark.parametrize("stop", [by_method, by_assignment])
 
 
 @both_ways
-async def test_who_stopped(observed: AnyDispatcher, witness: Witness, stop: Any) -> None:
-    singing(observed, "song", "alto")
-    singing(observed, "song", "tenor", stop)
-    singing(observed, "song", "bass")
-    await observed.adispatch("song")
+async def test_who_stopped(observed: AnyDispatcher, witness: RecordingInstrument, stop: Any) -> None:
+    add_named_listener(observed, "order.placed", "alto")
+    add_named_listener(observed, "order.placed", "tenor", stop)
+    add_named_listener(observed, "order.placed", "bass")
+    await observed.adispatch("order.placed")
 
     assert witness.lines == [
-        "dispatch song",
+        "dispatch order.placed",
         "call alto",
         "called alto: finished",
         "call tenor",
         "called tenor: finished",
         "skip bass: stopped",
-        "dispatched song: stopped",
+        "dispatched order.placed: stopped",
     ]
-    assert witness.of("song").stopped_by is witness.call_of("tenor")
+    assert witness.of("order.placed").stopped_by is witness.call_of("tenor")
 
 
 async def test_who_stopped_is_known_when_the_end_of_its_call_is_told(observed: AnyDispatcher) -> None:
@@ -446,26 +467,28 @@ async def test_who_stopped_is_known_when_the_end_of_its_call_is_told(observed: A
             told.append(record.dispatch.stopped_by is record)
 
     observed.add_instrument(Look())
-    singing(observed, "song", "alto")
-    singing(observed, "song", "bass", by_assignment)
-    await observed.adispatch("song")
+    add_named_listener(observed, "order.placed", "alto")
+    add_named_listener(observed, "order.placed", "bass", by_assignment)
+    await observed.adispatch("order.placed")
 
     assert told == [False, True]
 
 
 @both_ways
-async def test_one_that_stops_and_fails_did_both(observed: AnyDispatcher, witness: Witness, stop: Any) -> None:
+async def test_one_that_stops_and_fails_did_both(
+    observed: AnyDispatcher, witness: RecordingInstrument, stop: Any
+) -> None:
     def stop_and_fail(event: Any) -> None:
         stop(event)
         raise LookupError
 
-    singing(observed, "song", "alto", stop_and_fail)
-    singing(observed, "song", "bass")
+    add_named_listener(observed, "order.placed", "alto", stop_and_fail)
+    add_named_listener(observed, "order.placed", "bass")
     with pytest.raises(LookupError):
-        await observed.adispatch("song")
+        await observed.adispatch("order.placed")
 
-    assert witness.of("song").stopped_by is witness.call_of("alto")
-    assert witness.of("song").outcome == "failed"
+    assert witness.of("order.placed").stopped_by is witness.call_of("alto")
+    assert witness.of("order.placed").outcome == "failed"
     assert witness.call_of("bass").skipped_because == "stopped"
 
 
@@ -483,7 +506,7 @@ class Duck:
 @both_ways
 @pytest.mark.parametrize("strategy", [Concurrent(), Race()], ids=repr)
 async def test_who_stopped_among_listeners_that_run_together(
-    asynchronous: AsyncEventDispatcher, witness: Witness, strategy: Any, stop: Any, kind: Any
+    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument, strategy: Any, stop: Any, kind: Any
 ) -> None:
     running, stopped = anyio.Event(), anyio.Event()
 
@@ -500,25 +523,27 @@ async def test_who_stopped_among_listeners_that_run_together(
         running.set()
         await stopped.wait()
 
-    async_singing(asynchronous, "song", "alto", stop_it)
-    async_singing(asynchronous, "song", "bass", wait)
-    await asynchronous.adispatch("song", kind(), strategy=strategy)
+    add_named_async_listener(asynchronous, "order.placed", "alto", stop_it)
+    add_named_async_listener(asynchronous, "order.placed", "bass", wait)
+    await asynchronous.adispatch("order.placed", kind(), strategy=strategy)
 
-    assert name_of(witness.of("song").stopped_by) == "alto"
+    assert name_of(witness.of("order.placed").stopped_by) == "alto"
     assert witness.call_of("bass").outcome == ("cancelled" if isinstance(strategy, Race) else "finished")
 
 
-async def test_the_first_to_stop_is_who_stopped(asynchronous: AsyncEventDispatcher, witness: Witness) -> None:
+async def test_the_first_to_stop_is_who_stopped(
+    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
+) -> None:
     for name in ("alto", "bass"):
-        singing(asynchronous, "song", name, by_method)
-    await asynchronous.adispatch("song", strategy=Concurrent())
+        add_named_listener(asynchronous, "order.placed", name, by_method)
+    await asynchronous.adispatch("order.placed", strategy=Concurrent())
 
-    assert witness.of("song").stopped_by is witness.listeners[0]
+    assert witness.of("order.placed").stopped_by is witness.listeners[0]
 
 
 @every_strategy
 async def test_a_task_of_a_listener_that_stops_the_event_counts_as_the_listener(
-    strategy: Any, asynchronous: AsyncEventDispatcher, witness: Witness
+    strategy: Any, asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
     async def stop_in_a_task(event: Any) -> None:
         async with anyio.create_task_group() as group:
@@ -527,17 +552,17 @@ async def test_a_task_of_a_listener_that_stops_the_event_counts_as_the_listener(
     async def stopping(event: Any) -> None:
         event.stop_propagation()
 
-    async_singing(asynchronous, "song", "alto", pause)
-    async_singing(asynchronous, "song", "bass", stop_in_a_task)
-    await asynchronous.adispatch("song", strategy=strategy)
+    add_named_async_listener(asynchronous, "order.placed", "alto", pause)
+    add_named_async_listener(asynchronous, "order.placed", "bass", stop_in_a_task)
+    await asynchronous.adispatch("order.placed", strategy=strategy)
 
-    assert name_of(witness.of("song").stopped_by) == "bass"
+    assert name_of(witness.of("order.placed").stopped_by) == "bass"
 
 
 @both_ways
 @every_strategy
 async def test_what_is_stopped_while_the_listener_waits_counts_as_stopped_by_it(
-    strategy: Any, stop: Any, asynchronous: AsyncEventDispatcher, witness: Witness
+    strategy: Any, stop: Any, asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
     async with anyio.create_task_group() as group:
 
@@ -550,53 +575,55 @@ async def test_what_is_stopped_while_the_listener_waits_counts_as_stopped_by_it(
             stop(event)
             stopped.set()
 
-        async_singing(asynchronous, "song", "alto", wait)
-        await asynchronous.adispatch("song", strategy=strategy)
+        add_named_async_listener(asynchronous, "order.placed", "alto", wait)
+        await asynchronous.adispatch("order.placed", strategy=strategy)
 
-    assert name_of(witness.of("song").stopped_by) == "alto"
+    assert name_of(witness.of("order.placed").stopped_by) == "alto"
 
 
 @both_ways
 @every_strategy
 async def test_a_thread_of_a_listener_that_stops_the_event_counts_as_the_listener(
-    strategy: Any, stop: Any, asynchronous: AsyncEventDispatcher, witness: Witness
+    strategy: Any, stop: Any, asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
-    async_singing(asynchronous, "song", "alto", pause)
-    asynchronous.add_listener("song", in_thread(stop))
-    await asynchronous.adispatch("song", strategy=strategy)
+    add_named_async_listener(asynchronous, "order.placed", "alto", pause)
+    asynchronous.add_listener("order.placed", in_thread(stop))
+    await asynchronous.adispatch("order.placed", strategy=strategy)
 
-    assert name_of(witness.of("song").stopped_by) == repr(in_thread(stop))
+    assert name_of(witness.of("order.placed").stopped_by) == repr(in_thread(stop))
 
 
 @both_ways
-async def test_a_stop_speaks_to_the_dispatch_that_runs(observed: AnyDispatcher, witness: Witness, stop: Any) -> None:
+async def test_a_stop_speaks_to_the_dispatch_that_runs(
+    observed: AnyDispatcher, witness: RecordingInstrument, stop: Any
+) -> None:
     sync = EventDispatcher()
     sync.add_instrument(witness)
-    singing(observed, "song", "alto", lambda event: sync.dispatch("verse", event))
-    singing(sync, "verse", "tenor", stop)
-    singing(observed, "song", "bass")
-    await observed.adispatch("song", Event())
+    add_named_listener(observed, "order.placed", "alto", lambda event: sync.dispatch("verse", event))
+    add_named_listener(sync, "verse", "tenor", stop)
+    add_named_listener(observed, "order.placed", "bass")
+    await observed.adispatch("order.placed", Event())
 
     assert witness.of("verse").stopped_by is witness.call_of("tenor")
-    assert (witness.of("song").stopped_by, witness.of("song").outcome) == (None, "finished")
+    assert (witness.of("order.placed").stopped_by, witness.of("order.placed").outcome) == (None, "finished")
 
 
 @both_ways
 async def test_a_stop_of_a_nested_dispatch_that_nobody_sees_is_none_of_the_outer_one(
-    observed: AnyDispatcher, witness: Witness, stop: Any
+    observed: AnyDispatcher, witness: RecordingInstrument, stop: Any
 ) -> None:
     unseen = EventDispatcher()
-    singing(observed, "song", "alto", lambda event: unseen.dispatch("verse", event))
-    singing(unseen, "verse", "tenor", stop)
-    await observed.adispatch("song", Event())
+    add_named_listener(observed, "order.placed", "alto", lambda event: unseen.dispatch("verse", event))
+    add_named_listener(unseen, "verse", "tenor", stop)
+    await observed.adispatch("order.placed", Event())
 
-    assert witness.of("song").stopped_by is None
+    assert witness.of("order.placed").stopped_by is None
 
 
 @both_ways
 @every_strategy
 async def test_a_stop_counts_although_a_nested_dispatch_of_the_same_event_was_stopped_and_failed(
-    strategy: Any, stop: Any, asynchronous: AsyncEventDispatcher, witness: Witness
+    strategy: Any, stop: Any, asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
     async def stop_and_go_on(event: Any) -> None:
         stop(event)
@@ -607,16 +634,16 @@ async def test_a_stop_counts_although_a_nested_dispatch_of_the_same_event_was_st
         await pause()
         raise LookupError
 
-    async_singing(asynchronous, "song", "alto", stop_and_go_on)
-    async_singing(asynchronous, "verse", "tenor", stop_and_fail)
+    add_named_async_listener(asynchronous, "order.placed", "alto", stop_and_go_on)
+    add_named_async_listener(asynchronous, "verse", "tenor", stop_and_fail)
     with pytest.raises((LookupError, ExceptionGroup)):
-        await asynchronous.adispatch("song", Event(), strategy=strategy)
+        await asynchronous.adispatch("order.placed", Event(), strategy=strategy)
 
-    assert name_of(witness.of("song").stopped_by) == "alto"
+    assert name_of(witness.of("order.placed").stopped_by) == "alto"
     assert name_of(witness.of("verse").stopped_by) == "tenor"
 
 
-async def test_an_outer_race_is_told_of_a_stop_within_an_observed_dispatch(witness: Witness) -> None:
+async def test_an_outer_race_is_told_of_a_stop_within_an_observed_dispatch(witness: RecordingInstrument) -> None:
     racing, inner = AsyncEventDispatcher(strategy=Race()), AsyncEventDispatcher()
     for one in (racing, inner):
         one.add_instrument(witness)
@@ -632,18 +659,20 @@ async def test_an_outer_race_is_told_of_a_stop_within_an_observed_dispatch(witne
         await inner.adispatch("verse", Event())
         await pause()
 
-    async_singing(racing, "song", "alto", stop_from_within)
-    async_singing(racing, "song", "bass", wait)
-    singing(inner, "verse", "tenor", lambda event: song.stop_propagation())
+    add_named_async_listener(racing, "order.placed", "alto", stop_from_within)
+    add_named_async_listener(racing, "order.placed", "bass", wait)
+    add_named_listener(inner, "verse", "tenor", lambda event: song.stop_propagation())
     with anyio.fail_after(5):
-        await racing.adispatch("song", song)
+        await racing.adispatch("order.placed", song)
 
-    assert name_of(witness.of("song").stopped_by) == "alto"
+    assert name_of(witness.of("order.placed").stopped_by) == "alto"
     assert witness.call_of("bass").outcome == "cancelled"
     assert witness.of("verse").stopped_by is None
 
 
-async def test_an_outer_race_is_told_at_once_of_a_stop_in_a_task_within_an_observed_dispatch(witness: Witness) -> None:
+async def test_an_outer_race_is_told_at_once_of_a_stop_in_a_task_within_an_observed_dispatch(
+    witness: RecordingInstrument,
+) -> None:
     racing, inner = AsyncEventDispatcher(strategy=Race()), AsyncEventDispatcher()
     for one in (racing, inner):
         one.add_instrument(witness)
@@ -666,17 +695,17 @@ async def test_an_outer_race_is_told_at_once_of_a_stop_in_a_task_within_an_obser
         # The listener that waits for this task takes no step before.
         await cancelled.wait()
 
-    async_singing(racing, "song", "alto", lambda event: inner.adispatch("verse"))
-    async_singing(racing, "song", "bass", wait)
-    async_singing(inner, "verse", "tenor", stop_in_a_task)
+    add_named_async_listener(racing, "order.placed", "alto", lambda event: inner.adispatch("verse"))
+    add_named_async_listener(racing, "order.placed", "bass", wait)
+    add_named_async_listener(inner, "verse", "tenor", stop_in_a_task)
     with anyio.fail_after(5):
-        await racing.adispatch("song", song)
+        await racing.adispatch("order.placed", song)
 
-    assert name_of(witness.of("song").stopped_by) == "alto"
+    assert name_of(witness.of("order.placed").stopped_by) == "alto"
 
 
 async def test_what_a_task_stops_after_the_dispatch_is_over_counts_for_nobody(
-    asynchronous: AsyncEventDispatcher, witness: Witness
+    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
     event, over = Event(), anyio.Event()
 
@@ -689,30 +718,32 @@ async def test_what_a_task_stops_after_the_dispatch_is_over_counts_for_nobody(
         async def start(event: Any) -> None:
             group.start_soon(later)
 
-        async_singing(asynchronous, "song", "alto", start)
-        await asynchronous.adispatch("song", event)
+        add_named_async_listener(asynchronous, "order.placed", "alto", start)
+        await asynchronous.adispatch("order.placed", event)
         over.set()
 
-    assert (witness.of("song").stopped_by, witness.of("song").outcome) == (None, "finished")
+    assert (witness.of("order.placed").stopped_by, witness.of("order.placed").outcome) == (None, "finished")
 
 
 # Skipped
 
 
-async def test_one_that_is_removed_during_the_dispatch_is_skipped(observed: AnyDispatcher, witness: Witness) -> None:
-    singing(observed, "song", "alto", lambda event: bass.unsubscribe())
-    bass = singing(observed, "song", "bass")
-    singing(observed, "song", "tenor")
-    await observed.adispatch("song")
+async def test_one_that_is_removed_during_the_dispatch_is_skipped(
+    observed: AnyDispatcher, witness: RecordingInstrument
+) -> None:
+    add_named_listener(observed, "order.placed", "alto", lambda event: bass.unsubscribe())
+    bass = add_named_listener(observed, "order.placed", "bass")
+    add_named_listener(observed, "order.placed", "tenor")
+    await observed.adispatch("order.placed")
 
     assert witness.lines == [
-        "dispatch song",
+        "dispatch order.placed",
         "call alto",
         "called alto: finished",
         "skip bass: removed",
         "call tenor",
         "called tenor: finished",
-        "dispatched song: finished",
+        "dispatched order.placed: finished",
     ]
     assert (witness.call_of("bass").outcome, witness.call_of("bass").duration) == ("skipped", None)
 
@@ -725,12 +756,14 @@ class LeavesOut:
             await subscription.call(event)
 
 
-async def test_one_that_a_strategy_leaves_out_is_skipped(asynchronous: AsyncEventDispatcher, witness: Witness) -> None:
+async def test_one_that_a_strategy_leaves_out_is_skipped(
+    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
+) -> None:
     for name in ("alto", "tenor", "bass"):
-        singing(asynchronous, "song", name)
-    await asynchronous.adispatch("song", strategy=LeavesOut())
+        add_named_listener(asynchronous, "order.placed", name)
+    await asynchronous.adispatch("order.placed", strategy=LeavesOut())
 
-    assert [(name_of(record), record.skipped_because) for record in witness.of("song").listeners] == [
+    assert [(name_of(record), record.skipped_because) for record in witness.of("order.placed").listeners] == [
         ("alto", None),
         ("tenor", "left out"),
         ("bass", None),
@@ -747,13 +780,13 @@ class Twice:
 
 
 async def test_a_call_that_a_strategy_repeats_has_a_record_of_its_own_behind_the_others(
-    asynchronous: AsyncEventDispatcher, witness: Witness
+    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
     for name in ("alto", "bass"):
-        singing(asynchronous, "song", name)
-    await asynchronous.adispatch("song", strategy=Twice())
+        add_named_listener(asynchronous, "order.placed", name)
+    await asynchronous.adispatch("order.placed", strategy=Twice())
 
-    assert [name_of(record) for record in witness.of("song").listeners] == ["alto", "bass", "alto", "bass"]
+    assert [name_of(record) for record in witness.of("order.placed").listeners] == ["alto", "bass", "alto", "bass"]
     assert len(set(witness.listeners)) == 4
 
 
@@ -770,10 +803,10 @@ async def test_a_strategy_finds_in_the_plan_what_it_finds_there_without_instrume
             found.append(record.unsubscribe())
             await super().run(plan, event)
 
-    subscription = singing(asynchronous, "song", "alto", priority=3, timeout=5)
+    subscription = add_named_listener(asynchronous, "order.placed", "alto", priority=3, timeout=5)
     expected = (subscription.key, subscription.listener, 3, subscription.order, subscription.options)
-    also = ("song", asynchronous, True, 1, True, repr(subscription))
-    await asynchronous.adispatch("song", strategy=Looks())
+    also = ("order.placed", asynchronous, True, 1, True, repr(subscription))
+    await asynchronous.adispatch("order.placed", strategy=Looks())
 
     assert found == [expected, also, True]
     assert subscription.is_registered() is False
@@ -797,17 +830,17 @@ class OverridingSync(EventDispatcher):
 
 
 @pytest.mark.parametrize("kind", [Overriding, OverridingSync])
-async def test_a_class_that_runs_its_listeners_itself_is_seen_too(kind: Any, witness: Witness) -> None:
+async def test_a_class_that_runs_its_listeners_itself_is_seen_too(kind: Any, witness: RecordingInstrument) -> None:
     dispatcher = kind()
     dispatcher.add_instrument(witness)
     for name in ("alto", "tenor", "bass"):
-        singing(dispatcher, "song", name)
-    await dispatcher.adispatch("song")
+        add_named_listener(dispatcher, "order.placed", name)
+    await dispatcher.adispatch("order.placed")
     with dispatcher.scope() as scoped:
-        await scoped.adispatch("song in a scope")
+        await scoped.adispatch("order.placed in a scope")
 
     assert witness.lines[:6] == [
-        "dispatch song",
+        "dispatch order.placed",
         "call alto",
         "called alto: finished",
         "call tenor",
@@ -817,7 +850,7 @@ async def test_a_class_that_runs_its_listeners_itself_is_seen_too(kind: Any, wit
 
 
 @pytest.mark.parametrize("kind", [Overriding, OverridingSync])
-async def test_what_such_a_class_gets_looks_the_same_under_instruments(kind: Any, witness: Witness) -> None:
+async def test_what_such_a_class_gets_looks_the_same_under_instruments(kind: Any, witness: RecordingInstrument) -> None:
     seen: list[Any] = []
 
     class Looking(kind):  # type: ignore[misc]  # a parameter
@@ -828,21 +861,21 @@ async def test_what_such_a_class_gets_looks_the_same_under_instruments(kind: Any
             seen.append([(repr(listener), listener == alto.listener, listener.__name__) for listener in listeners])
 
     dispatcher = Looking()
-    alto = singing(dispatcher, "song", "alto")
-    await dispatcher.adispatch("song")
+    alto = add_named_listener(dispatcher, "order.placed", "alto")
+    await dispatcher.adispatch("order.placed")
     dispatcher.add_instrument(witness)
-    await dispatcher.adispatch("song")
+    await dispatcher.adispatch("order.placed")
 
     assert seen[0] == seen[1] == [(repr(alto.listener), True, "alto")]
 
 
-async def test_an_error_under_an_overridden_dispatch_is_the_one_that_leaves(witness: Witness) -> None:
+async def test_an_error_under_an_overridden_dispatch_is_the_one_that_leaves(witness: RecordingInstrument) -> None:
     dispatcher, error = Overriding(), LookupError()
     dispatcher.add_instrument(witness)
-    singing(dispatcher, "song", "alto", partial(fail, error))
-    singing(dispatcher, "song", "bass")
+    add_named_listener(dispatcher, "order.placed", "alto", partial(fail, error))
+    add_named_listener(dispatcher, "order.placed", "bass")
     with pytest.raises(LookupError) as caught:
-        await dispatcher.adispatch("song")
+        await dispatcher.adispatch("order.placed")
 
     assert caught.value is error is witness.call_of("alto").error
     assert len(error.__notes__) == 1
@@ -852,14 +885,17 @@ async def test_an_error_under_an_overridden_dispatch_is_the_one_that_leaves(witn
 
 
 async def test_expectations_streams_and_adapters_are_seen_as_what_they_are(
-    asynchronous: AsyncEventDispatcher, witness: Witness
+    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
 ) -> None:
-    async with asynchronous.stream("song") as stream, asynchronous.expect("song") as expected:
-        asynchronous.add_listener("song", inline(named("alto", lambda event: None)))
-        await asynchronous.adispatch("song")
-        await asynchronous.adispatch("song", Bare("hum"))
+    async with asynchronous.stream("order.placed") as stream, asynchronous.expect("order.placed") as expected:
+        asynchronous.add_listener("order.placed", inline(named("alto", lambda event: None)))
+        await asynchronous.adispatch("order.placed")
+        await asynchronous.adispatch("order.placed", Bare("hum"))
 
     seen = [repr(record.listener) for record in witness.listeners]
     assert seen[:2] == [repr(stream), repr(expected)]
     assert seen[2].startswith("inline(<function ")
-    assert (expected.name, [name async for name, _ in stream.items()]) == ("song", ["song", "song"])
+    assert (expected.name, [name async for name, _ in stream.items()]) == (
+        "order.placed",
+        ["order.placed", "order.placed"],
+    )

@@ -17,7 +17,7 @@ from antiphon.instruments.logging import LoggingInstrument
 from antiphon.instruments.opentelemetry import OpenTelemetryInstrument
 from antiphon.instruments.timeline import Timeline
 from antiphon.testing import record
-from tests.voices import AnyDispatcher, voice
+from tests.helpers import AnyDispatcher, make_listener
 
 
 class Unprintable:
@@ -112,7 +112,7 @@ def instruments(spans: InMemorySpanExporter) -> list[Any]:
 
 def unprintable_listener(dispatcher: AnyDispatcher, function: Callable[[Any], object]) -> Any:
     kind: Any = SyncListener if isinstance(dispatcher, EventDispatcher) else AsyncListener
-    return kind(voice(dispatcher, function))
+    return kind(make_listener(dispatcher, function))
 
 
 def fail(event: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.voices import BOTH, AnyDispatcher
+from tests.helpers import BOTH, AnyDispatcher
 
 
 @pytest.fixture(params=BOTH, ids=lambda kind: kind.__name__)

@@ -11,7 +11,7 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher
 from antiphon._registry import MAX_ANSWERS, MAX_UNHEARD_NAMES, Registry
-from tests.voices import AnyDispatcher, voice
+from tests.helpers import AnyDispatcher, make_listener
 
 
 class OrderPlaced(Event): ...
@@ -49,7 +49,7 @@ ASKED: list[tuple[Any, ...]] = [("order.placed",), ("order.placed", OrderPlaced)
 def test_the_same_question_searches_once(
     dispatcher: AnyDispatcher, looks: list[Any], asked: tuple[Any, ...], listening: bool
 ) -> None:
-    listeners = [voice(dispatcher, print) for _ in range(3)] if listening else []
+    listeners = [make_listener(dispatcher, print) for _ in range(3)] if listening else []
     for listener in listeners:
         dispatcher.add_listener("*", listener)
 
@@ -63,7 +63,7 @@ def test_the_same_question_searches_once(
 async def test_a_question_about_a_dispatched_name_is_answered_from_its_plan(
     dispatcher: AnyDispatcher, looks: list[Any]
 ) -> None:
-    listener = voice(dispatcher, lambda event: None)
+    listener = make_listener(dispatcher, lambda event: None)
     dispatcher.add_listener("order.*", listener)
     await dispatcher.adispatch("order.placed", Event())
     await dispatcher.adispatch("order.placed", Paid())
@@ -79,7 +79,7 @@ async def test_a_question_about_a_dispatched_name_is_answered_from_its_plan(
 @pytest.mark.parametrize("others", [0, 2])
 @pytest.mark.parametrize("remove", ["handle", "listener", "scope", "block"])
 def test_an_answer_follows_what_is_registered(dispatcher: AnyDispatcher, key: Any, others: int, remove: str) -> None:
-    listener, staying = voice(dispatcher, print), [voice(dispatcher, print) for _ in range(others)]
+    listener, staying = make_listener(dispatcher, print), [make_listener(dispatcher, print) for _ in range(others)]
     for each in staying:
         dispatcher.add_listener(key, each)
 
@@ -115,7 +115,7 @@ def test_an_answer_follows_what_is_registered(dispatcher: AnyDispatcher, key: An
 
 
 async def test_a_once_listener_leaves_the_answer_with_its_call(dispatcher: AnyDispatcher) -> None:
-    dispatcher.add_listener("order.placed", voice(dispatcher, lambda event: None), once=True)
+    dispatcher.add_listener("order.placed", make_listener(dispatcher, lambda event: None), once=True)
     assert dispatcher.has_listeners("order.placed")
 
     await dispatcher.adispatch("order.placed", Event())
@@ -144,7 +144,7 @@ def test_equal_listeners_leave_the_answer_together() -> None:
 
 
 def test_the_whole_dispatcher_is_another_question_than_an_event_without_a_name(dispatcher: AnyDispatcher) -> None:
-    dispatcher.add_listener("order.placed", voice(dispatcher, print))
+    dispatcher.add_listener("order.placed", make_listener(dispatcher, print))
 
     assert [dispatcher.has_listeners(Event), dispatcher.has_listeners()] == [False, True]
 
@@ -161,7 +161,7 @@ def test_a_question_about_an_unhashable_name_is_an_error_also_when_asked_again(a
 
 
 def test_names_that_are_only_asked_about_fill_no_memory(dispatcher: AnyDispatcher) -> None:
-    dispatcher.add_listener("order.*", voice(dispatcher, print))
+    dispatcher.add_listener("order.*", make_listener(dispatcher, print))
 
     for number in range(MAX_ANSWERS * 3):
         assert dispatcher.has_listeners(f"order.{number}")
@@ -191,7 +191,7 @@ def test_after_many_names_an_answer_is_kept_again(dispatcher: AnyDispatcher, loo
 
 
 async def test_names_that_are_only_asked_about_push_no_plan_out(dispatcher: AnyDispatcher) -> None:
-    dispatcher.add_listener("order.*", voice(dispatcher, lambda event: None))
+    dispatcher.add_listener("order.*", make_listener(dispatcher, lambda event: None))
     names = ("order.placed", "payment.received")
     for name in names:
         await dispatcher.adispatch(name, Event())
@@ -204,8 +204,8 @@ async def test_names_that_are_only_asked_about_push_no_plan_out(dispatcher: AnyD
 
 
 def test_an_answer_keeps_no_removed_listener(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, print)
-    staying = dispatcher.add_listener("order.placed", voice(dispatcher, print))
+    listener = make_listener(dispatcher, print)
+    staying = dispatcher.add_listener("order.placed", make_listener(dispatcher, print))
     handle = dispatcher.add_listener("order.placed", listener)
     assert listener in dispatcher.get_listeners("order.placed")
     reference = weakref.ref(listener)

@@ -20,19 +20,19 @@ from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, listens_to
 from antiphon._registry import MAX_CLASSES
-from tests.listening.naive import hears
-from tests.voices import AnyDispatcher
+from tests.helpers import AnyDispatcher
+from tests.listening.reference_model import hears
 
 
-class Hymn(Event): ...
+class OrderPlaced(Event): ...
 
 
-class Carol(Hymn): ...
+class Carol(OrderPlaced): ...
 
 
-CLASSES: list[type[Any]] = [Event, Hymn, Carol]
+CLASSES: list[type[Any]] = [Event, OrderPlaced, Carol]
 NAMES: list[Hashable] = ["praise.hymn", "praise.psalm", "other", 7, None]
-KEYS: list[Hashable] = [*NAMES[:-1], "praise.*", "*.hymn", "**", "*", Event, Hymn, Carol, object]
+KEYS: list[Hashable] = [*NAMES[:-1], "praise.*", "*.hymn", "**", "*", Event, OrderPlaced, Carol, object]
 PRIORITIES = [0, 1, -1]
 
 #: A listener that takes a step may find itself called by it.

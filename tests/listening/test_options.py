@@ -18,8 +18,8 @@ import pytest
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
 from antiphon.testing import Backend, backends, settle
 from tests.conftest import BACKENDS
+from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 from tests.naming import without_address
-from tests.voices import AnyDispatcher, noting, voice
 
 #: A span that passes at once in virtual time, and one that no test waits for.
 SOON, NEVER = 1.0, 3600.0
@@ -260,7 +260,7 @@ async def test_where_is_asked_by_every_overlapping_dispatch_but_once_is_claimed_
 
 async def test_once_is_the_claim_of_one_registration_and_not_of_the_listener(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    listener = noting(dispatcher, log, "sung")
+    listener = make_recording_listener(dispatcher, log, "sung")
     dispatcher.add_listener("hymn", listener, once=True)
     dispatcher.add_listener("psalm", listener, once=True)
 
@@ -271,7 +271,7 @@ async def test_once_is_the_claim_of_one_registration_and_not_of_the_listener(dis
 
 
 async def test_the_handle_of_a_used_up_registration_takes_nothing_back(dispatcher: AnyDispatcher) -> None:
-    subscription = dispatcher.add_listener("hymn", voice(dispatcher, lambda event: None), once=True, where=yes)
+    subscription = dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: None), once=True, where=yes)
     await dispatcher.adispatch("hymn", Event())
 
     assert subscription.unsubscribe() is False
@@ -301,7 +301,7 @@ async def test_where_is_given_the_event(dispatcher: AnyDispatcher) -> None:
         seen.append(event)
         return True
 
-    dispatcher.add_listener("hymn", voice(dispatcher, seen.append), where=where)
+    dispatcher.add_listener("hymn", make_listener(dispatcher, seen.append), where=where)
 
     event = await dispatcher.adispatch("hymn", Event())
 
@@ -311,7 +311,7 @@ async def test_where_is_given_the_event(dispatcher: AnyDispatcher) -> None:
 @pytest.mark.parametrize("answer", [1, "yes", [0], object()], ids=without_address)
 async def test_what_counts_as_true_is_a_yes(dispatcher: AnyDispatcher, answer: object) -> None:
     log: list[str] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "sung"), where=lambda event: answer)
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "sung"), where=lambda event: answer)
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -321,7 +321,7 @@ async def test_what_counts_as_true_is_a_yes(dispatcher: AnyDispatcher, answer: o
 @pytest.mark.parametrize("answer", [0, "", [], None], ids=repr)
 async def test_what_counts_as_false_is_a_no(dispatcher: AnyDispatcher, answer: object) -> None:
     log: list[str] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "sung"), where=lambda event: answer)
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "sung"), where=lambda event: answer)
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -334,8 +334,10 @@ async def test_where_sees_what_earlier_listeners_made_of_the_event(dispatcher: A
     def raise_pitch(event: Any) -> None:
         event.pitch = 440
 
-    dispatcher.add_listener("hymn", voice(dispatcher, raise_pitch), priority=-1)
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "sung"), where=lambda event: event.pitch == 440)
+    dispatcher.add_listener("hymn", make_listener(dispatcher, raise_pitch), priority=-1)
+    dispatcher.add_listener(
+        "hymn", make_recording_listener(dispatcher, log, "sung"), where=lambda event: event.pitch == 440
+    )
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -344,8 +346,10 @@ async def test_where_sees_what_earlier_listeners_made_of_the_event(dispatcher: A
 
 async def test_where_is_not_asked_behind_a_stop(dispatcher: AnyDispatcher) -> None:
     log: list[Any] = []
-    dispatcher.add_listener("hymn", voice(dispatcher, Event.stop_propagation), priority=-1)
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "sung"), where=lambda event: log.append("asked"))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, Event.stop_propagation), priority=-1)
+    dispatcher.add_listener(
+        "hymn", make_recording_listener(dispatcher, log, "sung"), where=lambda event: log.append("asked")
+    )
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -353,7 +357,7 @@ async def test_where_is_not_asked_behind_a_stop(dispatcher: AnyDispatcher) -> No
 
 
 async def test_what_where_raises_is_the_error_of_its_listener(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
     dispatcher.add_listener("hymn", listener, where=fail)
 
     with pytest.raises(Failing) as caught:
@@ -377,7 +381,7 @@ async def test_a_policy_is_told_what_where_raised_and_of_whom(strategy: Any) -> 
 
 async def test_a_where_that_removes_its_own_listener_keeps_it_from_starting(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    listener = noting(dispatcher, log, "sung")
+    listener = make_recording_listener(dispatcher, log, "sung")
 
     def remove(event: Event) -> bool:
         dispatcher.remove_listener("hymn", listener)
@@ -1082,7 +1086,7 @@ def test_a_number_out_of_range_is_refused_when_it_is_registered(option: str, num
 
 def test_options_are_keywords_only(dispatcher: AnyDispatcher) -> None:
     with pytest.raises(TypeError):
-        dispatcher.add_listener("hymn", voice(dispatcher, print), 0, True)  # type: ignore[call-arg]  # the slip under test
+        dispatcher.add_listener("hymn", make_listener(dispatcher, print), 0, True)  # type: ignore[call-arg]  # the slip under test
 
     assert not dispatcher.has_listeners()
 

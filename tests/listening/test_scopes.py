@@ -14,10 +14,10 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
 from antiphon.testing import settle
-from tests.voices import AnyDispatcher, noting, voice
+from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
 
-class Hymn(Event): ...
+class OrderPlaced(Event): ...
 
 
 # Who hears
@@ -27,10 +27,10 @@ async def test_what_is_dispatched_on_a_scope_reaches_its_listeners_and_those_of_
     dispatcher: AnyDispatcher,
 ) -> None:
     log: list[str] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "parent"))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "parent"))
 
     with dispatcher.scope() as scoped:
-        scoped.add_listener("hymn", noting(dispatcher, log, "scope"))
+        scoped.add_listener("hymn", make_recording_listener(dispatcher, log, "scope"))
         await scoped.adispatch("hymn", Event())
 
     assert log == ["parent", "scope"]
@@ -41,7 +41,7 @@ async def test_what_is_dispatched_on_the_parent_does_not_reach_a_scope(dispatche
 
     with dispatcher.scope() as scoped:
         for key in ("hymn", "*", Event):
-            scoped.add_listener(key, noting(dispatcher, log, "scope"))
+            scoped.add_listener(key, make_recording_listener(dispatcher, log, "scope"))
         await dispatcher.adispatch("hymn", Event())
         assert not dispatcher.has_listeners()
 
@@ -52,8 +52,8 @@ async def test_what_is_dispatched_on_a_scope_does_not_reach_another(dispatcher: 
     log: list[str] = []
 
     with dispatcher.scope() as one, dispatcher.scope() as other:
-        one.add_listener("hymn", noting(dispatcher, log, "one"))
-        other.add_listener("hymn", noting(dispatcher, log, "other"))
+        one.add_listener("hymn", make_recording_listener(dispatcher, log, "one"))
+        other.add_listener("hymn", make_recording_listener(dispatcher, log, "other"))
         await one.adispatch("hymn", Event())
 
     assert log == ["one"]
@@ -61,10 +61,10 @@ async def test_what_is_dispatched_on_a_scope_does_not_reach_another(dispatcher: 
 
 async def test_a_scope_without_listeners_of_its_own_passes_everything_on(dispatcher: AnyDispatcher) -> None:
     log: list[Any] = []
-    dispatcher.add_listener("hymn", voice(dispatcher, log.append))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, log.append))
 
     with dispatcher.scope() as scoped:
-        event = await scoped.adispatch("hymn", Hymn())
+        event = await scoped.adispatch("hymn", OrderPlaced())
 
     assert log == [event]
 
@@ -79,7 +79,7 @@ async def test_listeners_merge_in_one_order_by_priority_and_then_by_registration
         for number in range(30):
             entry = (number * 7 % 3 - 1, number)
             where: AnyDispatcher = (dispatcher, scoped, nested)[number * 5 % 3]
-            where.add_listener("hymn", noting(dispatcher, log, entry), priority=entry[0])
+            where.add_listener("hymn", make_recording_listener(dispatcher, log, entry), priority=entry[0])
             entries.append(entry)
         await nested.adispatch("hymn", Event())
 
@@ -109,10 +109,10 @@ async def test_listeners_of_parent_and_scope_with_one_priority_are_one_tier(stra
 
 async def test_a_stop_in_a_scope_reaches_over_parent_and_scope(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "parent"), priority=1)
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "parent"), priority=1)
 
     with dispatcher.scope() as scoped:
-        scoped.add_listener("hymn", voice(dispatcher, Event.stop_propagation))
+        scoped.add_listener("hymn", make_listener(dispatcher, Event.stop_propagation))
         await scoped.adispatch("hymn", Event())
 
     assert log == []
@@ -120,20 +120,20 @@ async def test_a_stop_in_a_scope_reaches_over_parent_and_scope(dispatcher: AnyDi
 
 async def test_every_kind_of_key_merges(dispatcher: AnyDispatcher) -> None:
     log: list[Any] = []
-    keys: list[Any] = ["praise.hymn", "praise.*", "**", "*", Hymn, Event, object]
+    keys: list[Any] = ["praise.hymn", "praise.*", "**", "*", OrderPlaced, Event, object]
 
     with dispatcher.scope() as scoped:
         for key in keys:
-            dispatcher.add_listener(key, noting(dispatcher, log, ("parent", key)))
-            scoped.add_listener(key, noting(dispatcher, log, ("scope", key)))
-        await scoped.adispatch("praise.hymn", Hymn())
+            dispatcher.add_listener(key, make_recording_listener(dispatcher, log, ("parent", key)))
+            scoped.add_listener(key, make_recording_listener(dispatcher, log, ("scope", key)))
+        await scoped.adispatch("praise.hymn", OrderPlaced())
 
     assert log == [(where, key) for key in keys for where in ("parent", "scope")]
 
 
 async def test_the_dispatcher_of_the_event_is_the_scope(dispatcher: AnyDispatcher) -> None:
     seen: list[Any] = []
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: seen.append(event.dispatcher)))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: seen.append(event.dispatcher)))
 
     with dispatcher.scope() as scoped, scoped.scope() as nested:
         for where in (nested, scoped, dispatcher):
@@ -156,7 +156,7 @@ async def test_a_listener_of_the_parent_may_dispatch_the_event_on_by_its_dispatc
 
     dispatcher.add_listener("hymn", pass_on)
     with dispatcher.scope() as scoped:
-        scoped.add_listener("psalm", noting(dispatcher, log, "scope"))
+        scoped.add_listener("psalm", make_recording_listener(dispatcher, log, "scope"))
         event = await scoped.adispatch("hymn", Event())
 
     assert (log, event.name, event.dispatcher) == (["scope"], "hymn", scoped)
@@ -165,16 +165,16 @@ async def test_a_listener_of_the_parent_may_dispatch_the_event_on_by_its_dispatc
 # What changes while it lives
 
 
-@pytest.mark.parametrize("key", ["praise.hymn", "praise.*", "*", Hymn], ids=str)
+@pytest.mark.parametrize("key", ["praise.hymn", "praise.*", "*", OrderPlaced], ids=str)
 async def test_what_the_parent_gains_and_loses_counts_at_once(dispatcher: AnyDispatcher, key: Any) -> None:
     log: list[str] = []
-    listener = noting(dispatcher, log, "heard")
+    listener = make_recording_listener(dispatcher, log, "heard")
 
     with dispatcher.scope() as scoped, scoped.scope() as nested:
 
         async def heard() -> int:
             log.clear()
-            await nested.adispatch("praise.hymn", Hymn())
+            await nested.adispatch("praise.hymn", OrderPlaced())
             return len(log)
 
         counts = [await heard()]
@@ -198,10 +198,10 @@ async def test_a_listener_that_leaves_the_parent_during_a_dispatch_on_the_scope_
     dispatcher: AnyDispatcher,
 ) -> None:
     log: list[str] = []
-    late = dispatcher.add_listener("hymn", noting(dispatcher, log, "late"), priority=1)
+    late = dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "late"), priority=1)
 
     with dispatcher.scope() as scoped:
-        scoped.add_listener("hymn", voice(dispatcher, lambda event: late.unsubscribe()))
+        scoped.add_listener("hymn", make_listener(dispatcher, lambda event: late.unsubscribe()))
         await scoped.adispatch("hymn", Event())
 
     assert log == []
@@ -210,9 +210,9 @@ async def test_a_listener_that_leaves_the_parent_during_a_dispatch_on_the_scope_
 async def test_a_scope_that_ends_during_its_dispatch_starts_no_more_of_its_listeners(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
     scoped = dispatcher.scope()
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: scoped.__exit__(None, None, None)))
-    scoped.add_listener("hymn", noting(dispatcher, log, "scope"))
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "parent"))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: scoped.__exit__(None, None, None)))
+    scoped.add_listener("hymn", make_recording_listener(dispatcher, log, "scope"))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "parent"))
 
     await scoped.adispatch("hymn", Event())
 
@@ -225,7 +225,7 @@ async def test_a_once_listener_of_the_parent_is_used_up_by_a_dispatch_on_any_sco
     with dispatcher.scope() as one, dispatcher.scope() as other, one.scope() as nested:
         for where in (dispatcher, one, other, nested):
             await where.adispatch("hymn", Event())
-        dispatcher.add_listener("hymn", noting(dispatcher, log, "heard"), once=True)
+        dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "heard"), once=True)
         for where in (nested, other, one, dispatcher):
             await where.adispatch("hymn", Event())
 
@@ -263,7 +263,7 @@ async def test_the_listeners_of_a_scope_go_with_it(dispatcher: AnyDispatcher) ->
 
     with dispatcher.scope() as scoped:
         for key in ("hymn", "*", Event):
-            scoped.add_listener(key, noting(dispatcher, log, key))
+            scoped.add_listener(key, make_recording_listener(dispatcher, log, key))
     await scoped.adispatch("hymn", Event())
 
     assert (log, scoped.has_listeners("hymn"), scoped.get_listeners()) == ([], False, {})
@@ -271,7 +271,7 @@ async def test_the_listeners_of_a_scope_go_with_it(dispatcher: AnyDispatcher) ->
 
 async def test_the_listeners_of_a_scope_go_when_its_block_raises(dispatcher: AnyDispatcher) -> None:
     with pytest.raises(LookupError), dispatcher.scope() as scoped:
-        scoped.add_listener("hymn", voice(dispatcher, print))
+        scoped.add_listener("hymn", make_listener(dispatcher, print))
         raise LookupError
 
     assert not scoped.has_listeners("hymn")
@@ -279,13 +279,13 @@ async def test_the_listeners_of_a_scope_go_when_its_block_raises(dispatcher: Any
 
 def test_a_handle_is_of_no_use_after_the_end_of_its_scope(dispatcher: AnyDispatcher) -> None:
     with dispatcher.scope() as scoped:
-        subscription = scoped.add_listener("hymn", voice(dispatcher, print))
+        subscription = scoped.add_listener("hymn", make_listener(dispatcher, print))
 
     assert subscription.unsubscribe() is False
 
 
 def registering(dispatcher: AnyDispatcher) -> dict[str, Callable[[AnyDispatcher], object]]:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
     return {
         "add_listener": lambda scoped: scoped.add_listener("hymn", listener),
         "listen": lambda scoped: scoped.listen("hymn")(listener),
@@ -309,7 +309,7 @@ async def test_a_scope_that_has_ended_still_passes_on_to_its_parent(dispatcher: 
     log: list[str] = []
     with dispatcher.scope() as scoped:
         pass
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "parent"))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "parent"))
 
     await scoped.adispatch("hymn", Event())
 
@@ -321,8 +321,8 @@ async def test_the_listeners_of_an_outer_scope_go_while_an_inner_one_lives(dispa
     outer = dispatcher.scope()
     with outer.scope() as inner:
         with outer:
-            outer.add_listener("hymn", noting(dispatcher, log, "outer"))
-            inner.add_listener("hymn", noting(dispatcher, log, "inner"))
+            outer.add_listener("hymn", make_recording_listener(dispatcher, log, "outer"))
+            inner.add_listener("hymn", make_recording_listener(dispatcher, log, "inner"))
             await inner.adispatch("hymn", Event())
         await inner.adispatch("hymn", Event())
 
@@ -330,7 +330,7 @@ async def test_the_listeners_of_an_outer_scope_go_while_an_inner_one_lives(dispa
 
 
 def test_ending_a_scope_takes_nothing_from_its_parent(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
     dispatcher.add_listener("hymn", listener)
 
     with dispatcher.scope() as scoped:
@@ -340,7 +340,7 @@ def test_ending_a_scope_takes_nothing_from_its_parent(dispatcher: AnyDispatcher)
 
 
 def test_remove_listener_of_a_scope_does_not_reach_its_parent(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
     dispatcher.add_listener("hymn", listener)
 
     with dispatcher.scope() as scoped, pytest.raises(ValueError, match="does not listen"):
@@ -353,7 +353,7 @@ def test_remove_listener_of_a_scope_does_not_reach_its_parent(dispatcher: AnyDis
 
 
 def test_looking_up_a_name_in_a_scope_tells_of_its_parent_too(dispatcher: AnyDispatcher) -> None:
-    first, second, third = (voice(dispatcher, print) for _ in range(3))
+    first, second, third = (make_listener(dispatcher, print) for _ in range(3))
 
     with dispatcher.scope() as scoped:
         scoped.add_listener("hymn", second)
@@ -365,7 +365,7 @@ def test_looking_up_a_name_in_a_scope_tells_of_its_parent_too(dispatcher: AnyDis
 
 
 def test_a_scope_that_passes_on_to_listeners_of_its_parent_has_listeners(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
     dispatcher.add_listener("hymn", listener)
 
     with dispatcher.scope() as scoped:
@@ -442,7 +442,7 @@ class Conducting(AsyncEventDispatcher):
 
 async def test_a_scope_inherits_an_overridden_adispatch() -> None:
     dispatcher, log = Conducting(), list[Any]()
-    one, other = (noting(dispatcher, log, what) for what in ("one", "other"))
+    one, other = (make_recording_listener(dispatcher, log, what) for what in ("one", "other"))
 
     with dispatcher.scope() as scoped, scoped.scope() as nested:
         nested.add_listener("hymn", one)
@@ -478,7 +478,7 @@ async def test_an_error_in_a_scope_is_noted_with_the_scope(dispatcher: AnyDispat
     def fail(event: Event) -> None:
         raise LookupError
 
-    dispatcher.add_listener("hymn", voice(dispatcher, fail))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, fail))
     with dispatcher.scope() as scoped, pytest.raises(LookupError) as caught:
         await scoped.adispatch("hymn", Event())
 
@@ -490,12 +490,12 @@ async def test_an_error_in_a_scope_is_noted_with_the_scope(dispatcher: AnyDispat
 
 
 async def test_an_ended_scope_is_not_kept_by_its_parent(dispatcher: AnyDispatcher) -> None:
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: None))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: None))
     witnesses: list[weakref.ref[Any]] = []
 
     async def use_a_scope() -> None:
         with dispatcher.scope() as scoped:
-            listener = voice(dispatcher, lambda event: None)
+            listener = make_listener(dispatcher, lambda event: None)
             scoped.add_listener("hymn", listener)
             await scoped.adispatch("hymn", Event())
         witnesses.extend([weakref.ref(scoped), weakref.ref(listener), weakref.ref(scoped._registry)])
@@ -509,7 +509,7 @@ async def test_an_ended_scope_is_not_kept_by_its_parent(dispatcher: AnyDispatche
 
 async def test_a_scope_that_was_never_entered_is_not_kept_either(dispatcher: AnyDispatcher) -> None:
     scoped = dispatcher.scope()
-    scoped.add_listener("*", voice(dispatcher, lambda event: None))
+    scoped.add_listener("*", make_listener(dispatcher, lambda event: None))
     await scoped.adispatch("hymn", Event())
     witness = weakref.ref(scoped)
     del scoped
@@ -519,7 +519,7 @@ async def test_a_scope_that_was_never_entered_is_not_kept_either(dispatcher: Any
 
 
 async def test_an_ended_scope_that_is_kept_keeps_no_listener_alive(dispatcher: AnyDispatcher) -> None:
-    own, parents = voice(dispatcher, lambda event: None), voice(dispatcher, lambda event: None)
+    own, parents = make_listener(dispatcher, lambda event: None), make_listener(dispatcher, lambda event: None)
     witnesses = [weakref.ref(own), weakref.ref(parents)]
     dispatcher.add_listener("hymn", parents)
     with dispatcher.scope() as scoped:
@@ -551,12 +551,12 @@ def test_a_scope_keeps_its_parent_alive() -> None:
 
 async def test_tasks_each_have_their_scope(dispatcher: AnyDispatcher) -> None:
     log: list[Any] = []
-    dispatcher.add_listener("hymn", noting(dispatcher, log, "parent"))
+    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "parent"))
 
     async def request(number: int) -> None:
         heard: list[Any] = []
         with dispatcher.scope() as scoped:
-            scoped.add_listener("hymn", noting(dispatcher, heard, number))
+            scoped.add_listener("hymn", make_recording_listener(dispatcher, heard, number))
             await anyio.lowlevel.checkpoint()
             await scoped.adispatch("hymn", Event())
         assert heard == [number]

@@ -15,8 +15,8 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, Subscription, listens_to
 from antiphon.testing import settle
+from tests.helpers import AnyDispatcher
 from tests.naming import without_address
-from tests.voices import AnyDispatcher
 
 
 class Noting:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, listens_to
-from tests.voices import AnyDispatcher, noting, voice
+from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
 
 class Silent(AsyncEventDispatcher):
@@ -37,7 +37,7 @@ every_kind = pytest.mark.parametrize("kind", [AsyncEventDispatcher, EventDispatc
 @pytest.mark.parametrize("door", ["add_listener", "listen"])
 def test_every_door_takes_back_what_came_through_it(kind: Any, options: dict[str, Any], door: str) -> None:
     dispatcher: AnyDispatcher = kind()
-    staying, passing = voice(dispatcher, print), voice(dispatcher, print)
+    staying, passing = make_listener(dispatcher, print), make_listener(dispatcher, print)
     dispatcher.add_listener("hymn", staying)
 
     with dispatcher.temporarily() as registrar:
@@ -113,7 +113,7 @@ def test_all_that_an_overridden_add_listener_registers_is_taken_back() -> None:
 
 
 def test_exactly_its_own_registrations_are_taken_back(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
     before = dispatcher.add_listener("hymn", listener)
 
     with dispatcher.temporarily() as registrar:
@@ -138,7 +138,7 @@ def test_what_a_listener_registers_on_the_dispatcher_during_the_block_stays() ->
 
 
 def test_blocks_that_overlap_each_take_back_their_own(dispatcher: AnyDispatcher) -> None:
-    first, second = voice(dispatcher, print), voice(dispatcher, print)
+    first, second = make_listener(dispatcher, print), make_listener(dispatcher, print)
     one, other = dispatcher.temporarily(), dispatcher.temporarily()
 
     one.__enter__()
@@ -157,10 +157,10 @@ async def test_blocks_nest(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
 
     with dispatcher.temporarily() as outer:
-        outer.add_listener("hymn", noting(dispatcher, log, "outer"))
+        outer.add_listener("hymn", make_recording_listener(dispatcher, log, "outer"))
         with dispatcher.temporarily() as inner:
-            inner.add_listener("hymn", noting(dispatcher, log, "inner"))
-            outer.add_listener("hymn", noting(dispatcher, log, "outer again"))
+            inner.add_listener("hymn", make_recording_listener(dispatcher, log, "inner"))
+            outer.add_listener("hymn", make_recording_listener(dispatcher, log, "outer again"))
             await dispatcher.adispatch("hymn", Event())
         await dispatcher.adispatch("hymn", Event())
     await dispatcher.adispatch("hymn", Event())
@@ -171,8 +171,8 @@ async def test_blocks_nest(dispatcher: AnyDispatcher) -> None:
 async def test_a_block_that_ends_during_a_dispatch_lets_none_of_its_listeners_start(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
     registrar = dispatcher.temporarily()
-    dispatcher.add_listener("hymn", voice(dispatcher, lambda event: registrar.__exit__(None, None, None)))
-    registrar.add_listener("hymn", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: registrar.__exit__(None, None, None)))
+    registrar.add_listener("hymn", make_recording_listener(dispatcher, log, "heard"))
 
     await dispatcher.adispatch("hymn", Event())
 
@@ -184,7 +184,7 @@ async def test_in_a_scope_both_ends_take_back(dispatcher: AnyDispatcher) -> None
 
     with dispatcher.scope() as scoped:
         with scoped.temporarily() as registrar:
-            registrar.add_listener("hymn", noting(dispatcher, log, "heard"))
+            registrar.add_listener("hymn", make_recording_listener(dispatcher, log, "heard"))
             await scoped.adispatch("hymn", Event())
             await dispatcher.adispatch("hymn", Event())
         await scoped.adispatch("hymn", Event())
@@ -197,7 +197,7 @@ async def test_a_scope_hears_what_its_parent_has_temporarily(dispatcher: AnyDisp
 
     with dispatcher.scope() as scoped:
         with dispatcher.temporarily() as registrar:
-            registrar.add_listener("hymn", noting(dispatcher, log, "heard"))
+            registrar.add_listener("hymn", make_recording_listener(dispatcher, log, "heard"))
             await scoped.adispatch("hymn", Event())
         await scoped.adispatch("hymn", Event())
 
@@ -208,7 +208,7 @@ def test_a_block_may_outlive_the_scope_it_registers_on(dispatcher: AnyDispatcher
     with dispatcher.scope() as scoped:
         registrar = scoped.temporarily()
         registrar.__enter__()
-        registrar.add_listener("hymn", voice(dispatcher, print))
+        registrar.add_listener("hymn", make_listener(dispatcher, print))
     registrar.__exit__(None, None, None)
 
     assert not scoped.has_listeners()
@@ -240,7 +240,7 @@ def test_nothing_is_registered_after_the_end(door: str) -> None:
 @pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt])
 def test_a_block_that_raises_takes_back_too(dispatcher: AnyDispatcher, error: type[BaseException]) -> None:
     with pytest.raises(error), dispatcher.temporarily() as registrar:
-        registrar.add_listener("hymn", voice(dispatcher, print))
+        registrar.add_listener("hymn", make_listener(dispatcher, print))
         raise error
 
     assert not dispatcher.has_listeners()
@@ -248,12 +248,12 @@ def test_a_block_that_raises_takes_back_too(dispatcher: AnyDispatcher, error: ty
 
 def test_a_refused_registration_leaves_the_block_usable(dispatcher: AnyDispatcher) -> None:
     with dispatcher.temporarily() as registrar:
-        heard = voice(dispatcher, print)
+        heard = make_listener(dispatcher, print)
         for key, listener, error in ((None, heard, TypeError), ("hy*mn", heard, ValueError), ("hymn", 3, TypeError)):
             with pytest.raises(error):
                 registrar.add_listener(key, listener)  # type: ignore[arg-type]  # one of them is none
         assert not dispatcher.has_listeners()
-        registrar.add_listener("hymn", voice(dispatcher, print))
+        registrar.add_listener("hymn", make_listener(dispatcher, print))
         assert dispatcher.has_listeners("hymn")
 
     assert not dispatcher.has_listeners()
@@ -261,11 +261,11 @@ def test_a_refused_registration_leaves_the_block_usable(dispatcher: AnyDispatche
 
 def test_listen_without_a_key_teaches_how_to_write_it(dispatcher: AnyDispatcher) -> None:
     with dispatcher.temporarily() as registrar, pytest.raises(TypeError, match="takes the key"):
-        registrar.listen(voice(dispatcher, print))
+        registrar.listen(make_listener(dispatcher, print))
 
 
 def test_a_block_keeps_nothing_alive_after_its_end(dispatcher: AnyDispatcher) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
     witness = weakref.ref(listener)
     with dispatcher.temporarily() as registrar:
         registrar.add_listener("hymn", listener)
@@ -279,7 +279,7 @@ async def test_a_long_block_does_not_collect_what_has_left_meanwhile(dispatcher:
     witnesses: list[weakref.ref[Any]] = []
 
     async def hear_once(registrar: Any) -> None:
-        listener = voice(dispatcher, lambda event: None)
+        listener = make_listener(dispatcher, lambda event: None)
         witnesses.append(weakref.ref(listener))
         registrar.add_listener("hymn", listener, once=True)
         await dispatcher.adispatch("hymn", Event())

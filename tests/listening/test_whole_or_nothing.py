@@ -15,7 +15,7 @@ import pytest
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, inline, listens_to
 from antiphon._registry import Registry
 from antiphon.instruments import everywhere
-from tests.voices import AnyDispatcher, noting, voice
+from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
 
 class Interrupt(BaseException):
@@ -65,7 +65,7 @@ def in_thread(function: Callable[[], object]) -> None:
 def test_a_parent_knows_a_scope_only_when_the_scope_is_complete(
     dispatcher: AnyDispatcher, key: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listener = voice(dispatcher, print)
+    listener = make_listener(dispatcher, print)
     register = [True]
 
     class Watched(Registry):
@@ -102,7 +102,7 @@ async def test_a_scope_may_be_made_while_the_plans_of_other_scopes_are_dropped(d
         await scoped.adispatch(Name(), Event())
 
     log: list[str] = []
-    dispatcher.add_listener("*", noting(dispatcher, log, "heard"))
+    dispatcher.add_listener("*", make_recording_listener(dispatcher, log, "heard"))
     for scoped in scopes:
         await scoped.adispatch("order.placed", Event())
 
@@ -118,7 +118,7 @@ async def test_scopes_may_be_collected_while_the_plans_of_other_scopes_are_dropp
 
     await scopes[0].adispatch(Name(), Event())
 
-    dispatcher.add_listener("*", voice(dispatcher, print))
+    dispatcher.add_listener("*", make_listener(dispatcher, print))
 
     assert len(scopes) == 1
     assert scopes[0].has_listeners("order.placed")
@@ -141,12 +141,12 @@ def test_a_parent_does_not_keep_its_scopes(dispatcher: AnyDispatcher) -> None:
 async def test_a_failure_to_look_up_a_key_leaves_nothing(
     dispatcher: AnyDispatcher, kind: Any, options: dict[str, Any]
 ) -> None:
-    staying = voice(dispatcher, print)
+    staying = make_listener(dispatcher, print)
     key = kind()
     dispatcher.add_listener(key, staying)
 
     with pytest.raises(kind.error):
-        dispatcher.add_listener(kind(), voice(dispatcher, print), **options)
+        dispatcher.add_listener(kind(), make_listener(dispatcher, print), **options)
 
     assert list(dispatcher.get_listeners().values()) == [(staying,)]
 
@@ -156,7 +156,7 @@ async def test_names_that_cannot_be_compared_do_not_keep_a_key_from_being_heard(
     await dispatcher.adispatch(Colliding(), Event())
     key = Colliding()
 
-    dispatcher.add_listener(key, noting(dispatcher, log, "heard"))
+    dispatcher.add_listener(key, make_recording_listener(dispatcher, log, "heard"))
     await dispatcher.adispatch(key, Event())
 
     assert log == ["heard"]
@@ -168,7 +168,7 @@ async def test_an_interrupt_while_plans_are_dropped_takes_the_registration_back(
     key = Interrupting()
 
     with pytest.raises(Interrupt):
-        dispatcher.add_listener(key, noting(dispatcher, log, "heard"))
+        dispatcher.add_listener(key, make_recording_listener(dispatcher, log, "heard"))
     await dispatcher.adispatch(key, Event())
 
     assert (log, dispatcher.get_listeners()) == ([], {})
@@ -181,7 +181,7 @@ async def test_an_interrupt_in_a_scope_leaves_nothing_in_its_parent(dispatcher: 
     key = Interrupting()
 
     with pytest.raises(Interrupt):
-        dispatcher.add_listener(key, noting(dispatcher, log, "heard"))
+        dispatcher.add_listener(key, make_recording_listener(dispatcher, log, "heard"))
     await scoped.adispatch(key, Event())
 
     assert (log, dispatcher.has_listeners()) == ([], False)
@@ -195,7 +195,7 @@ async def test_names_of_a_scope_that_cannot_be_compared_do_not_hide_a_key_of_its
     await scoped.adispatch(Colliding(), Event())
     key = Colliding()
 
-    dispatcher.add_listener(key, noting(dispatcher, log, "heard"))
+    dispatcher.add_listener(key, make_recording_listener(dispatcher, log, "heard"))
     await scoped.adispatch(key, Event())
 
     assert log == ["heard"]
@@ -295,7 +295,7 @@ def test_the_end_of_a_scope_leaves_no_room_for_a_registration() -> None:
 def test_a_listener_that_ends_its_scope_while_it_is_registered_is_refused(others: int) -> None:
     scoped = EventDispatcher().scope()
     for _ in range(others):
-        scoped.add_listener("order.placed", voice(scoped, print))
+        scoped.add_listener("order.placed", make_listener(scoped, print))
 
     class Listener:
         def __hash__(self) -> int:
@@ -331,9 +331,9 @@ def test_no_key_without_listeners_is_shown(dispatcher: AnyDispatcher) -> None:
             return 7
 
     looking: list[bool] = []
-    key, listener = Key(), voice(dispatcher, print)
+    key, listener = Key(), make_listener(dispatcher, print)
     dispatcher.add_listener(key, listener)
-    last = dispatcher.add_listener("order.paid", voice(dispatcher, print))
+    last = dispatcher.add_listener("order.paid", make_listener(dispatcher, print))
 
     looking.append(True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from tests.properties.programs import (
+from tests.properties.scenarios import (
     Add,
     Dispatch,
     Fail,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from antiphon.testing import Backend
-from tests.properties.history import History
-from tests.properties.performer import perform
-from tests.properties.programs import Brief, Program
+from tests.properties.interpreter import perform
+from tests.properties.scenarios import Brief, Program
+from tests.properties.trace import History
 
 __all__ = ("check", "render")
 
@@ -36,8 +36,8 @@ def render(
     """Write a complete test module that performs a program and checks a law."""
     return f"""\
 from tests.properties.{law.__module__.rpartition(".")[2]} import {law.__name__}
-from tests.properties.performer import {perform.__name__}
-from tests.properties.programs import *
+from tests.properties.interpreter import {perform.__name__}
+from tests.properties.scenarios import *
 from antiphon.testing import Backend
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential, Strategy
 from antiphon.testing import Backend, BackendName
-from tests.properties.performer import perform
-from tests.properties.programs import Add, Dispatch, Fail, How, Program, Together
+from tests.properties.interpreter import perform
+from tests.properties.scenarios import Add, Dispatch, Fail, How, Program, Together
 
 
 @pytest.mark.parametrize("name", ["asyncio", "trio"])

@@ -9,10 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from antiphon.testing import Backend, BackendName
 from tests.properties.generating import adds, dispatches, hows, removals, steps, voices
-from tests.properties.performer import Performer
-from tests.properties.programs import Add, Dispatch, How, Program, Remove, Step, Steps, Unsubscribe
+from tests.properties.interpreter import Performer
 from tests.properties.rendering import render
-from tests.properties.test_programs import all_laws
+from tests.properties.scenarios import Add, Dispatch, How, Program, Remove, Step, Steps, Unsubscribe
+from tests.properties.test_scenarios import all_laws
 
 
 class LongHistory(RuleBasedStateMachine):
@@ -60,7 +60,7 @@ class LongHistory(RuleBasedStateMachine):
             assert dispatcher.has_listeners() is any(expected.values())
 
     def teardown(self) -> None:
-        """Hold the whole history against the laws."""
+        """Hold the whole history against the invariants."""
         if not hasattr(self, "performer"):
             return
         try:

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 
 from antiphon.testing import Backend, backends
-from tests.properties import programs as words
+from tests.properties import scenarios as words
 from tests.properties.generating import programs
-from tests.properties.history import History
-from tests.properties.laws import everything_ends, order_and_ties
-from tests.properties.programs import Add, Dispatch, Fail, How, Pause, Program, Stop, Together, Within
+from tests.properties.invariants import everything_ends, order_and_ties
 from tests.properties.rendering import check, lay_out, render
+from tests.properties.scenarios import Add, Dispatch, Fail, How, Pause, Program, Stop, Together, Within
+from tests.properties.trace import History
 
 SAMPLE = Program(
     voices=(
@@ -35,8 +35,8 @@ def test_what_is_printed_is_a_test_that_runs(backend: Backend) -> None:
 def test_what_is_printed_performs_the_same_program_with_the_same_law(monkeypatch: pytest.MonkeyPatch) -> None:
     performed: list[Any] = []
     backend = Backend("trio", 5)
-    monkeypatch.setattr("tests.properties.performer.perform", lambda *args: performed.extend(args))
-    monkeypatch.setattr("tests.properties.laws.order_and_ties", order_and_ties_of_nothing)
+    monkeypatch.setattr("tests.properties.interpreter.perform", lambda *args: performed.extend(args))
+    monkeypatch.setattr("tests.properties.invariants.order_and_ties", order_and_ties_of_nothing)
     namespace: dict[str, Any] = {}
     exec(render(SAMPLE, backend, order_and_ties), namespace)
     namespace["test_order_and_ties"]()

@@ -37,11 +37,11 @@ def line_of(function):
     return function.__code__.co_firstlineno
 
 
-class Hymn(Event):
-    """A song for all."""
+class OrderPlaced(Event):
+    """A order.placed for all."""
 
 
-class Carol(Hymn):
+class Carol(OrderPlaced):
     name = "carol"
 
 
@@ -117,13 +117,18 @@ async def test_what_is_described_is_what_runs(dispatcher):
         sings.__qualname__ = label
         return sings
 
-    keys = ["hymn.sung", "hymn.*", Hymn, "*", Event, "**.sung", Carol, "hymn.ended"]
+    keys = ["hymn.sung", "hymn.*", OrderPlaced, "*", Event, "**.sung", Carol, "hymn.ended"]
     for number, key in enumerate(keys):
         dispatcher.add_listener(key, singer(f"a{number}"), priority=-(number % 3))
         dispatcher.add_listener(key, singer(f"b{number}"), priority=number % 2)
     description = dispatcher.describe()
 
-    for name, event in [("hymn.sung", Hymn()), ("hymn.sung", Event()), ("carol", Carol()), (None, Hymn())]:
+    for name, event in [
+        ("hymn.sung", OrderPlaced()),
+        ("hymn.sung", Event()),
+        ("carol", Carol()),
+        (None, OrderPlaced()),
+    ]:
         ran.clear()
         await (dispatcher.adispatch(event) if name is None else dispatcher.adispatch(name, event))
         assert names(description.heard(name, type(event))) == ran
@@ -132,12 +137,12 @@ async def test_what_is_described_is_what_runs(dispatcher):
 def test_a_class_tells_who_hears_its_events_under_the_name_that_it_has(dispatcher):
     dispatcher.add_listener("carol", hum)
     dispatcher.add_listener(Carol, sing)
-    dispatcher.add_listener(Hymn, Singer.tenor)
+    dispatcher.add_listener(OrderPlaced, Singer.tenor)
 
     description = dispatcher.describe()
 
     assert names(description.of(Carol).listeners) == ["hum", "sing", "Singer.tenor"]
-    assert names(description.of(Hymn).listeners) == ["Singer.tenor"]
+    assert names(description.of(OrderPlaced).listeners) == ["Singer.tenor"]
 
 
 def test_a_pattern_tells_who_listens_to_it(dispatcher):
@@ -148,7 +153,7 @@ def test_a_pattern_tells_who_listens_to_it(dispatcher):
 
 
 def test_keys_come_by_kind_and_then_by_their_text(dispatcher):
-    for key in ["b", Hymn, "*", "a.*", 7, "a", Status.PAID, Carol]:
+    for key in ["b", OrderPlaced, "*", "a.*", 7, "a", Status.PAID, Carol]:
         dispatcher.add_listener(key, sing)
 
     keys = dispatcher.describe().keys
@@ -159,7 +164,7 @@ def test_keys_come_by_kind_and_then_by_their_text(dispatcher):
         ("other", "7"),
         ("other", "Status.PAID"),
         ("class", "Carol"),
-        ("class", "Hymn"),
+        ("class", "OrderPlaced"),
         ("pattern", "*"),
         ("pattern", "a.*"),
     ]
@@ -380,18 +385,18 @@ def test_a_listener_that_wraps_itself_does_no_harm(dispatcher):
 
 def test_a_class_as_a_key_tells_where_it_is(dispatcher, monkeypatch):
     monkeypatch.chdir(HERE.parent)
-    dispatcher.add_listener(Hymn, sing)
+    dispatcher.add_listener(OrderPlaced, sing)
 
     (key,) = dispatcher.describe().keys
 
     lines = HERE.read_text().splitlines()
     assert key.definition == (
-        "Hymn",
+        "OrderPlaced",
         __name__,
         None,
         HERE.name,
-        lines.index("class Hymn(Event):") + 1,
-        "A song for all.",
+        lines.index("class OrderPlaced(Event):") + 1,
+        "A order.placed for all.",
     )
 
 
@@ -501,7 +506,7 @@ def test_a_scope_tells_its_own_listeners_and_those_of_its_parent_which_are_marke
 
 @pytest.fixture
 def shop(dispatcher):
-    for key in ["order.placed", "order.paid", "stock.low", "order.*", "**", Carol, Hymn, Status.PAID]:
+    for key in ["order.placed", "order.paid", "stock.low", "order.*", "**", Carol, OrderPlaced, Status.PAID]:
         dispatcher.add_listener(key, sing)
     return dispatcher.describe()
 
@@ -513,7 +518,7 @@ def shop(dispatcher):
         ("order.placed", ["order.placed"]),
         ("order.lost", ["order.lost"]),
         ("carol", ["carol", "Carol"]),
-        ("Hymn", ["Hymn"]),
+        ("OrderPlaced", ["OrderPlaced"]),
         ("Status.PAID", ["Status.PAID"]),
         ("nothing.*", []),
     ],

@@ -12,7 +12,7 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race
 from antiphon.instruments.timeline import Timeline, timeline
-from docs.pictures import Play
+from docs.pictures import TimelineBuilder
 
 NAME = "order.placed"
 
@@ -83,7 +83,7 @@ async def test_after_the_block_it_sees_nothing_and_is_gone(chosen):
 
 
 def test_a_dispatch_of_another_thread_that_begins_as_the_block_ends_is_left():
-    play = Play()
+    play = TimelineBuilder()
 
     with timeline() as recorded:
         pass

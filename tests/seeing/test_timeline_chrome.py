@@ -11,8 +11,8 @@ from hypothesis import given
 from antiphon import AsyncEventDispatcher
 from antiphon.instruments.timeline import as_chrome
 from docs import pictures
-from docs.pictures import BEGINNING, Play
-from tests.seeing.plays import plays
+from docs.pictures import BEGINNING, TimelineBuilder
+from tests.seeing.timeline_records import timeline_records
 
 
 def events(records, **options):
@@ -94,7 +94,7 @@ def test_an_arrow_leads_from_a_listener_to_what_it_dispatched():
 
 
 def test_an_arrow_to_what_was_posted_to_a_queue_begins_within_the_listener():
-    play = Play()
+    play = TimelineBuilder()
     post = play.call(play.dispatch("order.placed", 0, 2), "post", 0.5, 1)
     play.dispatch("order.stored", 10, 11, parent=post)
     trace = events(play.records)
@@ -110,7 +110,7 @@ def test_a_parent_that_was_dropped_has_no_arrow():
 
 
 def test_calls_that_overlap_have_lanes_of_their_own():
-    play = Play()
+    play = TimelineBuilder()
     for number in range(3):
         play.call(play.dispatch("order.placed", 4 * number, 5 + 4 * number), "charge", 4 * number, 5 + 4 * number)
 
@@ -118,7 +118,7 @@ def test_calls_that_overlap_have_lanes_of_their_own():
 
 
 def test_listeners_of_one_name_in_one_dispatch_have_lanes_of_their_own():
-    play = Play()
+    play = TimelineBuilder()
     record = play.dispatch("order.placed", 0, 4)
     play.call(record, "audit", 0, 2)
     play.call(record, "audit", 2, 4)
@@ -131,7 +131,7 @@ def test_the_scopes_of_a_dispatcher_share_their_lanes():
     records = []
     for number in range(3):
         with dispatcher.scope() as scoped:
-            play = Play(dispatcher=scoped)
+            play = TimelineBuilder(dispatcher=scoped)
             play.call(play.dispatch("order.placed", number, number + 1), "handle", number, number + 1)
             records += play.records
 
@@ -141,7 +141,7 @@ def test_the_scopes_of_a_dispatcher_share_their_lanes():
 
 
 def test_what_still_runs_ends_now():
-    play = Play()
+    play = TimelineBuilder()
     play.call(play.dispatch("order.placed", 0, None, "running"), "charge", 1, None, "running")
 
     trace = bars(events(play.records, until=BEGINNING + 0.005))
@@ -157,7 +157,7 @@ def test_no_dispatch_is_a_trace_too():
     }
 
 
-@given(plays())
+@given(timeline_records())
 def test_every_trace_keeps_the_rules_of_the_format(records):
     text = as_chrome(records)
     trace = json.loads(text)["traceEvents"]
@@ -177,7 +177,7 @@ def test_every_trace_keeps_the_rules_of_the_format(records):
     )
 
 
-@given(plays())
+@given(timeline_records())
 def test_no_two_bars_of_a_lane_overlap(records):
     by_lane = defaultdict(list)
     for event in events(records):
@@ -190,7 +190,7 @@ def test_no_two_bars_of_a_lane_overlap(records):
         assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(spans))
 
 
-@given(plays())
+@given(timeline_records())
 def test_every_dispatch_and_every_call_has_a_bar(records):
     ran = len(records) + sum(call.started is not None for record in records for call in record.listeners)
 

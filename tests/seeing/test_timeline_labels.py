@@ -21,7 +21,7 @@ from antiphon.instruments.timeline._labels import (
     shortened,
 )
 from antiphon.instruments.timeline._scale import duration, tick_labels, ticks
-from docs.pictures import Play
+from docs.pictures import TimelineBuilder
 
 
 class Warehouse:
@@ -88,7 +88,7 @@ def test_whatever_listens_has_a_label_of_one_line():
 
 
 def test_the_name_with_its_module_is_there_for_whatever_listens():
-    play = Play()
+    play = TimelineBuilder()
     record = play.dispatch("order.placed", 0, 1)
 
     assert qualified_label(play.call(record, Warehouse().reserve, 0, 1)).endswith(

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from antiphon.instruments.timeline import as_svg
 from docs import pictures
-from docs.pictures import Play
-from tests.seeing.plays import plays
+from docs.pictures import TimelineBuilder
+from tests.seeing.timeline_records import timeline_records
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -70,7 +70,7 @@ def test_bars_lie_where_their_time_is():
 
 
 def test_outcomes_differ_by_colour_and_by_texture():
-    play = Play()
+    play = TimelineBuilder()
     record = play.dispatch("order.placed", 0, 9)
     for number, outcome in enumerate(("finished", "failed", "cancelled", "running")):
         play.call(record, f"listener_{number}", 2 * number, 2 * number + 2, outcome)
@@ -114,7 +114,7 @@ def test_styles_reach_nothing_else_of_a_page_that_holds_it():
 
 
 def test_what_is_cut_is_told_in_full():
-    play = Play()
+    play = TimelineBuilder()
     name, message = "a_listener_with_a_name_" * 5, "a message " * 15
     play.call(play.dispatch("order.placed", 0, 1), name, 0, 1, "failed", error=ValueError(message))
     root = drawn(play.records)
@@ -125,7 +125,7 @@ def test_what_is_cut_is_told_in_full():
 
 
 def test_signs_of_the_format_in_names_stay_signs():
-    play = Play("<&>")
+    play = TimelineBuilder("<&>")
     play.call(play.dispatch('"a" < b & c', 0, 1), partial(print, "]]>\x00\ud800"), 0, 1)
     shown = texts(drawn(play.records))
 
@@ -142,7 +142,7 @@ def test_dropped_dispatches_are_counted_aloud():
 
 
 def test_ten_thousand_calls_in_one_place_are_not_drawn_one_by_one():
-    play = Play()
+    play = TimelineBuilder()
     for number in range(2000):
         play.call(play.dispatch("order.placed", number, number + 0.1), "charge", number, number + 0.1)
     root = drawn(play.records)
@@ -156,7 +156,7 @@ def test_refuses_a_width_without_room():
         as_svg([], width=479)
 
 
-@given(plays(), st.integers(480, 1600), st.sampled_from(["dispatch", "listener"]))
+@given(timeline_records(), st.integers(480, 1600), st.sampled_from(["dispatch", "listener"]))
 def test_nothing_is_cut_and_nothing_lies_on_a_label(records, width, by):
     root = drawn(records, width=width, by=by)
     height = float(root.get("height"))

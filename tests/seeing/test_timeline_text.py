@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from antiphon.instruments.timeline import as_text
 from antiphon.instruments.timeline._labels import columns
 from docs import pictures
-from docs.pictures import Play
-from tests.seeing.plays import plays
+from docs.pictures import TimelineBuilder
+from tests.seeing.timeline_records import timeline_records
 
 
 def drawn(text):
@@ -74,7 +74,7 @@ def test_what_a_listener_dispatches_stands_below_it():
 
 
 def test_what_is_too_short_for_a_bar_has_a_mark():
-    play = Play()
+    play = TimelineBuilder()
     record = play.dispatch("order.placed", 0, 1000)
     play.call(record, "long", 0, 999)
     play.call(record, "short", 999, 999.001)
@@ -88,7 +88,7 @@ def test_what_is_too_short_for_a_bar_has_a_mark():
 
 @pytest.mark.parametrize("width", [60, 61])
 def test_a_failure_shows_in_a_column_that_it_shares(width):
-    play = Play()
+    play = TimelineBuilder()
     play.call(play.dispatch("order.placed", 0, 50), "charge", 0, 50)
     play.call(play.dispatch("order.placed", 50, 100), "charge", 50, 100, "failed")
 
@@ -98,7 +98,7 @@ def test_a_failure_shows_in_a_column_that_it_shares(width):
 
 
 def test_dispatches_that_overlap_share_a_beginning():
-    play = Play()
+    play = TimelineBuilder()
     play.dispatch("long", 0, 10)
     play.dispatch("short", 1, 2)
     play.dispatch("late", 9, 12)
@@ -124,7 +124,7 @@ def test_what_was_dispatched_by_something_unknown_is_an_outermost_dispatch():
 
 
 def test_what_still_runs_reaches_to_the_end():
-    play = Play()
+    play = TimelineBuilder()
     record = play.dispatch("order.placed", 0, None, "running")
     play.call(record, "charge", 5, None, "running")
 
@@ -135,7 +135,7 @@ def test_what_still_runs_reaches_to_the_end():
 
 
 def test_nobody_listening_is_said():
-    play = Play()
+    play = TimelineBuilder()
     play.dispatch("order.placed", 0, 1)
 
     assert as_text(play.records, width=60).splitlines()[0].endswith("1 ms, nobody listened")
@@ -151,7 +151,7 @@ def test_dropped_dispatches_are_counted_aloud():
 
 
 def test_many_calls_give_a_row_for_each_listener():
-    play = Play()
+    play = TimelineBuilder()
     for number in range(60):
         record = play.dispatch("order.placed", 10 * number, 10 * number + 9)
         play.call(record, "charge", 10 * number, 10 * number + 9, "failed" if number == 7 else "finished")
@@ -165,7 +165,7 @@ def test_many_calls_give_a_row_for_each_listener():
 
 
 def test_calls_that_overlap_have_rows_of_their_own():
-    play = Play()
+    play = TimelineBuilder()
     for number in range(3):
         play.call(play.dispatch("order.placed", number, 5 + number), "charge", number, 5 + number)
     play.call(play.dispatch("order.placed", 10, 12), "charge", 10, 12)
@@ -195,7 +195,7 @@ def test_refuses_other_rows():
         as_text([], by="event")
 
 
-@given(plays(), st.integers(40, 200), st.booleans(), st.sampled_from([None, "dispatch", "listener"]))
+@given(timeline_records(), st.integers(40, 200), st.booleans(), st.sampled_from([None, "dispatch", "listener"]))
 def test_every_line_fits_the_width(records, width, ascii, by):
     text = as_text(records, width=width, ascii=ascii, by=by)
 
@@ -203,7 +203,7 @@ def test_every_line_fits_the_width(records, width, ascii, by):
     assert text.isascii() or not ascii
 
 
-@given(plays())
+@given(timeline_records())
 def test_every_dispatch_and_every_call_has_a_row(records):
     rows = as_text(records, width=200, by="dispatch").splitlines()
 

@@ -42,18 +42,18 @@ def tracked(alive: weakref.WeakSet[Any]) -> Numbered:
 
 
 async def expectation_met(dispatcher: AsyncEventDispatcher, alive: weakref.WeakSet[Any]) -> None:
-    async with dispatcher.expect("song") as expected:
+    async with dispatcher.expect("order.placed") as expected:
         alive.add(expected)
-        await dispatcher.adispatch("song", tracked(alive))
+        await dispatcher.adispatch("order.placed", tracked(alive))
 
 
 async def expectation_cancelled(dispatcher: AsyncEventDispatcher, alive: weakref.WeakSet[Any]) -> None:
     reference = Reference()
     alive.add(reference)
     with anyio.CancelScope() as scope:
-        async with dispatcher.expect("song", where=lambda event: event is reference) as expected:
+        async with dispatcher.expect("order.placed", where=lambda event: event is reference) as expected:
             alive.add(expected)
-            await dispatcher.adispatch("song", tracked(alive))
+            await dispatcher.adispatch("order.placed", tracked(alive))
             scope.cancel()
 
 
@@ -65,17 +65,17 @@ async def expectation_left_by_an_error(dispatcher: AsyncEventDispatcher, alive: 
 
 
 async def stream_read(dispatcher: AsyncEventDispatcher, alive: weakref.WeakSet[Any]) -> None:
-    async with dispatcher.stream("song", "**", Numbered) as stream:
+    async with dispatcher.stream("order.placed", "**", Numbered) as stream:
         alive.add(stream)
-        await dispatcher.adispatch("song", tracked(alive))
+        await dispatcher.adispatch("order.placed", tracked(alive))
         await stream.__anext__()
 
 
 async def stream_left_full(dispatcher: AsyncEventDispatcher, alive: weakref.WeakSet[Any]) -> None:
-    async with dispatcher.stream("song", max_buffer_size=2) as stream:
+    async with dispatcher.stream("order.placed", max_buffer_size=2) as stream:
         alive.add(stream)
         for _ in range(4):
-            await dispatcher.adispatch("song", tracked(alive))
+            await dispatcher.adispatch("order.placed", tracked(alive))
         with pytest.raises(StreamLagged):
             await stream.__anext__()
 
@@ -83,7 +83,7 @@ async def stream_left_full(dispatcher: AsyncEventDispatcher, alive: weakref.Weak
 async def stream_with_cancelled_readers_and_senders(
     dispatcher: AsyncEventDispatcher, alive: weakref.WeakSet[Any]
 ) -> None:
-    async with dispatcher.stream("song", max_buffer_size=1, overflow="suspend") as stream:
+    async with dispatcher.stream("order.placed", max_buffer_size=1, overflow="suspend") as stream:
         alive.add(stream)
         async with anyio.create_task_group() as group:
             group.start_soon(stream.__anext__)
@@ -91,12 +91,12 @@ async def stream_with_cancelled_readers_and_senders(
             group.cancel_scope.cancel()
         async with anyio.create_task_group() as group:
             for _ in range(3):
-                group.start_soon(dispatcher.adispatch, "song", tracked(alive))
+                group.start_soon(dispatcher.adispatch, "order.placed", tracked(alive))
             await settle()
             group.cancel_scope.cancel()
         async with anyio.create_task_group() as group:
             for _ in range(2):
-                group.start_soon(dispatcher.adispatch, "song", tracked(alive))
+                group.start_soon(dispatcher.adispatch, "order.placed", tracked(alive))
             await settle()
             stream.close()
 
@@ -105,25 +105,25 @@ async def queue_drained(dispatcher: AsyncEventDispatcher, alive: weakref.WeakSet
     async with dispatcher.queue(workers=2, ordered_by=lambda event: event.number) as queue:
         alive.add(queue)
         for _ in range(3):
-            await queue.post("song", tracked(alive))
+            await queue.post("order.placed", tracked(alive))
 
 
 async def queue_cut_off(dispatcher: AsyncEventDispatcher, alive: weakref.WeakSet[Any]) -> None:
     with dispatcher.temporarily() as registrar:
-        registrar.add_listener("song", forever)
+        registrar.add_listener("order.placed", forever)
         with pytest.raises(QueueNotDrained):
             async with dispatcher.queue(drain_timeout=0, ordered_by=lambda event: 1) as queue:
                 alive.add(queue)
                 for _ in range(3):
-                    await queue.post("song", tracked(alive))
+                    await queue.post("order.placed", tracked(alive))
 
 
 async def queue_cancelled(dispatcher: AsyncEventDispatcher, alive: weakref.WeakSet[Any]) -> None:
     with dispatcher.temporarily() as registrar, anyio.CancelScope() as scope:
-        registrar.add_listener("song", forever)
+        registrar.add_listener("order.placed", forever)
         async with dispatcher.queue(errors="collect") as queue:
             alive.add(queue)
-            await queue.post("song", tracked(alive))
+            await queue.post("order.placed", tracked(alive))
             scope.cancel()
             await lowlevel.checkpoint()
 
@@ -133,12 +133,12 @@ async def queue_broken(dispatcher: AsyncEventDispatcher, alive: weakref.WeakSet[
         raise ZeroDivisionError
 
     with dispatcher.temporarily() as registrar:
-        registrar.add_listener("song", fail)
+        registrar.add_listener("order.placed", fail)
         with pytest.raises(ExceptionGroup):
             async with dispatcher.queue(max_buffer_size=1) as queue:
                 alive.add(queue)
                 for _ in range(9):
-                    await queue.post("song", tracked(alive))
+                    await queue.post("order.placed", tracked(alive))
 
 
 async def waiting_in_a_scope(dispatcher: AsyncEventDispatcher, alive: weakref.WeakSet[Any]) -> None:
@@ -146,8 +146,8 @@ async def waiting_in_a_scope(dispatcher: AsyncEventDispatcher, alive: weakref.We
         alive.add(scoped)
         async with scoped.stream("*") as stream, scoped.queue() as queue:
             alive.update((stream, queue))
-            async with scoped.expect("song"):
-                await queue.post("song", tracked(alive))
+            async with scoped.expect("order.placed"):
+                await queue.post("order.placed", tracked(alive))
 
 
 PARTS: list[Part] = [
@@ -208,17 +208,20 @@ def test_nothing_is_left_of_a_long_history_with_parts_that_overlap(
 async def test_a_thousand_names_that_were_waited_for_leave_no_listener() -> None:
     dispatcher = AsyncEventDispatcher()
     for number in range(1000):
-        async with dispatcher.expect(f"song.{number}"), dispatcher.stream(f"song.{number}", "song.*"):
-            await dispatcher.adispatch(f"song.{number}")
+        async with (
+            dispatcher.expect(f"order.placed.{number}"),
+            dispatcher.stream(f"order.placed.{number}", "order.placed.*"),
+        ):
+            await dispatcher.adispatch(f"order.placed.{number}")
     assert nobody_listens(dispatcher)
 
 
 async def test_a_stream_that_lives_long_keeps_nothing_of_what_has_passed() -> None:
     dispatcher = AsyncEventDispatcher()
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
-    async with dispatcher.stream("song", max_buffer_size=3) as stream:
+    async with dispatcher.stream("order.placed", max_buffer_size=3) as stream:
         for _ in range(300):
-            await dispatcher.adispatch("song", tracked(alive))
+            await dispatcher.adispatch("order.placed", tracked(alive))
         with pytest.raises(StreamLagged):
             await stream.__anext__()
         gc.collect()
@@ -235,13 +238,13 @@ async def test_a_queue_that_lives_long_keeps_nothing_of_what_has_passed(errors: 
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
     if errors != "raise":
 
-        @dispatcher.listen("song")
+        @dispatcher.listen("order.placed")
         async def fail(event: Numbered) -> None:
             raise ZeroDivisionError
 
     async with dispatcher.queue(errors=errors, ordered_by=lambda event: event.number) as queue:
         for _ in range(300):
-            await queue.post("song", tracked(alive))
+            await queue.post("order.placed", tracked(alive))
         await queue.join()
         await settle()
         gc.collect()

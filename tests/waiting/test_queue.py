@@ -33,7 +33,7 @@ class Choir:
         self.running = 0
         self.most = 0
         self.go = anyio.Event()
-        self.dispatcher.add_listener("song", self.sing)
+        self.dispatcher.add_listener("order.placed", self.sing)
 
     async def sing(self, event: Numbered) -> None:
         self.started.append(event.number)
@@ -58,7 +58,7 @@ class Choir:
 
 async def post(queue: Any, *numbers: Any) -> None:
     for number in numbers:
-        await queue.post("song", Numbered(number))
+        await queue.post("order.placed", Numbered(number))
 
 
 def adds_up(queue: Any) -> bool:
@@ -79,7 +79,7 @@ async def test_what_is_posted_is_dispatched_later_in_order() -> None:
     choir = Choir()
     async with choir.dispatcher.queue() as queue:
         await post(queue, 0)
-        queue.post_nowait("song", Numbered(1))
+        queue.post_nowait("order.placed", Numbered(1))
         assert choir.finished == []
         await queue.join()
         assert choir.finished == [0, 1]
@@ -100,14 +100,14 @@ async def test_all_the_ways_to_address_an_event() -> None:
         heard.append((getattr(event, "name", None), type(event)))
 
     async with dispatcher.queue() as queue:
-        await queue.post("song")
-        await queue.post("song", Bare())
+        await queue.post("order.placed")
+        await queue.post("order.placed", Bare())
         await queue.post(Named())
         await queue.post(Numbered(1))
         await queue.post(("a", "tuple"), Event())
-        await queue.post("song", "a string")
+        await queue.post("order.placed", "a string")
     assert heard == [
-        ("song", Event),
+        ("order.placed", Event),
         (None, Bare),
         ("class.name", Named),
         (None, Numbered),
@@ -135,21 +135,21 @@ async def test_a_dispatch_runs_in_a_copy_of_its_posters_context() -> None:
     variable: ContextVar[str] = ContextVar("variable", default="none")
     heard: list[str] = []
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def hear(event: Event) -> None:
         heard.append(variable.get())
         variable.set("set by a listener")
 
     async def poster(value: str) -> None:
         variable.set(value)
-        await queue.post("song")
+        await queue.post("order.placed")
         variable.set("set after the post")
 
     async with dispatcher.queue(workers=2) as queue:
         async with anyio.create_task_group() as group:
             for value in "abc":
                 group.start_soon(poster, value)
-        await queue.post("song")
+        await queue.post("order.placed")
         await queue.join()
         assert variable.get() == "none"
     assert sorted(heard) == ["a", "b", "c", "none"]
@@ -168,11 +168,11 @@ async def test_a_dispatch_runs_under_the_strategy_of_its_dispatcher() -> None:
         await both.wait()
         met.append(1)
 
-    dispatcher.add_listener("song", meet)
-    dispatcher.add_listener("song", meet)
+    dispatcher.add_listener("order.placed", meet)
+    dispatcher.add_listener("order.placed", meet)
     with anyio.fail_after(5):
         async with dispatcher.queue() as queue:
-            await queue.post("song")
+            await queue.post("order.placed")
     assert met == [1, 1]
 
 
@@ -185,9 +185,9 @@ async def test_a_subclass_that_overrides_adispatch_dispatches_what_was_posted() 
             return await super().adispatch(event_id, event)
 
     async with Logging().queue() as queue:
-        await queue.post("song")
-        await queue.post("song", Event())
-    assert log == ["song", "song"]
+        await queue.post("order.placed")
+        await queue.post("order.placed", Event())
+    assert log == ["order.placed", "order.placed"]
 
 
 async def test_a_queue_of_a_scope_dispatches_on_the_scope() -> None:
@@ -197,11 +197,11 @@ async def test_a_queue_of_a_scope_dispatches_on_the_scope() -> None:
     async def hear(event: Event) -> None:
         heard.append(event.dispatcher)
 
-    dispatcher.add_listener("song", hear)
+    dispatcher.add_listener("order.placed", hear)
     with dispatcher.scope() as scoped:
-        scoped.add_listener("song", hear)
+        scoped.add_listener("order.placed", hear)
         async with scoped.queue() as queue:
-            await queue.post("song")
+            await queue.post("order.placed")
     assert heard == [scoped, scoped]
 
 
@@ -220,7 +220,7 @@ async def test_a_post_waits_while_the_queue_is_full_and_posters_get_their_turn_i
             await settle()
         assert queue.statistics() == (3, 0, 0, 0, 0, 1, 2, 2, 2)
         with pytest.raises(anyio.WouldBlock):
-            queue.post_nowait("song", Numbered(5))
+            queue.post_nowait("order.placed", Numbered(5))
         log.append(list(choir.started))
         choir.go.set()
         await queue.join()
@@ -279,7 +279,7 @@ async def test_under_raise_a_post_to_a_full_queue_would_block() -> None:
         with pytest.raises(anyio.WouldBlock):
             await post(queue, 2)
         with pytest.raises(anyio.WouldBlock):
-            queue.post_nowait("song", Numbered(2))
+            queue.post_nowait("order.placed", Numbered(2))
         choir.go.set()
     assert choir.finished == ["wait", 1]
     assert queue.statistics()[:5] == (2, 2, 0, 0, 0)
@@ -297,8 +297,8 @@ async def test_a_dropping_policy_never_waits_and_counts_what_it_drops(
         await post(queue, "wait")
         await settle()
         await post(queue, 1, 2, 3)
-        queue.post_nowait("song", Numbered(4))
-        queue.post_nowait("song", Numbered(5))
+        queue.post_nowait("order.placed", Numbered(4))
+        queue.post_nowait("order.placed", Numbered(5))
         assert queue.statistics().dropped == 3
         assert adds_up(queue)
         choir.go.set()
@@ -382,7 +382,7 @@ def test_the_events_of_one_key_keep_their_order_under_every_schedule(
         log: list[Any] = []
         running: list[str] = []
 
-        @dispatcher.listen("song")
+        @dispatcher.listen("order.placed")
         async def sing(event: Numbered) -> None:
             key, length, _ = event.number
             assert key not in running
@@ -399,7 +399,7 @@ def test_the_events_of_one_key_keep_their_order_under_every_schedule(
         async def poster(events: list[tuple[str, int]], me: int) -> None:
             for count, (key, length) in enumerate(events):
                 event = Numbered((key, length, (me, count)))
-                await queue.post("song", event)
+                await queue.post("order.placed", event)
                 posted.append(event.number)
 
         with anyio.fail_after(60):
@@ -425,15 +425,15 @@ async def test_a_listener_can_post_to_the_queue_that_dispatched_its_event() -> N
     dispatcher = AsyncEventDispatcher()
     heard: list[int] = []
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def sing(event: Numbered) -> None:
         heard.append(event.number)
         if event.number < 5:
-            await queue.post("song", Numbered(event.number + 1))
+            await queue.post("order.placed", Numbered(event.number + 1))
             queue.post_nowait("other")
 
     async with dispatcher.queue() as queue:
-        await queue.post("song", Numbered(0))
+        await queue.post("order.placed", Numbered(0))
     assert heard == [0, 1, 2, 3, 4, 5]
     assert queue.statistics().done == 11
 
@@ -445,12 +445,12 @@ async def test_a_listener_can_post_the_very_event_that_it_was_given() -> None:
     @dispatcher.listen("*")
     async def sing(event: Event) -> None:
         heard.append(event.name)
-        if event.name == "song":
+        if event.name == "order.placed":
             await queue.post("echo", event)
 
     async with dispatcher.queue() as queue:
-        await queue.post("song")
-    assert heard == ["song", "echo"]
+        await queue.post("order.placed")
+    assert heard == ["order.placed", "echo"]
 
 
 async def test_a_limited_listener_that_posts_does_not_wait_for_itself() -> None:
@@ -460,13 +460,13 @@ async def test_a_limited_listener_that_posts_does_not_wait_for_itself() -> None:
     async def sing(event: Numbered) -> None:
         heard.append(event.number)
         if event.number == 0:
-            await queue.post("song", Numbered(1))
+            await queue.post("order.placed", Numbered(1))
             await settle()
 
-    dispatcher.add_listener("song", sing, limit=1)
+    dispatcher.add_listener("order.placed", sing, limit=1)
     with anyio.fail_after(5):
         async with dispatcher.queue(workers=2) as queue:
-            await queue.post("song", Numbered(0))
+            await queue.post("order.placed", Numbered(0))
     assert heard == [0, 1]
 
 
@@ -575,7 +575,7 @@ async def test_under_raise_a_failing_dispatch_cancels_the_body_and_leaves_in_a_g
     assert log == ["cancelled"]
     assert type(left) is ExceptionGroup
     assert [str(leaf) for leaf in leaves(left)] == ["fail"]
-    assert "song" in str(left.exceptions[0].__notes__)
+    assert "order.placed" in str(left.exceptions[0].__notes__)
     # The cancellation of the body went no further.
     await lowlevel.checkpoint()
 
@@ -601,7 +601,7 @@ async def test_under_raise_post_and_join_raise_broken_resource_from_then_on() ->
                 for call in refused:
                     log.append(await outcome(call()))
                 with pytest.raises(anyio.BrokenResourceError):
-                    queue.post_nowait("song")
+                    queue.post_nowait("order.placed")
             await forever()
 
         queue = choir.dispatcher.queue(max_buffer_size=1)
@@ -623,7 +623,7 @@ async def test_under_raise_an_error_while_draining_leaves_in_a_group() -> None:
 
     async def body(queue: Any) -> None:
         for number in (1, "fail", 2, 3):
-            queue.post_nowait("song", Numbered(number))
+            queue.post_nowait("order.placed", Numbered(number))
 
     left = await ending_of(queue, body)
     assert type(left) is ExceptionGroup
@@ -739,7 +739,7 @@ async def test_a_function_gets_the_exception_the_event_and_its_name_and_the_queu
 
     async with choir.dispatcher.queue(errors=note) as queue:
         await post(queue, "fail", 1, "fail", 2)
-    assert log == [("fail", "fail", "song")] * 2
+    assert log == [("fail", "fail", "order.placed")] * 2
     assert choir.finished == [1, 2]
     assert queue.statistics()[:5] == (4, 2, 2, 0, 0)
 
@@ -795,11 +795,11 @@ async def test_what_makes_no_sense_is_refused() -> None:
 
 async def test_it_serves_once_and_says_so_before_and_after() -> None:
     queue = AsyncEventDispatcher().queue()
-    calls: list[Any] = [queue.statistics, lambda: queue.post_nowait("song")]
+    calls: list[Any] = [queue.statistics, lambda: queue.post_nowait("order.placed")]
     for call in calls:
         with pytest.raises(RuntimeError, match="async with"):
             call()
-    waits: list[Any] = [lambda: queue.post("song"), queue.join]
+    waits: list[Any] = [lambda: queue.post("order.placed"), queue.join]
     for wait in waits:
         with pytest.raises(RuntimeError, match="async with"):
             await wait()
@@ -807,7 +807,10 @@ async def test_it_serves_once_and_says_so_before_and_after() -> None:
         pass
     with pytest.raises(RuntimeError, match="queue"):
         await queue.__aenter__()
-    closes: list[Any] = [lambda: queue.post("song"), lambda: to_thread.run_sync(queue.post_nowait, "song")]
+    closes: list[Any] = [
+        lambda: queue.post("order.placed"),
+        lambda: to_thread.run_sync(queue.post_nowait, "order.placed"),
+    ]
     for closed in closes:
         with pytest.raises(anyio.ClosedResourceError):
             await closed()
@@ -820,15 +823,15 @@ async def test_the_normal_end_drains_also_what_is_posted_while_draining() -> Non
     dispatcher = AsyncEventDispatcher()
     heard: list[int] = []
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def sing(event: Numbered) -> None:
         await turns(2)
         heard.append(event.number)
         if event.number:
-            await queue.post("song", Numbered(event.number - 1))
+            await queue.post("order.placed", Numbered(event.number - 1))
 
     async with dispatcher.queue(workers=2) as queue:
-        await queue.post("song", Numbered(10))
+        await queue.post("order.placed", Numbered(10))
     assert heard == list(range(10, -1, -1))
 
 
@@ -845,13 +848,13 @@ async def test_the_normal_end_waits_for_posters_that_wait_for_room() -> None:
 async def test_a_listener_that_finishes_though_the_queue_is_cut_off_has_done_its_event() -> None:
     dispatcher = AsyncEventDispatcher()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def tidy(event: Event) -> None:
         with anyio.CancelScope(shield=True):
             await settle()
 
     async with dispatcher.queue(drain_timeout=0) as queue:
-        await queue.post("song")
+        await queue.post("order.placed")
         await settle()
     assert queue.statistics()[:5] == (1, 1, 0, 0, 0)
 
@@ -866,11 +869,11 @@ async def test_what_is_undone_after_the_drain_timeout_leaves_by_name(caplog: pyt
 
     left = await ending_of(queue, body)
     assert isinstance(left, QueueNotDrained)
-    assert [name for name, _ in left.undone] == ["song"] * 4
+    assert [name for name, _ in left.undone] == ["order.placed"] * 4
     assert numbers_of(left) == ["forever", "forever", 2, 3]
     assert choir.finished == [1]
     assert queue.statistics()[:8] == (5, 1, 0, 0, 4, 0, 0, 64)
-    assert "song" in str(left) or "4" in str(left)
+    assert "order.placed" in str(left) or "4" in str(left)
 
 
 async def test_posters_that_wait_when_the_queue_is_cut_off_are_told_and_the_sums_are_right() -> None:
@@ -901,7 +904,7 @@ def test_the_drain_timeout_is_a_bound_on_the_whole_drain(backend: BackendName, s
     async def main() -> None:
         dispatcher = AsyncEventDispatcher()
 
-        @dispatcher.listen("song")
+        @dispatcher.listen("order.placed")
         async def sing(event: Numbered) -> None:
             await anyio.sleep(2)
 
@@ -935,7 +938,7 @@ def test_on_an_error_or_a_cancellation_the_drain_timeout_is_a_shielded_grace(
     async def main() -> float:
         dispatcher = AsyncEventDispatcher()
 
-        @dispatcher.listen("song")
+        @dispatcher.listen("order.placed")
         async def sing(event: Numbered) -> None:
             await anyio.sleep(2)
             finished.append(event.number)
@@ -972,7 +975,7 @@ def test_a_cancellation_while_draining_leaves_as_itself_after_the_grace(backend:
         for grace, done in ((None, 0), (10, 1)):
             dispatcher = AsyncEventDispatcher()
 
-            @dispatcher.listen("song")
+            @dispatcher.listen("order.placed")
             async def sing(event: Event) -> None:
                 await anyio.sleep(3)
 
@@ -992,7 +995,7 @@ def test_a_failure_during_the_grace_ends_it_and_leaves_with_what_ended_the_body(
     async def main() -> None:
         dispatcher = AsyncEventDispatcher()
 
-        @dispatcher.listen("song")
+        @dispatcher.listen("order.placed")
         async def sing(event: Numbered) -> None:
             await anyio.sleep(1)
             raise KeyError("dispatch")
@@ -1061,14 +1064,14 @@ async def test_a_native_cancellation_leaves_as_itself(
 async def test_errors_in_hand_of_a_dispatch_that_is_cut_off_are_not_lost() -> None:
     dispatcher = AsyncEventDispatcher(strategy=Concurrent(errors="collect"))
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def fail(event: Event) -> None:
         raise ValueError("in hand")
 
-    dispatcher.add_listener("song", forever)
+    dispatcher.add_listener("order.placed", forever)
 
     async def body(queue: Any) -> None:
-        await queue.post("song")
+        await queue.post("order.placed")
         await settle()
 
     queue = dispatcher.queue(drain_timeout=0)
@@ -1083,15 +1086,15 @@ async def test_errors_in_hand_of_a_dispatch_do_not_cover_a_native_cancellation(a
         pytest.skip("trio has no native cancellation of tasks")
     dispatcher = AsyncEventDispatcher(strategy=Concurrent(errors="collect"))
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def fail(event: Event) -> None:
         raise ValueError("in hand")
 
-    dispatcher.add_listener("song", forever)
+    dispatcher.add_listener("order.placed", forever)
     lefts: list[Any] = []
 
     async def body(queue: Any) -> None:
-        await queue.post("song")
+        await queue.post("order.placed")
         await forever()
 
     async def program() -> None:
@@ -1112,12 +1115,12 @@ async def test_a_leaked_cancellation_of_a_listener_is_an_error_of_its_dispatch(a
         pytest.skip("trio gives cancellations to nobody who did not ask")
     dispatcher = AsyncEventDispatcher()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def leak(event: Event) -> None:
         raise asyncio.CancelledError
 
     queue = dispatcher.queue(errors="collect")
-    left = await ending_of(queue, lambda queue: queue.post("song"))
+    left = await ending_of(queue, lambda queue: queue.post("order.placed"))
     assert [type(leaf).__name__ for leaf in leaves(left)] == ["ListenerCancelled"]
     assert queue.statistics()[:5] == (1, 0, 1, 0, 0)
 
@@ -1134,13 +1137,13 @@ def test_an_interrupt_passes_whatever_the_policy(
     async def main() -> None:
         dispatcher = AsyncEventDispatcher()
 
-        @dispatcher.listen("song")
+        @dispatcher.listen("order.placed")
         async def sing(event: Event) -> None:
             raise interrupt
 
         async with dispatcher.queue(errors=policy) as queue:
             seen.append(queue)
-            await queue.post("song")
+            await queue.post("order.placed")
             await forever()
 
     with pytest.raises(BaseException) as caught:
@@ -1159,7 +1162,7 @@ async def test_any_thread_can_post_without_waiting() -> None:
         for number in range(start, start + 50):
             while True:
                 try:
-                    queue.post_nowait("song", Numbered(number))
+                    queue.post_nowait("order.placed", Numbered(number))
                     break
                 except anyio.WouldBlock:
                     pass
@@ -1220,7 +1223,7 @@ async def test_a_post_of_a_thread_that_comes_too_late_is_refused_and_not_dropped
 
     def late() -> None:
         try:
-            queue.post_nowait("song", Numbered(1))
+            queue.post_nowait("order.placed", Numbered(1))
             log.append("posted")
         except Exception as exc:
             log.append(exc)
@@ -1247,7 +1250,7 @@ async def test_an_event_that_a_thread_posts_while_the_queue_ends_is_refused_or_d
             try:
                 while True:
                     try:
-                        queue.post_nowait("song", Numbered(accepted))
+                        queue.post_nowait("order.placed", Numbered(accepted))
                         accepted += 1
                     except anyio.WouldBlock:
                         pass
@@ -1283,7 +1286,7 @@ class Programme:
 
     async def main(self) -> None:
         dispatcher = AsyncEventDispatcher()
-        dispatcher.add_listener("song", self.sing)
+        dispatcher.add_listener("order.placed", self.sing)
         options = dict(self.options)
         if options.pop("keys"):
             options["ordered_by"] = lambda event: event.number[0]
@@ -1316,7 +1319,7 @@ class Programme:
     async def post(self, me: int, events: list[tuple[int, bool]]) -> None:
         for length, fails in events:
             try:
-                await self.queue.post("song", Numbered((me, length, fails)))
+                await self.queue.post("order.placed", Numbered((me, length, fails)))
             except anyio.WouldBlock:
                 continue
             self.accepted += 1

@@ -30,7 +30,7 @@ from tests.waiting.helpers import (
 
 async def sing(dispatcher: AsyncEventDispatcher, *numbers: Any) -> None:
     for number in numbers:
-        await dispatcher.adispatch("song", Numbered(number))
+        await dispatcher.adispatch("order.placed", Numbered(number))
 
 
 async def read_all(stream: Any) -> list[int]:
@@ -44,7 +44,7 @@ def test_these_are_the_policies() -> None:
 
 async def test_events_come_in_the_order_of_their_dispatches() -> None:
     dispatcher = AsyncEventDispatcher()
-    async with dispatcher.stream("song") as stream:
+    async with dispatcher.stream("order.placed") as stream:
         await sing(dispatcher, *range(10))
         assert [(await stream.__anext__()).number for _ in range(10)] == list(range(10))
 
@@ -52,7 +52,7 @@ async def test_events_come_in_the_order_of_their_dispatches() -> None:
 async def test_it_listens_within_its_block_only_and_what_is_buffered_can_be_read_afterwards() -> None:
     dispatcher = AsyncEventDispatcher()
     await sing(dispatcher, "before")
-    async with dispatcher.stream("song") as stream:
+    async with dispatcher.stream("order.placed") as stream:
         await sing(dispatcher, 1, 2)
     await sing(dispatcher, "after")
     assert nobody_listens(dispatcher)
@@ -65,7 +65,7 @@ async def test_a_reader_that_waits_gets_the_next_event(overflow: Overflow) -> No
     dispatcher = AsyncEventDispatcher()
     read: list[int] = []
     async with anyio.create_task_group() as group:
-        async with dispatcher.stream("song", max_buffer_size=1, overflow=overflow) as stream:
+        async with dispatcher.stream("order.placed", max_buffer_size=1, overflow=overflow) as stream:
 
             async def reader() -> None:
                 async for event in stream:
@@ -117,12 +117,12 @@ async def test_a_stream_of_several_names_is_not_taken_for_a_listener_of_their_tu
 
 
 @pytest.mark.parametrize("event", [Bare(), BareWithName(), 3, Event()], ids=lambda event: type(event).__name__)
-@pytest.mark.parametrize("keys", [("song",), ("*",), ("song", "other"), ("s.*", "**")], ids=str)
+@pytest.mark.parametrize("keys", [("order.placed",), ("*",), ("order.placed", "other"), ("s.*", "**")], ids=str)
 async def test_items_give_the_name_of_the_dispatch_also_of_bare_events(keys: tuple[str, ...], event: Any) -> None:
     dispatcher = AsyncEventDispatcher()
     async with dispatcher.stream(*keys) as stream:
-        await dispatcher.adispatch("song", event)
-    assert [item async for item in stream.items()] == [("song", event)]
+        await dispatcher.adispatch("order.placed", event)
+    assert [item async for item in stream.items()] == [("order.placed", event)]
 
 
 async def test_an_event_that_is_dispatched_under_two_names_comes_with_each_of_them() -> None:
@@ -139,7 +139,7 @@ async def test_an_event_that_is_dispatched_under_two_names_comes_with_each_of_th
 
 async def test_by_default_the_sender_never_waits_and_the_reader_is_told_once_how_many_it_missed() -> None:
     dispatcher = AsyncEventDispatcher()
-    async with dispatcher.stream("song", max_buffer_size=3) as stream:
+    async with dispatcher.stream("order.placed", max_buffer_size=3) as stream:
         with anyio.CancelScope() as scope:
             # No checkpoint on the way: this cancellation is not noticed.
             scope.cancel()
@@ -161,7 +161,7 @@ async def test_by_default_the_sender_never_waits_and_the_reader_is_told_once_how
 async def test_a_stream_that_lagged_can_be_iterated_over_again() -> None:
     dispatcher = AsyncEventDispatcher()
     read: list[Any] = []
-    async with dispatcher.stream("song", max_buffer_size=2) as stream:
+    async with dispatcher.stream("order.placed", max_buffer_size=2) as stream:
         await sing(dispatcher, *range(5))
     while True:
         try:
@@ -175,7 +175,7 @@ async def test_a_stream_that_lagged_can_be_iterated_over_again() -> None:
 
 async def test_lag_is_told_before_the_end_even_if_nothing_is_read_until_then() -> None:
     dispatcher = AsyncEventDispatcher()
-    async with dispatcher.stream("song", max_buffer_size=1) as stream:
+    async with dispatcher.stream("order.placed", max_buffer_size=1) as stream:
         await sing(dispatcher, 1, 2)
     with pytest.raises(StreamLagged):
         await stream.__anext__()
@@ -187,7 +187,7 @@ async def test_a_dropping_policy_keeps_its_end_of_the_events_and_counts_the_othe
     overflow: Overflow, kept: list[int]
 ) -> None:
     dispatcher = AsyncEventDispatcher()
-    async with dispatcher.stream("song", max_buffer_size=2, overflow=overflow) as stream:
+    async with dispatcher.stream("order.placed", max_buffer_size=2, overflow=overflow) as stream:
         await sing(dispatcher, *range(5))
         assert stream.statistics().dropped == 3
         assert stream.statistics().current_buffer_used == 2
@@ -199,12 +199,12 @@ async def test_under_suspend_the_dispatch_waits_for_room_and_later_listeners_wai
     dispatcher = AsyncEventDispatcher()
     log: list[Any] = []
 
-    @dispatcher.listen("song", priority=1)
+    @dispatcher.listen("order.placed", priority=1)
     async def later(event: Numbered) -> None:
         log.append(event.number)
 
     async with (
-        dispatcher.stream("song", max_buffer_size=2, overflow="suspend") as stream,
+        dispatcher.stream("order.placed", max_buffer_size=2, overflow="suspend") as stream,
         anyio.create_task_group() as group,
     ):
         group.start_soon(sing, dispatcher, 0, 1, 2, 3)
@@ -221,7 +221,7 @@ async def test_under_suspend_the_dispatch_waits_for_room_and_later_listeners_wai
 async def test_suspended_dispatches_get_their_turn_in_order_and_nobody_overtakes_them() -> None:
     dispatcher = AsyncEventDispatcher()
     async with (
-        dispatcher.stream("song", max_buffer_size=1, overflow="suspend") as stream,
+        dispatcher.stream("order.placed", max_buffer_size=1, overflow="suspend") as stream,
         anyio.create_task_group() as group,
     ):
         for number in range(6):
@@ -240,7 +240,7 @@ async def test_a_slow_reader_and_a_fast_sender_agree_on_what_was_lost(overflow: 
     read: list[int] = []
     missed = 0
     async with anyio.create_task_group() as group:
-        async with dispatcher.stream("song", max_buffer_size=3, overflow=overflow) as stream:
+        async with dispatcher.stream("order.placed", max_buffer_size=3, overflow=overflow) as stream:
 
             async def reader() -> None:
                 nonlocal missed
@@ -269,15 +269,15 @@ async def test_a_slow_reader_and_a_fast_sender_agree_on_what_was_lost(overflow: 
 async def test_it_listens_at_its_priority_so_that_an_earlier_stop_hides_the_event() -> None:
     dispatcher = AsyncEventDispatcher()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def stop_odd(event: Numbered) -> None:
         if event.number % 2:
             event.stop_propagation()
 
     async with (
-        dispatcher.stream("song", priority=-1) as before,
-        dispatcher.stream("song") as equal,
-        dispatcher.stream("song", priority=1) as after,
+        dispatcher.stream("order.placed", priority=-1) as before,
+        dispatcher.stream("order.placed") as equal,
+        dispatcher.stream("order.placed", priority=1) as after,
     ):
         await sing(dispatcher, *range(4))
     assert [await read_all(stream) for stream in (before, equal, after)] == [[0, 1, 2, 3], [0, 2], [0, 2]]
@@ -286,12 +286,12 @@ async def test_it_listens_at_its_priority_so_that_an_earlier_stop_hides_the_even
 async def test_a_listener_can_feed_the_stream_that_it_listens_beside() -> None:
     dispatcher = AsyncEventDispatcher()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def echo(event: Numbered) -> None:
         if event.number < 3:
-            await dispatcher.adispatch("song", Numbered(event.number + 1))
+            await dispatcher.adispatch("order.placed", Numbered(event.number + 1))
 
-    async with dispatcher.stream("song", priority=-1) as stream:
+    async with dispatcher.stream("order.placed", priority=-1) as stream:
         await sing(dispatcher, 0)
     assert await read_all(stream) == [0, 1, 2, 3]
 
@@ -299,23 +299,23 @@ async def test_a_listener_can_feed_the_stream_that_it_listens_beside() -> None:
 async def test_a_listener_can_dispatch_its_own_event_again_and_the_stream_hears_both() -> None:
     dispatcher = AsyncEventDispatcher()
 
-    @dispatcher.listen("song")
+    @dispatcher.listen("order.placed")
     async def again(event: Event) -> None:
         await dispatcher.adispatch("echo", event)
 
     event = Event()
-    async with dispatcher.stream("song", "echo", priority=1) as stream:
-        await dispatcher.adispatch("song", event)
-        assert event.name == "song"
-    assert [item async for item in stream.items()] == [("echo", event), ("song", event)]
+    async with dispatcher.stream("order.placed", "echo", priority=1) as stream:
+        await dispatcher.adispatch("order.placed", event)
+        assert event.name == "order.placed"
+    assert [item async for item in stream.items()] == [("echo", event), ("order.placed", event)]
 
 
 async def test_a_listener_can_read_the_stream_that_its_own_event_is_in() -> None:
     dispatcher = AsyncEventDispatcher()
     read: list[int] = []
-    async with dispatcher.stream("song", max_buffer_size=1, overflow="suspend", priority=-1) as stream:
+    async with dispatcher.stream("order.placed", max_buffer_size=1, overflow="suspend", priority=-1) as stream:
 
-        @dispatcher.listen("song")
+        @dispatcher.listen("order.placed")
         async def read_it(event: Numbered) -> None:
             read.append((await stream.__anext__()).number)
 
@@ -326,7 +326,7 @@ async def test_a_listener_can_read_the_stream_that_its_own_event_is_in() -> None
 @pytest.mark.parametrize("strategy", [Concurrent(), Concurrent(limit=1), Race()], ids=["concurrent", "limited", "race"])
 async def test_it_hears_under_every_strategy(strategy: Any) -> None:
     dispatcher = AsyncEventDispatcher(strategy=strategy)
-    async with dispatcher.stream("song") as first, dispatcher.stream("song", "other") as second:
+    async with dispatcher.stream("order.placed") as first, dispatcher.stream("order.placed", "other") as second:
         await sing(dispatcher, 0, 1)
     assert [await read_all(stream) for stream in (first, second)] == [[0, 1], [0, 1]]
 
@@ -334,7 +334,7 @@ async def test_it_hears_under_every_strategy(strategy: Any) -> None:
 async def test_a_scope_has_streams_of_its_own_dispatches() -> None:
     dispatcher = AsyncEventDispatcher()
     with dispatcher.scope() as scoped:
-        async with scoped.stream("song") as inner, dispatcher.stream("song") as outer:
+        async with scoped.stream("order.placed") as inner, dispatcher.stream("order.placed") as outer:
             await sing(dispatcher, 0)
             await sing(scoped, 1)
     assert await read_all(inner) == [1]
@@ -346,7 +346,7 @@ async def test_a_scope_has_streams_of_its_own_dispatches() -> None:
 
 async def test_it_serves_once() -> None:
     dispatcher = AsyncEventDispatcher()
-    async with dispatcher.stream("song") as stream:
+    async with dispatcher.stream("order.placed") as stream:
         pass
     with pytest.raises(RuntimeError, match="stream"):
         await stream.__aenter__()
@@ -354,7 +354,7 @@ async def test_it_serves_once() -> None:
 
 
 async def test_before_it_is_entered_reading_and_statistics_say_what_to_do() -> None:
-    stream = AsyncEventDispatcher().stream("song")
+    stream = AsyncEventDispatcher().stream("order.placed")
     with pytest.raises(RuntimeError, match="async with"):
         await stream.__anext__()
     with pytest.raises(RuntimeError, match="async with"):
@@ -393,12 +393,12 @@ async def test_closing_lets_the_suspended_dispatches_go_on_without_the_stream_an
     dispatcher = AsyncEventDispatcher()
     finished: list[int] = []
 
-    @dispatcher.listen("song", priority=1)
+    @dispatcher.listen("order.placed", priority=1)
     async def later(event: Numbered) -> None:
         finished.append(event.number)
 
     async with anyio.create_task_group() as group:
-        async with dispatcher.stream("song", max_buffer_size=1, overflow="suspend") as stream:
+        async with dispatcher.stream("order.placed", max_buffer_size=1, overflow="suspend") as stream:
             for number in range(4):
                 group.start_soon(sing, dispatcher, number)
                 await settle()
@@ -412,7 +412,7 @@ async def test_closing_ends_all_readers() -> None:
     dispatcher = AsyncEventDispatcher()
     read: list[Any] = []
     async with anyio.create_task_group() as group:
-        async with dispatcher.stream("song") as stream:
+        async with dispatcher.stream("order.placed") as stream:
 
             async def reader() -> None:
                 read.extend(await read_all(stream))
@@ -431,9 +431,9 @@ async def test_closing_ends_all_readers() -> None:
 
 async def test_a_dispatch_under_way_does_not_reach_a_stream_that_was_closed_meanwhile() -> None:
     dispatcher = AsyncEventDispatcher()
-    async with dispatcher.stream("song", priority=1) as stream:
+    async with dispatcher.stream("order.placed", priority=1) as stream:
 
-        @dispatcher.listen("song")
+        @dispatcher.listen("order.placed")
         async def close(event: Event) -> None:
             stream.close()
 
@@ -445,7 +445,7 @@ async def test_a_dispatch_under_way_does_not_reach_a_stream_that_was_closed_mean
 async def test_a_body_that_raises_leaves_with_its_own_error_and_closes_the_stream() -> None:
     dispatcher = AsyncEventDispatcher()
     with pytest.raises(ValueError, match="body"):
-        async with dispatcher.stream("song") as stream:
+        async with dispatcher.stream("order.placed") as stream:
             await sing(dispatcher, 1)
             raise ValueError("body")
     assert nobody_listens(dispatcher)
@@ -455,7 +455,7 @@ async def test_a_body_that_raises_leaves_with_its_own_error_and_closes_the_strea
 async def test_a_reader_can_end_the_block_that_it_reads_in() -> None:
     dispatcher = AsyncEventDispatcher()
     async with anyio.create_task_group() as group:
-        async with dispatcher.stream("song", max_buffer_size=1, overflow="suspend") as stream:
+        async with dispatcher.stream("order.placed", max_buffer_size=1, overflow="suspend") as stream:
             group.start_soon(sing, dispatcher, 1, 2, 3)
             async for event in stream:
                 if event.number == 2:
@@ -471,7 +471,7 @@ async def test_two_readers_share_the_events_among_them() -> None:
     dispatcher = AsyncEventDispatcher()
     read: list[list[int]] = [[], []]
     async with anyio.create_task_group() as group:
-        async with dispatcher.stream("song", max_buffer_size=2, overflow="suspend") as stream:
+        async with dispatcher.stream("order.placed", max_buffer_size=2, overflow="suspend") as stream:
 
             async def reader(mine: list[int]) -> None:
                 async for event in stream:
@@ -487,7 +487,7 @@ async def test_two_readers_share_the_events_among_them() -> None:
 
 async def test_reading_always_passes_a_checkpoint_and_a_cancelled_read_takes_nothing() -> None:
     dispatcher = AsyncEventDispatcher()
-    async with dispatcher.stream("song") as stream:
+    async with dispatcher.stream("order.placed") as stream:
         await sing(dispatcher, 1)
         for read in (stream.__anext__, stream.items().__anext__):
             with anyio.CancelScope() as scope:
@@ -500,7 +500,7 @@ async def test_reading_always_passes_a_checkpoint_and_a_cancelled_read_takes_not
 
 async def test_a_reader_that_is_cancelled_while_it_waits_is_forgotten() -> None:
     dispatcher = AsyncEventDispatcher()
-    async with dispatcher.stream("song") as stream:
+    async with dispatcher.stream("order.placed") as stream:
         async with anyio.create_task_group() as group:
             group.start_soon(stream.__anext__)
             await settle()
@@ -514,7 +514,7 @@ async def test_a_reader_that_is_cancelled_while_it_waits_is_forgotten() -> None:
 async def test_an_event_that_woke_a_reader_which_is_then_cancelled_wakes_another() -> None:
     dispatcher = AsyncEventDispatcher()
     read: list[int] = []
-    async with dispatcher.stream("song") as stream, anyio.create_task_group() as group:
+    async with dispatcher.stream("order.placed") as stream, anyio.create_task_group() as group:
         doomed = anyio.CancelScope()
 
         async def reader(scope: anyio.CancelScope) -> None:
@@ -538,7 +538,7 @@ async def test_a_lag_that_one_reader_is_told_does_not_keep_another_from_its_even
     dispatcher = AsyncEventDispatcher()
     read: list[Any] = []
     async with anyio.create_task_group() as group:
-        async with dispatcher.stream("song", max_buffer_size=1) as stream:
+        async with dispatcher.stream("order.placed", max_buffer_size=1) as stream:
 
             async def reader() -> None:
                 read.append(await outcome(stream.__anext__()))
@@ -557,7 +557,7 @@ async def test_a_lag_that_one_reader_is_told_does_not_keep_another_from_its_even
 
 async def test_a_suspended_sender_that_is_cancelled_takes_its_event_along_and_that_is_counted() -> None:
     dispatcher = AsyncEventDispatcher()
-    async with dispatcher.stream("song", max_buffer_size=1, overflow="suspend") as stream:
+    async with dispatcher.stream("order.placed", max_buffer_size=1, overflow="suspend") as stream:
         await sing(dispatcher, 0)
         async with anyio.create_task_group() as group:
             scopes = [anyio.CancelScope() for _ in range(3)]
@@ -581,10 +581,10 @@ async def test_a_suspended_sender_that_is_cancelled_takes_its_event_along_and_th
 
 async def test_an_event_that_a_race_takes_from_a_suspended_stream_is_counted() -> None:
     dispatcher = AsyncEventDispatcher(strategy=Race())
-    async with dispatcher.stream("song", max_buffer_size=1, overflow="suspend") as stream:
+    async with dispatcher.stream("order.placed", max_buffer_size=1, overflow="suspend") as stream:
         await sing(dispatcher, 0)
 
-        @dispatcher.listen("song")
+        @dispatcher.listen("order.placed")
         async def win(event: Event) -> None:
             await settle()
             event.stop_propagation()
@@ -605,7 +605,7 @@ async def test_a_dispatch_cancelled_when_there_is_room_hands_over_or_drops(how: 
         tasks.append(asyncio.current_task() if how == "native" else None)
         await sing(dispatcher, number)
 
-    async with dispatcher.stream("song", max_buffer_size=1, overflow="suspend") as stream:
+    async with dispatcher.stream("order.placed", max_buffer_size=1, overflow="suspend") as stream:
         await sing(dispatcher, 0)
         async with anyio.create_task_group() as group:
             group.start_soon(sender, 1)
@@ -630,7 +630,7 @@ async def test_another_loop_and_thread_hands_its_events_over_without_waiting(
     dispatcher = AsyncEventDispatcher()
     read: list[int] = []
     async with anyio.create_task_group() as group:
-        async with dispatcher.stream("song", max_buffer_size=10, overflow=overflow) as stream:
+        async with dispatcher.stream("order.placed", max_buffer_size=10, overflow=overflow) as stream:
 
             async def reader() -> None:
                 async for event in stream:
@@ -651,7 +651,7 @@ async def test_a_dispatch_elsewhere_that_would_have_to_wait_is_an_error_that_nam
     anyio_backend_name: str,
 ) -> None:
     dispatcher = AsyncEventDispatcher()
-    async with dispatcher.stream("song", max_buffer_size=1, overflow="suspend") as stream:
+    async with dispatcher.stream("order.placed", max_buffer_size=1, overflow="suspend") as stream:
         with anyio.fail_after(10):
             left = await elsewhere(lambda: outcome(sing(dispatcher, 0, 1)), anyio_backend_name)
         assert isinstance(left, RuntimeError)
@@ -665,7 +665,7 @@ async def test_a_read_elsewhere_that_would_have_to_wait_is_an_error_that_names_t
     anyio_backend_name: str,
 ) -> None:
     dispatcher = AsyncEventDispatcher()
-    async with dispatcher.stream("song") as stream:
+    async with dispatcher.stream("order.placed") as stream:
 
         async def read() -> Any:
             with anyio.fail_after(2):
@@ -688,7 +688,7 @@ async def _wake(dispatcher: AsyncEventDispatcher, stream: Any) -> None:
 
 async def test_a_closed_stream_can_be_read_to_its_end_elsewhere(anyio_backend_name: str) -> None:
     dispatcher = AsyncEventDispatcher()
-    async with dispatcher.stream("song") as stream:
+    async with dispatcher.stream("order.placed") as stream:
         await sing(dispatcher, 0, 1)
     assert await elsewhere(lambda: read_all(stream), anyio_backend_name) == [0, 1]
 
@@ -696,7 +696,7 @@ async def test_a_closed_stream_can_be_read_to_its_end_elsewhere(anyio_backend_na
 def test_a_stream_whose_loop_has_ended_hinders_nobody() -> None:
     dispatcher = AsyncEventDispatcher()
     for backend in ("asyncio", "trio"):
-        stream = dispatcher.stream("song", max_buffer_size=1)
+        stream = dispatcher.stream("order.placed", max_buffer_size=1)
         anyio.run(stream.__aenter__, backend=backend)
         anyio.run(sing, dispatcher, 0, 1, 2)
         assert stream.statistics().dropped == 2
@@ -706,7 +706,7 @@ def test_a_stream_whose_loop_has_ended_hinders_nobody() -> None:
 # Under all schedules
 
 
-class Play:
+class TimelineBuilder:
     """A random play of senders, readers and cancellations around one stream, and what it must leave behind."""
 
     def __init__(self, overflow: Overflow, size: int, data: PlayData) -> None:
@@ -720,14 +720,16 @@ class Play:
         self.heard_by_stream = 0
 
     async def main(self) -> None:
-        @self.dispatcher.listen("song", priority=-1)
+        @self.dispatcher.listen("order.placed", priority=-1)
         async def hear(event: Numbered) -> None:
             self.heard.append(event.number)
 
         senders, readers, close_after = self.data
         with anyio.fail_after(60):
             async with anyio.create_task_group() as group:
-                async with self.dispatcher.stream("song", max_buffer_size=self.size, overflow=self.overflow) as stream:
+                async with self.dispatcher.stream(
+                    "order.placed", max_buffer_size=self.size, overflow=self.overflow
+                ) as stream:
                     for number, (events, doomed_after) in enumerate(senders):
                         self._start(group, doomed_after, self._send, number, events)
                     for doomed_after in readers:
@@ -759,7 +761,7 @@ class Play:
 
     async def _send(self, sender: int, events: int) -> None:
         for number in range(events):
-            await self.dispatcher.adispatch("song", Numbered((sender, number)))
+            await self.dispatcher.adispatch("order.placed", Numbered((sender, number)))
             await lowlevel.checkpoint()
 
     async def _read(self, stream: Any, mine: list[Any]) -> None:
@@ -773,7 +775,7 @@ class Play:
 
     def _check(self, stream: Any) -> None:
         delivered, dropped, buffered, _, waiting, _ = stream.statistics()
-        if self.dispatcher.get_listeners("song")[1:]:
+        if self.dispatcher.get_listeners("order.placed")[1:]:
             # After the close nothing is heard by the stream any more.
             self.heard_by_stream = len(self.heard)
         assert delivered + dropped + buffered + waiting == self.heard_by_stream
@@ -804,13 +806,13 @@ _doom = st.none() | st.integers(0, 12)
 def test_what_was_heard_was_delivered_or_dropped_or_waits_under_every_schedule(
     backend: BackendName, seed: int | None, overflow: Overflow, size: int, data: PlayData
 ) -> None:
-    Backend(backend, seed).run(Play(overflow, size, data).main)
+    Backend(backend, seed).run(TimelineBuilder(overflow, size, data).main)
 
 
 async def test_the_body_of_a_stream_that_is_cancelled_leaves_as_a_cancellation() -> None:
     dispatcher = AsyncEventDispatcher()
     with anyio.CancelScope() as scope:
-        left = await ending_of(dispatcher.stream("song"), lambda stream: _cancelled(scope, stream))
+        left = await ending_of(dispatcher.stream("order.placed"), lambda stream: _cancelled(scope, stream))
         assert isinstance(left, anyio.get_cancelled_exc_class())
     assert nobody_listens(dispatcher)
 

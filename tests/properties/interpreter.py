@@ -14,8 +14,7 @@ import anyio
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential, Strategy
 from antiphon._instrumentation import HOOKS
 from antiphon.testing import Backend
-from tests.properties.history import Call, Dispatched, History, Moment, Registered, Told, View, leaves
-from tests.properties.programs import (
+from tests.properties.scenarios import (
     Add,
     Dispatch,
     Fail,
@@ -29,6 +28,7 @@ from tests.properties.programs import (
     Unsubscribe,
     Within,
 )
+from tests.properties.trace import Call, Dispatched, History, Moment, Registered, Told, View, leaves
 
 __all__ = ("Boom", "Performer", "Voice", "perform", "perform_observed")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.properties.history import Call, Dispatched, History, end, leaves
+from tests.properties.trace import Call, Dispatched, History, end, leaves
 
 __all__ = (
     "cancelled_for_a_reason",

@@ -13,23 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.testing import Backend, BackendName
-from tests.properties import laws, laws_of_errors, laws_of_instruments
+from tests.properties import error_invariants, instrument_invariants, invariants
 from tests.properties.generating import nesting, programs
-from tests.properties.history import History
-from tests.properties.performer import perform, perform_observed
-from tests.properties.programs import Program
+from tests.properties.interpreter import perform, perform_observed
 from tests.properties.rendering import check
+from tests.properties.scenarios import Program
+from tests.properties.trace import History
 
 LAWS: list[Callable[[History], None]] = [
-    *(getattr(laws, name) for name in laws.__all__),
-    *(getattr(laws_of_errors, name) for name in laws_of_errors.__all__),
+    *(getattr(invariants, name) for name in invariants.__all__),
+    *(getattr(error_invariants, name) for name in error_invariants.__all__),
 ]
 
 LAWS_OF_INSTRUMENTS: list[Callable[[History], None]] = [
-    getattr(laws_of_instruments, name) for name in laws_of_instruments.__all__
+    getattr(instrument_invariants, name) for name in instrument_invariants.__all__
 ]
 
-#: The profile's number is spread over the laws. One more test holds every program against all of them, so that the
+#: The profile's number is spread over the invariants. One more test holds every program against all of them, so that the
 #: tests of one law each, which tell more of a failure, can be slow.
 EACH = settings(max_examples=max(10, settings().max_examples // 3))
 ALL = settings(max_examples=settings().max_examples * 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from tests.properties.history import Call, Dispatched, History, end
+from tests.properties.trace import Call, Dispatched, History, end
 
 __all__ = (
     "each_call_is_told",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from docs.pictures import Play
+from docs.pictures import TimelineBuilder
 
 NAMES = ["order.placed", "payment.wanted", "order.*", None]
 LISTENERS = ["validate", "charge", "receipt"]
@@ -15,10 +15,10 @@ TIMES = st.integers(0, 40).map(lambda number: number / 4)
 
 
 @st.composite
-def plays(draw):
+def timeline_records(draw):
     """Give the records of some dispatches, nested at random."""
-    play = Play()
-    others = [play, Play("billing", None)]
+    play = TimelineBuilder()
+    others = [play, TimelineBuilder("billing", None)]
     calls = []
     for _ in range(draw(st.integers(0, 6))):
         on = draw(st.sampled_from(others))

@@ -7,12 +7,12 @@ from typing import Any
 
 from antiphon import AsyncEventDispatcher
 from antiphon.instruments import DispatchRecord, ListenerRecord
-from tests.voices import AnyDispatcher, voice
+from tests.helpers import AnyDispatcher, make_listener
 
-__all__ = ("Witness", "async_singing", "name_of", "named", "singing")
+__all__ = ("RecordingInstrument", "add_named_async_listener", "add_named_listener", "name_of", "named")
 
 
-class Witness:
+class RecordingInstrument:
     """Writes a line for all it is told, and keeps every record; it is no `Instrument`, since none has to be."""
 
     def __init__(self, prefix: str = "", lines: list[str] | None = None) -> None:
@@ -66,7 +66,7 @@ def named(name: str, listener: Any) -> Any:
     return listener
 
 
-def singing(
+def add_named_listener(
     dispatcher: AnyDispatcher,
     key: Any,
     name: str,
@@ -74,10 +74,10 @@ def singing(
     **options: Any,
 ) -> Any:
     """Register a named listener that calls a function. Returns its subscription."""
-    return dispatcher.add_listener(key, named(name, voice(dispatcher, function)), **options)
+    return dispatcher.add_listener(key, named(name, make_listener(dispatcher, function)), **options)
 
 
-def async_singing(
+def add_named_async_listener(
     dispatcher: AsyncEventDispatcher, key: Any, name: str, function: Callable[[Any], Awaitable[object]], **options: Any
 ) -> Any:
     """Register a named listener that awaits a function. Returns its subscription."""

@@ -14,7 +14,7 @@ Listener: TypeAlias = Callable[[Any], Any]
 BOTH: tuple[type[AnyDispatcher], ...] = (AsyncEventDispatcher, EventDispatcher)
 
 
-def voice(dispatcher: AnyDispatcher, function: Callable[[Any], object]) -> Listener:
+def make_listener(dispatcher: AnyDispatcher, function: Callable[[Any], object]) -> Listener:
     """Make a listener that the dispatcher takes and that calls the function; each call makes a new one."""
     if isinstance(dispatcher, EventDispatcher):
 
@@ -29,6 +29,6 @@ def voice(dispatcher: AnyDispatcher, function: Callable[[Any], object]) -> Liste
     return async_listener
 
 
-def noting(dispatcher: AnyDispatcher, log: list[Any], what: Any) -> Listener:
+def make_recording_listener(dispatcher: AnyDispatcher, log: list[Any], what: Any) -> Listener:
     """Make a listener that appends to a log."""
-    return voice(dispatcher, lambda event: log.append(what))
+    return make_listener(dispatcher, lambda event: log.append(what))

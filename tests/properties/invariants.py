@@ -1,13 +1,13 @@
 """Laws: what holds for the history of any program, each as one small function that fails if it does not.
 
-Those of this file are about who is called, and when; those about what leaves are in ``laws_of_errors.py``.
+Those of this file are about who is called, and when; those about what leaves are in ``error_invariants.py``.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
 
-from tests.properties.history import Dispatched, History, Registered, end, place
+from tests.properties.trace import Dispatched, History, Registered, end, place
 
 __all__ = (
     "contexts",

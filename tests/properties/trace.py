@@ -1,6 +1,6 @@
 """Histories: what was seen to happen when a program was performed.
 
-The model of the dispatcher is here, and in ``laws.py``: `History.heard_by` says who is to hear a dispatch, by going
+The model of the dispatcher is here, and in ``invariants.py``: `History.heard_by` says who is to hear a dispatch, by going
 through the list of all that was ever registered. Nothing is cached, and nothing is shared with the dispatcher.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tests.properties.programs import How
+from tests.properties.scenarios import How
 
 __all__ = ("Call", "Dispatched", "History", "Moment", "Registered", "Told", "View", "leaves")
 

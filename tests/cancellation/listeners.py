@@ -69,10 +69,10 @@ class Choir:
         self._act = act
         for tier, size in enumerate(TIERS):
             for number in range(size):
-                self.dispatcher.add_listener("song", self._voice(f"{tier}.{number}"), priority=tier)
+                self.dispatcher.add_listener("order.placed", self._voice(f"{tier}.{number}"), priority=tier)
 
     async def sing(self, strategy: Strategy, event: Event | None = None) -> Event:
-        return await self.dispatcher.adispatch("song", Event() if event is None else event, strategy=strategy)
+        return await self.dispatcher.adispatch("order.placed", Event() if event is None else event, strategy=strategy)
 
     def _voice(self, name: str) -> Callable[[Event], Awaitable[None]]:
         async def voice(event: Event) -> None:
