@@ -13,7 +13,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
-from antiphon._registry import MAX_UNHEARD_NAMES
+from antiphon._registry.registry import MAX_UNHEARD_NAMES
 
 MANY = 1_000_000
 #: The plans of names that nobody listens to are forgotten when there are so many; so it ends as full as it began.

@@ -19,7 +19,7 @@ from antiphon import (
     listens_to,
 )
 from antiphon._backend import _for_asyncio
-from antiphon._home import Home
+from antiphon._util.owner_loop import Home
 
 
 @pytest.fixture(params=[AsyncEventDispatcher, EventDispatcher])

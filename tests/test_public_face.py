@@ -302,6 +302,6 @@ rooms = [f"antiphon._{name}" for name in ("buffers", "description", "expectation
 assert not [room for room in rooms if room in sys.modules]
 from antiphon import Queue
 assert antiphon.Queue is Queue and Queue.__module__ == "antiphon"
-assert "antiphon._queue" in sys.modules
+assert "antiphon._waiting.queue" in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)

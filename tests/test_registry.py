@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
-from antiphon._registry import MAX_ANSWERS, MAX_CLASSES, MAX_UNHEARD_NAMES
+from antiphon._registry.registry import MAX_ANSWERS, MAX_CLASSES, MAX_UNHEARD_NAMES
 from tests.helpers import BOTH, AnyDispatcher, make_listener, make_recording_listener
 
 MANY = 100_000

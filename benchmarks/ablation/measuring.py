@@ -12,8 +12,8 @@ from types import FunctionType
 from typing import Any, TypeAlias, cast
 
 from antiphon import AsyncEventDispatcher, Event
-from antiphon._listeners import Subscription
-from antiphon._plan import Route
+from antiphon._listeners.subscription import Subscription
+from antiphon._registry.plan import Route
 from benchmarks import backends
 from benchmarks.ablation import variants
 from benchmarks.ablation.variants import FULL, VARIANTS, Variant

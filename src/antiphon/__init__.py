@@ -5,16 +5,16 @@ from __future__ import annotations
 import importlib
 import typing as _typing
 
-from antiphon._adapters import in_thread, inline
-from antiphon._dispatchers import AsyncEventDispatcher, AsyncScope, EventDispatcher, Scope
-from antiphon._events import Event
+from antiphon._dispatchers.asynchronous import AsyncEventDispatcher, AsyncScope, EventDispatcher, Scope
+from antiphon._dispatchers.subscribers import Subscriptions, listens_to
+from antiphon._dispatchers.temporary import Registrar
+from antiphon._events.event import Event
 from antiphon._exceptions import ListenerCancelled, QueueNotDrained, StreamLagged
-from antiphon._listeners import Subscription, listener_name
-from antiphon._plan import Plan
-from antiphon._policies import ErrorPolicy
-from antiphon._scope import Registrar
-from antiphon._strategies import Concurrent, Race, Sequential, Strategy
-from antiphon._subscribers import Subscriptions, listens_to
+from antiphon._listeners.adapters import in_thread, inline
+from antiphon._listeners.subscription import Subscription, listener_name
+from antiphon._registry.plan import Plan
+from antiphon._strategies.base import Concurrent, Race, Sequential, Strategy
+from antiphon._strategies.errors import ErrorPolicy
 from antiphon.typing import (
     IAsyncEventDispatcher,
     IDispatchedEvent,
@@ -24,9 +24,9 @@ from antiphon.typing import (
 )
 
 if _typing.TYPE_CHECKING:
-    from antiphon._expectations import Expectation
-    from antiphon._queue import Queue, QueueStatistics
-    from antiphon._streams import Stream, StreamStatistics
+    from antiphon._waiting.expectation import Expectation
+    from antiphon._waiting.queue import Queue, QueueStatistics
+    from antiphon._waiting.stream import Stream, StreamStatistics
 
 __all__ = (
     "AsyncEventDispatcher",
@@ -65,11 +65,11 @@ __all__ = (
 
 #: Where to find what is imported when it is asked for: many programs never wait, and all of them start.
 _LATER = {
-    "Expectation": "antiphon._expectations",
-    "Queue": "antiphon._queue",
-    "QueueStatistics": "antiphon._queue",
-    "Stream": "antiphon._streams",
-    "StreamStatistics": "antiphon._streams",
+    "Expectation": "antiphon._waiting.expectation",
+    "Queue": "antiphon._waiting.queue",
+    "QueueStatistics": "antiphon._waiting.queue",
+    "Stream": "antiphon._waiting.stream",
+    "StreamStatistics": "antiphon._waiting.stream",
 }
 
 

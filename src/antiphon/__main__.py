@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from antiphon._command import main
+from antiphon._cli import main
 
 __all__ = ()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher
-from antiphon._registry import MAX_ANSWERS, MAX_UNHEARD_NAMES, Registry
+from antiphon._registry.registry import MAX_ANSWERS, MAX_UNHEARD_NAMES, Registry
 from tests.helpers import AnyDispatcher, make_listener
 
 

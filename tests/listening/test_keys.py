@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
-from antiphon._keys import AnyOf, matcher_of
-from antiphon._registry import MAX_CLASSES, MAX_UNHEARD_NAMES
+from antiphon._registry.keys import AnyOf, matcher_of
+from antiphon._registry.registry import MAX_CLASSES, MAX_UNHEARD_NAMES
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 from tests.listening.reference_model import hears, hears_pattern
 from tests.naming import without_address

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from antiphon import AsyncEventDispatcher, Event
-from antiphon._registry import MAX_UNHEARD_NAMES
+from antiphon._registry.registry import MAX_UNHEARD_NAMES
 
 
 class Noting:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, inline, listens_to
-from antiphon._registry import Registry
+from antiphon._registry.registry import Registry
 from antiphon.instruments import everywhere
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
@@ -80,7 +80,7 @@ def test_a_parent_knows_a_scope_only_when_the_scope_is_complete(
                 dispatcher.add_listener(key, listener).unsubscribe()
                 register.append(True)
 
-    monkeypatch.setattr("antiphon._registration.Registry", Watched)
+    monkeypatch.setattr("antiphon._dispatchers.base.Registry", Watched)
 
     with dispatcher.scope() as scoped:
         pass

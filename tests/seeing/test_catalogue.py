@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from antiphon import AsyncEventDispatcher, diagrams
-from antiphon.diagrams._dispatches import dispatches_in
-from antiphon.diagrams._finding import NotFound
-from antiphon.diagrams._reference import reference_of
-from antiphon.diagrams._sources import sources_of
+from antiphon.diagrams._call_sites import dispatches_in
+from antiphon.diagrams._catalogue_source import reference_of
+from antiphon.diagrams._locate import NotFound
+from antiphon.diagrams._source_code import sources_of
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from antiphon import AsyncEventDispatcher, EventDispatcher
-from antiphon.diagrams._finding import NotFound, find
+from antiphon.diagrams._locate import NotFound, find
 
 APP = """
     from antiphon import AsyncEventDispatcher, EventDispatcher

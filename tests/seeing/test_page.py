@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from antiphon import diagrams
-from antiphon._command import main
+from antiphon._cli import main
 from examples.shop.app import dispatcher as shop
 
 ROOT = Path(__file__).parent.parent.parent

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import StreamLagged
-from antiphon._buffers import Buffer, Fifo, Lanes
+from antiphon._waiting.buffer import Buffer, Fifo, Lanes
 from antiphon.testing import Backend, BackendName
 from antiphon.typing import Overflow
 from tests.cancellation.tasks import make_recording_listener, settle

@@ -14,8 +14,8 @@ import pytest
 from anyio import from_thread, lowlevel, to_thread
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, ListenerCancelled, QueueNotDrained, Sequential
-from antiphon._buffers import Buffer
-from antiphon._endings import what_leaves
+from antiphon._waiting.buffer import Buffer
+from antiphon._waiting.queue_errors import what_leaves
 from antiphon.testing import Backend, BackendName
 from tests.cancellation.tasks import Watch, forever, is_cancellation, leaves, settle
 from tests.waiting.helpers import BOTH, Numbered, ending_of, noting_outcome, outcome, turns

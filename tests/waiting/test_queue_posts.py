@@ -15,7 +15,7 @@ import pytest
 from anyio import lowlevel
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, QueueNotDrained, Race, Sequential
-from antiphon._driver import drive
+from antiphon._strategies.driver import drive
 from antiphon.testing import Backend, BackendName
 from tests.cancellation.tasks import forever, leaves, running_tasks, settle
 from tests.waiting.helpers import BOTH, Numbered, ending_of, outcome

@@ -10,7 +10,7 @@ what was written to a file can be compared with what comes out today.
 
 from __future__ import annotations
 
-from antiphon._description import Definition, Description, KeyDescription, KeyKind, ListenerDescription
+from antiphon._introspection.description import Definition, Description, KeyDescription, KeyKind, ListenerDescription
 from antiphon.diagrams._catalogue import catalogue
 from antiphon.diagrams._dot import dot
 from antiphon.diagrams._json import json

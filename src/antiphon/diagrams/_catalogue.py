@@ -9,13 +9,13 @@ from itertools import chain
 from types import ModuleType
 from typing import Any, Final, TypeAlias
 
-from antiphon._definitions import Definition
-from antiphon._description import Description, KeyDescription, ListenerDescription, label_of, parts_of
-from antiphon.diagrams._dispatches import Computed, Dispatch, dispatches_in
-from antiphon.diagrams._entries import Entry, entries_of
+from antiphon._introspection.definitions import Definition
+from antiphon._introspection.description import Description, KeyDescription, ListenerDescription, label_of, parts_of
+from antiphon.diagrams._call_sites import Computed, Dispatch, dispatches_in
+from antiphon.diagrams._catalogue_entries import Entry, entries_of
 from antiphon.diagrams._markdown import beginning, code, escaped, listeners_table, prose, section
-from antiphon.diagrams._sources import Attribute, sources_of
-from antiphon.diagrams._words import headline, printable, told
+from antiphon.diagrams._source_code import Attribute, sources_of
+from antiphon.diagrams._text import headline, printable, told
 
 __all__ = ("catalogue",)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from antiphon._description import Description
+from antiphon._introspection.description import Description
 from antiphon.diagrams._graph import COLOURS, graph_of
-from antiphon.diagrams._words import headline
+from antiphon.diagrams._text import headline
 
 __all__ = ("dot",)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from antiphon._description import Description, KeyDescription, KeyKind, ListenerDescription
-from antiphon.diagrams._words import heading, printable, through
+from antiphon._introspection.description import Description, KeyDescription, KeyKind, ListenerDescription
+from antiphon.diagrams._text import heading, printable, through
 
 __all__ = ("COLOURS", "Edge", "Graph", "KeyNode", "ListenerNode", "graph_of")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isinf
 from typing import Any, Final
 
-from antiphon._description import Definition, Description, KeyDescription, ListenerDescription
+from antiphon._introspection.description import Definition, Description, KeyDescription, ListenerDescription
 
 __all__ = ("FORMAT", "json")
 

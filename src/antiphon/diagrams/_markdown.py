@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from antiphon._description import Definition, Description, KeyDescription, ListenerDescription
-from antiphon.diagrams._words import headline, printable, through, told
+from antiphon._introspection.description import Definition, Description, KeyDescription, ListenerDescription
+from antiphon.diagrams._text import headline, printable, through, told
 
 __all__ = ("beginning", "code", "escaped", "listeners_table", "markdown", "prose", "section")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from antiphon._description import Description, KeyKind
+from antiphon._introspection.description import Description, KeyKind
 from antiphon.diagrams._graph import COLOURS, graph_of
 
 __all__ = ("mermaid",)

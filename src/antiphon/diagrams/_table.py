@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final
 
-from antiphon._description import Description, KeyDescription
-from antiphon.diagrams._words import NOBODY, heading, printable, through
+from antiphon._introspection.description import Description, KeyDescription
+from antiphon.diagrams._text import NOBODY, heading, printable, through
 
 __all__ = ("cells_of", "table")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from antiphon._description import Description, KeyDescription, ListenerDescription
-from antiphon.diagrams._words import NOBODY, heading, headline, printable, through
+from antiphon._introspection.description import Description, KeyDescription, ListenerDescription
+from antiphon.diagrams._text import NOBODY, heading, headline, printable, through
 
 __all__ = ("lines_of", "tree")
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from antiphon.diagrams._finding import NotFound
-from antiphon.diagrams._reference import reference_of
+from antiphon.diagrams._catalogue_source import reference_of
+from antiphon.diagrams._locate import NotFound
 
 __all__ = ("setup",)
 

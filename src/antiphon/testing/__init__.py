@@ -6,10 +6,10 @@ real event loops. Fixtures are in `antiphon.testing.plugin`, for those who name 
 
 from __future__ import annotations
 
+from antiphon.testing._assertions import Recorded
 from antiphon.testing._backends import Backend, BackendName, backends
-from antiphon.testing._recorded import Recorded
 from antiphon.testing._recorder import record
-from antiphon.testing._settling import settle
+from antiphon.testing._settle import settle
 
 __all__ = ("Backend", "BackendName", "Recorded", "backends", "record", "settle")
 

@@ -6,9 +6,9 @@ from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from antiphon import AsyncEventDispatcher, EventDispatcher
-from antiphon._listeners import safe_repr
+from antiphon._listeners.subscription import safe_repr
 from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
-from antiphon.testing._recorded import Recorded
+from antiphon.testing._assertions import Recorded
 
 __all__ = ("record",)
 

@@ -6,10 +6,10 @@ that ends in ``.svg`` or ``.txt`` gives a picture.
 
 from __future__ import annotations
 
-from antiphon.instruments.timeline._chrome import as_chrome
-from antiphon.instruments.timeline._recording import Timeline, timeline
+from antiphon.instruments.timeline._chrome_trace import as_chrome
 from antiphon.instruments.timeline._svg import as_svg
 from antiphon.instruments.timeline._text import as_text
+from antiphon.instruments.timeline._timeline import Timeline, timeline
 
 __all__ = ("Timeline", "as_chrome", "as_svg", "as_text", "timeline")
 

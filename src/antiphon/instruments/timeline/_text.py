@@ -8,8 +8,8 @@ from shutil import get_terminal_size
 from typing import Final, NamedTuple
 
 from antiphon.instruments import DispatchRecord, Outcome
+from antiphon.instruments.timeline._chart import Bar, By, Picture, Row, paint
 from antiphon.instruments.timeline._labels import columns, shortened
-from antiphon.instruments.timeline._picture import Bar, By, Picture, Row, paint
 from antiphon.instruments.timeline._scale import duration, tick_labels, ticks
 
 __all__ = ("NARROWEST", "as_text")

@@ -1,0 +1,482 @@
+"""The dispatchers: a name becomes a plan, and a strategy runs it."""
+
+# ruff: noqa: SLF001  a scope is made of the inside of its parent
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from contextlib import suppress
+from enum import Enum
+from functools import partial
+from inspect import CO_COROUTINE
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from antiphon._dispatchers.base import Dispatcher, Ending
+from antiphon._dispatchers.overrides import AsyncGuard, Guard
+from antiphon._dispatchers.waiting import WaitingDispatcher
+from antiphon._events.capabilities import is_stoppable
+from antiphon._events.event import Event, View
+from antiphon._listeners.adapters import SyncListeners, adapted, as_async, as_sync, check_sync_listeners
+from antiphon._listeners.options import compose, compose_async
+from antiphon._listeners.subscription import (
+    OptionedSubscription,
+    Options,
+    Subscription,
+    do_nothing,
+    do_nothing_async,
+    safe_repr,
+)
+from antiphon._registry.plan import Plan, Whole
+from antiphon._strategies.base import (
+    SEQUENTIAL,
+    Strategy,
+    as_step,
+    check_strategy,
+    does_nothing_for_nobody,
+    drives_listeners,
+    is_plain,
+)
+from antiphon._strategies.errors import ErrorPolicy, Failures, annotate_exception, check_policy
+from antiphon._strategies.observed import AsyncObservation, Observation
+from antiphon.typing import AsyncListener
+
+__all__ = ("AsyncEventDispatcher", "EventDispatcher")
+
+E = TypeVar("E")
+R = TypeVar("R")
+A = TypeVar("A", bound=AsyncListener)
+
+
+class AsyncEventDispatcher(WaitingDispatcher):
+    """Dispatches events to async listeners, on asyncio or trio.
+
+    It belongs to no event loop, can be made at import time, and may be used by several loops and threads at once.
+
+    Args:
+        strategy: How a dispatch runs its listeners when it is not told otherwise: ``Sequential()``,
+            ``Concurrent()``, ``Race()``, or one of your own. The default is ``Sequential()``.
+        sync_listeners: What to do with plain functions: ``"refuse"`` them with a TypeError, call
+            them ``"inline"`` on the event loop, or run them in a worker ``"thread"``.
+        name: What the dispatcher is called in its repr, and in the notes on errors.
+
+    Raises:
+        TypeError: ``strategy`` is no strategy, or the class overrides ``_adispatch`` and it is not the default one.
+        ValueError: ``sync_listeners`` is none of the three.
+    """
+
+    _called_as_is = CO_COROUTINE
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._overridden = cls._adispatch is not AsyncEventDispatcher._adispatch
+
+    def __init__(
+        self,
+        *,
+        strategy: Strategy | None = None,
+        sync_listeners: SyncListeners = "refuse",
+        name: str | None = None,
+    ) -> None:
+        self._strategy = SEQUENTIAL if strategy is None else self._checked(strategy)
+        self._sync_listeners: SyncListeners = check_sync_listeners(sync_listeners)
+        super().__init__(name=name, silence=do_nothing_async)
+
+    if TYPE_CHECKING:
+        # What checkers can know of this dispatcher's listeners beside what every dispatcher takes.
+        def add_listener(
+            self,
+            key: Hashable,
+            listener: AsyncListener,
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Subscription: ...
+
+        @overload
+        def listen(
+            self,
+            key: type[E],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Callable[[Callable[[E], Awaitable[R]]], Callable[[E], Awaitable[R]]]: ...
+        @overload
+        def listen(
+            self,
+            key: Hashable,
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Callable[[A], A]: ...
+        def listen(self, key: Any, /, **options: Any) -> Any: ...
+
+    @overload
+    async def adispatch(
+        self, name: str | Enum, event: None = None, /, *, strategy: Strategy | None = None
+    ) -> Event: ...
+    @overload
+    async def adispatch(self, event: E, /, *, strategy: Strategy | None = None) -> E: ...
+    @overload
+    async def adispatch(self, name: Hashable, event: E, /, *, strategy: Strategy | None = None) -> E: ...
+    # The hot path: what could be a method of its own stands here in full, since a call would cost as much as the
+    # rest of a dispatch. For the same reason only the signatures above say that the strategy is keyword-only.
+    async def adispatch(self, name: Any, event: Any = None, /, strategy: Strategy | None = None) -> Any:
+        """Give an event to its listeners. (whistle)
+
+        ``adispatch(name, event)`` dispatches the event under the name, ``adispatch(name)`` a fresh `Event` (for a
+        ``str`` or an ``Enum`` member), and ``adispatch(event)`` the event under the ``name`` that its class has,
+        if it has one. Nobody listening is normal.
+
+        Args:
+            name: What listeners listen to.
+            event: What they are given.
+            strategy: How this dispatch runs its listeners; None for the dispatcher's own way.
+
+        Returns:
+            The very event.
+
+        Raises:
+            TypeError: The name is unhashable, there is no event, or the strategy is none.
+            Exception: What a listener raised, under the policy ``"raise"`` of a sequential dispatch: unchanged but
+                for a note that tells where.
+            ExceptionGroup: What listeners raised, in all other cases. In it, a `ListenerCancelled` stands for a
+                cancellation that was not requested.
+            RecursionError: If too many dispatches are nested, each in a listener of the one before.
+            BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
+        """
+        if event is None:
+            name, event = self._address(name)
+        try:
+            route = self._routes[name][type(event)]
+        except (KeyError, TypeError):
+            route = self._route(name, event)
+        steps = route.steps
+        if steps is None or strategy is not None or getattr(event, "_antiphon_in_flight", None) is event:
+            # The last of these: a listener that was given the event dispatches it again.
+            return await self._run(route.plan, name, event, strategy)
+
+        view = route.view
+        if view.name is not name:
+            # An equal one, which may be of another type.
+            view = View(name, self)
+        event._antiphon_view = view
+        event._antiphon_stopped = False
+        if not steps:
+            return event
+        event._antiphon_in_flight = event
+        try:
+            for step in steps:
+                try:
+                    await step.call(event)
+                except BaseException as exc:
+                    annotate_exception(exc, step, route.plan, event)
+                    raise
+                if event._antiphon_stopped:
+                    break
+        finally:
+            event._antiphon_in_flight = None
+        return event
+
+    def dispatch(self, name: Any, event: Any = None, /) -> Any:
+        """Refuse: async listeners have to be awaited. (whistle)
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            f"the listeners of an AsyncEventDispatcher are async: await dispatcher.adispatch({safe_repr(name)}, ...)"
+        )
+
+    async def _adispatch(self, listeners: Iterable[Callable[[Any], Awaitable[object]]], event: Any) -> None:
+        """Run listeners one after another until one stops the event. (whistle)
+
+        A subclass may override it. What it gets are the listeners in order, each an async callable that
+        equals the listener and has its repr; one that is removed during the dispatch does nothing when it is called.
+        """
+        stoppable = is_stoppable(event)
+        for listener in listeners:
+            await listener(event)
+            if stoppable and event.propagation_stopped:
+                break
+
+    async def _run(self, plan: Plan, name: Hashable, event: Any, strategy: Strategy | None) -> Any:
+        strategy = self._strategy if strategy is None else self._checked(strategy)
+        service = plan.service
+        view = plan.view if plan.view.name is name else View(name, self)
+        outer = service.enter(event, view)
+        try:
+            if not plan.special:
+                await strategy.run(plan, event)
+            elif not plan.instruments:
+                await self._adispatch(plan.guarded, event)
+            else:
+                with AsyncObservation(plan, name, event, drives_listeners(strategy)) as observed:
+                    if self._overridden:
+                        await self._adispatch(self._guarded(observed), event)
+                    else:
+                        await strategy.run(observed, event)
+        except BaseException:
+            # What ended the dispatch leaves, whatever a setter of the event raises now.
+            with suppress(Exception):
+                service.leave(event, outer)
+            raise
+        service.leave(event, outer)
+        return event
+
+    def scope(self) -> AsyncScope:
+        """Make a dispatcher for a request, or a test, that adds listeners of its own to those of this one.
+
+        What is dispatched on the scope reaches its own listeners and this dispatcher's in one order; what is
+        dispatched here does not reach the scope's. It has this dispatcher's strategy.
+
+        Returns:
+            A dispatcher that is a context manager, too; when its block ends, its listeners are taken back.
+        """
+        return AsyncScope(self)
+
+    def _checked(self, strategy: object) -> Strategy:
+        checked = check_strategy(strategy)
+        if self._overridden and not is_plain(checked):
+            raise TypeError(
+                f"{type(self).__name__} overrides _adispatch, which runs its listeners one after another; "
+                f"it cannot follow {safe_repr(strategy)}"
+            )
+        return checked
+
+    def _callable_for(self, listener: Any, /) -> Callable[[Any], Any]:
+        return as_async(listener, self._sync_listeners)
+
+    def _composed(self, subscription: OptionedSubscription, /) -> Callable[[Any], Any]:
+        return compose_async(subscription, subscription.call)
+
+    def _adapted(self, listener: Any, /) -> tuple[Any, str | None]:
+        return adapted(listener, self._sync_listeners)
+
+    def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
+        return tuple(AsyncGuard(subscription, plan) for subscription in plan.listeners)
+
+    def _steps(self, plan: Plan, /) -> tuple[Subscription | Whole, ...]:
+        if is_plain(self._strategy) or (not plan and does_nothing_for_nobody(self._strategy)):
+            return plan.listeners
+        return (as_step(self._strategy, plan),)
+
+
+class EventDispatcher(Dispatcher):
+    """Dispatches events to plain functions, without an event loop.
+
+    Args:
+        errors: The error policy: ``"raise"`` (the first error leaves unchanged), ``"collect"`` (all listeners run,
+            then the errors leave in one ``ExceptionGroup``), ``"log"`` (the error is logged, and the dispatch goes
+            on), or a plain function of the exception, the event and the listener, after which the dispatch goes on.
+        name: What the dispatcher is called in its repr, and in the notes on errors.
+
+    Raises:
+        TypeError: ``errors`` is neither a string nor a plain function, or the class overrides ``do_dispatch`` and
+            the policy is not ``"raise"``.
+        ValueError: ``errors`` is another string.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._overridden = cls.do_dispatch is not EventDispatcher.do_dispatch
+
+    def __init__(self, *, errors: ErrorPolicy = "raise", name: str | None = None) -> None:
+        self._errors: ErrorPolicy = check_policy(errors)
+        if self._overridden and self._errors != "raise":
+            raise TypeError(
+                f"{type(self).__name__} overrides do_dispatch, which runs its listeners itself; it cannot follow "
+                f"errors={safe_repr(errors)}"
+            )
+        super().__init__(name=name, silence=do_nothing)
+
+    @overload
+    def dispatch(self, name: str | Enum, event: None = None, /) -> Event: ...
+    @overload
+    def dispatch(self, event: E, /) -> E: ...
+    @overload
+    def dispatch(self, name: Hashable, event: E, /) -> E: ...
+    # The hot path, as above.
+    def dispatch(self, name: Any, event: Any = None, /) -> Any:
+        """Give an event to its listeners, one after another. (whistle)
+
+        The arguments are those of `AsyncEventDispatcher.adispatch`.
+
+        Returns:
+            The very event.
+
+        Raises:
+            TypeError: The name is unhashable, or there is no event.
+            Exception: What a listener raised, under the policy ``"raise"``: unchanged but for a note that tells where.
+            ExceptionGroup: What listeners raised, under ``"collect"``.
+            BaseExceptionGroup: Errors in hand, together with the interrupt that ended the dispatch.
+        """
+        if event is None:
+            name, event = self._address(name)
+        try:
+            route = self._routes[name][type(event)]
+        except (KeyError, TypeError):
+            route = self._route(name, event)
+        steps = route.steps
+        if steps is None or getattr(event, "_antiphon_in_flight", None) is event:
+            # The latter: a listener that was given the event dispatches it again.
+            return self._run(route.plan, name, event)
+
+        view = route.view
+        if view.name is not name:
+            # An equal one, which may be of another type.
+            view = View(name, self)
+        event._antiphon_view = view
+        event._antiphon_stopped = False
+        if not steps:
+            return event
+        event._antiphon_in_flight = event
+        try:
+            for step in steps:
+                try:
+                    step.call(event)
+                except Exception as exc:
+                    annotate_exception(exc, step, route.plan, event)
+                    raise
+                if event._antiphon_stopped:
+                    break
+        finally:
+            event._antiphon_in_flight = None
+        return event
+
+    async def adispatch(self, name: Any, event: Any = None, /) -> Any:
+        """Do what `dispatch` does, for code that awaits its dispatcher. (whistle)
+
+        Returns:
+            The very event.
+
+        Raises:
+            Exception: As `dispatch`.
+        """
+        return self.dispatch(name, event)
+
+    def do_dispatch(self, listeners: Iterable[Callable[[Any], object]], event: Any, /) -> None:
+        """Run listeners one after another until one stops the event. (whistle)
+
+        A subclass may override it. What it gets are the listeners in order, each a callable that equals the
+        listener and has its repr; one that is removed during the dispatch does nothing when it is called.
+        """
+        stoppable = is_stoppable(event)
+        for listener in listeners:
+            listener(event)
+            if stoppable and event.propagation_stopped:
+                break
+
+    def scope(self) -> Scope:
+        """Make a dispatcher for a request, or a test, that adds listeners of its own to those of this one.
+
+        As `AsyncEventDispatcher.scope`.
+
+        Returns:
+            A dispatcher that is a context manager, too; when its block ends, its listeners are taken back.
+        """
+        return Scope(self)
+
+    def _run(self, plan: Plan, name: Hashable, event: Any) -> Any:
+        service = plan.service
+        view = plan.view if plan.view.name is name else View(name, self)
+        outer = service.enter(event, view)
+        try:
+            if not plan.special:
+                self._run_under_policy(plan, event)
+            elif not plan.instruments:
+                self.do_dispatch(plan.guarded, event)
+            else:
+                with Observation(plan, name, event) as observed:
+                    if self._overridden:
+                        self.do_dispatch(self._guarded(observed), event)
+                    else:
+                        self._run_under_policy(observed, event)
+        except BaseException:
+            # As above.
+            with suppress(Exception):
+                service.leave(event, outer)
+            raise
+        service.leave(event, outer)
+        return event
+
+    def _run_under_policy(self, plan: Plan, event: Any) -> None:
+        failures = Failures(self._errors, plan, event)
+        for subscription in plan.listeners:
+            ending = None
+            try:
+                subscription.call(event)
+            except Exception as exc:
+                ending = failures.take(exc, subscription)
+                if ending is exc:
+                    raise
+            except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
+                failures.leave_with(exc)
+            if ending is not None:
+                # Not in the handler above: it would replace the context, or the cause, that the policy's error has.
+                raise ending
+            if plan.stoppable and event.propagation_stopped:
+                break
+        failures.leave()
+
+    def _check_options(self, options: Options, /) -> None:
+        super()._check_options(options)
+        for option in ("timeout", "limit"):
+            if getattr(options, option) is not None:
+                raise TypeError(
+                    f"an EventDispatcher has no event loop that could end or hold back a listener: {option}= is for "
+                    f"listeners of an AsyncEventDispatcher"
+                )
+
+    def _callable_for(self, listener: Any, /) -> Callable[[Any], Any]:
+        return as_sync(listener)
+
+    def _composed(self, subscription: OptionedSubscription, /) -> Callable[[Any], Any]:
+        return compose(subscription, subscription.call)
+
+    def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
+        return tuple(Guard(subscription, plan) for subscription in plan.listeners)
+
+    def _steps(self, plan: Plan, /) -> tuple[Subscription | Whole, ...]:
+        if not plan or self._errors == "raise":
+            return plan.listeners
+        return (Whole(partial(self._run_under_policy, plan)),)
+
+
+class AsyncScope(Ending, AsyncEventDispatcher):
+    """The scope of an `AsyncEventDispatcher`: what its ``scope()`` gives."""
+
+    _parent: AsyncEventDispatcher
+
+    def __init__(self, parent: AsyncEventDispatcher) -> None:
+        self._parent = parent
+        self._overridden = parent._overridden
+        super().__init__(strategy=parent._strategy, sync_listeners=parent._sync_listeners)
+
+    async def _adispatch(self, listeners: Iterable[Callable[[Any], Awaitable[object]]], event: Any) -> None:
+        await self._parent._adispatch(listeners, event)
+
+
+class Scope(Ending, EventDispatcher):
+    """The scope of an `EventDispatcher`: what its ``scope()`` gives."""
+
+    _parent: EventDispatcher
+
+    def __init__(self, parent: EventDispatcher) -> None:
+        self._parent = parent
+        self._overridden = parent._overridden
+        super().__init__(errors=parent._errors)
+
+    def do_dispatch(self, listeners: Iterable[Callable[[Any], object]], event: Any, /) -> None:
+        """Run listeners as the parent does."""
+        self._parent.do_dispatch(listeners, event)

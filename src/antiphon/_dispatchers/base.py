@@ -1,0 +1,457 @@
+"""What the two kinds of dispatcher share: registering listeners and looking them up."""
+
+# ruff: noqa: SLF001  a scope is made of the inside of its parent
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from contextvars import ContextVar
+from enum import Enum
+from types import FunctionType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, overload
+
+from antiphon._dispatchers.instruments import Instrumented, merged, of_all
+from antiphon._dispatchers.subscribers import Subscriptions, register_methods
+from antiphon._dispatchers.temporary import Registrar
+from antiphon._events.capabilities import PRETENDING, class_level_name, service_of
+from antiphon._events.event import Event
+from antiphon._instrumentation.records import Attached
+from antiphon._listeners.subscription import (
+    NamedListener,
+    NamedSubscription,
+    OptionedSubscription,
+    Options,
+    Subscription,
+    check_options,
+    check_priority,
+    safe_repr,
+)
+from antiphon._registry.keys import check_key, check_name
+from antiphon._registry.plan import Plan, Route, Whole
+from antiphon._registry.registry import Registry
+from antiphon._util.lazy_module import Later
+from antiphon.typing import IListener
+
+if TYPE_CHECKING:
+    from antiphon._introspection import description as _description
+else:
+    # Many programs never ask for a description.
+    _description = Later("antiphon._introspection.description")
+
+__all__ = ("Dispatcher",)
+
+L = TypeVar("L", bound=IListener)
+
+#: Where `Dispatcher.add_listener` leaves what it registered, for callers that cannot rely on what an override returns.
+_registered: Final[ContextVar[list[Subscription] | None]] = ContextVar("registered", default=None)
+
+#: What is a name when it is the one argument of a dispatch.
+_NAMES: Final = (str, Enum)
+
+
+class Dispatcher(Instrumented):
+    """Keeps listeners; the subclasses dispatch to them."""
+
+    #: Whether the class runs the listeners itself, in whistle's override point; seen once, when the class is made.
+    _overridden: bool = False
+
+    #: The flags of a function that a dispatch calls as it is, so that nothing more need be asked about it: any of them.
+    _called_as_is: int = 0
+
+    def __init__(self, *, name: str | None, silence: Callable[[Any], Any]) -> None:
+        self._name = name
+        self._silence = silence
+        self._keep(self._new_registry())
+        if of_all:
+            self._add_those_of_all()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name!r}>" if self._name else object.__repr__(self)
+
+    # Registering
+
+    def add_listener(
+        self,
+        key: Hashable,
+        listener: IListener,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Subscription:
+        """Register a listener. It first runs in the next dispatch. (whistle)
+
+        Args:
+            key: What to listen to. A string is the name under which events are dispatched, or a pattern of names if it
+                has ``*`` for one segment between dots, or ``**`` for any number; ``"*"`` alone hears every event. A
+                class hears the events of that class and its subclasses, under any name. Any other hashable is
+                a name.
+            listener: Called with the event. The same one added twice runs twice.
+            priority: Lower ones run first; equal ones in the order of registration.
+            once: Whether the listener is taken back by its first call, which is then the only one.
+            where: A plain function of the event, which tells whether the listener is called. What it raises is an error
+                of the listener.
+            timeout: How long a call may take, in seconds; a longer one is cancelled and ends as a ``TimeoutError`` of
+                the listener. For async listeners.
+            limit: How many calls of it may run at a time, per event loop; others wait. For async listeners.
+
+        Returns:
+            The handle of this registration; ``unsubscribe()`` takes it back, and so does the end of a ``with`` block.
+
+        Raises:
+            TypeError: The key is None or unhashable, the listener is not one that this dispatcher can call, or an
+                option has a wrong type. Nothing is registered then.
+            ValueError: The key is no pattern though it has a ``*``, ``timeout`` is not more than 0, or ``limit`` is
+                less than 1.
+        """
+        # Seen one by one, for to make the record of them and to compare it would take as long as all the rest.
+        if once is False and where is None and timeout is None and limit is None:
+            if priority.__class__ is not int:
+                check_priority(priority)
+            called_as_is = listener.__class__ is FunctionType and listener.__code__.co_flags & self._called_as_is
+            call = listener if called_as_is else self._callable_for(listener)
+            subscription = Subscription(self._registry, key, listener, priority, call)
+            # The key is checked by the registry, which knows those that it has seen.
+            self._registry.add(subscription)
+        else:
+            subscription = self._subscribe(key, listener, priority, Options(once, where, timeout, limit))
+        registered = _registered.get()
+        if registered is not None:
+            registered.append(subscription)
+        return subscription
+
+    def listen(
+        self,
+        key: Hashable,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Callable[[L], L]:
+        """Register the decorated function; the arguments are those of `add_listener`. (whistle)
+
+        Returns:
+            A decorator that gives its function back unchanged.
+
+        Raises:
+            TypeError: As `add_listener`, or it was used without a key.
+            ValueError: As `add_listener`.
+        """
+        options = Options(once, where, timeout, limit)
+        self._check_listen(key, priority, options)
+
+        def decorate(listener: L) -> L:
+            self._register(key, listener, priority, options)
+            return listener
+
+        return decorate
+
+    def add_subscriber(self, subscriber: object, /) -> Subscriptions:
+        """Register the methods of an object that are marked with `listens_to`, all or none of them.
+
+        Methods of base classes come first, then the order of definition; equal priorities run in that order.
+
+        Returns:
+            One handle for all of them.
+
+        Raises:
+            TypeError: It is a class, no method of it is marked, or one is not a listener for this dispatcher.
+        """
+        return register_methods(subscriber, self._register)
+
+    def remove_listener(self, key: Hashable, listener: IListener, /) -> None:
+        """Take back every registration of a listener, and of those equal to it, under a key. (whistle)
+
+        It takes effect at once: a dispatch under way does not start the listener any more. What runs already finishes.
+
+        Args:
+            key: What it listens to.
+            listener: The listener, or one that equals it.
+
+        Raises:
+            TypeError: The key is None or unhashable.
+            ValueError: The listener does not listen to the key.
+        """
+        self._registry.remove(key, listener)
+
+    def temporarily(self) -> Registrar:
+        """Register for the length of a ``with`` block, for tests and plugins.
+
+        Returns:
+            A context manager with ``add_listener``, ``listen`` and ``add_subscriber``. What is registered through
+            it counts for this dispatcher as usual, and is taken back when the block ends.
+        """
+        return Registrar(self._register, self._check_listen)
+
+    # Looking up
+
+    @overload
+    def get_listeners(self, name: None = None, /) -> dict[Hashable, tuple[Any, ...]]: ...  # type: ignore[overload-overlap]  # None is no name
+    @overload
+    def get_listeners(self, name: Hashable, event_class: type[Any] = Event, /) -> tuple[Any, ...]: ...
+    def get_listeners(
+        self, name: Hashable = None, event_class: type[Any] | None = None, /
+    ) -> dict[Hashable, tuple[Any, ...]] | tuple[Any, ...]:
+        """Tell who listens. (whistle)
+
+        Args:
+            name: The name that an event would be dispatched under, or the class of an event dispatched
+                without a name.
+            event_class: The class of the event, which matters to listeners of classes; `Event` if not given.
+
+        Returns:
+            The listeners that would run, in order, empty if nobody listens. Without a name, a dict
+            of the listeners of every key.
+
+        Raises:
+            TypeError: The name is unhashable.
+        """
+        if name is None:
+            return {key: _listeners(found) for key, found in self._registry.by_key().items()}
+        return self._heard(name, event_class)
+
+    def has_listeners(self, name: Hashable = None, event_class: type[Any] | None = None, /) -> bool:
+        """Tell whether anybody listens to a name, or, without one, whether anybody listens at all. (whistle)
+
+        Args:
+            name: As for `get_listeners`.
+            event_class: As for `get_listeners`.
+
+        Returns:
+            Whether a dispatch would run a listener.
+
+        Raises:
+            TypeError: The name is unhashable.
+        """
+        if name is None:
+            return bool(self._registry.keys())
+        return bool(self._heard(name, event_class))
+
+    def describe(self) -> _description.Description:
+        """Tell who listens to what, in which order, with which options, and where each listener is defined.
+
+        Returns:
+            A record of this moment, which later registrations do not change. `antiphon.diagrams` turns it into text.
+        """
+        everything = self._registry.everything()
+        return _description.describe(self._label(), type(self).__name__, everything, self._adapted, self._registry)
+
+    def _new_registry(self) -> Registry:
+        return Registry(self._make_route, self._silence)
+
+    def _keep(self, registry: Registry) -> None:
+        self._registry = registry
+        self._routes = registry.routes
+        self._answers = registry.answers
+
+    # For subclasses and for the rooms that register on behalf of others. What raises NotImplementedError here is
+    # answered by each kind of dispatcher; this class is not made by itself.
+
+    def _check_options(self, options: Options, /) -> None:
+        """Refuse options that this dispatcher cannot keep.
+
+        Raises:
+            TypeError: An option has a wrong type, or the dispatcher cannot keep it.
+            ValueError: An option has a value that makes no sense.
+        """
+        check_options(options)
+
+    def _callable_for(self, listener: Any, /) -> Callable[[Any], Any]:
+        """Give what a dispatch calls for a listener.
+
+        Raises:
+            TypeError: The dispatcher cannot call the listener.
+        """
+        raise NotImplementedError
+
+    def _composed(self, subscription: OptionedSubscription, /) -> Callable[[Any], Any]:
+        """Give what a dispatch calls for a registration with options: they stand around its ``call``."""
+        raise NotImplementedError
+
+    def _adapted(self, listener: Any, /) -> tuple[Any, str | None]:
+        """Tell what is called for a listener in the end, and what adapts it to the dispatcher, if anything does."""
+        return listener, None
+
+    def _label(self) -> str:
+        return self._name or type(self).__name__
+
+    def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
+        """Give the listeners of a plan as a subclass that runs them itself gets them."""
+        raise NotImplementedError
+
+    def _steps(self, plan: Plan, /) -> tuple[Subscription | Whole, ...]:
+        """Tell what the dispatcher calls with the event, one after another, unless it is told otherwise."""
+        raise NotImplementedError
+
+    def _check_listen(self, key: Hashable, priority: int, options: Options, /) -> None:
+        if isinstance(key, FunctionType):
+            raise TypeError(
+                f'listen() takes the key: above {key.__name__}, write @dispatcher.listen("order.placed") instead of '
+                f"@dispatcher.listen"
+            )
+        check_key(key)
+        check_priority(priority)
+        self._check_options(options)
+
+    def _subscribe(
+        self, key: Hashable, listener: IListener, priority: int, options: Options, /
+    ) -> OptionedSubscription:
+        check_priority(priority)
+        call = self._callable_for(listener)
+        self._check_options(options)
+        subscription = OptionedSubscription(self._registry, key, listener, priority, call, options)
+        subscription.call = self._composed(subscription)
+        self._registry.add(subscription)
+        return subscription
+
+    def _register(self, key: Hashable, listener: IListener, priority: int, options: Options, /) -> list[Subscription]:
+        # An overridden add_listener is to see registrations, but it may know only whistle's arguments and return
+        # nothing: it gets those without options, and what they registered is noted on the way.
+        if not options.are_none():
+            return [self._subscribe(key, listener, priority, options)]
+        registered: list[Subscription] = []
+        token = _registered.set(registered)
+        try:
+            self.add_listener(key, listener, priority=priority)
+        except BaseException:
+            Subscriptions(registered).unsubscribe()
+            raise
+        finally:
+            _registered.reset(token)
+        # An override may register elsewhere too, which is its own affair.
+        return [subscription for subscription in registered if subscription.belongs_to(self._registry)]
+
+    def _heard(self, name: Hashable, event_class: type[Any] | None) -> tuple[Any, ...]:
+        cls: type[Any] = Event
+        if event_class is not None:
+            cls = event_class
+        elif isinstance(name, type):
+            check_name(name)
+            cls, name = name, class_level_name(name)
+        try:
+            return self._answers[name][cls]
+        except (KeyError, TypeError):
+            if name is not None:
+                check_name(name)
+            return self._registry.answer(name, cls)
+
+    # From what is to be dispatched to a plan
+
+    def _address(self, single: Any) -> tuple[Hashable, Any]:
+        """Take the one argument of a dispatch for a name or for an event; give both.
+
+        Raises:
+            TypeError: It is None or a class.
+        """
+        cls = single.__class__
+        if cls is str:
+            return single, Event()
+        # What nearly all are, before what takes longer to ask.
+        if isinstance(single, Event):
+            name = cls.name
+            if name is None or name.__class__ is str:
+                return name, single
+        if isinstance(single, _NAMES):
+            return single, Event()
+        if single is None or isinstance(single, type):
+            raise TypeError(
+                f"a dispatch takes a name, an event, or both; got {safe_repr(single)}"
+                + (f"; make the event: {single.__name__}(...)" if isinstance(single, type) else "")
+            )
+        return class_level_name(cls), single
+
+    def _addressed(self, name: Any, event: Any) -> tuple[Hashable, Any]:
+        """Check the arguments of a dispatch that comes later, as the dispatch will; give the name and the event.
+
+        Raises:
+            TypeError: As a dispatch.
+        """
+        if event is None:
+            name, event = self._address(name)
+        try:
+            self._routes[name][type(event)]
+        except (KeyError, TypeError):
+            self._route(name, event)
+        return name, event
+
+    def _route(self, name: Hashable, event: Any) -> Route:
+        if name is not None:
+            check_name(name)
+        if isinstance(event, type):
+            raise TypeError(f"the event is a class; make one: {event.__name__}(...)")
+        if isinstance(name, Event):
+            raise TypeError(f"the name comes first, then the event; got {safe_repr(name)} and {safe_repr(event)}")
+        cls = event.__class__
+        if type(event) is cls:
+            return self._registry.route(name, cls)
+        # A mock or a proxy says that it is of another class; its own may be of this object alone.
+        return self._make_route(name, cls, self._registry.heard(name, cls), pretending=True)
+
+    def _make_route(
+        self, name: Hashable, cls: type, listeners: tuple[Subscription, ...], *, pretending: bool = False
+    ) -> Route:
+        service = service_of(cls)
+        if pretending and service.stoppable:
+            service = PRETENDING
+        instruments = self._all_instruments()
+        special = self._overridden or bool(instruments)
+        if not service.stoppable:
+            listeners = tuple(_knowing(name, subscription) for subscription in listeners)
+        plan = Plan(
+            listeners,
+            name=name,
+            dispatcher=self,
+            service=service,
+        )
+        if special:
+            plan.special = True
+            plan.instruments = instruments
+            if not instruments:
+                plan.guarded = self._guarded(plan)
+        return Route(plan, self._steps(plan) if service.plain and not special else None)
+
+
+class Ending(Dispatcher):
+    """A scope: a dispatcher whose listeners go with it, and which also dispatches to those of its parent."""
+
+    _parent: Any
+    _ended = False
+
+    def _new_registry(self) -> Registry:
+        return Registry(self._make_route, self._silence, self._parent._registry)
+
+    def _all_instruments(self) -> tuple[Attached, ...]:
+        return merged(self._parent._all_instruments(), self._instruments)
+
+    def __enter__(self) -> Self:
+        if self._ended:
+            raise RuntimeError(f"{self!r} has ended; write a new `with dispatcher.scope()`")
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self._ended = True
+        self._registry.end(self)
+
+    def __repr__(self) -> str:
+        return f"<scope of {safe_repr(self._parent)}>"
+
+    def _label(self) -> str:
+        return f"scope of {self._parent._label()}"
+
+
+def _knowing(name: Hashable, subscription: Subscription) -> Subscription:
+    # A bare event cannot tell its name to those that want to know.
+    if isinstance(subscription.listener, NamedListener):
+        return cast("Subscription", NamedSubscription(subscription, name))
+    return subscription
+
+
+def _listeners(subscriptions: tuple[Subscription, ...]) -> tuple[Any, ...]:
+    return tuple(subscription.listener for subscription in subscriptions)

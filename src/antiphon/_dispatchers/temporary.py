@@ -1,0 +1,143 @@
+"""Registrations that live as long as a ``with`` block."""
+
+from __future__ import annotations
+
+from _thread import RLock
+from collections.abc import Callable, Hashable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from antiphon._dispatchers.subscribers import Subscriptions, register_methods
+from antiphon._listeners.subscription import Options, Subscription, safe_repr
+from antiphon.typing import IListener
+
+__all__ = ("Registrar",)
+
+L = TypeVar("L", bound=IListener)
+
+
+class Registrar:
+    """Registers on a dispatcher, and takes all of it back at the end of its ``with`` block.
+
+    Made by ``dispatcher.temporarily()``.
+    """
+
+    def __init__(
+        self,
+        register: Callable[[Hashable, IListener, int, Options], list[Subscription]],
+        check: Callable[[Hashable, int, Options], None],
+    ) -> None:
+        self._register = register
+        self._check = check
+        self._subscriptions: list[Subscription] = []
+        self._crowded = 16
+        # Reentrant, since a collected object's finalizer may run code that registers.
+        self._lock = RLock()
+        self._ended = False
+
+    def add_listener(
+        self,
+        key: Hashable,
+        listener: IListener,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Subscription | None:
+        """Register a listener until the block ends; the arguments are those of the dispatcher's ``add_listener``.
+
+        Returns:
+            The handle of the registration; None if a subclass overrides ``add_listener`` and did not register.
+
+        Raises:
+            RuntimeError: The block has ended.
+            TypeError: As the dispatcher's ``add_listener``.
+            ValueError: As the dispatcher's ``add_listener``.
+        """
+        registered = self._add(key, listener, priority, Options(once, where, timeout, limit))
+        return registered[-1] if registered else None
+
+    def listen(
+        self,
+        key: Hashable,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Callable[[L], L]:
+        """Register the decorated function until the block ends; the arguments are those of `add_listener`.
+
+        Returns:
+            A decorator that gives its function back unchanged.
+
+        Raises:
+            RuntimeError: The block has ended, when it decorates.
+            TypeError: As `add_listener`, or it was used without a key.
+            ValueError: As `add_listener`.
+        """
+        options = Options(once, where, timeout, limit)
+        self._check(key, priority, options)
+
+        def decorate(listener: L) -> L:
+            self._add(key, listener, priority, options)
+            return listener
+
+        return decorate
+
+    def add_subscriber(self, subscriber: object, /) -> Subscriptions:
+        """Register a subscriber until the block ends, as the dispatcher's ``add_subscriber``.
+
+        Returns:
+            One handle for all of its registrations.
+
+        Raises:
+            RuntimeError: The block has ended.
+            TypeError: As the dispatcher's ``add_subscriber``.
+        """
+        return register_methods(subscriber, self._add)
+
+    def _add(self, key: Hashable, listener: IListener, priority: int, options: Options) -> list[Subscription]:
+        self._check_open(listener)
+        registered = self._register(key, listener, priority, options)
+        with self._lock:
+            self._keep(registered)
+        if self._ended:
+            # The block ended in another thread meanwhile.
+            self._take_back()
+            self._check_open(listener)
+        return registered
+
+    def _keep(self, registered: list[Subscription]) -> None:
+        self._subscriptions += registered
+        if len(self._subscriptions) > self._crowded:
+            # A long block does not keep what has left meanwhile.
+            self._subscriptions = [kept for kept in self._subscriptions if kept.is_registered()]
+            self._crowded = max(2 * len(self._subscriptions), 16)
+
+    def _check_open(self, listener: object) -> None:
+        if self._ended:
+            raise RuntimeError(
+                f"the block of this registrar has ended, so nothing would take {safe_repr(listener)} back; "
+                f"register on the dispatcher, or in a new `with dispatcher.temporarily()`"
+            )
+
+    def _take_back(self) -> None:
+        with self._lock:
+            taken, self._subscriptions = self._subscriptions, []
+        for subscription in reversed(taken):
+            subscription.unsubscribe()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self._ended = True
+        self._take_back()

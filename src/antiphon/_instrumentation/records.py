@@ -1,0 +1,285 @@
+"""Instruments, and what they see of a dispatch: one record for it, and one for each of its listeners.
+
+A record is made when its story begins, and the same object is filled in until it ends: an instrument may keep
+it, compare it with ``is``, and use it as a key. Records are written by the dispatch alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from contextvars import ContextVar
+from typing import Any, Final, Literal, TypeAlias
+from weakref import ref
+
+from antiphon._listeners.subscription import Subscription, is_async_callable, safe_repr, unrun
+from antiphon._listeners.subscription import listener_name as name_of
+
+__all__ = (
+    "HOOKS",
+    "Attached",
+    "DispatchRecord",
+    "Instrument",
+    "ListenerRecord",
+    "Outcome",
+    "SkipReason",
+    "current_listener",
+    "tell",
+)
+
+#: How a dispatch, or the call of a listener, ended: ``"running"`` until it has ended; ``"finished"``; ``"stopped"``
+#: (a dispatch alone) if a listener stopped the event; ``"failed"`` with an error; ``"cancelled"`` by a cancellation
+#: or an interrupt; ``"skipped"`` (a listener alone) if it was not called.
+Outcome: TypeAlias = Literal["running", "finished", "stopped", "failed", "cancelled", "skipped"]
+
+#: Why a listener was not called: it had been ``"removed"``; its ``"where"`` said no; its one call under ``"once"`` was
+#: claimed by another dispatch; the event was ``"stopped"``; the dispatch ``"failed"`` or was ``"cancelled"``
+#: before its turn; or whoever runs the listeners (an overridden ``_adispatch``, a strategy) ``"left out"`` this one.
+SkipReason: TypeAlias = Literal["removed", "where", "once", "stopped", "failed", "cancelled", "left out"]
+
+
+class DispatchRecord:
+    """One dispatch, as instruments see it."""
+
+    __slots__ = (
+        "__weakref__",
+        "_parent",
+        "dispatcher",
+        "error",
+        "event",
+        "finished",
+        "listeners",
+        "name",
+        "outcome",
+        "started",
+        "stopped_by",
+    )
+
+    #: The event.
+    event: Any
+    #: The name under which it is dispatched; None when it has none.
+    name: Hashable
+    #: The dispatcher, or the scope, that dispatches it.
+    dispatcher: Any
+    #: One record for each listener of the plan, in order; behind them one for each call that a strategy repeats.
+    listeners: tuple[ListenerRecord, ...]
+    #: When it began, in seconds of `time.perf_counter`.
+    started: float
+    #: When it ended, in the same seconds; None while it runs.
+    finished: float | None
+    #: How it ended.
+    outcome: Outcome
+    #: What left the dispatch; None if nothing did.
+    error: BaseException | None
+    #: The call of the listener that stopped the event; None if none did.
+    stopped_by: ListenerRecord | None
+
+    def __init__(self, event: Any, name: Hashable, dispatcher: Any, parent: ListenerRecord | None) -> None:
+        self.event = event
+        self.name = name
+        self.dispatcher = dispatcher
+        self._parent = None if parent is None else ref(parent)
+        self.listeners = ()
+        self.started = 0.0
+        self.finished = None
+        self.outcome = "running"
+        self.error = None
+        self.stopped_by = None
+
+    @property
+    def parent(self) -> ListenerRecord | None:
+        """The call of a listener in which this dispatch was started, or posted to a queue; None for an outermost one.
+
+        It is there while the dispatch runs; afterwards only while somebody keeps the record of the parent, so
+        that events which post events do not grow a chain of records without end.
+        """
+        return None if self._parent is None else self._parent()
+
+    @property
+    def nobody_listened(self) -> bool:
+        """Whether there was no listener at all."""
+        return not self.listeners
+
+    @property
+    def duration(self) -> float | None:
+        """How long it took, in seconds; None while it runs."""
+        return None if self.finished is None else self.finished - self.started
+
+    def __repr__(self) -> str:
+        return f"<DispatchRecord {safe_repr(self.name)} ({type(self.event).__qualname__}), {self.outcome}>"
+
+
+class ListenerRecord:
+    """The call of one listener in one dispatch, as instruments see it."""
+
+    __slots__ = (
+        "__weakref__",
+        "dispatch",
+        "error",
+        "finished",
+        "outcome",
+        "skipped_because",
+        "started",
+        "subscription",
+    )
+
+    #: The dispatch that it is part of.
+    dispatch: DispatchRecord
+    #: The registration: its key, priority and options.
+    subscription: Subscription
+    #: When the listener was called, in seconds of `time.perf_counter`; None if it has not been.
+    started: float | None
+    #: When it ended, in the same seconds; None before.
+    finished: float | None
+    #: How it ended.
+    outcome: Outcome
+    #: Why it was not called; None unless it was skipped.
+    skipped_because: SkipReason | None
+    #: What left the listener; None if nothing did.
+    error: BaseException | None
+
+    def __init__(self, dispatch: DispatchRecord, subscription: Subscription) -> None:
+        self.dispatch = dispatch
+        self.subscription = subscription
+        self.started = None
+        self.finished = None
+        self.outcome = "running"
+        self.skipped_because = None
+        self.error = None
+
+    @property
+    def listener(self) -> Any:
+        """The listener, as it was given."""
+        return self.subscription.listener
+
+    @property
+    def listener_name(self) -> str:
+        """What the listener is called, as `antiphon.listener_name` gives it."""
+        return name_of(self.subscription.listener)
+
+    @property
+    def duration(self) -> float | None:
+        """How long the call took, in seconds; None before it has ended, or if it was skipped."""
+        return None if self.started is None or self.finished is None else self.finished - self.started
+
+    def __repr__(self) -> str:
+        return f"<ListenerRecord {safe_repr(self.listener)}, {self.outcome}>"
+
+
+class Instrument:
+    """A base for instruments: override what is of interest; the rest is never called.
+
+    An instrument may also be any other object that has one or more of these methods. They are plain functions, called
+    where the dispatch runs: in its task, or in the worker thread from which a listener started another dispatch.
+    What they raise is logged once, and the instrument is taken out; the dispatch goes on unharmed. (trio)
+    """
+
+    __slots__ = ()
+
+    def dispatch_started(self, record: DispatchRecord, /) -> None:
+        """A dispatch begins; its event carries name and dispatcher already."""
+
+    def dispatch_finished(self, record: DispatchRecord, /) -> None:
+        """A dispatch has ended, in whatever way."""
+
+    def listener_started(self, record: ListenerRecord, /) -> None:
+        """A listener is about to be called."""
+
+    def listener_finished(self, record: ListenerRecord, /) -> None:
+        """A call has ended, in whatever way: ``record.outcome`` tells, ``record.error`` is what left the listener."""
+
+    def listener_skipped(self, record: ListenerRecord, /) -> None:
+        """A listener of the plan was not called: ``record.skipped_because`` tells why."""
+
+
+#: The methods that make an instrument.
+HOOKS: Final = ("dispatch_started", "dispatch_finished", "listener_started", "listener_finished", "listener_skipped")
+
+#: The call of a listener that the running code is part of, under a dispatcher with instruments.
+current_listener: Final[ContextVar[ListenerRecord | None]] = ContextVar("current_listener", default=None)
+
+
+class Attached:
+    """An instrument as a dispatcher keeps it: with the methods that it has, until one of them raises."""
+
+    __slots__ = ("_methods", "_take_out", "_unsaid", "instrument")
+
+    def __init__(self, instrument: Any, take_out: Callable[[Attached], object]) -> None:
+        """Look at an instrument.
+
+        Args:
+            instrument: The instrument.
+            take_out: Takes it out of its dispatcher, if it is still there.
+
+        Raises:
+            TypeError: It is none.
+        """
+        self.instrument = instrument
+        self._methods = _methods_of(instrument)
+        self._take_out = take_out
+        # What is to be said when it raises, for one thread to take.
+        self._unsaid = ["%s raised in %s, and is taken out: it sees no further dispatch"]
+
+    def tell(self, method: str, record: Any) -> None:
+        """Call a method of the instrument, if it has it. One that raises is logged, and taken out for good."""
+        call = self._methods.get(method)
+        if call is None:
+            return
+        try:
+            result = call(record)
+            kind = "" if result is None else unrun(result)
+            if kind:
+                raise TypeError(
+                    f"the methods of an instrument are plain functions; {safe_repr(call)} returned {kind}, and nobody "
+                    f"would run it in the middle of a dispatch"
+                )
+        except Exception as exc:
+            # Dispatches under way have it too.
+            self._methods = {}
+            self._take_out(self)
+            self._say(method, exc)
+
+    def _say(self, method: str, exc: Exception) -> None:
+        try:
+            unsaid = self._unsaid.pop()
+        except IndexError:
+            return
+        # Imported here, since it is needed here alone.
+        import logging
+
+        try:
+            logging.getLogger("antiphon").error(unsaid, safe_repr(self.instrument), method, exc_info=exc)
+        except RecursionError:
+            # Its own dispatches were shown to it, too. There is more room further out.
+            self._unsaid.append(unsaid)
+            raise
+
+
+def tell(instruments: Iterable[Attached], method: str, record: Any) -> None:
+    """Call a method of all instruments that have it."""
+    for attached in instruments:
+        attached.tell(method, record)
+
+
+def _methods_of(instrument: Any) -> dict[str, Callable[[Any], object]]:
+    expected = f"an instrument is an object with one or more of the methods {', '.join(HOOKS)}"
+    if isinstance(instrument, type):
+        raise TypeError(f"{expected}; got the class {instrument.__name__}: make an instance, {instrument.__name__}()")
+    methods: dict[str, Callable[[Any], object]] = {}
+    for name in HOOKS:
+        method = getattr(instrument, name, None)
+        if not callable(method):
+            continue
+        if is_async_callable(method):
+            raise TypeError(
+                f"{expected}, each a plain function of a record; {safe_repr(method)} is async, and nobody would await "
+                f"it in the middle of a dispatch: let a plain function note what it sees, and await elsewhere"
+            )
+        methods[name] = method
+    if not methods:
+        raise TypeError(f"{expected}; got {safe_repr(instrument)} ({type(instrument).__name__}), which has none")
+    return {name: method for name, method in methods.items() if not _does_nothing(name, method)}
+
+
+def _does_nothing(name: str, method: Any) -> bool:
+    # Inherited from `Instrument`, and not overridden.
+    return getattr(method, "__func__", None) is getattr(Instrument, name)

@@ -1,0 +1,5 @@
+"""The record of a registration, its options and limits, and the adapters for plain functions.
+
+It imports `_events` and `_util`.
+Every layer above may import it.
+"""

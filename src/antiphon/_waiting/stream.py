@@ -1,0 +1,169 @@
+"""Events as a stream that one reads in one's own time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import anyio
+
+from antiphon._listeners.subscription import (
+    NO_OPTIONS,
+    NamedListener,
+    Options,
+    Subscription,
+    check_limit,
+    check_priority,
+    safe_repr,
+    when_removed,
+)
+from antiphon._registry.keys import AnyOf, check_key
+from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, Fifo, check_overflow
+from antiphon.typing import Overflow
+
+__all__ = ("Stream", "StreamStatistics")
+
+
+class StreamStatistics(NamedTuple):
+    """What a stream has done so far, and what is in it."""
+
+    #: How many events were read.
+    delivered: int
+    #: How many events were let go, because the buffer was full, the stream was closed, or a dispatch that waited for
+    #: room was cancelled.
+    dropped: int
+    #: How many events wait to be read.
+    current_buffer_used: int
+    #: How many events can wait.
+    max_buffer_size: int
+    #: How many dispatches wait for room; more than 0 only under ``overflow="suspend"``.
+    dispatches_waiting: int
+    #: How many readers wait for an event.
+    readers_waiting: int
+
+
+StreamStatistics.__module__ = "antiphon"
+
+
+class Stream:
+    """A stream of events: made by ``dispatcher.stream(...)``, and used with ``async with``.
+
+    Within the block it listens, and ``async for event in stream`` reads; several readers share the events among them.
+    When the block ends, what is in the buffer can still be read, and then the readers end. The same happens when the
+    scope that it listens on ends, or when its registration is removed.
+    """
+
+    __module__ = "antiphon"
+
+    def __init__(
+        self,
+        register: Callable[[Hashable, Any, int, Options], list[Subscription]],
+        keys: tuple[Hashable, ...],
+        max_buffer_size: int,
+        overflow: Overflow,
+        priority: int,
+    ) -> None:
+        if not keys:
+            raise TypeError('stream() takes the keys to listen to; "*" hears every event')
+        for key in keys:
+            check_key(key)
+        check_priority(priority)
+        check_limit(max_buffer_size, MAX_BUFFER_SIZE)
+        self._register = register
+        self._key = keys[0] if len(keys) == 1 else AnyOf(keys)
+        self._max_size = max_buffer_size
+        self._overflow: Overflow = check_overflow(overflow)
+        self._priority = priority
+        self._subscriptions: list[Subscription] = []
+
+    async def __aenter__(self) -> Self:
+        if hasattr(self, "_buffer"):
+            raise RuntimeError(f"{self!r} has been used; write a new `async with dispatcher.stream(...)`")
+        self._buffer: Buffer[tuple[Hashable, Any]] = Buffer(self, Fifo(), self._max_size, self._overflow)
+        try:
+            self._subscriptions = self._register(self._key, NamedListener(self, self._hear), self._priority, NO_OPTIONS)
+        except BaseException:
+            # Nothing is registered, so that it may be entered once more.
+            del self._buffer
+            raise
+        for subscription in self._subscriptions:
+            when_removed(subscription, self._end)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening. What is in the buffer can still be read; dispatches that wait for room go on without it."""
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
+            subscription.unsubscribe()
+        self._entered().close()
+
+    def _end(self, _scope: object) -> None:
+        # The registration was removed, or its scope has ended: nothing more comes.
+        if not any(subscription.is_registered() for subscription in self._subscriptions):
+            self._entered().close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        """Read the next event. Always a checkpoint.
+
+        Raises:
+            StreamLagged: Events were let go since the last read; the next read goes on.
+        """
+        return (await self._next())[1]
+
+    def items(self) -> AsyncIterator[tuple[Hashable, Any]]:
+        """Read the name of each dispatch together with its event."""
+        return _Items(self._next)
+
+    def statistics(self) -> StreamStatistics:
+        """Tell what the stream has done so far, and what is in it."""
+        buffer = self._entered()
+        return StreamStatistics(
+            delivered=buffer.delivered,
+            dropped=buffer.dropped + buffer.refused,
+            current_buffer_used=len(buffer),
+            max_buffer_size=buffer.max_size,
+            dispatches_waiting=buffer.waiting_senders,
+            readers_waiting=buffer.waiting_receivers,
+        )
+
+    async def _hear(self, name: Hashable, event: Any) -> None:
+        try:
+            await self._entered().put((name, event))
+        except anyio.ClosedResourceError:
+            # It was counted.
+            pass
+
+    async def _next(self) -> tuple[Hashable, Any]:
+        try:
+            return await self._entered().get()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    def _entered(self) -> Buffer[tuple[Hashable, Any]]:
+        try:
+            return self._buffer
+        except AttributeError:
+            raise RuntimeError(f"{self!r} has not been entered; write `async with dispatcher.stream(...)`") from None
+
+    def __repr__(self) -> str:
+        return f"<stream of {safe_repr(self._key)}>"
+
+
+class _Items:
+    def __init__(self, read: Callable[[], Awaitable[tuple[Hashable, Any]]]) -> None:
+        self._read = read
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> tuple[Hashable, Any]:
+        return await self._read()
