@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
+from antiphon._events.attributes import View
 from antiphon._events.capabilities import PRETENDING, _DuckTyped, service_of
-from antiphon._events.event import View
 from tests.helpers import AnyDispatcher, make_listener
 from tests.instruments.recording_instrument import RecordingInstrument
 

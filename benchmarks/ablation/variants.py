@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from antiphon._events.event import View
+from antiphon._events.attributes import View
 from antiphon._strategies.errors import add_note, annotate_exception
 
 __all__ = ("FULL", "VARIANTS", "Variant")

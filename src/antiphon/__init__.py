@@ -5,16 +5,21 @@ from __future__ import annotations
 import importlib
 import typing as _typing
 
-from antiphon._dispatchers.asynchronous import AsyncEventDispatcher, AsyncScope, EventDispatcher, Scope
+from antiphon._dispatchers.asynchronous import AsyncEventDispatcher, AsyncScope
 from antiphon._dispatchers.subscribers import Subscriptions, listens_to
+from antiphon._dispatchers.synchronous import EventDispatcher, Scope
 from antiphon._dispatchers.temporary import Registrar
 from antiphon._events.event import Event
 from antiphon._exceptions import ListenerCancelled, QueueNotDrained, StreamLagged
 from antiphon._listeners.adapters import in_thread, inline
-from antiphon._listeners.subscription import Subscription, listener_name
+from antiphon._listeners.subscription import Subscription
 from antiphon._registry.plan import Plan
-from antiphon._strategies.base import Concurrent, Race, Sequential, Strategy
+from antiphon._strategies.base import Strategy
+from antiphon._strategies.concurrent import Concurrent
 from antiphon._strategies.errors import ErrorPolicy
+from antiphon._strategies.race import Race
+from antiphon._strategies.sequential import Sequential
+from antiphon._util.naming import listener_name
 from antiphon.typing import (
     IAsyncEventDispatcher,
     IDispatchedEvent,

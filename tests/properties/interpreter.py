@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential, Strategy
-from antiphon._instrumentation.records import HOOKS
+from antiphon._instrumentation.attached import HOOKS
 from antiphon.testing import Backend
 from tests.properties.scenarios import (
     Add,

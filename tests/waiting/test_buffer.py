@@ -15,7 +15,7 @@ from antiphon import StreamLagged
 from antiphon._waiting.buffer import Buffer, Fifo, Lanes
 from antiphon.testing import Backend, BackendName
 from antiphon.typing import Overflow
-from tests.cancellation.tasks import make_recording_listener, settle
+from tests.cancellation.tasks import noting, settle
 from tests.waiting.helpers import OVERFLOWS, noting_outcome, turns
 
 
@@ -54,7 +54,7 @@ def test_a_line_does_what_a_naive_one_does(lanes: bool, steps: list[tuple[str, A
     model = NaiveLine(lanes=lanes)
     line: Any = Lanes(lane_of) if lanes else Fifo()
     for number, (step, what) in enumerate(steps):
-        with make_recording_listener(number=number, step=step):
+        with noting(number=number, step=step):
             if step == "push":
                 item = (what, number)
                 model.items.append(item)
@@ -130,7 +130,7 @@ def test_a_buffer_does_what_a_naive_one_does(
         buffer: Buffer[tuple[Hashable, int]] = Buffer("owner", line, size, overflow)
         delivered = 0
         for number, (step, what) in enumerate(steps):
-            with make_recording_listener(number=number, step=step):
+            with noting(number=number, step=step):
                 if step == "put":
                     assert buffer.put_nowait((what, number)) == model.put((what, number))
                 elif step == "done" and lanes and model.line.out:

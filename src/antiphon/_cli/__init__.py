@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from antiphon import diagrams
-from antiphon._cli.demo import demo
+from antiphon._cli.demo import run_demo
 from antiphon._cli.rich_output import print_richly
 from antiphon.diagrams import Description
 from antiphon.diagrams._catalogue_source import reference_of
@@ -117,7 +117,7 @@ def _write_catalogue(options: argparse.Namespace) -> None:
 
 
 def _show_demo(_options: argparse.Namespace) -> None:
-    for line in demo():
+    for line in run_demo():
         print(line, flush=True)  # noqa: T201
 
 

@@ -13,9 +13,11 @@ import anyio
 from antiphon import diagrams
 from antiphon._dispatchers.asynchronous import AsyncEventDispatcher
 from antiphon._events.event import Event
-from antiphon._strategies.base import Concurrent, Sequential, Strategy
+from antiphon._strategies.base import Strategy
+from antiphon._strategies.concurrent import Concurrent
+from antiphon._strategies.sequential import Sequential
 
-__all__ = ("demo",)
+__all__ = ("run_demo",)
 
 #: How many seconds one character of a bar stands for.
 _SECONDS_PER_CHARACTER: Final = 0.005
@@ -73,7 +75,7 @@ def make_dispatcher() -> AsyncEventDispatcher:
     return dispatcher
 
 
-def demo() -> Iterator[str]:
+def run_demo() -> Iterator[str]:
     """Tell who listens, then dispatch on each backend that is installed, and tell what ran when, line by line."""
     dispatcher = make_dispatcher()
     yield "Who listens, as `diagrams.tree(dispatcher.describe())` tells it:"

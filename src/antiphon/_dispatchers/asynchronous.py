@@ -6,40 +6,28 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from contextlib import suppress
 from enum import Enum
-from functools import partial
 from inspect import CO_COROUTINE
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from antiphon._dispatchers.base import Dispatcher, Ending
-from antiphon._dispatchers.overrides import AsyncGuard, Guard
+from antiphon._dispatchers.overrides import AsyncGuard
+from antiphon._dispatchers.scope import Ending
 from antiphon._dispatchers.waiting import WaitingDispatcher
+from antiphon._events.attributes import View
 from antiphon._events.capabilities import is_stoppable
-from antiphon._events.event import Event, View
-from antiphon._listeners.adapters import SyncListeners, adapted, as_async, as_sync, check_sync_listeners
-from antiphon._listeners.options import compose, compose_async
-from antiphon._listeners.subscription import (
-    OptionedSubscription,
-    Options,
-    Subscription,
-    do_nothing,
-    do_nothing_async,
-    safe_repr,
-)
+from antiphon._events.event import Event
+from antiphon._listeners.adapters import SyncListeners, adapted, as_async, check_sync_listeners
+from antiphon._listeners.options import compose_async
+from antiphon._listeners.subscription import OptionedSubscription, Subscription, do_nothing_async
 from antiphon._registry.plan import Plan, Whole
-from antiphon._strategies.base import (
-    SEQUENTIAL,
-    Strategy,
-    as_step,
-    check_strategy,
-    does_nothing_for_nobody,
-    drives_listeners,
-    is_plain,
-)
-from antiphon._strategies.errors import ErrorPolicy, Failures, annotate_exception, check_policy
-from antiphon._strategies.observed import AsyncObservation, Observation
+from antiphon._strategies.base import Strategy
+from antiphon._strategies.errors import annotate_exception
+from antiphon._strategies.observed import AsyncObservation
+from antiphon._strategies.selection import as_step, check_strategy, does_nothing_for_nobody, drives_listeners, is_plain
+from antiphon._strategies.sequential import SEQUENTIAL
+from antiphon._util.naming import safe_repr
 from antiphon.typing import AsyncListener
 
-__all__ = ("AsyncEventDispatcher", "EventDispatcher")
+__all__ = ("AsyncEventDispatcher", "AsyncScope")
 
 E = TypeVar("E")
 R = TypeVar("R")
@@ -272,187 +260,6 @@ class AsyncEventDispatcher(WaitingDispatcher):
         return (as_step(self._strategy, plan),)
 
 
-class EventDispatcher(Dispatcher):
-    """Dispatches events to plain functions, without an event loop.
-
-    Args:
-        errors: The error policy: ``"raise"`` (the first error leaves unchanged), ``"collect"`` (all listeners run,
-            then the errors leave in one ``ExceptionGroup``), ``"log"`` (the error is logged, and the dispatch goes
-            on), or a plain function of the exception, the event and the listener, after which the dispatch goes on.
-        name: What the dispatcher is called in its repr, and in the notes on errors.
-
-    Raises:
-        TypeError: ``errors`` is neither a string nor a plain function, or the class overrides ``do_dispatch`` and
-            the policy is not ``"raise"``.
-        ValueError: ``errors`` is another string.
-    """
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls._overridden = cls.do_dispatch is not EventDispatcher.do_dispatch
-
-    def __init__(self, *, errors: ErrorPolicy = "raise", name: str | None = None) -> None:
-        self._errors: ErrorPolicy = check_policy(errors)
-        if self._overridden and self._errors != "raise":
-            raise TypeError(
-                f"{type(self).__name__} overrides do_dispatch, which runs its listeners itself; it cannot follow "
-                f"errors={safe_repr(errors)}"
-            )
-        super().__init__(name=name, silence=do_nothing)
-
-    @overload
-    def dispatch(self, name: str | Enum, event: None = None, /) -> Event: ...
-    @overload
-    def dispatch(self, event: E, /) -> E: ...
-    @overload
-    def dispatch(self, name: Hashable, event: E, /) -> E: ...
-    # The hot path, as above.
-    def dispatch(self, name: Any, event: Any = None, /) -> Any:
-        """Give an event to its listeners, one after another. (whistle)
-
-        The arguments are those of `AsyncEventDispatcher.adispatch`.
-
-        Returns:
-            The very event.
-
-        Raises:
-            TypeError: The name is unhashable, or there is no event.
-            Exception: What a listener raised, under the policy ``"raise"``: unchanged but for a note that tells where.
-            ExceptionGroup: What listeners raised, under ``"collect"``.
-            BaseExceptionGroup: Errors in hand, together with the interrupt that ended the dispatch.
-        """
-        if event is None:
-            name, event = self._address(name)
-        try:
-            route = self._routes[name][type(event)]
-        except (KeyError, TypeError):
-            route = self._route(name, event)
-        steps = route.steps
-        if steps is None or getattr(event, "_antiphon_in_flight", None) is event:
-            # The latter: a listener that was given the event dispatches it again.
-            return self._run(route.plan, name, event)
-
-        view = route.view
-        if view.name is not name:
-            # An equal one, which may be of another type.
-            view = View(name, self)
-        event._antiphon_view = view
-        event._antiphon_stopped = False
-        if not steps:
-            return event
-        event._antiphon_in_flight = event
-        try:
-            for step in steps:
-                try:
-                    step.call(event)
-                except Exception as exc:
-                    annotate_exception(exc, step, route.plan, event)
-                    raise
-                if event._antiphon_stopped:
-                    break
-        finally:
-            event._antiphon_in_flight = None
-        return event
-
-    async def adispatch(self, name: Any, event: Any = None, /) -> Any:
-        """Do what `dispatch` does, for code that awaits its dispatcher. (whistle)
-
-        Returns:
-            The very event.
-
-        Raises:
-            Exception: As `dispatch`.
-        """
-        return self.dispatch(name, event)
-
-    def do_dispatch(self, listeners: Iterable[Callable[[Any], object]], event: Any, /) -> None:
-        """Run listeners one after another until one stops the event. (whistle)
-
-        A subclass may override it. What it gets are the listeners in order, each a callable that equals the
-        listener and has its repr; one that is removed during the dispatch does nothing when it is called.
-        """
-        stoppable = is_stoppable(event)
-        for listener in listeners:
-            listener(event)
-            if stoppable and event.propagation_stopped:
-                break
-
-    def scope(self) -> Scope:
-        """Make a dispatcher for a request, or a test, that adds listeners of its own to those of this one.
-
-        As `AsyncEventDispatcher.scope`.
-
-        Returns:
-            A dispatcher that is a context manager, too; when its block ends, its listeners are taken back.
-        """
-        return Scope(self)
-
-    def _run(self, plan: Plan, name: Hashable, event: Any) -> Any:
-        service = plan.service
-        view = plan.view if plan.view.name is name else View(name, self)
-        outer = service.enter(event, view)
-        try:
-            if not plan.special:
-                self._run_under_policy(plan, event)
-            elif not plan.instruments:
-                self.do_dispatch(plan.guarded, event)
-            else:
-                with Observation(plan, name, event) as observed:
-                    if self._overridden:
-                        self.do_dispatch(self._guarded(observed), event)
-                    else:
-                        self._run_under_policy(observed, event)
-        except BaseException:
-            # As above.
-            with suppress(Exception):
-                service.leave(event, outer)
-            raise
-        service.leave(event, outer)
-        return event
-
-    def _run_under_policy(self, plan: Plan, event: Any) -> None:
-        failures = Failures(self._errors, plan, event)
-        for subscription in plan.listeners:
-            ending = None
-            try:
-                subscription.call(event)
-            except Exception as exc:
-                ending = failures.take(exc, subscription)
-                if ending is exc:
-                    raise
-            except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
-                failures.leave_with(exc)
-            if ending is not None:
-                # Not in the handler above: it would replace the context, or the cause, that the policy's error has.
-                raise ending
-            if plan.stoppable and event.propagation_stopped:
-                break
-        failures.leave()
-
-    def _check_options(self, options: Options, /) -> None:
-        super()._check_options(options)
-        for option in ("timeout", "limit"):
-            if getattr(options, option) is not None:
-                raise TypeError(
-                    f"an EventDispatcher has no event loop that could end or hold back a listener: {option}= is for "
-                    f"listeners of an AsyncEventDispatcher"
-                )
-
-    def _callable_for(self, listener: Any, /) -> Callable[[Any], Any]:
-        return as_sync(listener)
-
-    def _composed(self, subscription: OptionedSubscription, /) -> Callable[[Any], Any]:
-        return compose(subscription, subscription.call)
-
-    def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
-        return tuple(Guard(subscription, plan) for subscription in plan.listeners)
-
-    def _steps(self, plan: Plan, /) -> tuple[Subscription | Whole, ...]:
-        if not plan or self._errors == "raise":
-            return plan.listeners
-        return (Whole(partial(self._run_under_policy, plan)),)
-
-
 class AsyncScope(Ending, AsyncEventDispatcher):
     """The scope of an `AsyncEventDispatcher`: what its ``scope()`` gives."""
 
@@ -465,18 +272,3 @@ class AsyncScope(Ending, AsyncEventDispatcher):
 
     async def _adispatch(self, listeners: Iterable[Callable[[Any], Awaitable[object]]], event: Any) -> None:
         await self._parent._adispatch(listeners, event)
-
-
-class Scope(Ending, EventDispatcher):
-    """The scope of an `EventDispatcher`: what its ``scope()`` gives."""
-
-    _parent: EventDispatcher
-
-    def __init__(self, parent: EventDispatcher) -> None:
-        self._parent = parent
-        self._overridden = parent._overridden
-        super().__init__(errors=parent._errors)
-
-    def do_dispatch(self, listeners: Iterable[Callable[[Any], object]], event: Any, /) -> None:
-        """Run listeners as the parent does."""
-        self._parent.do_dispatch(listeners, event)

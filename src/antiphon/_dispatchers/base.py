@@ -1,20 +1,18 @@
 """What the two kinds of dispatcher share: registering listeners and looking them up."""
 
-# ruff: noqa: SLF001  a scope is made of the inside of its parent
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from enum import Enum
-from types import FunctionType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, overload
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, overload
 
-from antiphon._dispatchers.instruments import Instrumented, merged, of_all
+from antiphon._dispatchers.instruments import Instrumented, of_all
 from antiphon._dispatchers.subscribers import Subscriptions, register_methods
 from antiphon._dispatchers.temporary import Registrar
 from antiphon._events.capabilities import PRETENDING, class_level_name, service_of
 from antiphon._events.event import Event
-from antiphon._instrumentation.records import Attached
 from antiphon._listeners.subscription import (
     NamedListener,
     NamedSubscription,
@@ -22,13 +20,13 @@ from antiphon._listeners.subscription import (
     Options,
     Subscription,
     check_options,
-    check_priority,
-    safe_repr,
 )
 from antiphon._registry.keys import check_key, check_name
 from antiphon._registry.plan import Plan, Route, Whole
 from antiphon._registry.registry import Registry
 from antiphon._util.lazy_module import Later
+from antiphon._util.naming import safe_repr
+from antiphon._util.validation import check_priority
 from antiphon.typing import IListener
 
 if TYPE_CHECKING:
@@ -414,36 +412,6 @@ class Dispatcher(Instrumented):
             if not instruments:
                 plan.guarded = self._guarded(plan)
         return Route(plan, self._steps(plan) if service.plain and not special else None)
-
-
-class Ending(Dispatcher):
-    """A scope: a dispatcher whose listeners go with it, and which also dispatches to those of its parent."""
-
-    _parent: Any
-    _ended = False
-
-    def _new_registry(self) -> Registry:
-        return Registry(self._make_route, self._silence, self._parent._registry)
-
-    def _all_instruments(self) -> tuple[Attached, ...]:
-        return merged(self._parent._all_instruments(), self._instruments)
-
-    def __enter__(self) -> Self:
-        if self._ended:
-            raise RuntimeError(f"{self!r} has ended; write a new `with dispatcher.scope()`")
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
-        self._ended = True
-        self._registry.end(self)
-
-    def __repr__(self) -> str:
-        return f"<scope of {safe_repr(self._parent)}>"
-
-    def _label(self) -> str:
-        return f"scope of {self._parent._label()}"
 
 
 def _knowing(name: Hashable, subscription: Subscription) -> Subscription:

@@ -6,9 +6,9 @@ from _thread import RLock
 from contextlib import suppress
 from typing import Any, Final
 
-from antiphon._instrumentation.records import Attached
-from antiphon._listeners.subscription import safe_repr
+from antiphon._instrumentation.attached import Attached
 from antiphon._registry.registry import Registry
+from antiphon._util.naming import safe_repr
 
 __all__ = ("Instrumented", "add_to_all", "merged", "of_all", "remove_from_all")
 

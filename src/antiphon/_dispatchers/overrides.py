@@ -10,9 +10,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from antiphon._listeners.subscription import Subscription, Wrapper, short_name
+from antiphon._listeners.subscription import Subscription
 from antiphon._registry.plan import Plan
 from antiphon._strategies.errors import add_note, annotate_exception
+from antiphon._util.naming import Wrapper, short_name
 
 __all__ = ("AsyncGuard", "Guard")
 

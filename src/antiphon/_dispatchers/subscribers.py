@@ -6,8 +6,10 @@ from collections.abc import Callable, Hashable, Iterator
 from types import FunctionType, TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar, cast
 
-from antiphon._listeners.subscription import NO_OPTIONS, Options, Subscription, check_options, check_priority, safe_repr
+from antiphon._listeners.subscription import NO_OPTIONS, Options, Subscription, check_options
 from antiphon._registry.keys import check_key
+from antiphon._util.naming import safe_repr
+from antiphon._util.validation import check_priority
 
 __all__ = ("Mark", "Subscriptions", "listens_to", "register_methods")
 

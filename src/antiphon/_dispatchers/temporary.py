@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from antiphon._dispatchers.subscribers import Subscriptions, register_methods
-from antiphon._listeners.subscription import Options, Subscription, safe_repr
+from antiphon._listeners.subscription import Options, Subscription
+from antiphon._util.naming import safe_repr
 from antiphon.typing import IListener
 
 __all__ = ("Registrar",)

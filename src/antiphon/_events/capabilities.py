@@ -12,20 +12,20 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, Self
 from weakref import WeakKeyDictionary
 
-from antiphon._events.event import (
+from antiphon._events.attributes import (
     IN_FLIGHT,
     NESTED,
     PLAIN,
     SHOWN,
     STOPPED,
     VIEW,
-    Event,
     Shown,
     View,
     make_plain,
     raw_attribute,
     reads_its_own,
 )
+from antiphon._events.event import Event
 
 __all__ = ("BARE", "PRETENDING", "Outer", "Service", "class_level_name", "is_stoppable", "service_of", "shown_name")
 

@@ -8,7 +8,8 @@ from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any, Final, NamedTuple, cast
 
-from antiphon._listeners.subscription import NamedListener, short_name
+from antiphon._listeners.subscription import NamedListener
+from antiphon._util.naming import short_name
 
 __all__ = ("Definition", "definition_of", "short", "shown_file")
 

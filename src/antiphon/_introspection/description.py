@@ -13,8 +13,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_type_hints
 from antiphon._events.capabilities import shown_name
 from antiphon._events.event import Event
 from antiphon._introspection.definitions import Definition, definition_of, short
-from antiphon._listeners.subscription import Subscription, safe_repr
+from antiphon._listeners.subscription import Subscription
 from antiphon._registry.keys import AnyOf, check_key, hears
+from antiphon._util.naming import safe_repr
 
 __all__ = (
     "Definition",

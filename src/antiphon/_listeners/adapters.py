@@ -8,15 +8,10 @@ from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, isawaitable
 from types import CodeType, FunctionType, MethodType
 from typing import Any, Final, Literal, TypeAlias, cast
 
-from antiphon._events.event import reports_stops, stop_observer
-from antiphon._listeners.subscription import (
-    Wrapper,
-    called_by,
-    is_async_callable,
-    is_generator_callable,
-    safe_repr,
-    unrun,
-)
+from antiphon._events.attributes import reports_stops
+from antiphon._events.stop_observer import stop_observer
+from antiphon._util.callables import called_by, is_async_callable, is_generator_callable, unrun
+from antiphon._util.naming import Wrapper, safe_repr
 
 __all__ = ("SyncListeners", "adapted", "as_async", "as_sync", "check_sync_listeners", "in_thread", "inline")
 

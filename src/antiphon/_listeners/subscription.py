@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE, isawaitable
 from itertools import count
-from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType, TracebackType
-from typing import Any, Final, NamedTuple, Protocol, Self, cast
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Protocol, Self
+
+from antiphon._util.callables import is_async_callable, is_generator_callable, unrun
+from antiphon._util.naming import describe_value, listener_name, safe_repr
+from antiphon._util.validation import check_limit, check_seconds
 
 __all__ = (
     "NO_OPTIONS",
@@ -18,27 +19,13 @@ __all__ = (
     "OptionedSubscription",
     "Options",
     "Subscription",
-    "Wrapper",
-    "called_by",
     "check_answer",
-    "check_limit",
     "check_options",
-    "check_priority",
-    "check_seconds",
     "do_nothing",
     "do_nothing_async",
-    "is_async_callable",
-    "is_generator_callable",
-    "listener_name",
-    "safe_repr",
-    "safe_str",
-    "short_name",
-    "unrun",
     "when_removed",
 )
 
-#: The flags of functions whose result can be awaited: those of `async def`, and of ``types.coroutine`` on a generator.
-_AWAITABLE: Final = CO_COROUTINE | CO_ITERABLE_COROUTINE
 
 #: One counter for the whole process, so that the listeners of several dispatchers merge in the order of registration.
 _orders: Final = count(1)
@@ -164,18 +151,6 @@ class OptionedSubscription(Subscription):
         self.options = options
 
 
-class Wrapper:
-    """A base of listeners of antiphon that call another one, and go by its name."""
-
-    __slots__ = ()
-
-    @property
-    def __wrapped__(self) -> Any:
-        """The listener that is called in the end, or another wrapper of it; `inspect.signature` asks for it too."""
-        # A base, never made by itself.
-        raise NotImplementedError
-
-
 class NamedListener:
     """A listener on behalf of something else, which also wants the name of the dispatch: a bare event cannot tell it.
 
@@ -228,67 +203,6 @@ def do_nothing(event: Any, /) -> None:
     """Stand in for a listener that was removed while a dispatch was under way."""
 
 
-def is_async_callable(candidate: Any) -> bool:
-    """Return whether calling an object gives something to await, as far as can be known without calling it."""
-    function = candidate.__func__ if type(candidate) is MethodType else candidate
-    if type(function) is FunctionType:
-        # The flags answer for nearly all, in a tenth of the time.
-        return bool(function.__code__.co_flags & _AWAITABLE) or _is_marked(candidate)
-    called = called_by(candidate)
-    if called is not candidate:
-        return is_async_callable(called)
-    if isinstance(candidate, type):
-        # Calling it makes an instance.
-        return False
-    if not callable(candidate):
-        return False
-    if isinstance(candidate, MethodType):
-        # Of something that is not a function.
-        return _is_marked(candidate)
-    # The class says it with its __call__, an instance (of a mock) with a mark.
-    call = called_by(type(candidate).__call__)
-    return bool(_flags_of(call) & _AWAITABLE) or _is_marked(call) or _is_marked(candidate)
-
-
-def is_generator_callable(candidate: Any) -> bool:
-    """Return whether calling an object gives a generator, so that nothing of it runs."""
-    candidate = called_by(candidate)
-    if not isinstance(candidate, (FunctionType, MethodType, type)) and callable(candidate):
-        candidate = called_by(type(candidate).__call__)
-    flags = _flags_of(candidate)
-    return bool(flags & (CO_GENERATOR | CO_ASYNC_GENERATOR)) and not flags & _AWAITABLE
-
-
-def called_by(candidate: Any) -> Any:
-    """Return what is called in the end by a ``functools.partial`` or a ``staticmethod`` object."""
-    while isinstance(candidate, (partial, staticmethod)):
-        candidate = candidate.func if isinstance(candidate, partial) else cast("Any", candidate).__func__
-    return candidate
-
-
-def _flags_of(function: Any) -> int:
-    if isinstance(function, MethodType):
-        function = function.__func__
-    return function.__code__.co_flags if isinstance(function, FunctionType) else 0
-
-
-def unrun(result: object) -> str:
-    """Return what a result is called that runs nothing by itself: an awaitable or a generator; empty for all others.
-
-    A coroutine or a generator is closed, because the caller is going to refuse it. It would warn that it was never
-    awaited otherwise.
-    """
-    if isawaitable(result):
-        kind = "something to await"
-    elif isinstance(result, (GeneratorType, AsyncGeneratorType)):
-        kind = "a generator"
-    else:
-        return ""
-    if isinstance(result, (Coroutine, GeneratorType)):
-        result.close()
-    return kind
-
-
 def check_answer(answer: object, where: object) -> bool:
     """Return what ``where`` says of an event.
 
@@ -311,28 +225,6 @@ def check_answer(answer: object, where: object) -> bool:
     return bool(answer)
 
 
-if sys.version_info >= (3, 14):
-    _is_marked = inspect.iscoroutinefunction
-else:
-
-    def _is_marked(candidate: Any) -> bool:
-        # In these versions the mark that a mock carries is known to asyncio alone, which has been imported by
-        # whoever made the mock, and must not be imported by us.
-        asyncio = sys.modules.get("asyncio")
-        known = asyncio.iscoroutinefunction if asyncio is not None else inspect.iscoroutinefunction
-        return bool(known(candidate))
-
-
-def check_priority(priority: object) -> None:
-    """Refuse what does not order.
-
-    Raises:
-        TypeError: The priority is not an int.
-    """
-    if not isinstance(priority, int) or isinstance(priority, bool):
-        raise TypeError(f"a priority is an int (lower runs first, the default is 0); got {_described(priority)}")
-
-
 def check_options(options: Options) -> None:
     """Refuse options that make no sense.
 
@@ -342,10 +234,10 @@ def check_options(options: Options) -> None:
     """
     once, where, timeout, limit = options
     if not isinstance(once, bool):
-        raise TypeError(f"once= is True or False; got {_described(once)}")
+        raise TypeError(f"once= is True or False; got {describe_value(once)}")
     if where is not None:
         if not callable(where):
-            raise TypeError(f"where= is a plain function of the event; got {_described(where)}")
+            raise TypeError(f"where= is a plain function of the event; got {describe_value(where)}")
         if is_async_callable(where):
             raise TypeError(
                 f"where= is a plain function of the event; {safe_repr(where)} is async, and its coroutine would "
@@ -360,137 +252,3 @@ def check_options(options: Options) -> None:
         check_seconds(timeout, "timeout= is how long a call may take, in seconds")
     if limit is not None:
         check_limit(limit, "limit= is how many calls of the listener may run at a time")
-
-
-def check_limit(limit: object, meaning: str) -> int:
-    """Refuse a number of things at a time that is none.
-
-    Raises:
-        TypeError: It is no int.
-        ValueError: It is less than 1.
-    """
-    if not isinstance(limit, int) or isinstance(limit, bool):
-        raise TypeError(f"{meaning}, an int or None; got {_described(limit)}")
-    if limit < 1:
-        raise ValueError(
-            f"{meaning}, at least 1 (None for no limit), or nothing would ever run; got {safe_repr(limit)}"
-        )
-    return limit
-
-
-def check_seconds(seconds: object, meaning: str, *, zero: bool = False) -> float:
-    """Refuse a span of time that is none.
-
-    Args:
-        seconds: The span.
-        meaning: What it is for, for messages.
-        zero: Whether 0 is one too.
-
-    Raises:
-        TypeError: It is no number.
-        ValueError: It is not more than 0, or more than a float can hold.
-    """
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
-        raise TypeError(f"{meaning}, a number or None; got {_described(seconds)}")
-    if not (seconds > 0 or (zero and seconds == 0)):
-        least = "at least" if zero else "more than"
-        raise ValueError(f"{meaning}, {least} 0 (None for no bound); got {safe_repr(seconds)}")
-    try:
-        return float(seconds)
-    except OverflowError:
-        raise ValueError(
-            f"{meaning}, no more than a float can hold (None for no bound); got {safe_repr(seconds)}"
-        ) from None
-
-
-def _described(thing: object) -> str:
-    return f"{safe_repr(thing)} ({type(thing).__name__})"
-
-
-def safe_repr(thing: object) -> str:
-    """Give the repr of something, whatever its ``__repr__`` does, for messages that must not fail."""
-    try:
-        return repr(thing)
-    except Exception:
-        return object.__repr__(thing)
-
-
-def safe_str(thing: object) -> str:
-    """Give the text of something, whatever its ``__str__`` does; where it gives none, its repr."""
-    try:
-        text = str(thing)
-    except Exception:
-        text = thing if isinstance(thing, str) else safe_repr(thing)
-    # Of a subclass of `str` the characters alone, because its methods may fail as well.
-    return str.__str__(text)
-
-
-def listener_name(listener: Any, /) -> str:
-    """Return what a listener is called: for messages, logs, and functions that handle errors.
-
-    An adapter (`inline`, `in_thread`) and a ``functools.partial`` are called as the function that they call, a method
-    as ``module.Class.method`` with the class of its object, and a function by its module and qualified name. An object
-    with a ``__repr__`` of its own is called by that, without addresses, and any other by its class. Never raises.
-
-    Args:
-        listener: What is registered, or what a dispatcher gave to an error policy or an overridden ``_adispatch``.
-
-    Returns:
-        The name.
-    """
-    if listener.__class__ is FunctionType and listener.__module__:
-        # Nearly all, at a tenth of the cost.
-        return f"{listener.__module__}.{listener.__qualname__}"
-    module, name = _named(listener)
-    return f"{module}.{name}" if module else name
-
-
-def short_name(listener: Any, /) -> str:
-    """Return the same name without the module and the functions around the definition. Never raises."""
-    module, name = _named(listener)
-    return name if module is None else name.rpartition("<locals>.")[2]
-
-
-def _named(listener: Any) -> tuple[str | None, str]:
-    # The module, empty if it is unknown, and the qualified name in it. A label belongs to no module: None.
-    try:
-        return _name_of(listener)
-    except Exception:
-        # A method of the object raises, or an attribute has an unexpected type. Its class always has a name.
-        return _name_in(type(listener), type.__dict__["__qualname__"].__get__(type(listener)))
-
-
-def _name_of(listener: Any) -> tuple[str | None, str]:
-    while True:
-        if isinstance(listener, partial):
-            listener = listener.func
-        elif isinstance(listener, Wrapper):
-            listener = listener.__wrapped__
-        else:
-            break
-    if isinstance(listener, MethodType):
-        bound: Any = listener.__self__
-        owner: Any = bound if isinstance(bound, type) else type(bound)
-        name = getattr(listener.__func__, "__name__", None)
-        # A method may also be made of an object that has no name.
-        return _name_in(owner, f"{owner.__qualname__}.{name}") if name is not None else _name_of(listener.__func__)
-    name = getattr(listener, "__qualname__", None)
-    if isinstance(name, str):
-        return _name_in(listener, name)
-    kind: Any = listener.__class__
-    label = "" if kind.__repr__ is object.__repr__ else _without_addresses(repr(listener))
-    # The latter is what a mock without a name says of itself.
-    return (None, label) if label not in ("", f"<{kind.__name__}>") else _name_in(kind, kind.__qualname__)
-
-
-def _name_in(defined: Any, name: str) -> tuple[str, str]:
-    module = getattr(defined, "__module__", None)
-    return module if isinstance(module, str) else "", name
-
-
-def _without_addresses(text: str) -> str:
-    # Import it here: the names of most listeners need no regular expression.
-    import re
-
-    # As the default repr and that of mocks write them. They differ from run to run.
-    return re.sub(r" (at 0x[0-9a-fA-F]+|id='\d+')", "", text)

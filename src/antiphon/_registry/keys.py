@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeAlias
 
-from antiphon._listeners.subscription import safe_repr
+from antiphon._util.naming import safe_repr
 
 __all__ = ("AnyOf", "Matcher", "check_key", "check_name", "exact_keys", "hears", "matcher_of")
 

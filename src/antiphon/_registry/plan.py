@@ -7,9 +7,9 @@ from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any, Self
 
+from antiphon._events.attributes import View
 from antiphon._events.capabilities import Service
-from antiphon._events.event import View
-from antiphon._instrumentation.records import Attached
+from antiphon._instrumentation.attached import Attached
 from antiphon._listeners.subscription import Subscription
 
 __all__ = ("Plan", "Route", "Whole", "in_order")

@@ -22,9 +22,10 @@ from typing import Any, Final, TypeAlias, cast
 from weakref import ref
 
 from antiphon._events.event import Event
-from antiphon._listeners.subscription import Subscription, safe_repr
+from antiphon._listeners.subscription import Subscription
 from antiphon._registry.keys import Matcher, check_key, exact_keys, matcher_of
 from antiphon._registry.plan import Route, in_order
+from antiphon._util.naming import safe_repr
 
 __all__ = ("Registry",)
 

@@ -8,16 +8,11 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 
 from antiphon._backend import first_leaf, get_asyncio_task, is_cancellation, is_cancelled_by_scope
 from antiphon._exceptions import ListenerCancelled
-from antiphon._listeners.subscription import (
-    Subscription,
-    is_async_callable,
-    is_generator_callable,
-    listener_name,
-    safe_repr,
-    unrun,
-)
+from antiphon._listeners.subscription import Subscription
 from antiphon._registry.plan import Plan, Whole
 from antiphon._strategies.cancellation import CancellationWatch
+from antiphon._util.callables import is_async_callable, is_generator_callable, unrun
+from antiphon._util.naming import listener_name, safe_repr
 
 __all__ = (
     "ErrorPolicy",

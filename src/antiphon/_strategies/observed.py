@@ -17,15 +17,10 @@ from time import perf_counter
 from types import TracebackType, coroutine
 from typing import Any, cast
 
-from antiphon._events.event import Event, StopObserver, stop_observer
-from antiphon._instrumentation.records import (
-    DispatchRecord,
-    ListenerRecord,
-    Outcome,
-    SkipReason,
-    current_listener,
-    tell,
-)
+from antiphon._events.event import Event
+from antiphon._events.stop_observer import StopObserver, stop_observer
+from antiphon._instrumentation.attached import tell
+from antiphon._instrumentation.records import DispatchRecord, ListenerRecord, Outcome, SkipReason, current_listener
 from antiphon._listeners.options import recompose, recompose_async
 from antiphon._listeners.subscription import OptionedSubscription, Subscription, do_nothing, do_nothing_async
 from antiphon._registry.plan import Plan

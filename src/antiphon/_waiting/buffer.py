@@ -16,8 +16,9 @@ import anyio
 import anyio.lowlevel
 
 from antiphon._exceptions import StreamLagged
-from antiphon._listeners.subscription import check_limit, safe_repr
+from antiphon._util.naming import safe_repr
 from antiphon._util.owner_loop import Home
+from antiphon._util.validation import check_limit
 from antiphon.typing import Overflow
 
 __all__ = ("MAX_BUFFER_SIZE", "Buffer", "Fifo", "Lanes", "check_overflow")

@@ -17,10 +17,10 @@ from antiphon._listeners.subscription import (
     Subscription,
     check_answer,
     check_options,
-    safe_repr,
     when_removed,
 )
 from antiphon._registry.keys import check_key
+from antiphon._util.naming import safe_repr
 from antiphon._util.owner_loop import Home
 
 __all__ = ("Expectation",)

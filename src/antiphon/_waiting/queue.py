@@ -38,9 +38,10 @@ import anyio.lowlevel
 
 from antiphon._backend import count_requests, is_cancellation, ungrouped
 from antiphon._exceptions import QueueNotDrained
-from antiphon._listeners.subscription import check_limit, check_seconds, safe_repr
 from antiphon._strategies.driver import drive
 from antiphon._strategies.errors import ErrorPolicy, check_policy, log_error, refuse_awaitable
+from antiphon._util.naming import safe_repr
+from antiphon._util.validation import check_limit, check_seconds
 from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, Fifo, Lanes, check_overflow
 from antiphon._waiting.queue_errors import as_leak, is_interrupt, mark_refusal, split, what_leaves, without_refusals
 from antiphon._waiting.queue_item import OrderedBy, Posted, QueueStatistics, Running, running_dispatch

@@ -8,10 +8,11 @@ from inspect import isasyncgen, isawaitable, isgenerator
 from typing import Any, Final, NamedTuple, cast
 
 from antiphon._backend import belongs_anywhere
-from antiphon._events.event import stop_observer
-from antiphon._listeners.options import outside_of_calls
-from antiphon._listeners.subscription import is_async_callable, safe_repr
+from antiphon._events.stop_observer import stop_observer
+from antiphon._listeners.limits import outside_of_calls
 from antiphon._strategies.cancellation import current_watch
+from antiphon._util.callables import is_async_callable
+from antiphon._util.naming import safe_repr
 
 __all__ = ("OrderedBy", "Posted", "QueueStatistics", "Running", "running_dispatch")
 

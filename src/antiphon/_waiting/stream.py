@@ -8,17 +8,10 @@ from typing import Any, NamedTuple, Self
 
 import anyio
 
-from antiphon._listeners.subscription import (
-    NO_OPTIONS,
-    NamedListener,
-    Options,
-    Subscription,
-    check_limit,
-    check_priority,
-    safe_repr,
-    when_removed,
-)
+from antiphon._listeners.subscription import NO_OPTIONS, NamedListener, Options, Subscription, when_removed
 from antiphon._registry.keys import AnyOf, check_key
+from antiphon._util.naming import safe_repr
+from antiphon._util.validation import check_limit, check_priority
 from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, Fifo, check_overflow
 from antiphon.typing import Overflow
 

@@ -11,9 +11,10 @@ from inspect import isawaitable, isclass
 from types import CoroutineType, ModuleType, TracebackType
 from typing import Any, Final, TypeAlias, TypeVar
 
-from antiphon._dispatchers.asynchronous import AsyncEventDispatcher, EventDispatcher
+from antiphon._dispatchers.asynchronous import AsyncEventDispatcher
+from antiphon._dispatchers.synchronous import EventDispatcher
 from antiphon._introspection.definitions import definition_of
-from antiphon._listeners.subscription import safe_repr
+from antiphon._util.naming import safe_repr
 from antiphon.diagrams._text import printable
 
 __all__ = ("AnyDispatcher", "NotFound", "find", "find_module")

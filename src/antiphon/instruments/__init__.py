@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import get_type_hints
 
-from antiphon._instrumentation.records import DispatchRecord, Instrument, ListenerRecord, Outcome, SkipReason
+from antiphon._instrumentation.attached import Instrument
+from antiphon._instrumentation.records import DispatchRecord, ListenerRecord, Outcome, SkipReason
 from antiphon.instruments._global import everywhere
 
 __all__ = ("DispatchRecord", "Instrument", "ListenerRecord", "Outcome", "SkipReason", "everywhere")

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from antiphon._dispatchers.instruments import Instrumented, add_to_all, remove_from_all
-from antiphon._instrumentation.records import Attached
-from antiphon._listeners.subscription import safe_repr
+from antiphon._instrumentation.attached import Attached
+from antiphon._util.naming import safe_repr
 
 __all__ = ("everywhere",)
 

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from antiphon._listeners.subscription import safe_repr, safe_str
+from antiphon._util.naming import safe_repr, safe_str
 from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
 
 __all__ = ("LoggingInstrument",)

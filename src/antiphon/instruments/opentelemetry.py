@@ -10,7 +10,7 @@ from traceback import format_exception
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from antiphon._listeners.subscription import safe_repr, safe_str
+from antiphon._util.naming import safe_repr, safe_str
 from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
 
 try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from antiphon import Event, EventDispatcher
-from antiphon._listeners.subscription import safe_repr
+from antiphon._util.naming import safe_repr
 from antiphon.instruments import DispatchRecord, ListenerRecord
 from antiphon.testing._transcript import INDENT, listener_label
 

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from antiphon import AsyncEventDispatcher, EventDispatcher
-from antiphon._listeners.subscription import safe_repr
+from antiphon._util.naming import safe_repr
 from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
 from antiphon.testing._assertions import Recorded
 

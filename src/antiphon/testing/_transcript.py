@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from antiphon._events.event import Event
-from antiphon._listeners.subscription import safe_repr, short_name
+from antiphon._util.naming import safe_repr, short_name
 from antiphon.instruments import DispatchRecord, ListenerRecord, Outcome, SkipReason
 
 __all__ = ("INDENT", "listener_label", "transcript")

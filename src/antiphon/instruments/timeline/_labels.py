@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 from unicodedata import combining, east_asian_width
 
-from antiphon._listeners.subscription import short_name
+from antiphon._util.naming import short_name
 from antiphon.instruments import DispatchRecord, ListenerRecord
 
 __all__ = (

@@ -1,0 +1,45 @@
+"""Scopes: dispatchers that also reach the listeners of their parent, and end with a block."""
+
+# ruff: noqa: SLF001  a scope is made of the inside of its parent
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+from antiphon._dispatchers.base import Dispatcher
+from antiphon._dispatchers.instruments import merged
+from antiphon._instrumentation.attached import Attached
+from antiphon._registry.registry import Registry
+from antiphon._util.naming import safe_repr
+
+__all__ = ("Ending",)
+
+
+class Ending(Dispatcher):
+    """A scope: a dispatcher whose listeners go with it, and which also dispatches to those of its parent."""
+
+    _parent: Any
+    _ended = False
+
+    def _new_registry(self) -> Registry:
+        return Registry(self._make_route, self._silence, self._parent._registry)
+
+    def _all_instruments(self) -> tuple[Attached, ...]:
+        return merged(self._parent._all_instruments(), self._instruments)
+
+    def __enter__(self) -> Self:
+        if self._ended:
+            raise RuntimeError(f"{self!r} has ended; write a new `with dispatcher.scope()`")
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self._ended = True
+        self._registry.end(self)
+
+    def __repr__(self) -> str:
+        return f"<scope of {safe_repr(self._parent)}>"
+
+    def _label(self) -> str:
+        return f"scope of {self._parent._label()}"

@@ -1,0 +1,48 @@
+"""The strategy that runs the listeners of a tier concurrently."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from antiphon._registry.plan import Plan
+from antiphon._strategies.cancellation import CancellationWatch
+from antiphon._strategies.errors import ErrorPolicy, Failures
+from antiphon._strategies.tiered import TieredStrategy
+from antiphon._strategies.tiers import Tier
+from antiphon._util.validation import check_limit
+
+__all__ = ("Concurrent",)
+
+
+class Concurrent(TieredStrategy):
+    """The listeners of one priority together, one priority after the other.
+
+    Each listener runs in a task from start to end, in its own copy of the caller's context. Within a
+    priority nothing is promised on order. The stop is looked at before each priority; what has started finishes.
+
+    Args:
+        limit: How many listeners of one dispatch may run at a time; None for all of a priority.
+        errors: ``"raise"``: the first error cancels the other listeners, later priorities are not run, and an
+            ``ExceptionGroup`` leaves, also for a single error. ``"collect"`` and a function: as for `Sequential`.
+
+    Raises:
+        TypeError: ``limit`` is no int, or ``errors`` neither a string nor a plain function.
+        ValueError: ``limit`` is less than 1, or ``errors`` is another string.
+    """
+
+    __slots__ = ("_limit",)
+
+    def __init__(self, limit: int | None = None, *, errors: ErrorPolicy = "raise") -> None:
+        super().__init__(errors=errors)
+        self._limit = None if limit is None else check_limit(limit, "limit= is how many listeners may run at a time")
+
+    @property
+    def limit(self) -> int | None:
+        """How many listeners of one dispatch may run at a time; None for all of a priority."""
+        return self._limit
+
+    def _options(self) -> dict[str, Any]:
+        return {**({} if self._limit is None else {"limit": self._limit}), **super()._options()}
+
+    def _tier(self, plan: Plan, event: Any, failures: Failures, watch: CancellationWatch) -> Tier:
+        return Tier(event, failures, watch, self._limit)

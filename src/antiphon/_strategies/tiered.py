@@ -1,0 +1,116 @@
+"""The base of strategies that run the listeners of a tier together."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from typing import Any
+
+from antiphon._backend import (
+    checkpoint_if_cancelled,
+    is_cancelled_by_scope,
+)
+from antiphon._listeners.subscription import Subscription
+from antiphon._registry.plan import Plan
+from antiphon._strategies.base import BaseStrategy
+from antiphon._strategies.cancellation import CancellationWatch, current_watch
+from antiphon._strategies.checkpoints import get_requested_cancellation, raise_if_cancelled
+from antiphon._strategies.driver import run_first_step_in
+from antiphon._strategies.errors import ErrorPolicy, Failures, handle_exception
+from antiphon._strategies.tiers import Tier
+
+__all__ = ("TieredStrategy", "run_single_listener")
+
+
+class TieredStrategy(BaseStrategy):
+    """Tier by tier, the listeners of one at the same time."""
+
+    __slots__ = ()
+
+    async def run(self, plan: Plan, event: Any, /) -> None:
+        """Run the tiers of a plan one after another, the listeners of each together.
+
+        Raises:
+            Exception: What a listener raised, as the error policy has it.
+            BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
+        """
+        if not plan:
+            return
+        raised, task = checkpoint_if_cancelled()
+        await raised
+        watch = CancellationWatch(task, current_watch.get())
+        failures = Failures(self._errors, plan, event)
+        try:
+            for number, listeners in enumerate(plan):
+                if number:
+                    if failures.ended or (plan.stoppable and event.propagation_stopped):
+                        break
+                    await raise_if_cancelled(watch)
+                if len(listeners) == 1:
+                    await _run_alone(listeners[0], event, failures, watch)
+                else:
+                    tier = self._tier(plan, event, failures, watch)
+                    await tier.run(listeners)
+                    if tier.has_waited:
+                        await raise_if_cancelled(watch)
+            if watch.is_cancelled or failures.in_hand:
+                await raise_if_cancelled(watch)
+        except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
+            failures.leave_with(await get_requested_cancellation(exc, watch))  # noqa: ASYNC102  it fetches the cancellation
+        finally:
+            watch.finish()
+        failures.leave()
+
+    def _tier(self, plan: Plan, event: Any, failures: Failures, watch: CancellationWatch) -> Tier:
+        return Tier(event, failures, watch)
+
+
+async def _run_alone(subscription: Subscription, event: Any, failures: Failures, watch: CancellationWatch) -> None:
+    try:
+        remainder = run_first_step_in(copy_context(), subscription.call, event, watch)
+        if remainder is None:
+            return
+        await remainder
+        watch.settle()
+    except BaseException as exc:  # noqa: ASYNC103  _handle raises what is not an error
+        _handle(exc, subscription, failures, watch)
+    await raise_if_cancelled(watch)
+
+
+async def run_single_listener(errors: ErrorPolicy, subscription: Subscription, plan: Plan, event: Any) -> None:
+    """Do what `Concurrent` and `Race` do with a plan of one listener, as nearly all are.
+
+    Raises:
+        Exception: As theirs.
+        BaseExceptionGroup: As theirs.
+    """
+    raised, task = checkpoint_if_cancelled()
+    await raised
+    watch = CancellationWatch(task, current_watch.get())
+    try:
+        remainder = run_first_step_in(copy_context(), subscription.call, event, watch)
+        if remainder is None:
+            return
+        await remainder
+        watch.settle()
+        if watch.is_cancelled or watch.is_pending() or is_cancelled_by_scope():
+            await raise_if_cancelled(watch)
+        return
+    except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
+        failures = Failures(errors, plan, event)
+        try:
+            _handle(exc, subscription, failures, watch)
+            await raise_if_cancelled(watch)  # noqa: ASYNC102  it raises the cancellation
+        except BaseException as left:  # noqa: ASYNC103  leave_with always raises
+            failures.leave_with(await get_requested_cancellation(left, watch))  # noqa: ASYNC102  it fetches the cancellation
+    finally:
+        watch.finish()
+    failures.leave()
+
+
+def _handle(exc: BaseException, subscription: Subscription, failures: Failures, watch: CancellationWatch) -> None:
+    try:
+        handle_exception(exc, subscription, failures, watch)
+    finally:
+        watch.settle()
+        # A frame that refers to an exception makes a cycle.
+        del exc
