@@ -18,8 +18,8 @@ from antiphon import (
     Subscription,
     listens_to,
 )
-from antiphon._backend import _for_asyncio
-from antiphon._util.owner_loop import Home
+from antiphon._backend import _get_asyncio_backend
+from antiphon._util.owner_loop import OwnerLoop
 
 
 @pytest.fixture(params=[AsyncEventDispatcher, EventDispatcher])
@@ -125,18 +125,18 @@ def test_guards_can_be_told_apart_in_a_set() -> None:
 def test_errors_of_waiting_say_how_much_was_lost() -> None:
     assert "missed 3 of its events" in str(StreamLagged(3))
     assert "before 2 of its events" in str(QueueNotDrained([("order.placed", 1), ("order.placed", 2)]))
-    assert QueueNotDrained([("order.placed", 1)]).undone == (("order.placed", 1),)
+    assert QueueNotDrained([("order.placed", 1)]).unfinished == (("order.placed", 1),)
 
 
 def test_what_is_handed_to_a_loop_that_has_ended_is_let_go() -> None:
-    async def make() -> Home:
-        return Home()
+    async def make() -> OwnerLoop:
+        return OwnerLoop()
 
     for backend in ("asyncio", "trio"):
         home = anyio.run(make, backend=backend)
         called: list[str] = []
 
-        assert not home.is_here()
+        assert not home.is_current()
         home.call(lambda: called.append("called"))
 
         assert called == []
@@ -165,12 +165,12 @@ def test_listeners_run_together_under_an_anyio_that_does_not_tell_its_backend(mo
     dispatcher.add_listener("order.placed", first)
     dispatcher.add_listener("order.placed", second)
     monkeypatch.setattr(anyio.lowlevel, "current_token", object)
-    _for_asyncio.cache_clear()
+    _get_asyncio_backend.cache_clear()
     try:
         anyio.run(main, backend="asyncio")
-        assert _for_asyncio().__name__ == "_PublicBackend"
+        assert _get_asyncio_backend().__name__ == "_PublicBackend"
     finally:
-        _for_asyncio.cache_clear()
+        _get_asyncio_backend.cache_clear()
 
     assert order == ["second", "first"]
 

@@ -705,7 +705,7 @@ class TestStorage:
                 await archive.end(1)
                 await archive.end(2)
 
-        assert [event.row.target for _, event in raised.value.undone] == ["1", "2"]
+        assert [event.row.target for _, event in raised.value.unfinished] == ["1", "2"]
         assert list(folder.iterdir()) == []
 
     async def test_rows_may_be_added_by_many_tasks_at_the_same_time(self):

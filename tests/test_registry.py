@@ -13,7 +13,11 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
-from antiphon._registry.registry import MAX_ANSWERS, MAX_CLASSES, MAX_UNHEARD_NAMES
+from antiphon._registry.registry import (
+    MAX_CACHED_ANSWERS_PER_NAME,
+    MAX_CACHED_CLASSES_PER_NAME,
+    MAX_CACHED_NAMES_WITHOUT_LISTENERS,
+)
 from tests.helpers import BOTH, AnyDispatcher, make_listener, make_recording_listener
 
 MANY = 100_000
@@ -26,11 +30,11 @@ def dispatcher(request: pytest.FixtureRequest) -> AnyDispatcher:
 
 
 def names_with_plans(dispatcher: AnyDispatcher) -> int:
-    return len(dispatcher._registry.routes)
+    return len(dispatcher._registry.cached_plans)
 
 
 def kept_plans(dispatcher: AnyDispatcher) -> int:
-    return sum(len(by_class) for by_class in dispatcher._registry.routes.values())
+    return sum(len(by_class) for by_class in dispatcher._registry.cached_plans.values())
 
 
 # The cache of plans is bounded
@@ -42,7 +46,7 @@ def test_names_that_nobody_hears_fill_no_memory() -> None:
     for number in range(MANY):
         dispatcher.dispatch(f"request.{number}")
 
-    assert names_with_plans(dispatcher) <= MAX_UNHEARD_NAMES
+    assert names_with_plans(dispatcher) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
 
 
 @pytest.mark.parametrize("strategy", [Sequential(), Concurrent()], ids=repr)
@@ -52,7 +56,7 @@ async def test_names_that_nobody_hears_fill_no_memory_of_an_async_dispatcher(str
     for number in range(MANY // 20):
         await dispatcher.adispatch(f"request.{number}")
 
-    assert names_with_plans(dispatcher) <= MAX_UNHEARD_NAMES
+    assert names_with_plans(dispatcher) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
 
 
 def test_names_whose_listeners_came_and_went_fill_no_memory() -> None:
@@ -63,7 +67,7 @@ def test_names_whose_listeners_came_and_went_fill_no_memory() -> None:
             dispatcher.dispatch(number, Event())
         dispatcher.dispatch(number, Event())
 
-    assert names_with_plans(dispatcher) <= MAX_UNHEARD_NAMES
+    assert names_with_plans(dispatcher) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
     assert dispatcher.get_listeners() == {}
 
 
@@ -85,29 +89,29 @@ def test_looking_up_ever_new_names_fills_no_memory() -> None:
         dispatcher.get_listeners(number)
 
     assert (names_with_plans(dispatcher), dispatcher.has_listeners()) == (0, False)
-    assert len(dispatcher._registry.answers) <= MAX_ANSWERS
+    assert len(dispatcher._registry.answers) <= MAX_CACHED_ANSWERS_PER_NAME
 
 
 def test_ever_new_classes_of_events_fill_no_memory() -> None:
     dispatcher = EventDispatcher()
     dispatcher.add_listener("hymn", repr)
 
-    for _ in range(MAX_CLASSES + 100):
+    for _ in range(MAX_CACHED_CLASSES_PER_NAME + 100):
         dispatcher.dispatch("hymn", type("Ephemeral", (Event,), {})())
 
-    assert kept_plans(dispatcher) <= MAX_CLASSES
+    assert kept_plans(dispatcher) <= MAX_CACHED_CLASSES_PER_NAME
 
 
 def test_names_that_somebody_hears_keep_their_plans_while_others_come_and_go() -> None:
     dispatcher = EventDispatcher()
     dispatcher.add_listener("hymn", repr)
     dispatcher.dispatch("hymn", Event())
-    plan = dispatcher._registry.routes["hymn"][Event]
+    plan = dispatcher._registry.cached_plans["hymn"][Event]
 
-    for number in range(MAX_UNHEARD_NAMES * 3):
+    for number in range(MAX_CACHED_NAMES_WITHOUT_LISTENERS * 3):
         dispatcher.dispatch(number, Event())
 
-    assert dispatcher._registry.routes["hymn"][Event] is plan
+    assert dispatcher._registry.cached_plans["hymn"][Event] is plan
 
 
 async def test_a_name_is_heard_again_after_the_cache_was_emptied(dispatcher: AnyDispatcher) -> None:
@@ -115,7 +119,7 @@ async def test_a_name_is_heard_again_after_the_cache_was_emptied(dispatcher: Any
     await dispatcher.adispatch("hymn", Event())
     dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "heard"))
 
-    for number in range(MAX_UNHEARD_NAMES + 10):
+    for number in range(MAX_CACHED_NAMES_WITHOUT_LISTENERS + 10):
         await dispatcher.adispatch(number, Event())
     await dispatcher.adispatch("hymn", Event())
 
@@ -459,12 +463,12 @@ def test_a_failed_registration_drops_no_plan() -> None:
     dispatcher = EventDispatcher()
     dispatcher.add_listener("hymn", repr)
     dispatcher.dispatch("hymn", Event())
-    plan = dispatcher._registry.routes["hymn"][Event]
+    plan = dispatcher._registry.cached_plans["hymn"][Event]
 
     with pytest.raises(TypeError):
         dispatcher.add_listener("hymn", None)  # type: ignore[arg-type]  # that is its subject
 
-    assert dispatcher._registry.routes["hymn"][Event] is plan
+    assert dispatcher._registry.cached_plans["hymn"][Event] is plan
 
 
 def test_a_key_whose_hash_fails_is_refused_and_forgotten(dispatcher: AnyDispatcher) -> None:

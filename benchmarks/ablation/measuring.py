@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast
 
 from antiphon import AsyncEventDispatcher, Event
 from antiphon._listeners.subscription import Subscription
-from antiphon._registry.plan import Route
+from antiphon._registry.plan import CachedPlan
 from benchmarks import backends
 from benchmarks.ablation import variants
 from benchmarks.ablation.variants import FULL, VARIANTS, Variant
@@ -137,7 +137,7 @@ def _copy(function: Callable[..., Any]) -> FunctionType:
 class _Bare(AsyncEventDispatcher):
     """Keeps the listeners themselves in its plans."""
 
-    def _make_route(self, name: Hashable, cls: type, listeners: tuple[Subscription, ...]) -> Route:
+    def _make_route(self, name: Hashable, cls: type, listeners: tuple[Subscription, ...]) -> CachedPlan:
         route = super()._make_route(name, cls, listeners)
         route.steps = cast(Any, tuple(subscription.call for subscription in route.plan.listeners))
         return route

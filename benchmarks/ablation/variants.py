@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from antiphon._events.attributes import View
+from antiphon._events.attributes import DispatchInfo
 from antiphon._strategies.errors import add_note, annotate_exception
 
 __all__ = ("FULL", "VARIANTS", "Variant")
@@ -28,8 +28,8 @@ async def full(self: Any, name: Any, event: Any = None, /, strategy: Any = None)
 
     view = route.view
     if view.name is not name:
-        view = View(name, self)
-    event._antiphon_view = view
+        view = DispatchInfo(name, self)
+    event._antiphon_info = view
     event._antiphon_stopped = False
     if not steps:
         return event
@@ -61,8 +61,8 @@ async def without_stopping(self: Any, name: Any, event: Any = None, /, strategy:
 
     view = route.view
     if view.name is not name:
-        view = View(name, self)
-    event._antiphon_view = view
+        view = DispatchInfo(name, self)
+    event._antiphon_info = view
     if not steps:
         return event
     event._antiphon_in_flight = event
@@ -91,8 +91,8 @@ async def without_nesting(self: Any, name: Any, event: Any = None, /, strategy: 
 
     view = route.view
     if view.name is not name:
-        view = View(name, self)
-    event._antiphon_view = view
+        view = DispatchInfo(name, self)
+    event._antiphon_info = view
     event._antiphon_stopped = False
     for step in steps:
         try:
@@ -118,8 +118,8 @@ async def without_removal(self: Any, name: Any, event: Any = None, /, strategy: 
 
     view = route.view
     if view.name is not name:
-        view = View(name, self)
-    event._antiphon_view = view
+        view = DispatchInfo(name, self)
+    event._antiphon_info = view
     event._antiphon_stopped = False
     if not steps:
         return event
@@ -151,8 +151,8 @@ async def without_notes(self: Any, name: Any, event: Any = None, /, strategy: An
 
     view = route.view
     if view.name is not name:
-        view = View(name, self)
-    event._antiphon_view = view
+        view = DispatchInfo(name, self)
+    event._antiphon_info = view
     event._antiphon_stopped = False
     if not steps:
         return event
@@ -185,8 +185,8 @@ async def without_leaks(self: Any, name: Any, event: Any = None, /, strategy: An
 
     view = route.view
     if view.name is not name:
-        view = View(name, self)
-    event._antiphon_view = view
+        view = DispatchInfo(name, self)
+    event._antiphon_info = view
     event._antiphon_stopped = False
     if not steps:
         return event
@@ -218,8 +218,8 @@ async def without_notes_and_leaks(self: Any, name: Any, event: Any = None, /, st
 
     view = route.view
     if view.name is not name:
-        view = View(name, self)
-    event._antiphon_view = view
+        view = DispatchInfo(name, self)
+    event._antiphon_info = view
     event._antiphon_stopped = False
     if not steps:
         return event
@@ -247,8 +247,8 @@ async def without_all(self: Any, name: Any, event: Any = None, /, strategy: Any 
 
     view = route.view
     if view.name is not name:
-        view = View(name, self)
-    event._antiphon_view = view
+        view = DispatchInfo(name, self)
+    event._antiphon_info = view
     for listener in steps:
         await listener(event)
     return event

@@ -69,7 +69,7 @@ __all__ = (
 
 
 #: Where to find what is imported when it is asked for: many programs never wait, and all of them start.
-_LATER = {
+_LAZY_EXPORTS = {
     "Expectation": "antiphon._waiting.expectation",
     "Queue": "antiphon._waiting.queue",
     "QueueStatistics": "antiphon._waiting.queue",
@@ -79,14 +79,14 @@ _LATER = {
 
 
 def __getattr__(name: str) -> _typing.Any:
-    if name not in _LATER:
+    if name not in _LAZY_EXPORTS:
         raise AttributeError(f"module 'antiphon' has no attribute {name!r}")
-    public = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+    public = globals()[name] = getattr(importlib.import_module(_LAZY_EXPORTS[name]), name)
     return public
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LAZY_EXPORTS})
 
 
 # Users import them from here. Each one is written out, because to look for them takes a tenth of the import.

@@ -13,22 +13,22 @@ from typing import Any, Final, cast
 import anyio
 
 __all__ = (
-    "belongs_anywhere",
     "checkpoint",
     "checkpoint_if_cancelled",
+    "clear_async_library",
     "count_requests",
     "count_scope_requests",
     "count_scopes",
-    "first_leaf",
     "forget_requests",
     "get_asyncio_task",
+    "get_first_leaf",
     "is_cancellation",
     "is_cancelled_by_scope",
     "is_scope_message",
     "make_cancellation",
     "open_task_group",
     "take_requests_back",
-    "ungrouped",
+    "unwrap_group",
 )
 
 
@@ -52,13 +52,13 @@ def is_scope_message(message: object) -> bool:
 
 def is_cancelled_by_scope() -> bool:
     """Return whether a cancel scope around the running task has been cancelled, or its deadline has passed."""
-    trio, task = _running()
+    trio, task = _detect_backend()
     if trio is not None:
         return bool(trio.current_effective_deadline() <= trio.current_time())
     if task is None:
         return False
-    deadline = _for_asyncio().current_effective_deadline()
-    return bool(deadline != math.inf and deadline <= _for_asyncio().current_time())
+    deadline = _get_asyncio_backend().current_effective_deadline()
+    return bool(deadline != math.inf and deadline <= _get_asyncio_backend().current_time())
 
 
 def make_cancellation(message: object = None) -> BaseException:
@@ -77,40 +77,42 @@ def open_task_group() -> AbstractAsyncContextManager[Any]:
     On trio it is a nursery: anyio's group is a thin wrapper around one, which takes twice the time. On asyncio it is
     anyio's: a native one knows nothing of the cancel scopes around it.
     """
-    trio, _ = _running()
+    trio, _ = _detect_backend()
     group: AbstractAsyncContextManager[Any]
-    group = _for_asyncio().create_task_group() if trio is None else trio.open_nursery(strict_exception_groups=True)
+    group = (
+        _get_asyncio_backend().create_task_group() if trio is None else trio.open_nursery(strict_exception_groups=True)
+    )
     return group
 
 
-def _running() -> tuple[Any, Any]:
+def _detect_backend() -> tuple[Any, Any]:
     """Tell whose task runs: give the module of trio if it is one of trio's, and the task if it is one of asyncio's."""
     trio = sys.modules.get("trio")
     if trio is None:
-        return None, _asyncio_task()
+        return None, _get_current_task()
     sniffio = sys.modules.get("sniffio")
     # trio sets the name where it runs, also within an asyncio task. Without it trio takes ten times as long to say no.
     if (sniffio is None or sniffio.thread_local.name == "trio") and trio.lowlevel.in_trio_task():
         return trio, None
-    task = _asyncio_task()
+    task = _get_current_task()
     return (trio if task is None and trio.lowlevel.in_trio_task() else None), task
 
 
-def ungrouped(exc: BaseException) -> BaseException:
+def unwrap_group(exc: BaseException) -> BaseException:
     """Take what left a task group out of the group around it, if it is one thing; many cancellations are one."""
     if not isinstance(exc, BaseExceptionGroup):
         return exc
     group = cast("BaseExceptionGroup[BaseException]", exc)
     if group.split(is_cancellation)[1] is None:
-        return first_leaf(group)
+        return get_first_leaf(group)
     return group.exceptions[0] if len(group.exceptions) == 1 else group
 
 
-def first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def get_first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Find the first exception in a group that is none itself."""
     first = group.exceptions[0]
     if isinstance(first, BaseExceptionGroup):
-        return first_leaf(cast("BaseExceptionGroup[BaseException]", first))
+        return get_first_leaf(cast("BaseExceptionGroup[BaseException]", first))
     return first
 
 
@@ -120,14 +122,14 @@ def checkpoint_if_cancelled() -> tuple[Awaitable[None], Any]:
     Returns:
         An awaitable that raises the cancellation if there is one, and the running task if it is one of asyncio.
     """
-    trio, task = _running()
+    trio, task = _detect_backend()
     if trio is not None:
         # The same as anyio's, without the search for the backend that runs.
         return trio.lowlevel.checkpoint_if_cancelled(), None
     if task is None:
         # No event loop runs: the caller drives the coroutine itself.
-        return _nothing(), None
-    return _for_asyncio().checkpoint_if_cancelled(), task
+        return _no_op(), None
+    return _get_asyncio_backend().checkpoint_if_cancelled(), task
 
 
 async def checkpoint() -> None:
@@ -137,19 +139,19 @@ async def checkpoint() -> None:
     await checkpoint()
 
 
-async def _nothing() -> None:
+async def _no_op() -> None:
     """Return at once."""
 
 
 def count_requests() -> int:
     """Return how many calls of ``cancel()`` on the running asyncio task were not taken back; 0 on Trio."""
-    task = _running()[1]
+    task = _detect_backend()[1]
     return 0 if task is None else int(task.cancelling())
 
 
 def take_requests_back() -> None:
     """Take all requests to cancel the running asyncio task back that it has met."""
-    task = _running()[1]
+    task = _detect_backend()[1]
     if task is not None and not task._must_cancel:  # noqa: SLF001  AnyIO reads it too, because there is no public way
         while task.cancelling():
             task.uncancel()
@@ -168,7 +170,7 @@ def count_scope_requests(task: Any) -> int:
 
 def count_scopes() -> int:
     """Return how many cancel scopes (on Trio: nurseries) there are around the running task."""
-    trio, task = _running()
+    trio, task = _detect_backend()
     count = 0
     if trio is not None:
         running = trio.lowlevel.current_task()
@@ -195,7 +197,7 @@ def forget_requests() -> None:
     task itself is the last one in which they can be dropped, and there is no public way.
     """
     if count_requests():
-        task = _running()[1]
+        task = _detect_backend()[1]
         scope = _get_scope(task)
         if getattr(scope, "_host_task", None) is task:
             scope._pending_uncancellations = 0  # noqa: SLF001
@@ -203,10 +205,10 @@ def forget_requests() -> None:
 
 def get_asyncio_task() -> Any:
     """Return the running asyncio task, None if none runs, as on Trio."""
-    return _running()[1]
+    return _detect_backend()[1]
 
 
-def _asyncio_task() -> Any:
+def _get_current_task() -> Any:
     asyncio = sys.modules.get("asyncio")
     try:
         return None if asyncio is None else asyncio.current_task()
@@ -215,7 +217,7 @@ def _asyncio_task() -> Any:
 
 
 @cache
-def _for_asyncio() -> Any:
+def _get_asyncio_backend() -> Any:
     """Return AnyIO's backend for asyncio; the first call must run on asyncio.
 
     AnyIO looks for the running event loop whenever it is asked something, which takes longer than the answer.
@@ -247,7 +249,7 @@ class _PublicBackend:
         return anyio.create_task_group()
 
 
-def belongs_anywhere(context: Context) -> None:
+def clear_async_library(context: Context) -> None:
     """Take the name of its event loop out of a copy of a context, so that another kind of loop can run in it."""
     sniffio = sys.modules.get("sniffio")
     if sniffio is not None:

@@ -60,14 +60,14 @@ class QueueNotDrained(Exception):
     """Raised at the end of a queue whose ``drain_timeout`` passed before all that was posted had been dispatched.
 
     Attributes:
-        undone: The name and the event of each dispatch that did not start, or did not finish.
+        unfinished: The name and the event of each dispatch that did not start, or did not finish.
     """
 
-    def __init__(self, undone: Sequence[tuple[Hashable, Any]]) -> None:
-        super().__init__(undone)
-        self.undone: tuple[tuple[Hashable, Any], ...] = tuple(undone)
+    def __init__(self, unfinished: Sequence[tuple[Hashable, Any]]) -> None:
+        super().__init__(unfinished)
+        self.unfinished: tuple[tuple[Hashable, Any], ...] = tuple(unfinished)
 
     def __str__(self) -> str:
         return (
-            f"a queue ended before {len(self.undone)} of its events had been dispatched; drain_timeout= was too short"
+            f"a queue ended before {len(self.unfinished)} of its events were dispatched; drain_timeout= was too short"
         )

@@ -66,14 +66,14 @@ async def test_after_the_last_removal_a_dispatch_is_plain_again(
     add_named_listener(dispatcher, "order.placed", "alto")
     dispatcher.add_instrument(witness)
     await dispatcher.adispatch("order.placed")
-    observed = dispatcher._route("order.placed", Event())
+    observed = dispatcher._get_cached_plan("order.placed", Event())
 
     dispatcher.remove_instrument(witness)
     await dispatcher.adispatch("order.placed")
-    plain = dispatcher._route("order.placed", Event())
+    plain = dispatcher._get_cached_plan("order.placed", Event())
 
-    assert (observed.steps, observed.plan.special) == (None, True)
-    assert (plain.steps, plain.plan.special) == (plain.plan.listeners, False)
+    assert (observed.fast_steps, observed.plan.needs_slow_path) == (None, True)
+    assert (plain.fast_steps, plain.plan.needs_slow_path) == (plain.plan.listeners, False)
 
 
 async def test_removing_gives_nothing_and_adding_gives_nothing(
@@ -221,7 +221,7 @@ def test_what_is_refused_changes_nothing(dispatcher: AnyDispatcher) -> None:
     with pytest.raises(TypeError):
         dispatcher.add_instrument(Later())
 
-    assert dispatcher._route("order.placed", Event()).plan.special is False
+    assert dispatcher._get_cached_plan("order.placed", Event()).plan.needs_slow_path is False
 
 
 @pytest.mark.parametrize("method", ["dispatch_started", "dispatch_finished", "listener_started", "listener_finished"])

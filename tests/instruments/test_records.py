@@ -765,7 +765,7 @@ async def test_one_that_a_strategy_leaves_out_is_skipped(
 
     assert [(name_of(record), record.skipped_because) for record in witness.of("order.placed").listeners] == [
         ("alto", None),
-        ("tenor", "left out"),
+        ("tenor", "omitted"),
         ("bass", None),
     ]
 
@@ -845,7 +845,7 @@ async def test_a_class_that_runs_its_listeners_itself_is_seen_too(kind: Any, wit
         "called alto: finished",
         "call tenor",
         "called tenor: finished",
-        "skip bass: left out",
+        "skip bass: omitted",
     ]
 
 

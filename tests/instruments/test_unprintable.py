@@ -154,7 +154,7 @@ async def test_no_instrument_is_taken_out(
     assert sum(line.getMessage().startswith("dispatched ") for line in caplog.records) == 2
     assert sum(span.name.startswith("dispatch ") for span in spans.get_finished_spans()) == 2
     assert len(recorded.dispatches) == 2
-    for text in (str(recorded), instruments[2].text(), instruments[2].svg(), instruments[2].chrome()):
+    for text in (str(recorded), instruments[2].text(), instruments[2].svg(), instruments[2].chrome_trace()):
         assert text
     for each in recorded.dispatches:
         assert "DispatchRecord" in repr(each)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher
-from antiphon._registry.registry import MAX_ANSWERS, MAX_UNHEARD_NAMES, Registry
+from antiphon._registry.registry import MAX_CACHED_ANSWERS_PER_NAME, MAX_CACHED_NAMES_WITHOUT_LISTENERS, Registry
 from tests.helpers import AnyDispatcher, make_listener
 
 
@@ -31,13 +31,13 @@ def answers_kept(dispatcher: AnyDispatcher) -> int:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The names for which a registry has searched its listeners."""
     names: list[Any] = []
-    heard = Registry._heard
+    heard = Registry._collect_for_event
 
     def noting(self: Registry, name: Any, cls: type) -> Any:
         names.append(name)
         return heard(self, name, cls)
 
-    monkeypatch.setattr(Registry, "_heard", noting)
+    monkeypatch.setattr(Registry, "_collect_for_event", noting)
     return names
 
 
@@ -163,23 +163,23 @@ def test_a_question_about_an_unhashable_name_is_an_error_also_when_asked_again(a
 def test_names_that_are_only_asked_about_fill_no_memory(dispatcher: AnyDispatcher) -> None:
     dispatcher.add_listener("order.*", make_listener(dispatcher, print))
 
-    for number in range(MAX_ANSWERS * 3):
+    for number in range(MAX_CACHED_ANSWERS_PER_NAME * 3):
         assert dispatcher.has_listeners(f"order.{number}")
         dispatcher.get_listeners(f"payment.{number}")
 
-    assert answers_kept(dispatcher) <= MAX_ANSWERS
-    assert len(dispatcher._registry.answers) <= MAX_ANSWERS
+    assert answers_kept(dispatcher) <= MAX_CACHED_ANSWERS_PER_NAME
+    assert len(dispatcher._registry.answers) <= MAX_CACHED_ANSWERS_PER_NAME
 
 
 def test_classes_that_are_only_asked_about_fill_no_memory(dispatcher: AnyDispatcher) -> None:
-    for _ in range(MAX_ANSWERS + 100):
+    for _ in range(MAX_CACHED_ANSWERS_PER_NAME + 100):
         dispatcher.has_listeners("order.placed", type("Ephemeral", (Event,), {}))
 
-    assert answers_kept(dispatcher) <= MAX_ANSWERS
+    assert answers_kept(dispatcher) <= MAX_CACHED_ANSWERS_PER_NAME
 
 
 def test_after_many_names_an_answer_is_kept_again(dispatcher: AnyDispatcher, looks: list[Any]) -> None:
-    for number in range(MAX_ANSWERS + 1):
+    for number in range(MAX_CACHED_ANSWERS_PER_NAME + 1):
         dispatcher.has_listeners(number)
     looks.clear()
 
@@ -195,12 +195,12 @@ async def test_names_that_are_only_asked_about_push_no_plan_out(dispatcher: AnyD
     names = ("order.placed", "payment.received")
     for name in names:
         await dispatcher.adispatch(name, Event())
-    plans = [dispatcher._registry.routes[name][Event] for name in names]
+    plans = [dispatcher._registry.cached_plans[name][Event] for name in names]
 
-    for number in range(MAX_UNHEARD_NAMES * 3):
+    for number in range(MAX_CACHED_NAMES_WITHOUT_LISTENERS * 3):
         dispatcher.has_listeners(number)
 
-    assert [dispatcher._registry.routes[name][Event] for name in names] == plans
+    assert [dispatcher._registry.cached_plans[name][Event] for name in names] == plans
 
 
 def test_an_answer_keeps_no_removed_listener(dispatcher: AnyDispatcher) -> None:

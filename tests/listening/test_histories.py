@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, listens_to
-from antiphon._registry.registry import MAX_CLASSES
+from antiphon._registry.registry import MAX_CACHED_CLASSES_PER_NAME
 from tests.helpers import AnyDispatcher
 from tests.listening.reference_model import hears
 
@@ -471,9 +471,9 @@ def check_that_nothing_is_left(world: World) -> None:
         assert dispatcher.get_listeners() == {}
         assert not dispatcher.has_listeners()
         assert (registry._buckets, registry._matchers) == ({}, {})
-        assert all(not route.plan for by_class in registry.routes.values() for route in by_class.values())
-        assert len(registry.routes) <= len(NAMES)
-        assert all(len(by_class) < MAX_CLASSES for by_class in registry.routes.values())
+        assert all(not route.plan for by_class in registry.cached_plans.values() for route in by_class.values())
+        assert len(registry.cached_plans) <= len(NAMES)
+        assert all(len(by_class) < MAX_CACHED_CLASSES_PER_NAME for by_class in registry.cached_plans.values())
 
 
 # Histories

@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
-from antiphon._registry.keys import AnyOf, matcher_of
-from antiphon._registry.registry import MAX_CLASSES, MAX_UNHEARD_NAMES
+from antiphon._registry.keys import AnyOf, get_matcher
+from antiphon._registry.registry import MAX_CACHED_CLASSES_PER_NAME, MAX_CACHED_NAMES_WITHOUT_LISTENERS
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 from tests.listening.reference_model import hears, hears_pattern
 from tests.naming import without_address
@@ -41,7 +41,7 @@ def listening(dispatcher: AnyDispatcher, *keys: Hashable) -> list[Any]:
 
 
 def plans_of(dispatcher: AnyDispatcher) -> int:
-    return sum(len(by_class) for by_class in dispatcher._registry.routes.values())
+    return sum(len(by_class) for by_class in dispatcher._registry.cached_plans.values())
 
 
 # Patterns against a naive matcher
@@ -64,7 +64,7 @@ ANY_NUMBER_OF_SEGMENTS = ("**", "**.**", "a.**", "**.a", "a.**.b", "**.a.**", "*
 @example("a.*", "a.")
 @example("**.*.**", "")
 def test_a_pattern_matches_as_a_naive_matcher_says(pattern: str, name: str) -> None:
-    matches = matcher_of(pattern)
+    matches = get_matcher(pattern)
     assert matches is not None
 
     assert matches(name, Event) == hears_pattern(pattern, name)
@@ -72,7 +72,7 @@ def test_a_pattern_matches_as_a_naive_matcher_says(pattern: str, name: str) -> N
 
 @pytest.mark.parametrize("pattern", ANY_NUMBER_OF_SEGMENTS)
 def test_a_pattern_matches_as_a_naive_matcher_says_for_all_short_names(pattern: str) -> None:
-    matches = matcher_of(pattern)
+    matches = get_matcher(pattern)
     assert matches is not None
     short = ["", "a", "b", "a.a", "a.b", "b.a", "b.b", ".", "a.", ".a", "a.a.a", "a.b.a", "b.a.b", "a.x.y.b", "..."]
 
@@ -595,11 +595,11 @@ def test_ever_new_names_fill_no_memory(dispatcher: AnyDispatcher, key: Hashable)
     if key is not None:
         dispatcher.add_listener(key, make_listener(dispatcher, print))
 
-    for number in range(MAX_UNHEARD_NAMES * 4):
-        dispatcher._route(f"user.{number}.joined", Event())
+    for number in range(MAX_CACHED_NAMES_WITHOUT_LISTENERS * 4):
+        dispatcher._get_cached_plan(f"user.{number}.joined", Event())
 
-    assert plans_of(dispatcher) <= MAX_UNHEARD_NAMES
-    assert len(dispatcher._registry._unheard) <= MAX_UNHEARD_NAMES
+    assert plans_of(dispatcher) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
+    assert len(dispatcher._registry._unheard) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
 
 
 def test_twenty_thousand_names_that_a_pattern_hears_fill_no_memory() -> None:
@@ -609,36 +609,36 @@ def test_twenty_thousand_names_that_a_pattern_hears_fill_no_memory() -> None:
     for number in range(20_000):
         dispatcher.dispatch(f"user.{number}", event)
 
-    assert plans_of(dispatcher) <= MAX_UNHEARD_NAMES
+    assert plans_of(dispatcher) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
 
 
 @pytest.mark.parametrize("name", ["hymn", None], ids=["under a name", "alone"])
 def test_ever_new_classes_fill_no_memory(dispatcher: AnyDispatcher, name: Hashable) -> None:
     dispatcher.add_listener(OrderPlaced, make_listener(dispatcher, print))
 
-    for number in range(MAX_CLASSES * 2 + 10):
-        dispatcher._route(name, type(f"OrderPlaced{number}", (OrderPlaced,), {})())
+    for number in range(MAX_CACHED_CLASSES_PER_NAME * 2 + 10):
+        dispatcher._get_cached_plan(name, type(f"OrderPlaced{number}", (OrderPlaced,), {})())
 
-    assert plans_of(dispatcher) <= MAX_CLASSES
+    assert plans_of(dispatcher) <= MAX_CACHED_CLASSES_PER_NAME
 
 
 def test_ever_new_names_of_many_classes_fill_no_memory(dispatcher: AnyDispatcher) -> None:
     many = [type(f"OrderPlaced{number}", (OrderPlaced,), {})() for number in range(40)]
 
-    for number in range(MAX_UNHEARD_NAMES // 4):
+    for number in range(MAX_CACHED_NAMES_WITHOUT_LISTENERS // 4):
         for event in many:
-            dispatcher._route(f"user.{number}", event)
+            dispatcher._get_cached_plan(f"user.{number}", event)
 
-    assert plans_of(dispatcher) <= 4 * max(MAX_CLASSES, MAX_UNHEARD_NAMES)
+    assert plans_of(dispatcher) <= 4 * max(MAX_CACHED_CLASSES_PER_NAME, MAX_CACHED_NAMES_WITHOUT_LISTENERS)
 
 
 async def test_all_still_hear_after_the_cache_was_emptied(dispatcher: AnyDispatcher) -> None:
     log = listening(dispatcher, "praise.*", "praise.hymn", OrderPlaced)
     await dispatcher.adispatch("praise.hymn", Carol())
-    for number in range(MAX_UNHEARD_NAMES * 2):
-        dispatcher._route(number, Event())
-    for number in range(MAX_CLASSES * 2):
-        dispatcher._route("praise.hymn", type(f"Event{number}", (Event,), {})())
+    for number in range(MAX_CACHED_NAMES_WITHOUT_LISTENERS * 2):
+        dispatcher._get_cached_plan(number, Event())
+    for number in range(MAX_CACHED_CLASSES_PER_NAME * 2):
+        dispatcher._get_cached_plan("praise.hymn", type(f"Event{number}", (Event,), {})())
 
     await dispatcher.adispatch("praise.hymn", Carol())
 
@@ -649,7 +649,7 @@ def test_an_event_class_that_is_gone_is_not_kept_once_its_name_has_no_listener(d
     event = type("Ephemeral", (Event,), {})()
     witness = weakref.ref(type(event))
     with dispatcher.add_listener("hymn", make_listener(dispatcher, print)):
-        dispatcher._route("hymn", event)
+        dispatcher._get_cached_plan("hymn", event)
     del event
     gc.collect()
 
@@ -660,7 +660,7 @@ def test_a_class_key_that_is_gone_is_not_kept(dispatcher: AnyDispatcher) -> None
     key: Any = type("Ephemeral", (Event,), {})
     witness = weakref.ref(key)
     with dispatcher.add_listener(key, make_listener(dispatcher, print)):
-        dispatcher._route("hymn", key())
+        dispatcher._get_cached_plan("hymn", key())
     del key
     gc.collect()
 

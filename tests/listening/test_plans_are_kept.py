@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from antiphon import AsyncEventDispatcher, Event
-from antiphon._registry.registry import MAX_UNHEARD_NAMES
+from antiphon._registry.registry import MAX_CACHED_NAMES_WITHOUT_LISTENERS
 
 
 class Noting:
@@ -43,7 +43,7 @@ async def test_a_name_that_gained_a_listener_keeps_its_plan_while_unheard_names_
     plans.dispatcher.add_listener("order.placed", book)
     plan = await plans.of("order.placed")
 
-    await plans.fill(MAX_UNHEARD_NAMES + 10)
+    await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS + 10)
 
     assert await plans.of("order.placed") is plan
 
@@ -55,14 +55,14 @@ async def test_a_name_that_gained_a_listener_in_the_parent_keeps_its_plan_in_a_s
         await plans.of("order.placed")
         plans.dispatcher.add_listener("order.placed", book)
         plan = await plans.of("order.placed")
-        await plans.fill(MAX_UNHEARD_NAMES + 10)
+        await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS + 10)
 
         assert await plans.of("order.placed") is plan
 
 
 async def test_after_the_cache_was_full_plans_are_kept_again() -> None:
     plans = Plans()
-    await plans.fill(MAX_UNHEARD_NAMES + 1)
+    await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS + 1)
 
     placed = await plans.of("order.placed")
     paid = await plans.of("order.paid")
@@ -73,11 +73,11 @@ async def test_after_the_cache_was_full_plans_are_kept_again() -> None:
 
 async def test_after_a_pattern_has_dropped_all_plans_the_cache_has_all_its_room_again() -> None:
     plans = Plans()
-    await plans.fill(MAX_UNHEARD_NAMES - 1)
+    await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS - 1)
     plans.dispatcher.add_listener("payment.*", book).unsubscribe()
 
     plan = await plans.of("order.placed")
-    await plans.fill(MAX_UNHEARD_NAMES - 1)
+    await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS - 1)
 
     assert await plans.of("order.placed") is plan
 
@@ -85,7 +85,7 @@ async def test_after_a_pattern_has_dropped_all_plans_the_cache_has_all_its_room_
 async def test_one_name_more_than_there_is_room_for_makes_the_oldest_plans_anew() -> None:
     plans = Plans()
     plan = await plans.of("order.placed")
-    await plans.fill(MAX_UNHEARD_NAMES - 1)
+    await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS - 1)
     assert await plans.of("order.placed") is plan
 
     await plans.of("order.paid")

@@ -525,7 +525,7 @@ def test_a_scope_that_another_thread_ends_meanwhile_takes_no_registration(
     dispatcher: AnyDispatcher, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scoped = dispatcher.scope()
-    callable_for = type(scoped)._callable_for
+    callable_for = type(scoped)._adapt_listener
 
     class Listener:
         """Not a plain function, so that the scope has to ask what to call."""
@@ -536,7 +536,7 @@ def test_a_scope_that_another_thread_ends_meanwhile_takes_no_registration(
         in_thread(lambda: scoped.__exit__(None, None, None))
         return callable_for(self, inline(listener) if isinstance(scoped, AsyncEventDispatcher) else listener)
 
-    monkeypatch.setattr(type(scoped), "_callable_for", end_meanwhile)
+    monkeypatch.setattr(type(scoped), "_adapt_listener", end_meanwhile)
 
     with pytest.raises(RuntimeError, match="has ended"):
         scoped.add_listener("order.placed", Listener(), **options)  # type: ignore[arg-type]  # it is made one

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential, Strategy
-from antiphon._instrumentation.attached import HOOKS
+from antiphon._instrumentation.attached import INSTRUMENT_METHODS
 from antiphon.testing import Backend
 from tests.properties.scenarios import (
     Add,
@@ -91,7 +91,7 @@ class Writer:
     """An instrument that writes down what it is told."""
 
     def __init__(self, history: History) -> None:
-        for method in HOOKS:
+        for method in INSTRUMENT_METHODS:
             setattr(self, method, partial(self._write, history, method))
 
     def _write(self, history: History, method: str, record: Any) -> None:

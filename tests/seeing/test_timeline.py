@@ -119,7 +119,7 @@ async def test_it_is_an_instrument_too():
     assert (len(recorded.records), recorded.dropped) == (2, 3)
     assert "3 earlier dispatches were dropped" in recorded.text()
     assert "3 earlier dispatches were dropped" in recorded.svg()
-    assert json.loads(recorded.chrome())["otherData"] == {"dispatches": 2, "dropped": 3}
+    assert json.loads(recorded.chrome_trace())["otherData"] == {"dispatches": 2, "dropped": 3}
 
 
 async def test_the_latest_dispatches_are_kept():
@@ -190,7 +190,9 @@ async def test_listeners_that_run_together_overlap():
     with timeline() as recorded:
         await dispatcher.adispatch(NAME)
 
-    one, other = (event for event in json.loads(recorded.chrome())["traceEvents"] if event.get("cat") == "listener")
+    one, other = (
+        event for event in json.loads(recorded.chrome_trace())["traceEvents"] if event.get("cat") == "listener"
+    )
     assert one["name"] == other["name"] == "meet" and one["tid"] != other["tid"]
     assert max(one["ts"], other["ts"]) <= min(one["ts"] + one["dur"], other["ts"] + other["dur"])
 
@@ -236,7 +238,7 @@ async def test_what_a_listener_dispatches_is_drawn_below_it():
     assert [row.replace("  ", " ").split(" ▐")[0].split(" ▏")[0].strip() for row in rows] == [
         NAME, "0 outer", "payment.wanted", "0 listener"
     ]  # fmt: skip
-    assert len([1 for event in json.loads(recorded.chrome())["traceEvents"] if event["ph"] in "sf"]) == 2
+    assert len([1 for event in json.loads(recorded.chrome_trace())["traceEvents"] if event["ph"] in "sf"]) == 2
 
 
 async def test_within_the_block_it_shows_what_still_runs():

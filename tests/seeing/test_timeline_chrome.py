@@ -9,14 +9,14 @@ from collections import defaultdict
 from hypothesis import given
 
 from antiphon import AsyncEventDispatcher
-from antiphon.instruments.timeline import as_chrome
+from antiphon.instruments.timeline import as_chrome_trace
 from docs import pictures
 from docs.pictures import BEGINNING, TimelineBuilder
 from tests.seeing.timeline_records import timeline_records
 
 
 def events(records, **options):
-    return json.loads(as_chrome(records, **options))["traceEvents"]
+    return json.loads(as_chrome_trace(records, **options))["traceEvents"]
 
 
 def lanes(trace):
@@ -150,7 +150,7 @@ def test_what_still_runs_ends_now():
 
 
 def test_no_dispatch_is_a_trace_too():
-    assert json.loads(as_chrome([], dropped=2)) == {
+    assert json.loads(as_chrome_trace([], dropped=2)) == {
         "displayTimeUnit": "ms",
         "otherData": {"dispatches": 0, "dropped": 2},
         "traceEvents": [],
@@ -159,7 +159,7 @@ def test_no_dispatch_is_a_trace_too():
 
 @given(timeline_records())
 def test_every_trace_keeps_the_rules_of_the_format(records):
-    text = as_chrome(records)
+    text = as_chrome_trace(records)
     trace = json.loads(text)["traceEvents"]
     timed = [event for event in trace if event["ph"] != "M"]
 

@@ -792,4 +792,4 @@ def test_the_text_names_dispatches_by_name_and_event(name: Any, event: Any, text
 
 
 async def test_the_repr_is_short() -> None:
-    assert repr(await ordered()) == "<Recorded: 4 dispatches, 3 calls>"
+    assert repr(await ordered()) == "<Recording: 4 dispatches, 3 calls>"

@@ -1,4 +1,4 @@
-"""`Buffer`, `Fifo` and `Lanes` against naive models."""
+"""`Buffer`, `Fifo` and `KeyedFifo` against naive models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import StreamLagged
-from antiphon._waiting.buffer import Buffer, Fifo, Lanes
+from antiphon._waiting.buffer import Buffer, Fifo, KeyedFifo
 from antiphon.testing import Backend, BackendName
 from antiphon.typing import Overflow
 from tests.cancellation.tasks import noting, settle
@@ -52,7 +52,7 @@ _line_steps = st.lists(
 @given(steps=_line_steps)
 def test_a_line_does_what_a_naive_one_does(lanes: bool, steps: list[tuple[str, Any]]) -> None:
     model = NaiveLine(lanes=lanes)
-    line: Any = Lanes(lane_of) if lanes else Fifo()
+    line: Any = KeyedFifo(lane_of) if lanes else Fifo()
     for number, (step, what) in enumerate(steps):
         with noting(number=number, step=step):
             if step == "push":
@@ -70,7 +70,7 @@ def test_a_line_does_what_a_naive_one_does(lanes: bool, steps: list[tuple[str, A
 
 @given(steps=_line_steps)
 def test_lanes_keep_nothing_of_what_has_gone(steps: list[tuple[str, Any]]) -> None:
-    line = Lanes(lane_of)
+    line = KeyedFifo(lane_of)
     out: list[Any] = []
     for number, (step, what) in enumerate(steps):
         if step == "push":
@@ -126,7 +126,7 @@ def test_a_buffer_does_what_a_naive_one_does(
 ) -> None:
     async def main() -> None:
         model = NaiveBuffer(size, overflow, lanes=lanes)
-        line: Any = Lanes(lane_of) if lanes else Fifo()
+        line: Any = KeyedFifo(lane_of) if lanes else Fifo()
         buffer: Buffer[tuple[Hashable, int]] = Buffer("owner", line, size, overflow)
         delivered = 0
         for number, (step, what) in enumerate(steps):
@@ -206,7 +206,7 @@ def test_who_waits_is_woken_as_long_as_there_is_something_to_do(
 
 
 async def test_an_item_that_may_leave_wakes_one_who_waits_when_its_lane_becomes_free() -> None:
-    buffer: Buffer[tuple[Hashable, int]] = Buffer("owner", Lanes(lane_of), 5, "suspend")
+    buffer: Buffer[tuple[Hashable, int]] = Buffer("owner", KeyedFifo(lane_of), 5, "suspend")
     got: list[Any] = []
     async with anyio.create_task_group() as group:
         for number in range(3):

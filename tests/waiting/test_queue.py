@@ -65,11 +65,11 @@ def adds_up(queue: Any) -> bool:
     """Whether all that was posted is accounted for, once."""
     found = queue.statistics()
     waiting = found.running + found.current_buffer_used
-    return bool(found.posted == found.done + found.failed + found.dropped + found.undone + waiting)
+    return bool(found.posted == found.done + found.failed + found.dropped + found.unfinished + waiting)
 
 
 def numbers_of(error: QueueNotDrained) -> list[Any]:
-    return [event.number for _, event in error.undone]
+    return [event.number for _, event in error.unfinished]
 
 
 # Posting, and what it leads to
@@ -613,7 +613,7 @@ async def test_under_raise_post_and_join_raise_broken_resource_from_then_on() ->
         log.append(await outcome(call()))
     assert [type(found) for found in log] == [anyio.BrokenResourceError] * 6
     found = queue.statistics()
-    assert (found.posted, found.done, found.failed, found.undone, found.dropped) == (2, 0, 1, 1, 0)
+    assert (found.posted, found.done, found.failed, found.unfinished, found.dropped) == (2, 0, 1, 1, 0)
     assert adds_up(queue)
 
 
@@ -638,7 +638,7 @@ async def test_under_raise_the_other_workers_are_cancelled_and_their_events_undo
     left = await ending_of(queue, lambda queue: post(queue, "forever", "forever", "fail"))
     assert [str(leaf) for leaf in leaves(left)] == ["fail"]
     assert choir.running == 0
-    assert queue.statistics().undone == 2
+    assert queue.statistics().unfinished == 2
     assert adds_up(queue)
 
 
@@ -674,7 +674,7 @@ async def test_an_error_of_the_body_alone_leaves_unwrapped(
 
     queue = choir.dispatcher.queue(errors=policy, drain_timeout=drain_timeout)
     assert await ending_of(queue, body) is error
-    assert queue.statistics().undone == (3 if busy else 0)
+    assert queue.statistics().unfinished == (3 if busy else 0)
     assert adds_up(queue)
 
 
@@ -724,10 +724,10 @@ async def test_under_collect_what_is_undone_leaves_beside_the_errors() -> None:
 
     left = await ending_of(queue, body)
     assert type(left) is ExceptionGroup
-    error, undone = left.exceptions
+    error, unfinished = left.exceptions
     assert str(error) == "fail"
-    assert isinstance(undone, QueueNotDrained)
-    assert numbers_of(undone) == ["forever", 1]
+    assert isinstance(unfinished, QueueNotDrained)
+    assert numbers_of(unfinished) == ["forever", 1]
 
 
 async def test_a_function_gets_the_exception_the_event_and_its_name_and_the_queue_goes_on() -> None:
@@ -869,7 +869,7 @@ async def test_what_is_undone_after_the_drain_timeout_leaves_by_name(caplog: pyt
 
     left = await ending_of(queue, body)
     assert isinstance(left, QueueNotDrained)
-    assert [name for name, _ in left.undone] == ["order.placed"] * 4
+    assert [name for name, _ in left.unfinished] == ["order.placed"] * 4
     assert numbers_of(left) == ["forever", "forever", 2, 3]
     assert choir.finished == [1]
     assert queue.statistics()[:8] == (5, 1, 0, 0, 4, 0, 0, 64)
@@ -894,7 +894,7 @@ async def test_posters_that_wait_when_the_queue_is_cut_off_are_told_and_the_sums
     assert log[0] is None
     assert [type(found) for found in log[1:]] == [anyio.ClosedResourceError] * 2
     assert queue.statistics().posted == 2
-    assert len(left.undone) == queue.statistics().undone
+    assert len(left.unfinished) == queue.statistics().unfinished
     assert adds_up(queue)
 
 
@@ -957,16 +957,16 @@ def test_on_an_error_or_a_cancellation_the_drain_timeout_is_a_shielded_grace(
             left = await ending_of(queue, body)
             assert isinstance(left, ValueError) if ending == "error" else is_cancellation(left)
             assert adds_up(queue)
-            assert queue.statistics().undone == 2 - len(finished)
+            assert queue.statistics().unfinished == 2 - len(finished)
         return anyio.current_time()
 
     with caplog.at_level(logging.WARNING, "antiphon"):
         ended = Backend(backend).run(main)
     assert finished == done
     assert ended == pytest.approx(after, abs=0.2)
-    undone = 2 - len(finished)
-    assert len(caplog.records) == bool(undone)
-    assert all(str(undone) in record.getMessage() for record in caplog.records)
+    unfinished = 2 - len(finished)
+    assert len(caplog.records) == bool(unfinished)
+    assert all(str(unfinished) in record.getMessage() for record in caplog.records)
 
 
 @BOTH
@@ -1342,7 +1342,7 @@ class Programme:
         found = self.queue.statistics()
         assert (found.running, found.current_buffer_used, found.posts_waiting) == (0, 0, 0)
         assert (found.done, found.failed) == (self.done, self.failed)
-        assert found.posted == found.done + found.failed + found.dropped + found.undone
+        assert found.posted == found.done + found.failed + found.dropped + found.unfinished
         assert found.posted == self.accepted
         if self.options["overflow"] in ("raise", "suspend"):
             assert found.dropped == 0
@@ -1350,7 +1350,7 @@ class Programme:
 
     def check_what_left(self, found: Any) -> None:
         errors = [leaf for leaf in leaves(self.left) if isinstance(leaf, ValueError)]
-        undone = [leaf for leaf in leaves(self.left) if isinstance(leaf, QueueNotDrained)]
+        unfinished = [leaf for leaf in leaves(self.left) if isinstance(leaf, QueueNotDrained)]
         policy = self.options["errors"]
         assert len(errors) == (found.failed if isinstance(policy, str) else 0)
         if self.ending == "error":
@@ -1358,7 +1358,7 @@ class Programme:
         elif self.ending == "cancelled":
             assert any(map(is_cancellation, leaves(self.left))) or (policy == "raise" and errors)
         elif policy != "raise" or not errors:
-            assert sum(len(error.undone) for error in undone) == found.undone
+            assert sum(len(error.unfinished) for error in unfinished) == found.unfinished
         if errors:
             assert isinstance(self.left, BaseExceptionGroup)
         if any(map(is_cancellation, leaves(self.left))):

@@ -50,7 +50,7 @@ class Kept(Exception):
 def adds_up(queue: Any) -> bool:
     found = queue.statistics()
     over = (found.running, found.current_buffer_used, found.posts_waiting) == (0, 0, 0)
-    return over and bool(found.posted == found.done + found.failed + found.dropped + found.undone)
+    return over and bool(found.posted == found.done + found.failed + found.dropped + found.unfinished)
 
 
 # What leaves
@@ -780,7 +780,7 @@ async def test_join_is_refused_when_what_it_waits_for_has_not_started_and_is_und
 
         assert isinstance(await ending_of(queue, body), KeyError)
     assert [type(error) for error in joined] == [anyio.ClosedResourceError]
-    assert queue.statistics().undone == 1
+    assert queue.statistics().unfinished == 1
 
 
 async def test_an_ended_queue_keeps_no_error_that_has_left() -> None:

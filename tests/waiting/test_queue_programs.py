@@ -159,7 +159,7 @@ class Shop:
     def check(self, *, native: int) -> None:
         found = self.queue.statistics()
         assert (found.running, found.current_buffer_used, found.posts_waiting) == (0, 0, 0), found
-        assert found.posted == found.done + found.failed + found.dropped + found.undone == self.accepted, found
+        assert found.posted == found.done + found.failed + found.dropped + found.unfinished == self.accepted, found
         assert found.dropped == 0 or "drop" in self.options["overflow"]
         self.check_what_left(found, native)
         assert self.body_ended is not None
@@ -173,8 +173,8 @@ class Shop:
         failures = [leaf for leaf in all_left if isinstance(leaf, ValueError)]
         bodies = [leaf for leaf in all_left if isinstance(leaf, KeyError)]
         cancellations = [leaf for leaf in all_left if is_cancellation(leaf)]
-        undone = [leaf for leaf in all_left if isinstance(leaf, QueueNotDrained)]
-        rest = set(all_left) - {*failures, *bodies, *cancellations, *undone}
+        unfinished = [leaf for leaf in all_left if isinstance(leaf, QueueNotDrained)]
+        rest = set(all_left) - {*failures, *bodies, *cancellations, *unfinished}
         # A post that another queue refused is an error of the listener; one that its own queue refused is not.
         others = [shop.queue for shop in self.shops if shop is not self]
         for leaf in rest:
@@ -196,9 +196,9 @@ class Shop:
             assert left is self.body_error
         elif cancellations and not bodies:
             assert left is cancellations[0]
-        if undone:
-            assert [len(error.undone) for error in undone] == [found.undone]
-        elif found.undone:
+        if unfinished:
+            assert [len(error.unfinished) for error in unfinished] == [found.unfinished]
+        elif found.unfinished:
             assert bodies or cancellations or failures or rest
         if native:
             assert cancellations

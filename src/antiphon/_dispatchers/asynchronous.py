@@ -9,21 +9,27 @@ from enum import Enum
 from inspect import CO_COROUTINE
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from antiphon._dispatchers.overrides import AsyncGuard
-from antiphon._dispatchers.scope import Ending
+from antiphon._dispatchers.overrides import AsyncListenerProxy
+from antiphon._dispatchers.scope import ScopeMixin
 from antiphon._dispatchers.waiting import WaitingDispatcher
-from antiphon._events.attributes import View
+from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import is_stoppable
 from antiphon._events.event import Event
-from antiphon._listeners.adapters import SyncListeners, adapted, as_async, check_sync_listeners
-from antiphon._listeners.options import compose_async
-from antiphon._listeners.subscription import OptionedSubscription, Subscription, do_nothing_async
-from antiphon._registry.plan import Plan, Whole
+from antiphon._listeners.adapters import SyncListeners, adapt_for_async, check_sync_listeners, unwrap_adapter
+from antiphon._listeners.options import wrap_async_with_options
+from antiphon._listeners.subscription import Subscription, SubscriptionWithOptions, removed_async_listener
+from antiphon._registry.plan import Plan, StrategyStep
 from antiphon._strategies.base import Strategy
 from antiphon._strategies.errors import annotate_exception
-from antiphon._strategies.observed import AsyncObservation
-from antiphon._strategies.selection import as_step, check_strategy, does_nothing_for_nobody, drives_listeners, is_plain
-from antiphon._strategies.sequential import SEQUENTIAL
+from antiphon._strategies.observed import AsyncObservedDispatch
+from antiphon._strategies.selection import (
+    check_strategy,
+    drives_listeners,
+    is_default_behavior,
+    make_strategy_step,
+    skips_empty_plans,
+)
+from antiphon._strategies.sequential import DEFAULT_STRATEGY
 from antiphon._util.naming import safe_repr
 from antiphon.typing import AsyncListener
 
@@ -51,11 +57,11 @@ class AsyncEventDispatcher(WaitingDispatcher):
         ValueError: ``sync_listeners`` is none of the three.
     """
 
-    _called_as_is = CO_COROUTINE
+    _direct_call_flags = CO_COROUTINE
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._overridden = cls._adispatch is not AsyncEventDispatcher._adispatch
+        cls._overrides_execution = cls._adispatch is not AsyncEventDispatcher._adispatch
 
     def __init__(
         self,
@@ -64,9 +70,9 @@ class AsyncEventDispatcher(WaitingDispatcher):
         sync_listeners: SyncListeners = "refuse",
         name: str | None = None,
     ) -> None:
-        self._strategy = SEQUENTIAL if strategy is None else self._checked(strategy)
+        self._strategy = DEFAULT_STRATEGY if strategy is None else self._check_strategy(strategy)
         self._sync_listeners: SyncListeners = check_sync_listeners(sync_listeners)
-        super().__init__(name=name, silence=do_nothing_async)
+        super().__init__(name=name, placeholder=removed_async_listener)
 
     if TYPE_CHECKING:
         # What checkers can know of this dispatcher's listeners beside what every dispatcher takes.
@@ -146,29 +152,29 @@ class AsyncEventDispatcher(WaitingDispatcher):
         if event is None:
             name, event = self._address(name)
         try:
-            route = self._routes[name][type(event)]
+            cached = self._cached_plans[name][type(event)]
         except (KeyError, TypeError):
-            route = self._route(name, event)
-        steps = route.steps
-        if steps is None or strategy is not None or getattr(event, "_antiphon_in_flight", None) is event:
+            cached = self._get_cached_plan(name, event)
+        fast_steps = cached.fast_steps
+        if fast_steps is None or strategy is not None or getattr(event, "_antiphon_in_flight", None) is event:
             # The last of these: a listener that was given the event dispatches it again.
-            return await self._run(route.plan, name, event, strategy)
+            return await self._dispatch_slow(cached.plan, name, event, strategy)
 
-        view = route.view
-        if view.name is not name:
+        info = cached.info
+        if info.name is not name:
             # An equal one, which may be of another type.
-            view = View(name, self)
-        event._antiphon_view = view
+            info = DispatchInfo(name, self)
+        event._antiphon_info = info
         event._antiphon_stopped = False
-        if not steps:
+        if not fast_steps:
             return event
         event._antiphon_in_flight = event
         try:
-            for step in steps:
+            for step in fast_steps:
                 try:
                     await step.call(event)
                 except BaseException as exc:
-                    annotate_exception(exc, step, route.plan, event)
+                    annotate_exception(exc, step, cached.plan, event)
                     raise
                 if event._antiphon_stopped:
                     break
@@ -198,28 +204,28 @@ class AsyncEventDispatcher(WaitingDispatcher):
             if stoppable and event.propagation_stopped:
                 break
 
-    async def _run(self, plan: Plan, name: Hashable, event: Any, strategy: Strategy | None) -> Any:
-        strategy = self._strategy if strategy is None else self._checked(strategy)
-        service = plan.service
-        view = plan.view if plan.view.name is name else View(name, self)
-        outer = service.enter(event, view)
+    async def _dispatch_slow(self, plan: Plan, name: Hashable, event: Any, strategy: Strategy | None) -> Any:
+        strategy = self._strategy if strategy is None else self._check_strategy(strategy)
+        capabilities = plan.capabilities
+        info = plan.info if plan.info.name is name else DispatchInfo(name, self)
+        outer = capabilities.begin_dispatch(event, info)
         try:
-            if not plan.special:
+            if not plan.needs_slow_path:
                 await strategy.run(plan, event)
             elif not plan.instruments:
-                await self._adispatch(plan.guarded, event)
+                await self._adispatch(plan.override_listeners, event)
             else:
-                with AsyncObservation(plan, name, event, drives_listeners(strategy)) as observed:
-                    if self._overridden:
-                        await self._adispatch(self._guarded(observed), event)
+                with AsyncObservedDispatch(plan, name, event, drives_listeners(strategy)) as observed:
+                    if self._overrides_execution:
+                        await self._adispatch(self._make_override_listeners(observed), event)
                     else:
                         await strategy.run(observed, event)
         except BaseException:
             # What ended the dispatch leaves, whatever a setter of the event raises now.
             with suppress(Exception):
-                service.leave(event, outer)
+                capabilities.end_dispatch(event, outer)
             raise
-        service.leave(event, outer)
+        capabilities.end_dispatch(event, outer)
         return event
 
     def scope(self) -> AsyncScope:
@@ -233,41 +239,41 @@ class AsyncEventDispatcher(WaitingDispatcher):
         """
         return AsyncScope(self)
 
-    def _checked(self, strategy: object) -> Strategy:
+    def _check_strategy(self, strategy: object) -> Strategy:
         checked = check_strategy(strategy)
-        if self._overridden and not is_plain(checked):
+        if self._overrides_execution and not is_default_behavior(checked):
             raise TypeError(
                 f"{type(self).__name__} overrides _adispatch, which runs its listeners one after another; "
                 f"it cannot follow {safe_repr(strategy)}"
             )
         return checked
 
-    def _callable_for(self, listener: Any, /) -> Callable[[Any], Any]:
-        return as_async(listener, self._sync_listeners)
+    def _adapt_listener(self, listener: Any, /) -> Callable[[Any], Any]:
+        return adapt_for_async(listener, self._sync_listeners)
 
-    def _composed(self, subscription: OptionedSubscription, /) -> Callable[[Any], Any]:
-        return compose_async(subscription, subscription.call)
+    def _wrap_options(self, subscription: SubscriptionWithOptions, /) -> Callable[[Any], Any]:
+        return wrap_async_with_options(subscription, subscription.call)
 
-    def _adapted(self, listener: Any, /) -> tuple[Any, str | None]:
-        return adapted(listener, self._sync_listeners)
+    def _unwrap_listener(self, listener: Any, /) -> tuple[Any, str | None]:
+        return unwrap_adapter(listener, self._sync_listeners)
 
-    def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
-        return tuple(AsyncGuard(subscription, plan) for subscription in plan.listeners)
+    def _make_override_listeners(self, plan: Plan, /) -> tuple[Any, ...]:
+        return tuple(AsyncListenerProxy(subscription, plan) for subscription in plan.listeners)
 
-    def _steps(self, plan: Plan, /) -> tuple[Subscription | Whole, ...]:
-        if is_plain(self._strategy) or (not plan and does_nothing_for_nobody(self._strategy)):
+    def _get_fast_steps(self, plan: Plan, /) -> tuple[Subscription | StrategyStep, ...]:
+        if is_default_behavior(self._strategy) or (not plan and skips_empty_plans(self._strategy)):
             return plan.listeners
-        return (as_step(self._strategy, plan),)
+        return (make_strategy_step(self._strategy, plan),)
 
 
-class AsyncScope(Ending, AsyncEventDispatcher):
+class AsyncScope(ScopeMixin, AsyncEventDispatcher):
     """The scope of an `AsyncEventDispatcher`: what its ``scope()`` gives."""
 
     _parent: AsyncEventDispatcher
 
     def __init__(self, parent: AsyncEventDispatcher) -> None:
         self._parent = parent
-        self._overridden = parent._overridden
+        self._overrides_execution = parent._overrides_execution
         super().__init__(strategy=parent._strategy, sync_listeners=parent._sync_listeners)
 
     async def _adispatch(self, listeners: Iterable[Callable[[Any], Awaitable[object]]], event: Any) -> None:

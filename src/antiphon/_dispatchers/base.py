@@ -8,23 +8,24 @@ from enum import Enum
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, overload
 
-from antiphon._dispatchers.instruments import Instrumented, of_all
+from antiphon._dispatchers.instruments import Instrumented, global_instruments
 from antiphon._dispatchers.subscribers import Subscriptions, register_methods
 from antiphon._dispatchers.temporary import Registrar
-from antiphon._events.capabilities import PRETENDING, class_level_name, service_of
+from antiphon._events.capabilities import PROXY_EVENT, get_capabilities, get_class_name_attribute
 from antiphon._events.event import Event
 from antiphon._listeners.subscription import (
-    NamedListener,
-    NamedSubscription,
-    OptionedSubscription,
+    NameAwareListener,
+    NameBoundSubscription,
     Options,
     Subscription,
+    SubscriptionWithOptions,
     check_options,
+    is_owned_by,
 )
 from antiphon._registry.keys import check_key, check_name
-from antiphon._registry.plan import Plan, Route, Whole
+from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._registry.registry import Registry
-from antiphon._util.lazy_module import Later
+from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_priority
 from antiphon.typing import IListener
@@ -33,34 +34,34 @@ if TYPE_CHECKING:
     from antiphon._introspection import description as _description
 else:
     # Many programs never ask for a description.
-    _description = Later("antiphon._introspection.description")
+    _description = LazyModule("antiphon._introspection.description")
 
-__all__ = ("Dispatcher",)
+__all__ = ("BaseDispatcher",)
 
 L = TypeVar("L", bound=IListener)
 
-#: Where `Dispatcher.add_listener` leaves what it registered, for callers that cannot rely on what an override returns.
-_registered: Final[ContextVar[list[Subscription] | None]] = ContextVar("registered", default=None)
+#: The subscriptions that `add_listener` made, for callers that cannot rely on what an override returns.
+_captured_subscriptions: Final[ContextVar[list[Subscription] | None]] = ContextVar("registered", default=None)
 
 #: What is a name when it is the one argument of a dispatch.
-_NAMES: Final = (str, Enum)
+_NAME_TYPES: Final = (str, Enum)
 
 
-class Dispatcher(Instrumented):
+class BaseDispatcher(Instrumented):
     """Keeps listeners; the subclasses dispatch to them."""
 
     #: Whether the class runs the listeners itself, in whistle's override point; seen once, when the class is made.
-    _overridden: bool = False
+    _overrides_execution: bool = False
 
     #: The flags of a function that a dispatch calls as it is, so that nothing more need be asked about it: any of them.
-    _called_as_is: int = 0
+    _direct_call_flags: int = 0
 
-    def __init__(self, *, name: str | None, silence: Callable[[Any], Any]) -> None:
+    def __init__(self, *, name: str | None, placeholder: Callable[[Any], Any]) -> None:
         self._name = name
-        self._silence = silence
-        self._keep(self._new_registry())
-        if of_all:
-            self._add_those_of_all()
+        self._placeholder = placeholder
+        self._set_registry(self._new_registry())
+        if global_instruments:
+            self._add_global_instruments()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name!r}>" if self._name else object.__repr__(self)
@@ -108,14 +109,14 @@ class Dispatcher(Instrumented):
         if once is False and where is None and timeout is None and limit is None:
             if priority.__class__ is not int:
                 check_priority(priority)
-            called_as_is = listener.__class__ is FunctionType and listener.__code__.co_flags & self._called_as_is
-            call = listener if called_as_is else self._callable_for(listener)
+            called_as_is = listener.__class__ is FunctionType and listener.__code__.co_flags & self._direct_call_flags
+            call = listener if called_as_is else self._adapt_listener(listener)
             subscription = Subscription(self._registry, key, listener, priority, call)
             # The key is checked by the registry, which knows those that it has seen.
             self._registry.add(subscription)
         else:
-            subscription = self._subscribe(key, listener, priority, Options(once, where, timeout, limit))
-        registered = _registered.get()
+            subscription = self._add_with_options(key, listener, priority, Options(once, where, timeout, limit))
+        registered = _captured_subscriptions.get()
         if registered is not None:
             registered.append(subscription)
         return subscription
@@ -141,10 +142,10 @@ class Dispatcher(Instrumented):
             ValueError: As `add_listener`.
         """
         options = Options(once, where, timeout, limit)
-        self._check_listen(key, priority, options)
+        self._check_listen_arguments(key, priority, options)
 
         def decorate(listener: L) -> L:
-            self._register(key, listener, priority, options)
+            self._add_for_caller(key, listener, priority, options)
             return listener
 
         return decorate
@@ -160,7 +161,7 @@ class Dispatcher(Instrumented):
         Raises:
             TypeError: It is a class, no method of it is marked, or one is not a listener for this dispatcher.
         """
-        return register_methods(subscriber, self._register)
+        return register_methods(subscriber, self._add_for_caller)
 
     def remove_listener(self, key: Hashable, listener: IListener, /) -> None:
         """Take back every registration of a listener, and of those equal to it, under a key. (whistle)
@@ -184,7 +185,7 @@ class Dispatcher(Instrumented):
             A context manager with ``add_listener``, ``listen`` and ``add_subscriber``. What is registered through
             it counts for this dispatcher as usual, and is taken back when the block ends.
         """
-        return Registrar(self._register, self._check_listen)
+        return Registrar(self._add_for_caller, self._check_listen_arguments)
 
     # Looking up
 
@@ -210,8 +211,8 @@ class Dispatcher(Instrumented):
             TypeError: The name is unhashable.
         """
         if name is None:
-            return {key: _listeners(found) for key, found in self._registry.by_key().items()}
-        return self._heard(name, event_class)
+            return {key: _get_listeners_of(found) for key, found in self._registry.by_key().items()}
+        return self._find_listeners(name, event_class)
 
     def has_listeners(self, name: Hashable = None, event_class: type[Any] | None = None, /) -> bool:
         """Tell whether anybody listens to a name, or, without one, whether anybody listens at all. (whistle)
@@ -228,7 +229,7 @@ class Dispatcher(Instrumented):
         """
         if name is None:
             return bool(self._registry.keys())
-        return bool(self._heard(name, event_class))
+        return bool(self._find_listeners(name, event_class))
 
     def describe(self) -> _description.Description:
         """Tell who listens to what, in which order, with which options, and where each listener is defined.
@@ -236,15 +237,17 @@ class Dispatcher(Instrumented):
         Returns:
             A record of this moment, which later registrations do not change. `antiphon.diagrams` turns it into text.
         """
-        everything = self._registry.everything()
-        return _description.describe(self._label(), type(self).__name__, everything, self._adapted, self._registry)
+        everything = self._registry.find_all()
+        return _description.describe(
+            self._get_display_name(), type(self).__name__, everything, self._unwrap_listener, self._registry
+        )
 
     def _new_registry(self) -> Registry:
-        return Registry(self._make_route, self._silence)
+        return Registry(self._make_cached_plan, self._placeholder)
 
-    def _keep(self, registry: Registry) -> None:
+    def _set_registry(self, registry: Registry) -> None:
         self._registry = registry
-        self._routes = registry.routes
+        self._cached_plans = registry.cached_plans
         self._answers = registry.answers
 
     # For subclasses and for the rooms that register on behalf of others. What raises NotImplementedError here is
@@ -259,7 +262,7 @@ class Dispatcher(Instrumented):
         """
         check_options(options)
 
-    def _callable_for(self, listener: Any, /) -> Callable[[Any], Any]:
+    def _adapt_listener(self, listener: Any, /) -> Callable[[Any], Any]:
         """Give what a dispatch calls for a listener.
 
         Raises:
@@ -267,26 +270,26 @@ class Dispatcher(Instrumented):
         """
         raise NotImplementedError
 
-    def _composed(self, subscription: OptionedSubscription, /) -> Callable[[Any], Any]:
+    def _wrap_options(self, subscription: SubscriptionWithOptions, /) -> Callable[[Any], Any]:
         """Give what a dispatch calls for a registration with options: they stand around its ``call``."""
         raise NotImplementedError
 
-    def _adapted(self, listener: Any, /) -> tuple[Any, str | None]:
+    def _unwrap_listener(self, listener: Any, /) -> tuple[Any, str | None]:
         """Tell what is called for a listener in the end, and what adapts it to the dispatcher, if anything does."""
         return listener, None
 
-    def _label(self) -> str:
+    def _get_display_name(self) -> str:
         return self._name or type(self).__name__
 
-    def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
+    def _make_override_listeners(self, plan: Plan, /) -> tuple[Any, ...]:
         """Give the listeners of a plan as a subclass that runs them itself gets them."""
         raise NotImplementedError
 
-    def _steps(self, plan: Plan, /) -> tuple[Subscription | Whole, ...]:
+    def _get_fast_steps(self, plan: Plan, /) -> tuple[Subscription | StrategyStep, ...]:
         """Tell what the dispatcher calls with the event, one after another, unless it is told otherwise."""
         raise NotImplementedError
 
-    def _check_listen(self, key: Hashable, priority: int, options: Options, /) -> None:
+    def _check_listen_arguments(self, key: Hashable, priority: int, options: Options, /) -> None:
         if isinstance(key, FunctionType):
             raise TypeError(
                 f'listen() takes the key: above {key.__name__}, write @dispatcher.listen("order.placed") instead of '
@@ -296,41 +299,43 @@ class Dispatcher(Instrumented):
         check_priority(priority)
         self._check_options(options)
 
-    def _subscribe(
+    def _add_with_options(
         self, key: Hashable, listener: IListener, priority: int, options: Options, /
-    ) -> OptionedSubscription:
+    ) -> SubscriptionWithOptions:
         check_priority(priority)
-        call = self._callable_for(listener)
+        call = self._adapt_listener(listener)
         self._check_options(options)
-        subscription = OptionedSubscription(self._registry, key, listener, priority, call, options)
-        subscription.call = self._composed(subscription)
+        subscription = SubscriptionWithOptions(self._registry, key, listener, priority, call, options)
+        subscription.call = self._wrap_options(subscription)
         self._registry.add(subscription)
         return subscription
 
-    def _register(self, key: Hashable, listener: IListener, priority: int, options: Options, /) -> list[Subscription]:
+    def _add_for_caller(
+        self, key: Hashable, listener: IListener, priority: int, options: Options, /
+    ) -> list[Subscription]:
         # An overridden add_listener is to see registrations, but it may know only whistle's arguments and return
         # nothing: it gets those without options, and what they registered is noted on the way.
-        if not options.are_none():
-            return [self._subscribe(key, listener, priority, options)]
+        if not options.is_default():
+            return [self._add_with_options(key, listener, priority, options)]
         registered: list[Subscription] = []
-        token = _registered.set(registered)
+        token = _captured_subscriptions.set(registered)
         try:
             self.add_listener(key, listener, priority=priority)
         except BaseException:
             Subscriptions(registered).unsubscribe()
             raise
         finally:
-            _registered.reset(token)
+            _captured_subscriptions.reset(token)
         # An override may register elsewhere too, which is its own affair.
-        return [subscription for subscription in registered if subscription.belongs_to(self._registry)]
+        return [subscription for subscription in registered if is_owned_by(subscription, self._registry)]
 
-    def _heard(self, name: Hashable, event_class: type[Any] | None) -> tuple[Any, ...]:
+    def _find_listeners(self, name: Hashable, event_class: type[Any] | None) -> tuple[Any, ...]:
         cls: type[Any] = Event
         if event_class is not None:
             cls = event_class
         elif isinstance(name, type):
             check_name(name)
-            cls, name = name, class_level_name(name)
+            cls, name = name, get_class_name_attribute(name)
         try:
             return self._answers[name][cls]
         except (KeyError, TypeError):
@@ -354,14 +359,14 @@ class Dispatcher(Instrumented):
             name = cls.name
             if name is None or name.__class__ is str:
                 return name, single
-        if isinstance(single, _NAMES):
+        if isinstance(single, _NAME_TYPES):
             return single, Event()
         if single is None or isinstance(single, type):
             raise TypeError(
                 f"a dispatch takes a name, an event, or both; got {safe_repr(single)}"
                 + (f"; make the event: {single.__name__}(...)" if isinstance(single, type) else "")
             )
-        return class_level_name(cls), single
+        return get_class_name_attribute(cls), single
 
     def _addressed(self, name: Any, event: Any) -> tuple[Hashable, Any]:
         """Check the arguments of a dispatch that comes later, as the dispatch will; give the name and the event.
@@ -372,12 +377,12 @@ class Dispatcher(Instrumented):
         if event is None:
             name, event = self._address(name)
         try:
-            self._routes[name][type(event)]
+            self._cached_plans[name][type(event)]
         except (KeyError, TypeError):
-            self._route(name, event)
+            self._get_cached_plan(name, event)
         return name, event
 
-    def _route(self, name: Hashable, event: Any) -> Route:
+    def _get_cached_plan(self, name: Hashable, event: Any) -> CachedPlan:
         if name is not None:
             check_name(name)
         if isinstance(event, type):
@@ -386,40 +391,40 @@ class Dispatcher(Instrumented):
             raise TypeError(f"the name comes first, then the event; got {safe_repr(name)} and {safe_repr(event)}")
         cls = event.__class__
         if type(event) is cls:
-            return self._registry.route(name, cls)
+            return self._registry.get_cached_plan(name, cls)
         # A mock or a proxy says that it is of another class; its own may be of this object alone.
-        return self._make_route(name, cls, self._registry.heard(name, cls), pretending=True)
+        return self._make_cached_plan(name, cls, self._registry.find_for_event(name, cls), is_proxy=True)
 
-    def _make_route(
-        self, name: Hashable, cls: type, listeners: tuple[Subscription, ...], *, pretending: bool = False
-    ) -> Route:
-        service = service_of(cls)
-        if pretending and service.stoppable:
-            service = PRETENDING
+    def _make_cached_plan(
+        self, name: Hashable, cls: type, listeners: tuple[Subscription, ...], *, is_proxy: bool = False
+    ) -> CachedPlan:
+        capabilities = get_capabilities(cls)
+        if is_proxy and capabilities.stoppable:
+            capabilities = PROXY_EVENT
         instruments = self._all_instruments()
-        special = self._overridden or bool(instruments)
-        if not service.stoppable:
-            listeners = tuple(_knowing(name, subscription) for subscription in listeners)
+        needs_slow_path = self._overrides_execution or bool(instruments)
+        if not capabilities.stoppable:
+            listeners = tuple(_bind_name(name, subscription) for subscription in listeners)
         plan = Plan(
             listeners,
             name=name,
             dispatcher=self,
-            service=service,
+            capabilities=capabilities,
         )
-        if special:
-            plan.special = True
+        if needs_slow_path:
+            plan.needs_slow_path = True
             plan.instruments = instruments
             if not instruments:
-                plan.guarded = self._guarded(plan)
-        return Route(plan, self._steps(plan) if service.plain and not special else None)
+                plan.override_listeners = self._make_override_listeners(plan)
+        return CachedPlan(plan, self._get_fast_steps(plan) if capabilities.is_fast and not needs_slow_path else None)
 
 
-def _knowing(name: Hashable, subscription: Subscription) -> Subscription:
+def _bind_name(name: Hashable, subscription: Subscription) -> Subscription:
     # A bare event cannot tell its name to those that want to know.
-    if isinstance(subscription.listener, NamedListener):
-        return cast("Subscription", NamedSubscription(subscription, name))
+    if isinstance(subscription.listener, NameAwareListener):
+        return cast("Subscription", NameBoundSubscription(subscription, name))
     return subscription
 
 
-def _listeners(subscriptions: tuple[Subscription, ...]) -> tuple[Any, ...]:
+def _get_listeners_of(subscriptions: tuple[Subscription, ...]) -> tuple[Any, ...]:
     return tuple(subscription.listener for subscription in subscriptions)

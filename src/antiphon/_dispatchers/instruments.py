@@ -6,35 +6,41 @@ from _thread import RLock
 from contextlib import suppress
 from typing import Any, Final
 
-from antiphon._instrumentation.attached import Attached
+from antiphon._instrumentation.attached import AttachedInstrument
 from antiphon._registry.registry import Registry
 from antiphon._util.naming import safe_repr
 
-__all__ = ("Instrumented", "add_to_all", "merged", "of_all", "remove_from_all")
+__all__ = (
+    "Instrumented",
+    "add_global_instrument",
+    "global_instruments",
+    "merge_instruments",
+    "remove_global_instrument",
+)
 
 #: Held while the instruments of some dispatcher change. That is rare, so one lock serves all of them.
 #: Reentrant, since a collected object's finalizer may take an instrument out.
 #: Never acquire the lock of a registry while holding it: a thread that holds that one may take an instrument out.
-_changing: Final = RLock()
+_instruments_lock: Final = RLock()
 
 
 #: The instruments that each new dispatcher begins with; `antiphon.instruments.everywhere` puts them here.
-of_all: Final[list[Any]] = []
+global_instruments: Final[list[Any]] = []
 
 
-def add_to_all(instrument: Any) -> bool:
+def add_global_instrument(instrument: Any) -> bool:
     """Add an instrument to those that each new dispatcher begins with. Returns whether it was not among them yet."""
-    with _changing:
-        is_new = all(other is not instrument for other in of_all)
+    with _instruments_lock:
+        is_new = all(other is not instrument for other in global_instruments)
         if is_new:
-            of_all.append(instrument)
+            global_instruments.append(instrument)
     return is_new
 
 
-def remove_from_all(instrument: Any) -> None:
+def remove_global_instrument(instrument: Any) -> None:
     """Remove an instrument from those that each new dispatcher begins with."""
-    with _changing:
-        of_all[:] = [other for other in of_all if other is not instrument]
+    with _instruments_lock:
+        global_instruments[:] = [other for other in global_instruments if other is not instrument]
 
 
 class Instrumented:
@@ -46,7 +52,7 @@ class Instrumented:
     _registry: Registry
 
     #: The dispatcher's own ones.
-    _instruments: tuple[Attached, ...] = ()
+    _instruments: tuple[AttachedInstrument, ...] = ()
 
     def add_instrument(self, instrument: Any, /) -> None:
         """Show each dispatch to an instrument, from the next one on; those of scopes too.
@@ -59,14 +65,14 @@ class Instrumented:
             TypeError: It has none of the methods, one of them is async, or it is a class.
             ValueError: It was added already.
         """
-        attached = Attached(instrument, self._take_out)
-        with _changing:
+        attached = AttachedInstrument(instrument, self._detach)
+        with _instruments_lock:
             is_new = all(other.instrument is not instrument for other in self._instruments)
             if is_new:
                 self._instruments = (*self._instruments, attached)
         if not is_new:
             raise ValueError(f"{safe_repr(instrument)} was added to {safe_repr(self)} already, and sees each once")
-        self._registry.drop_plans()
+        self._registry.invalidate_plans()
 
     def remove_instrument(self, instrument: Any, /) -> None:
         """Take an instrument out, from the next dispatch on: it sees the end of those that run.
@@ -78,39 +84,41 @@ class Instrumented:
             ValueError: It was not added to this dispatcher, or was taken out because it raised.
         """
         for attached in self._instruments:
-            if attached.instrument is instrument and self._take_out(attached):
+            if attached.instrument is instrument and self._detach(attached):
                 return
         raise ValueError(
             f"{safe_repr(instrument)} is no instrument of {safe_repr(self)}; was it added to another dispatcher, or "
             f"taken out because it raised?"
         )
 
-    def _add_those_of_all(self) -> None:
+    def _add_global_instruments(self) -> None:
         # A copy, because the list changes while other threads, or an instrument that is looked at, leave it.
-        for instrument in tuple(of_all):
+        for instrument in tuple(global_instruments):
             # One may have found its way here already, from the thread that adds it.
             with suppress(ValueError):
                 self.add_instrument(instrument)
             # It may have left meanwhile, and have looked for this dispatcher before it was added.
-            if all(other is not instrument for other in of_all):
+            if all(other is not instrument for other in global_instruments):
                 with suppress(ValueError):
                     self.remove_instrument(instrument)
 
-    def _take_out(self, attached: Attached) -> bool:
-        with _changing:
+    def _detach(self, attached: AttachedInstrument) -> bool:
+        with _instruments_lock:
             was_there = any(other is attached for other in self._instruments)
             if was_there:
                 self._instruments = tuple(other for other in self._instruments if other is not attached)
         if was_there:
-            self._registry.drop_plans()
+            self._registry.invalidate_plans()
         return was_there
 
-    def _all_instruments(self) -> tuple[Attached, ...]:
+    def _all_instruments(self) -> tuple[AttachedInstrument, ...]:
         """The instruments that are told of the dispatches here."""
         return self._instruments
 
 
-def merged(parents: tuple[Attached, ...], own: tuple[Attached, ...]) -> tuple[Attached, ...]:
+def merge_instruments(
+    parents: tuple[AttachedInstrument, ...], own: tuple[AttachedInstrument, ...]
+) -> tuple[AttachedInstrument, ...]:
     """Put the instruments of a scope behind those of its parent; one that is in both is told once."""
     known = {id(attached.instrument) for attached in parents}
     return (*parents, *(attached for attached in own if id(attached.instrument) not in known))

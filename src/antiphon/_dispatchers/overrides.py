@@ -15,7 +15,7 @@ from antiphon._registry.plan import Plan
 from antiphon._strategies.errors import add_note, annotate_exception
 from antiphon._util.naming import Wrapper, short_name
 
-__all__ = ("AsyncGuard", "Guard")
+__all__ = ("AsyncListenerProxy", "ListenerProxy")
 
 _set = object.__setattr__
 
@@ -25,7 +25,7 @@ _OF_FUNCTIONS: Final = frozenset(
 )
 
 
-class _Guard(Wrapper):
+class _ListenerProxy(Wrapper):
     __slots__ = ("__weakref__", "_antiphon_plan", "_antiphon_subscription")
 
     # Not annotated here, because a proxy has the annotations of its listener.
@@ -46,7 +46,7 @@ class _Guard(Wrapper):
         return self._antiphon_subscription.listener
 
     def __eq__(self, other: object) -> bool:
-        stands_for = other._antiphon_subscription.listener if isinstance(other, _Guard) else other
+        stands_for = other._antiphon_subscription.listener if isinstance(other, _ListenerProxy) else other
         return bool(self._antiphon_subscription.listener == stands_for)
 
     def __hash__(self) -> int:
@@ -81,17 +81,17 @@ class _Guard(Wrapper):
     def __delattr__(self, attribute: str) -> None:
         delattr(self._antiphon_subscription.listener, attribute)
 
-    def __copy__(self) -> _Guard:
+    def __copy__(self) -> _ListenerProxy:
         return self
 
-    def __deepcopy__(self, memo: object) -> _Guard:
+    def __deepcopy__(self, memo: object) -> _ListenerProxy:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _itself, (self._antiphon_subscription.listener,)
 
 
-class Guard(_Guard):
+class ListenerProxy(_ListenerProxy):
     """A proxy of a plain function."""
 
     __slots__ = ()
@@ -105,7 +105,7 @@ class Guard(_Guard):
             raise
 
 
-class AsyncGuard(_Guard):
+class AsyncListenerProxy(_ListenerProxy):
     """A proxy of an async listener."""
 
     __slots__ = ()
@@ -135,7 +135,7 @@ class _OfListener(str):
         made._attribute = attribute
         return made
 
-    def __get__(self, guard: _Guard | None, cls: type[_Guard]) -> Any:
+    def __get__(self, guard: _ListenerProxy | None, cls: type[_ListenerProxy]) -> Any:
         if guard is None:
             return str(self)
         listener = guard.__wrapped__
@@ -145,7 +145,7 @@ class _OfListener(str):
         return getattr(listener, self._attribute, None)
 
 
-for _kind in (Guard, AsyncGuard):
+for _kind in (ListenerProxy, AsyncListenerProxy):
     _kind.__module__ = _OfListener(_kind.__module__, "__module__")
     _kind.__doc__ = _OfListener(_kind.__doc__ or "", "__doc__")
 

@@ -6,26 +6,26 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self
 
-from antiphon._dispatchers.base import Dispatcher
-from antiphon._dispatchers.instruments import merged
-from antiphon._instrumentation.attached import Attached
+from antiphon._dispatchers.base import BaseDispatcher
+from antiphon._dispatchers.instruments import merge_instruments
+from antiphon._instrumentation.attached import AttachedInstrument
 from antiphon._registry.registry import Registry
 from antiphon._util.naming import safe_repr
 
-__all__ = ("Ending",)
+__all__ = ("ScopeMixin",)
 
 
-class Ending(Dispatcher):
+class ScopeMixin(BaseDispatcher):
     """A scope: a dispatcher whose listeners go with it, and which also dispatches to those of its parent."""
 
     _parent: Any
     _ended = False
 
     def _new_registry(self) -> Registry:
-        return Registry(self._make_route, self._silence, self._parent._registry)
+        return Registry(self._make_cached_plan, self._placeholder, self._parent._registry)
 
-    def _all_instruments(self) -> tuple[Attached, ...]:
-        return merged(self._parent._all_instruments(), self._instruments)
+    def _all_instruments(self) -> tuple[AttachedInstrument, ...]:
+        return merge_instruments(self._parent._all_instruments(), self._instruments)
 
     def __enter__(self) -> Self:
         if self._ended:
@@ -36,10 +36,10 @@ class Ending(Dispatcher):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         self._ended = True
-        self._registry.end(self)
+        self._registry.close(self)
 
     def __repr__(self) -> str:
         return f"<scope of {safe_repr(self._parent)}>"
 
-    def _label(self) -> str:
-        return f"scope of {self._parent._label()}"
+    def _get_display_name(self) -> str:
+        return f"scope of {self._parent._get_display_name()}"

@@ -6,24 +6,24 @@ from collections.abc import Callable, Hashable, Iterator
 from types import FunctionType, TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar, cast
 
-from antiphon._listeners.subscription import NO_OPTIONS, Options, Subscription, check_options
+from antiphon._listeners.subscription import DEFAULT_OPTIONS, Options, Subscription, check_options
 from antiphon._registry.keys import check_key
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_priority
 
-__all__ = ("Mark", "Subscriptions", "listens_to", "register_methods")
+__all__ = ("ListenerMark", "Subscriptions", "listens_to", "register_methods")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_MARKS: Final = "__antiphon_listens_to__"
+_MARKS_ATTRIBUTE: Final = "__antiphon_listens_to__"
 
 
-class Mark(NamedTuple):
+class ListenerMark(NamedTuple):
     """What a method listens to."""
 
     key: Hashable
     priority: int = 0
-    options: Options = NO_OPTIONS
+    options: Options = DEFAULT_OPTIONS
 
 
 def listens_to(
@@ -36,7 +36,7 @@ def listens_to(
     timeout: float | None = None,
     limit: int | None = None,
 ) -> Callable[[F], F]:
-    """Mark a method of a subscriber: ``add_subscriber`` registers it. A method may have several marks.
+    """ListenerMark a method of a subscriber: ``add_subscriber`` registers it. A method may have several marks.
 
     The marks of a method are inherited; a method that overrides it keeps them, unless it has marks of its own.
 
@@ -60,7 +60,7 @@ def listens_to(
             f'listens_to() takes the key: above {key.__name__}, write @listens_to("order.placed") instead of '
             f"@listens_to"
         )
-    mark = Mark(key, priority, Options(once, where, timeout, limit))
+    mark = ListenerMark(key, priority, Options(once, where, timeout, limit))
     check_key(key)
     check_priority(priority)
     check_options(mark.options)
@@ -69,15 +69,15 @@ def listens_to(
         # A property, for one, has no room for a mark.
         if not hasattr(method, "__dict__"):
             raise TypeError(f"listens_to() marks methods; got {safe_repr(method)} ({type(method).__name__})")
-        marks: tuple[Mark, ...] = vars(method).get(_MARKS, ())
+        marks: tuple[ListenerMark, ...] = vars(method).get(_MARKS_ATTRIBUTE, ())
         # Decorators apply from below; marks count as they are read, from above.
-        setattr(method, _MARKS, (mark, *marks))
+        setattr(method, _MARKS_ATTRIBUTE, (mark, *marks))
         return method
 
     return decorate
 
 
-def marked_methods(subscriber: object) -> Iterator[tuple[str, Mark]]:
+def find_marked_methods(subscriber: object) -> Iterator[tuple[str, ListenerMark]]:
     """Find the marks of a subscriber's methods, base classes first, each in the order of definition.
 
     Raises:
@@ -87,7 +87,7 @@ def marked_methods(subscriber: object) -> Iterator[tuple[str, Mark]]:
         raise TypeError(f"a subscriber is an instance; write {subscriber.__name__}() instead of {subscriber.__name__}")
     cls = type(subscriber)
     names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
-    found = [(name, mark) for name in names for mark in _marks(cls, name)]
+    found = [(name, mark) for name in names for mark in _find_marks(cls, name)]
     if not found:
         raise TypeError(
             f'{safe_repr(subscriber)} has no method marked with @listens_to("order.placed"), so it would hear nothing'
@@ -95,20 +95,20 @@ def marked_methods(subscriber: object) -> Iterator[tuple[str, Mark]]:
     return iter(found)
 
 
-def _marks(cls: type[Any], name: str) -> tuple[Mark, ...]:
+def _find_marks(cls: type[Any], name: str) -> tuple[ListenerMark, ...]:
     for base in cls.__mro__:
-        marks = _marks_on(vars(base).get(name))
+        marks = _get_own_marks(vars(base).get(name))
         if marks:
             # Asked last, and only here: what is not marked is none of our business, and may mind being touched.
             return marks if callable(getattr(cls, name, None)) else ()
     return ()
 
 
-def _marks_on(method: object) -> tuple[Mark, ...]:
+def _get_own_marks(method: object) -> tuple[ListenerMark, ...]:
     # Asked of its __dict__, since a mock has every attribute it is asked for.
-    marks: tuple[Mark, ...] = getattr(method, "__dict__", {}).get(_MARKS, ())
+    marks: tuple[ListenerMark, ...] = getattr(method, "__dict__", {}).get(_MARKS_ATTRIBUTE, ())
     if isinstance(method, (staticmethod, classmethod)):
-        return marks + _marks_on(cast("Any", method).__func__)
+        return marks + _get_own_marks(cast("Any", method).__func__)
     return marks
 
 
@@ -122,7 +122,7 @@ def register_methods(
     """
     registered: list[Subscription] = []
     try:
-        for name, mark in marked_methods(subscriber):
+        for name, mark in find_marked_methods(subscriber):
             registered += register(mark.key, getattr(subscriber, name), mark.priority, mark.options)
     except BaseException:
         Subscriptions(registered).unsubscribe()

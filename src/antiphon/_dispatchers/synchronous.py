@@ -9,18 +9,18 @@ from enum import Enum
 from functools import partial
 from typing import Any, TypeVar, overload
 
-from antiphon._dispatchers.base import Dispatcher
-from antiphon._dispatchers.overrides import Guard
-from antiphon._dispatchers.scope import Ending
-from antiphon._events.attributes import View
+from antiphon._dispatchers.base import BaseDispatcher
+from antiphon._dispatchers.overrides import ListenerProxy
+from antiphon._dispatchers.scope import ScopeMixin
+from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import is_stoppable
 from antiphon._events.event import Event
-from antiphon._listeners.adapters import as_sync
-from antiphon._listeners.options import compose
-from antiphon._listeners.subscription import OptionedSubscription, Options, Subscription, do_nothing
-from antiphon._registry.plan import Plan, Whole
-from antiphon._strategies.errors import ErrorPolicy, Failures, annotate_exception, check_policy
-from antiphon._strategies.observed import Observation
+from antiphon._listeners.adapters import adapt_for_sync
+from antiphon._listeners.options import wrap_with_options
+from antiphon._listeners.subscription import Options, Subscription, SubscriptionWithOptions, removed_listener
+from antiphon._registry.plan import Plan, StrategyStep
+from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, annotate_exception, check_error_policy
+from antiphon._strategies.observed import ObservedDispatch
 from antiphon._util.naming import safe_repr
 
 __all__ = ("EventDispatcher", "Scope")
@@ -28,7 +28,7 @@ __all__ = ("EventDispatcher", "Scope")
 E = TypeVar("E")
 
 
-class EventDispatcher(Dispatcher):
+class EventDispatcher(BaseDispatcher):
     """Dispatches events to plain functions, without an event loop.
 
     Args:
@@ -45,16 +45,16 @@ class EventDispatcher(Dispatcher):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._overridden = cls.do_dispatch is not EventDispatcher.do_dispatch
+        cls._overrides_execution = cls.do_dispatch is not EventDispatcher.do_dispatch
 
     def __init__(self, *, errors: ErrorPolicy = "raise", name: str | None = None) -> None:
-        self._errors: ErrorPolicy = check_policy(errors)
-        if self._overridden and self._errors != "raise":
+        self._errors: ErrorPolicy = check_error_policy(errors)
+        if self._overrides_execution and self._errors != "raise":
             raise TypeError(
                 f"{type(self).__name__} overrides do_dispatch, which runs its listeners itself; it cannot follow "
                 f"errors={safe_repr(errors)}"
             )
-        super().__init__(name=name, silence=do_nothing)
+        super().__init__(name=name, placeholder=removed_listener)
 
     @overload
     def dispatch(self, name: str | Enum, event: None = None, /) -> Event: ...
@@ -80,29 +80,29 @@ class EventDispatcher(Dispatcher):
         if event is None:
             name, event = self._address(name)
         try:
-            route = self._routes[name][type(event)]
+            cached = self._cached_plans[name][type(event)]
         except (KeyError, TypeError):
-            route = self._route(name, event)
-        steps = route.steps
-        if steps is None or getattr(event, "_antiphon_in_flight", None) is event:
+            cached = self._get_cached_plan(name, event)
+        fast_steps = cached.fast_steps
+        if fast_steps is None or getattr(event, "_antiphon_in_flight", None) is event:
             # The latter: a listener that was given the event dispatches it again.
-            return self._run(route.plan, name, event)
+            return self._dispatch_slow(cached.plan, name, event)
 
-        view = route.view
-        if view.name is not name:
+        info = cached.info
+        if info.name is not name:
             # An equal one, which may be of another type.
-            view = View(name, self)
-        event._antiphon_view = view
+            info = DispatchInfo(name, self)
+        event._antiphon_info = info
         event._antiphon_stopped = False
-        if not steps:
+        if not fast_steps:
             return event
         event._antiphon_in_flight = event
         try:
-            for step in steps:
+            for step in fast_steps:
                 try:
                     step.call(event)
                 except Exception as exc:
-                    annotate_exception(exc, step, route.plan, event)
+                    annotate_exception(exc, step, cached.plan, event)
                     raise
                 if event._antiphon_stopped:
                     break
@@ -143,47 +143,47 @@ class EventDispatcher(Dispatcher):
         """
         return Scope(self)
 
-    def _run(self, plan: Plan, name: Hashable, event: Any) -> Any:
-        service = plan.service
-        view = plan.view if plan.view.name is name else View(name, self)
-        outer = service.enter(event, view)
+    def _dispatch_slow(self, plan: Plan, name: Hashable, event: Any) -> Any:
+        capabilities = plan.capabilities
+        info = plan.info if plan.info.name is name else DispatchInfo(name, self)
+        outer = capabilities.begin_dispatch(event, info)
         try:
-            if not plan.special:
-                self._run_under_policy(plan, event)
+            if not plan.needs_slow_path:
+                self._run_with_policy(plan, event)
             elif not plan.instruments:
-                self.do_dispatch(plan.guarded, event)
+                self.do_dispatch(plan.override_listeners, event)
             else:
-                with Observation(plan, name, event) as observed:
-                    if self._overridden:
-                        self.do_dispatch(self._guarded(observed), event)
+                with ObservedDispatch(plan, name, event) as observed:
+                    if self._overrides_execution:
+                        self.do_dispatch(self._make_override_listeners(observed), event)
                     else:
-                        self._run_under_policy(observed, event)
+                        self._run_with_policy(observed, event)
         except BaseException:
             # As above.
             with suppress(Exception):
-                service.leave(event, outer)
+                capabilities.end_dispatch(event, outer)
             raise
-        service.leave(event, outer)
+        capabilities.end_dispatch(event, outer)
         return event
 
-    def _run_under_policy(self, plan: Plan, event: Any) -> None:
-        failures = Failures(self._errors, plan, event)
+    def _run_with_policy(self, plan: Plan, event: Any) -> None:
+        collector = ErrorCollector(self._errors, plan, event)
         for subscription in plan.listeners:
             ending = None
             try:
                 subscription.call(event)
             except Exception as exc:
-                ending = failures.take(exc, subscription)
+                ending = collector.handle(exc, subscription)
                 if ending is exc:
                     raise
-            except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
-                failures.leave_with(exc)
+            except BaseException as exc:  # noqa: ASYNC103  raise_with always raises
+                collector.raise_with(exc)
             if ending is not None:
                 # Not in the handler above: it would replace the context, or the cause, that the policy's error has.
                 raise ending
             if plan.stoppable and event.propagation_stopped:
                 break
-        failures.leave()
+        collector.raise_errors()
 
     def _check_options(self, options: Options, /) -> None:
         super()._check_options(options)
@@ -194,29 +194,29 @@ class EventDispatcher(Dispatcher):
                     f"listeners of an AsyncEventDispatcher"
                 )
 
-    def _callable_for(self, listener: Any, /) -> Callable[[Any], Any]:
-        return as_sync(listener)
+    def _adapt_listener(self, listener: Any, /) -> Callable[[Any], Any]:
+        return adapt_for_sync(listener)
 
-    def _composed(self, subscription: OptionedSubscription, /) -> Callable[[Any], Any]:
-        return compose(subscription, subscription.call)
+    def _wrap_options(self, subscription: SubscriptionWithOptions, /) -> Callable[[Any], Any]:
+        return wrap_with_options(subscription, subscription.call)
 
-    def _guarded(self, plan: Plan, /) -> tuple[Any, ...]:
-        return tuple(Guard(subscription, plan) for subscription in plan.listeners)
+    def _make_override_listeners(self, plan: Plan, /) -> tuple[Any, ...]:
+        return tuple(ListenerProxy(subscription, plan) for subscription in plan.listeners)
 
-    def _steps(self, plan: Plan, /) -> tuple[Subscription | Whole, ...]:
+    def _get_fast_steps(self, plan: Plan, /) -> tuple[Subscription | StrategyStep, ...]:
         if not plan or self._errors == "raise":
             return plan.listeners
-        return (Whole(partial(self._run_under_policy, plan)),)
+        return (StrategyStep(partial(self._run_with_policy, plan)),)
 
 
-class Scope(Ending, EventDispatcher):
+class Scope(ScopeMixin, EventDispatcher):
     """The scope of an `EventDispatcher`: what its ``scope()`` gives."""
 
     _parent: EventDispatcher
 
     def __init__(self, parent: EventDispatcher) -> None:
         self._parent = parent
-        self._overridden = parent._overridden
+        self._overrides_execution = parent._overrides_execution
         super().__init__(errors=parent._errors)
 
     def do_dispatch(self, listeners: Iterable[Callable[[Any], object]], event: Any, /) -> None:

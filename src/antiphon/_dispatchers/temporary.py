@@ -31,7 +31,7 @@ class Registrar:
         self._register = register
         self._check = check
         self._subscriptions: list[Subscription] = []
-        self._crowded = 16
+        self._prune_threshold = 16
         # Reentrant, since a collected object's finalizer may run code that registers.
         self._lock = RLock()
         self._ended = False
@@ -58,7 +58,7 @@ class Registrar:
             TypeError: As the dispatcher's ``add_listener``.
             ValueError: As the dispatcher's ``add_listener``.
         """
-        registered = self._add(key, listener, priority, Options(once, where, timeout, limit))
+        registered = self._register_until_end(key, listener, priority, Options(once, where, timeout, limit))
         return registered[-1] if registered else None
 
     def listen(
@@ -86,7 +86,7 @@ class Registrar:
         self._check(key, priority, options)
 
         def decorate(listener: L) -> L:
-            self._add(key, listener, priority, options)
+            self._register_until_end(key, listener, priority, options)
             return listener
 
         return decorate
@@ -101,25 +101,27 @@ class Registrar:
             RuntimeError: The block has ended.
             TypeError: As the dispatcher's ``add_subscriber``.
         """
-        return register_methods(subscriber, self._add)
+        return register_methods(subscriber, self._register_until_end)
 
-    def _add(self, key: Hashable, listener: IListener, priority: int, options: Options) -> list[Subscription]:
+    def _register_until_end(
+        self, key: Hashable, listener: IListener, priority: int, options: Options
+    ) -> list[Subscription]:
         self._check_open(listener)
         registered = self._register(key, listener, priority, options)
         with self._lock:
-            self._keep(registered)
+            self._remember(registered)
         if self._ended:
             # The block ended in another thread meanwhile.
-            self._take_back()
+            self._remove_all()
             self._check_open(listener)
         return registered
 
-    def _keep(self, registered: list[Subscription]) -> None:
+    def _remember(self, registered: list[Subscription]) -> None:
         self._subscriptions += registered
-        if len(self._subscriptions) > self._crowded:
+        if len(self._subscriptions) > self._prune_threshold:
             # A long block does not keep what has left meanwhile.
             self._subscriptions = [kept for kept in self._subscriptions if kept.is_registered()]
-            self._crowded = max(2 * len(self._subscriptions), 16)
+            self._prune_threshold = max(2 * len(self._subscriptions), 16)
 
     def _check_open(self, listener: object) -> None:
         if self._ended:
@@ -128,7 +130,7 @@ class Registrar:
                 f"register on the dispatcher, or in a new `with dispatcher.temporarily()`"
             )
 
-    def _take_back(self) -> None:
+    def _remove_all(self) -> None:
         with self._lock:
             taken, self._subscriptions = self._subscriptions, []
         for subscription in reversed(taken):
@@ -141,4 +143,4 @@ class Registrar:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         self._ended = True
-        self._take_back()
+        self._remove_all()

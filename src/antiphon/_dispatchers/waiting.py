@@ -6,9 +6,9 @@ from collections.abc import Callable, Hashable
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from antiphon._dispatchers.base import Dispatcher
+from antiphon._dispatchers.base import BaseDispatcher
 from antiphon._strategies.errors import ErrorPolicy
-from antiphon._util.lazy_module import Later
+from antiphon._util.lazy_module import LazyModule
 from antiphon.typing import Overflow
 
 if TYPE_CHECKING:
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from antiphon._waiting import stream as _streams
 else:
     # Many programs never wait.
-    _expectations = Later("antiphon._waiting.expectation")
-    _queue = Later("antiphon._waiting.queue")
-    _strategies = Later("antiphon._strategies.base")
-    _streams = Later("antiphon._waiting.stream")
+    _expectations = LazyModule("antiphon._waiting.expectation")
+    _queue = LazyModule("antiphon._waiting.queue")
+    _strategies = LazyModule("antiphon._strategies.base")
+    _streams = LazyModule("antiphon._waiting.stream")
 
 __all__ = ("WaitingDispatcher",)
 
 
-class WaitingDispatcher(Dispatcher):
+class WaitingDispatcher(BaseDispatcher):
     """A dispatcher that one can wait for."""
 
     async def adispatch(self, name: Any, event: Any = None, /) -> Any:
@@ -57,7 +57,7 @@ class WaitingDispatcher(Dispatcher):
             TypeError: As `add_listener`.
             ValueError: As `add_listener`.
         """
-        return _expectations.Expectation(self._register, key, where)
+        return _expectations.Expectation(self._add_for_caller, key, where)
 
     async def wait_for(self, key: Hashable, /, *, where: Callable[[Any], object] | None = None) -> Any:
         """Wait for one event. Always a checkpoint.
@@ -104,7 +104,7 @@ class WaitingDispatcher(Dispatcher):
             TypeError: There is no key, or a wrong one, or an argument has a wrong type.
             ValueError: ``overflow`` is none of the four, or ``max_buffer_size`` is less than 1.
         """
-        return _streams.Stream(self._register, keys, max_buffer_size, overflow, priority)
+        return _streams.Stream(self._add_for_caller, keys, max_buffer_size, overflow, priority)
 
     def queue(
         self,

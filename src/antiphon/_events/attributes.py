@@ -7,30 +7,30 @@ from typing import Any, Final
 from antiphon._events.stop_observer import stop_observer
 
 __all__ = (
+    "DISPATCH_ATTRIBUTES",
+    "INFO",
     "IN_FLIGHT",
-    "NESTED",
-    "PLAIN",
-    "SHOWN",
+    "NESTING_DEPTH",
     "STOPPED",
-    "VIEW",
+    "USES_PLAIN_ATTRIBUTES",
+    "DispatchAttribute",
+    "DispatchInfo",
     "DispatcherAttribute",
     "NameAttribute",
-    "Shown",
     "StoppedAttribute",
-    "View",
-    "make_plain",
-    "raw_attribute",
-    "reads_its_own",
+    "find_static_attribute",
+    "overrides_attribute_access",
     "reports_stops",
     "set_attribute",
+    "use_plain_attributes",
 )
 
 
 set_attribute = object.__setattr__
 
 
-#: The attribute of an event that holds the `View` it shows. No class has a default for it, nor for those below.
-VIEW: Final = "_antiphon_view"
+#: The attribute of an event that holds the `DispatchInfo` it shows. No class has a default for it, nor for those below.
+INFO: Final = "_antiphon_info"
 
 
 #: Whether a listener stopped the dispatch.
@@ -43,14 +43,14 @@ IN_FLIGHT: Final = "_antiphon_in_flight"
 
 
 #: How many dispatches of the event run within the outermost one, each in a listener of the one before.
-NESTED: Final = "_antiphon_nested"
+NESTING_DEPTH: Final = "_antiphon_nesting_depth"
 
 
 #: Of a class: that its attributes are plain ones.
-PLAIN: Final = "_antiphon_plain"
+USES_PLAIN_ATTRIBUTES: Final = "_antiphon_uses_plain_attributes"
 
 
-class View:  # noqa: PLW1641  its name need not have a hash
+class DispatchInfo:  # noqa: PLW1641  its name need not have a hash
     """What the events of a dispatch show of it. Nobody changes it: an event is given another one."""
 
     __slots__ = ("dispatcher", "name")
@@ -64,14 +64,14 @@ class View:  # noqa: PLW1641  its name need not have a hash
 
     def __eq__(self, other: object) -> bool:
         # For events that compare, or tell, all that they have.
-        return isinstance(other, View) and self.name == other.name and self.dispatcher is other.dispatcher
+        return isinstance(other, DispatchInfo) and self.name == other.name and self.dispatcher is other.dispatcher
 
     def __reduce__(self) -> Any:
         # For events with a state of their own: copies leave the dispatcher behind.
-        return View, (self.name, None)
+        return DispatchInfo, (self.name, None)
 
 
-class Shown:
+class DispatchAttribute:
     """An attribute of events that shows what is set elsewhere; on the class it is its default.
 
     Args:
@@ -90,46 +90,48 @@ class Shown:
         return self.default if event is None else event.__dict__.get(self.attribute, self.default)
 
     def __set__(self, event: Any, value: object) -> None:
-        shown: View | None = event.__dict__.get(VIEW)
+        shown: DispatchInfo | None = event.__dict__.get(INFO)
         if shown is not None:
-            view = View(shown.name, shown.dispatcher)
+            view = DispatchInfo(shown.name, shown.dispatcher)
         else:
             # Not the attribute of the event, which may be a property: that has nothing to do with what is set here.
-            name = raw_attribute(event.__class__, "name")
-            view = View(Shown.__get__(name, event) if isinstance(name, Shown) else None, None)
+            name = find_static_attribute(event.__class__, "name")
+            view = DispatchInfo(
+                DispatchAttribute.__get__(name, event) if isinstance(name, DispatchAttribute) else None, None
+            )
         setattr(view, self.attribute, value)
         # Not a plain assignment, which a frozen dataclass would refuse.
-        set_attribute(event, VIEW, view)
+        set_attribute(event, INFO, view)
 
     def __delete__(self, event: Any) -> None:
         self.__set__(event, self.default)
 
 
-class NameAttribute(Shown):
+class NameAttribute(DispatchAttribute):
     __slots__ = ()
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
         if event is None:
             return self.default
         try:
-            return event._antiphon_view.name
+            return event._antiphon_info.name
         except AttributeError:
             return super().__get__(event, cls)
 
 
-class DispatcherAttribute(Shown):
+class DispatcherAttribute(DispatchAttribute):
     __slots__ = ()
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
         if event is None:
             return self.default
         try:
-            return event._antiphon_view.dispatcher
+            return event._antiphon_info.dispatcher
         except AttributeError:
             return super().__get__(event, cls)
 
 
-class StoppedAttribute(Shown):
+class StoppedAttribute(DispatchAttribute):
     __slots__ = ()
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
@@ -151,14 +153,14 @@ class StoppedAttribute(Shown):
 
 
 #: How each attribute is shown.
-SHOWN: Final[dict[str, type[Shown]]] = {
+DISPATCH_ATTRIBUTES: Final[dict[str, type[DispatchAttribute]]] = {
     "name": NameAttribute,
     "dispatcher": DispatcherAttribute,
     "propagation_stopped": StoppedAttribute,
 }
 
 
-def raw_attribute(cls: type[Any], attribute: str) -> object:
+def find_static_attribute(cls: type[Any], attribute: str) -> object:
     """What a class or one of its bases says of an attribute, as it is written there."""
     for base in cls.__mro__:
         if attribute in base.__dict__:
@@ -168,31 +170,36 @@ def raw_attribute(cls: type[Any], attribute: str) -> object:
 
 def reports_stops(cls: type[Any]) -> bool:
     """Return whether `stop_observer` receives it when the events of a class are stopped by an assignment."""
-    return not hasattr(cls, PLAIN) and isinstance(raw_attribute(cls, "propagation_stopped"), StoppedAttribute)
-
-
-def reads_its_own(cls: type[Any]) -> bool:
-    """Tell whether a class of events does something of its own when an attribute is read."""
-    return (
-        raw_attribute(cls, "__getattr__") is not None
-        or raw_attribute(cls, "__getattribute__") is not vars(object)["__getattribute__"]
-        or any(_is_foreign(raw_attribute(cls, attribute)) for attribute in SHOWN)
+    return not hasattr(cls, USES_PLAIN_ATTRIBUTES) and isinstance(
+        find_static_attribute(cls, "propagation_stopped"), StoppedAttribute
     )
 
 
-def _is_foreign(raw: object) -> bool:
-    return hasattr(type(raw), "__get__") and not isinstance(raw, Shown)
+def overrides_attribute_access(cls: type[Any]) -> bool:
+    """Tell whether a class of events does something of its own when an attribute is read."""
+    return (
+        find_static_attribute(cls, "__getattr__") is not None
+        or find_static_attribute(cls, "__getattribute__") is not vars(object)["__getattribute__"]
+        or any(_is_foreign_descriptor(find_static_attribute(cls, attribute)) for attribute in DISPATCH_ATTRIBUTES)
+    )
 
 
-def make_plain(cls: type[Any]) -> None:
+def _is_foreign_descriptor(raw: object) -> bool:
+    return hasattr(type(raw), "__get__") and not isinstance(raw, DispatchAttribute)
+
+
+def use_plain_attributes(cls: type[Any]) -> None:
     """Give a class plain defaults of the attributes that it would show."""
-    for attribute in SHOWN:
-        raw = raw_attribute(cls, attribute)
-        if isinstance(raw, Shown):
+    for attribute in DISPATCH_ATTRIBUTES:
+        raw = find_static_attribute(cls, attribute)
+        if isinstance(raw, DispatchAttribute):
             type.__setattr__(cls, attribute, raw.default)
-    if raw_attribute(cls, "__setattr__") is not set_attribute and raw_attribute(cls, "propagation_stopped") is False:
+    if (
+        find_static_attribute(cls, "__setattr__") is not set_attribute
+        and find_static_attribute(cls, "propagation_stopped") is False
+    ):
         type.__setattr__(cls, "propagation_stopped", _MARK)
-    type.__setattr__(cls, PLAIN, True)
+    type.__setattr__(cls, USES_PLAIN_ATTRIBUTES, True)
 
 
 class _Mark(property):

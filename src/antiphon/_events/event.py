@@ -5,7 +5,7 @@ Which other objects take them is a matter of their class: see `antiphon._events.
 
 On an `Event` the three are shown, and what is shown is set elsewhere: nearly all events are made, dispatched once and
 thrown away, and to store an attribute over a default of the class takes CPython several times longer than to store one
-that no class has. A name and a dispatcher are set together, as a `View` that the dispatches of a plan share.
+that no class has. A name and a dispatcher are set together, as a `DispatchInfo` that the dispatches of a plan share.
 
 A class that sees to its attributes itself, by a property or a ``__setattr__`` say, has plain ones.
 """
@@ -16,25 +16,25 @@ from typing import Any, Final, cast
 
 from antiphon._events.attributes import (
     IN_FLIGHT,
-    NESTED,
+    INFO,
+    NESTING_DEPTH,
     STOPPED,
-    VIEW,
+    DispatchAttribute,
     DispatcherAttribute,
     NameAttribute,
-    Shown,
     StoppedAttribute,
-    make_plain,
-    raw_attribute,
-    reads_its_own,
+    find_static_attribute,
+    overrides_attribute_access,
     reports_stops,
     set_attribute,
+    use_plain_attributes,
 )
 from antiphon._events.stop_observer import stop_observer
 
 __all__ = ("Event",)
 
 
-_OF_A_DISPATCH: Final = frozenset((VIEW, STOPPED, IN_FLIGHT, NESTED, "dispatcher"))
+_TRANSIENT_ATTRIBUTES: Final = frozenset((INFO, STOPPED, IN_FLIGHT, NESTING_DEPTH, "dispatcher"))
 
 
 class Event:
@@ -57,8 +57,10 @@ class Event:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if raw_attribute(cls, "__setattr__") is not vars(object)["__setattr__"] or reads_its_own(cls):
-            make_plain(cls)
+        if find_static_attribute(cls, "__setattr__") is not vars(object)["__setattr__"] or overrides_attribute_access(
+            cls
+        ):
+            use_plain_attributes(cls)
 
     def stop_propagation(self) -> None:
         """Keep the running dispatch from starting further listeners.
@@ -79,16 +81,16 @@ class Event:
         # A class with slots has a pair: the dict of its instance, and its slots.
         state = cast("dict[str, Any] | tuple[dict[str, Any] | None, dict[str, Any]] | None", object.__getstate__(self))
         if isinstance(state, tuple):
-            return _without_dispatch(type(self), state[0]), state[1]
-        return _without_dispatch(type(self), state)
+            return _strip_dispatch_state(type(self), state[0]), state[1]
+        return _strip_dispatch_state(type(self), state)
 
 
-def _without_dispatch(cls: type[Event], attributes: dict[str, Any] | None) -> dict[str, Any] | None:
+def _strip_dispatch_state(cls: type[Event], attributes: dict[str, Any] | None) -> dict[str, Any] | None:
     if attributes is None:
         return None
-    state = {name: value for name, value in attributes.items() if name not in _OF_A_DISPATCH}
-    if VIEW in attributes and isinstance(raw_attribute(cls, "name"), Shown):
-        state["name"] = attributes[VIEW].name
-    if STOPPED in attributes and isinstance(raw_attribute(cls, "propagation_stopped"), Shown):
+    state = {name: value for name, value in attributes.items() if name not in _TRANSIENT_ATTRIBUTES}
+    if INFO in attributes and isinstance(find_static_attribute(cls, "name"), DispatchAttribute):
+        state["name"] = attributes[INFO].name
+    if STOPPED in attributes and isinstance(find_static_attribute(cls, "propagation_stopped"), DispatchAttribute):
         state["propagation_stopped"] = attributes[STOPPED]
     return state

@@ -23,19 +23,19 @@ class StopObserver:
     A base, never made by itself: whoever observes says when it is over, and what it does when it is told.
     """
 
-    __slots__ = ("outer",)
+    __slots__ = ("parent",)
 
     #: Who was told before, and is told too.
-    outer: Callable[[Any], None] | None
+    parent: Callable[[Any], None] | None
 
     def __init__(self) -> None:
-        outer = stop_observer.get()
-        while isinstance(outer, StopObserver) and outer.is_over():
+        parent = stop_observer.get()
+        while isinstance(parent, StopObserver) and parent.is_finished():
             # Tasks that outlive their dispatch and dispatch again would grow a chain without end.
-            outer = outer.outer
-        self.outer = outer
+            parent = parent.parent
+        self.parent = parent
 
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether it has nothing to do any more."""
         raise NotImplementedError
 

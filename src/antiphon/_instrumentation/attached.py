@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from antiphon._instrumentation.records import DispatchRecord, ListenerRecord
-from antiphon._util.callables import is_async_callable, unrun
+from antiphon._util.callables import find_unrun_kind, is_async_callable
 from antiphon._util.naming import safe_repr
 
-__all__ = ("HOOKS", "Attached", "Instrument", "tell")
+__all__ = ("INSTRUMENT_METHODS", "AttachedInstrument", "Instrument", "notify_all")
 
 
 class Instrument:
@@ -39,38 +39,44 @@ class Instrument:
 
 
 #: The methods that make an instrument.
-HOOKS: Final = ("dispatch_started", "dispatch_finished", "listener_started", "listener_finished", "listener_skipped")
+INSTRUMENT_METHODS: Final = (
+    "dispatch_started",
+    "dispatch_finished",
+    "listener_started",
+    "listener_finished",
+    "listener_skipped",
+)
 
 
-class Attached:
+class AttachedInstrument:
     """An instrument as a dispatcher keeps it: with the methods that it has, until one of them raises."""
 
-    __slots__ = ("_methods", "_take_out", "_unsaid", "instrument")
+    __slots__ = ("_detach", "_methods", "_pending_log_message", "instrument")
 
-    def __init__(self, instrument: Any, take_out: Callable[[Attached], object]) -> None:
+    def __init__(self, instrument: Any, detach: Callable[[AttachedInstrument], object]) -> None:
         """Look at an instrument.
 
         Args:
             instrument: The instrument.
-            take_out: Takes it out of its dispatcher, if it is still there.
+            detach: Takes it out of its dispatcher, if it is still there.
 
         Raises:
             TypeError: It is none.
         """
         self.instrument = instrument
-        self._methods = _methods_of(instrument)
-        self._take_out = take_out
+        self._methods = _get_instrument_methods(instrument)
+        self._detach = detach
         # What is to be said when it raises, for one thread to take.
-        self._unsaid = ["%s raised in %s, and is taken out: it sees no further dispatch"]
+        self._pending_log_message = ["%s raised in %s, and is taken out: it sees no further dispatch"]
 
-    def tell(self, method: str, record: Any) -> None:
+    def notify(self, method: str, record: Any) -> None:
         """Call a method of the instrument, if it has it. One that raises is logged, and taken out for good."""
         call = self._methods.get(method)
         if call is None:
             return
         try:
             result = call(record)
-            kind = "" if result is None else unrun(result)
+            kind = "" if result is None else find_unrun_kind(result)
             if kind:
                 raise TypeError(
                     f"the methods of an instrument are plain functions; {safe_repr(call)} returned {kind}, and nobody "
@@ -79,12 +85,12 @@ class Attached:
         except Exception as exc:
             # Dispatches under way have it too.
             self._methods = {}
-            self._take_out(self)
-            self._say(method, exc)
+            self._detach(self)
+            self._log_failure(method, exc)
 
-    def _say(self, method: str, exc: Exception) -> None:
+    def _log_failure(self, method: str, exc: Exception) -> None:
         try:
-            unsaid = self._unsaid.pop()
+            unsaid = self._pending_log_message.pop()
         except IndexError:
             return
         # Imported here, since it is needed here alone.
@@ -94,22 +100,22 @@ class Attached:
             logging.getLogger("antiphon").error(unsaid, safe_repr(self.instrument), method, exc_info=exc)
         except RecursionError:
             # Its own dispatches were shown to it, too. There is more room further out.
-            self._unsaid.append(unsaid)
+            self._pending_log_message.append(unsaid)
             raise
 
 
-def tell(instruments: Iterable[Attached], method: str, record: Any) -> None:
+def notify_all(instruments: Iterable[AttachedInstrument], method: str, record: Any) -> None:
     """Call a method of all instruments that have it."""
     for attached in instruments:
-        attached.tell(method, record)
+        attached.notify(method, record)
 
 
-def _methods_of(instrument: Any) -> dict[str, Callable[[Any], object]]:
-    expected = f"an instrument is an object with one or more of the methods {', '.join(HOOKS)}"
+def _get_instrument_methods(instrument: Any) -> dict[str, Callable[[Any], object]]:
+    expected = f"an instrument is an object with one or more of the methods {', '.join(INSTRUMENT_METHODS)}"
     if isinstance(instrument, type):
         raise TypeError(f"{expected}; got the class {instrument.__name__}: make an instance, {instrument.__name__}()")
     methods: dict[str, Callable[[Any], object]] = {}
-    for name in HOOKS:
+    for name in INSTRUMENT_METHODS:
         method = getattr(instrument, name, None)
         if not callable(method):
             continue
@@ -121,9 +127,9 @@ def _methods_of(instrument: Any) -> dict[str, Callable[[Any], object]]:
         methods[name] = method
     if not methods:
         raise TypeError(f"{expected}; got {safe_repr(instrument)} ({type(instrument).__name__}), which has none")
-    return {name: method for name, method in methods.items() if not _does_nothing(name, method)}
+    return {name: method for name, method in methods.items() if not _is_inherited_no_op(name, method)}
 
 
-def _does_nothing(name: str, method: Any) -> bool:
+def _is_inherited_no_op(name: str, method: Any) -> bool:
     # Inherited from `Instrument`, and not overridden.
     return getattr(method, "__func__", None) is getattr(Instrument, name)

@@ -20,7 +20,7 @@ __all__ = (
     "ListenerRecord",
     "Outcome",
     "SkipReason",
-    "current_listener",
+    "current_call",
 )
 
 #: How a dispatch, or the call of a listener, ended: ``"running"`` until it has ended; ``"finished"``; ``"stopped"``
@@ -30,8 +30,8 @@ Outcome: TypeAlias = Literal["running", "finished", "stopped", "failed", "cancel
 
 #: Why a listener was not called: it had been ``"removed"``; its ``"where"`` said no; its one call under ``"once"`` was
 #: claimed by another dispatch; the event was ``"stopped"``; the dispatch ``"failed"`` or was ``"cancelled"``
-#: before its turn; or whoever runs the listeners (an overridden ``_adispatch``, a strategy) ``"left out"`` this one.
-SkipReason: TypeAlias = Literal["removed", "where", "once", "stopped", "failed", "cancelled", "left out"]
+#: before its turn; or whoever runs the listeners (an overridden ``_adispatch``, a strategy) ``"omitted"`` this one.
+SkipReason: TypeAlias = Literal["removed", "where", "once", "stopped", "failed", "cancelled", "omitted"]
 
 
 class DispatchRecord:
@@ -163,4 +163,4 @@ class ListenerRecord:
 
 
 #: The call of a listener that the running code is part of, under a dispatcher with instruments.
-current_listener: Final[ContextVar[ListenerRecord | None]] = ContextVar("current_listener", default=None)
+current_call: Final[ContextVar[ListenerRecord | None]] = ContextVar("current_call", default=None)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Hashable, Iterable
 from enum import Enum
 from typing import Any, Literal, NamedTuple, TypeAlias, get_type_hints
 
-from antiphon._events.capabilities import shown_name
+from antiphon._events.capabilities import find_class_name_attribute
 from antiphon._events.event import Event
-from antiphon._introspection.definitions import Definition, definition_of, short
-from antiphon._listeners.subscription import Subscription
-from antiphon._registry.keys import AnyOf, check_key, hears
+from antiphon._introspection.definitions import Definition, get_definition, strip_locals
+from antiphon._listeners.subscription import Subscription, is_owned_by
+from antiphon._registry.keys import AnyOf, check_key, key_matches
 from antiphon._util.naming import safe_repr
 
 __all__ = (
@@ -24,8 +24,8 @@ __all__ = (
     "KeyKind",
     "ListenerDescription",
     "describe",
-    "label_of",
-    "parts_of",
+    "get_key_label",
+    "get_key_parts",
 )
 
 #: The kinds of keys: a string without ``*``, a string with ``*``, a class, and any other hashable.
@@ -68,7 +68,7 @@ class ListenerDescription(NamedTuple):
     @property
     def key_label(self) -> str:
         """The key as text."""
-        return label_of(self.key)
+        return get_key_label(self.key)
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ class Description(NamedTuple):
         Returns:
             The listeners, in the order in which they run.
         """
-        return tuple(listener for listener in self.listeners if hears(listener.key, name, event_class))
+        return tuple(listener for listener in self.listeners if key_matches(listener.key, name, event_class))
 
     def of(self, key: Hashable) -> KeyDescription:
         """Describe one key, whether or not anybody listens to it.
@@ -138,15 +138,15 @@ class Description(NamedTuple):
         Returns:
             The key with its listeners.
         """
-        kind = _kind_of(key)
+        kind = _get_key_kind(key)
         if kind == "pattern":
-            listeners = tuple(listener for listener in self.listeners if key in parts_of(listener.key))
+            listeners = tuple(listener for listener in self.listeners if key in get_key_parts(listener.key))
         elif isinstance(key, type):
-            listeners = self.heard(shown_name(key), key)
+            listeners = self.heard(find_class_name_attribute(key), key)
         else:
             listeners = self.heard(key)
         return KeyDescription(
-            key, kind, listeners, definition_of(key) if isinstance(key, type) else Definition(label_of(key))
+            key, kind, listeners, get_definition(key) if isinstance(key, type) else Definition(get_key_label(key))
         )
 
     def only(self, pattern: str) -> Description:
@@ -163,7 +163,11 @@ class Description(NamedTuple):
             ValueError: The pattern has a ``*`` that is only a part of a segment.
         """
         check_key(pattern)
-        kept = [one for one in self.keys if pattern in ("*", one.label) or hears(pattern, _name_of(one.key), Event)]
+        kept = [
+            one
+            for one in self.keys
+            if pattern in ("*", one.label) or key_matches(pattern, _get_event_name(one.key), Event)
+        ]
         if "*" not in pattern and not any(pattern == one.label for one in kept):
             kept = [self.of(pattern), *kept]
         return self._replace(keys=tuple(kept))
@@ -193,21 +197,21 @@ def describe(
     """
     listeners = tuple(_describe_listener(subscription, adapted, owner) for subscription in subscriptions)
     without_keys = Description(dispatcher, dispatcher_class, (), listeners)
-    keys = dict.fromkeys(part for listener in listeners for part in parts_of(listener.key))
+    keys = dict.fromkeys(part for listener in listeners for part in get_key_parts(listener.key))
     described = [without_keys.of(key) for key in keys]
     described.sort(key=lambda one: (_KINDS.index(one.kind), one.label, one.definition.module or ""))
     return without_keys._replace(keys=tuple(described))
 
 
-def label_of(key: Hashable) -> str:
+def get_key_label(key: Hashable) -> str:
     """Give a key as text."""
     if isinstance(key, AnyOf):
-        return " | ".join(label_of(one) for one in key.keys)
+        return " | ".join(get_key_label(one) for one in key.keys)
     if isinstance(key, str):
         # Not str(), which gives the name of a member of an enumeration of strings.
         return str.__str__(key)
     if isinstance(key, type):
-        return short(key.__qualname__)
+        return strip_locals(key.__qualname__)
     return f"{type(key).__name__}.{key.name}" if isinstance(key, Enum) else safe_repr(key)
 
 
@@ -218,32 +222,32 @@ def _describe_listener(
     function, adapter = adapted(subscription.listener)
     return ListenerDescription(
         key=subscription.key,
-        definition=definition_of(function),
+        definition=get_definition(function),
         priority=subscription.priority,
         order=subscription.order,
         once=once,
-        where=None if where is None else _predicate(definition_of(where)),
+        where=None if where is None else _format_predicate(get_definition(where)),
         timeout=timeout,
         limit=limit,
         adapter=adapter,
-        inherited=not subscription.belongs_to(owner),
+        inherited=not is_owned_by(subscription, owner),
     )
 
 
-def _predicate(definition: Definition) -> str:
+def _format_predicate(definition: Definition) -> str:
     return f"lambda at {definition.place}" if definition.name == "<lambda>" and definition.place else definition.name
 
 
-def _kind_of(key: Hashable) -> KeyKind:
+def _get_key_kind(key: Hashable) -> KeyKind:
     if isinstance(key, str):
         return "pattern" if "*" in key else "name"
     return "class" if isinstance(key, type) else "other"
 
 
-def parts_of(key: Hashable) -> tuple[Hashable, ...]:
+def get_key_parts(key: Hashable) -> tuple[Hashable, ...]:
     """Return the keys that a key stands for: several classes, or the key itself."""
     return key.keys if isinstance(key, AnyOf) else (key,)
 
 
-def _name_of(key: Hashable) -> Hashable:
-    return shown_name(key) if isinstance(key, type) else key
+def _get_event_name(key: Hashable) -> Hashable:
+    return find_class_name_attribute(key) if isinstance(key, type) else key

@@ -10,10 +10,18 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 from antiphon._events.attributes import reports_stops
 from antiphon._events.stop_observer import stop_observer
-from antiphon._util.callables import called_by, is_async_callable, is_generator_callable, unrun
+from antiphon._util.callables import find_unrun_kind, is_async_callable, is_generator_callable, unwrap_callable
 from antiphon._util.naming import Wrapper, safe_repr
 
-__all__ = ("SyncListeners", "adapted", "as_async", "as_sync", "check_sync_listeners", "in_thread", "inline")
+__all__ = (
+    "SyncListeners",
+    "adapt_for_async",
+    "adapt_for_sync",
+    "check_sync_listeners",
+    "in_thread",
+    "inline",
+    "unwrap_adapter",
+)
 
 #: What an ``AsyncEventDispatcher`` does with plain functions.
 SyncListeners: TypeAlias = Literal["refuse", "inline", "thread"]
@@ -33,7 +41,7 @@ class _Adapter(Wrapper):
     def __wrapped__(self) -> Any:
         return self.function
 
-    def described(self) -> str:
+    def describe(self) -> str:
         """Tell what it does with the function."""
         # A base, never made by itself.
         raise NotImplementedError
@@ -60,7 +68,7 @@ class _Inline(_Adapter):
         _refuse_unrun(result, self.function, "")
         return result
 
-    def described(self) -> str:
+    def describe(self) -> str:
         return "inline"
 
     def __repr__(self) -> str:
@@ -87,13 +95,13 @@ class _InThread(_Adapter):
 
     def _run(self, event: Any) -> Any:
         is_watched = stop_observer.get() is not None and not reports_stops(event.__class__)
-        result = self._watched(event) if is_watched else self.function(event)
+        result = self._call_and_report_stop(event) if is_watched else self.function(event)
         _refuse_unrun(
             result, self.function, f"which a worker thread cannot do: register inline({_name(self.function)})"
         )
         return result
 
-    def _watched(self, event: Any) -> Any:
+    def _call_and_report_stop(self, event: Any) -> Any:
         # In a race: whoever waits for this thread cannot see the event being stopped by assignment, but it can.
         before = getattr(event, "propagation_stopped", False)
         try:
@@ -103,7 +111,7 @@ class _InThread(_Adapter):
             if observer is not None and not before and getattr(event, "propagation_stopped", False):
                 observer(event)
 
-    def described(self) -> str:
+    def describe(self) -> str:
         return "in_thread, abandon_on_cancel" if self.abandon_on_cancel else "in_thread"
 
     def __repr__(self) -> str:
@@ -160,7 +168,7 @@ def _name(function: object) -> str:
 
 def _refuse_unrun(result: object, function: object, reason: str) -> None:
     # Refuse what a function returned, if nothing of that has run and nothing will run it.
-    kind = "" if result is None else unrun(result)
+    kind = "" if result is None else find_unrun_kind(result)
     if not kind:
         return
     if kind == "a generator":
@@ -171,7 +179,7 @@ def _refuse_unrun(result: object, function: object, reason: str) -> None:
 def _check_callable(function: object, expected: str) -> None:
     if not callable(function):
         raise TypeError(f"{expected}; got {safe_repr(function)} ({type(function).__name__}), which cannot be called")
-    called = called_by(function)
+    called = unwrap_callable(function)
     if isinstance(called, type) and not hasattr(called, "__await__"):
         raise TypeError(
             f"{expected}; got the class {called.__name__}, which only makes an instance when it is called, and the "
@@ -196,13 +204,13 @@ _JUMPS_WITH_VALUE: Final = frozenset(
     (opmap["JUMP_FORWARD"], opmap.get("JUMP_IF_FALSE_OR_POP"), opmap.get("JUMP_IF_TRUE_OR_POP"))
 )
 
-_ADAPT: Final[dict[str, Callable[[Callable[[Any], Any]], Callable[[Any], Any]]]] = {
+_ADAPTERS_BY_MODE: Final[dict[str, Callable[[Callable[[Any], Any]], Callable[[Any], Any]]]] = {
     "inline": inline,
     "thread": in_thread,
 }
 
 
-def as_async(listener: Any, sync_listeners: SyncListeners) -> Callable[[Any], Any]:
+def adapt_for_async(listener: Any, sync_listeners: SyncListeners) -> Callable[[Any], Any]:
     """Give what an async dispatcher calls for a listener.
 
     Raises:
@@ -212,7 +220,7 @@ def as_async(listener: Any, sync_listeners: SyncListeners) -> Callable[[Any], An
         return cast("Callable[[Any], Any]", listener)
     _check_callable(listener, "a listener is an async callable taking the event")
     if sync_listeners != "refuse":
-        return _ADAPT[sync_listeners](listener)
+        return _ADAPTERS_BY_MODE[sync_listeners](listener)
     what, name = safe_repr(listener), _name(listener)
     raise TypeError(
         f"a listener of an AsyncEventDispatcher is an async callable taking the event; {what} is not known to be "
@@ -221,18 +229,18 @@ def as_async(listener: Any, sync_listeners: SyncListeners) -> Callable[[Any], An
     )
 
 
-def adapted(listener: Any, sync_listeners: SyncListeners) -> tuple[Any, str | None]:
+def unwrap_adapter(listener: Any, sync_listeners: SyncListeners) -> tuple[Any, str | None]:
     """Tell which function is called for a listener in the end, and the adapter that does it, if there is one."""
     call: Any = listener
     if sync_listeners != "refuse" and not is_async_callable(listener):
-        call = _ADAPT[sync_listeners](listener)
-    adapter = call.described() if isinstance(call, _Adapter) else None
+        call = _ADAPTERS_BY_MODE[sync_listeners](listener)
+    adapter = call.describe() if isinstance(call, _Adapter) else None
     while isinstance(call, _Adapter):
         call = call.function
     return call, adapter
 
 
-def as_sync(listener: Any) -> Callable[[Any], Any]:
+def adapt_for_sync(listener: Any) -> Callable[[Any], Any]:
     """Give what a sync dispatcher calls for a listener.
 
     Raises:

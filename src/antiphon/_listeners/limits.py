@@ -9,13 +9,13 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from antiphon._listeners.subscription import OptionedSubscription, do_nothing_async
+from antiphon._listeners.subscription import SubscriptionWithOptions, removed_async_listener
 from antiphon._util.naming import safe_repr
 
-__all__ = ("AllPlaces", "Limit", "outside_of_calls")
+__all__ = ("Limit", "LimitStateByLoop", "clear_enclosing_calls")
 
 
-class _Places:
+class _LimitState:
     """The places for calls of one limited listener in one event loop."""
 
     __slots__ = ("limit", "running", "semaphore")
@@ -23,36 +23,36 @@ class _Places:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.semaphore = anyio.Semaphore(limit, fast_acquire=True)
-        self.running: set[_Slot] = set()
+        self.running: set[_RunningCall] = set()
 
-    def are_stuck(self) -> bool:
+    def is_deadlocked(self) -> bool:
         """Whether every place is taken by a call that waits for one."""
         return len(self.running) >= self.limit and all(slot.waiting for slot in self.running)
 
 
-class _Slot:
+class _RunningCall:
     """One running call of a limited listener."""
 
     __slots__ = ("places", "waiting")
 
-    def __init__(self, places: _Places) -> None:
+    def __init__(self, places: _LimitState) -> None:
         #: Where it runs; None when it has ended, so that contexts which outlive the call keep nothing alive.
-        self.places: _Places | None = places
+        self.places: _LimitState | None = places
         #: How many dispatches in it wait for a place of the same listener.
         self.waiting = 0
 
 
 #: The places of one listener in each event loop.
-AllPlaces: TypeAlias = WeakKeyDictionary[Any, _Places]
+LimitStateByLoop: TypeAlias = WeakKeyDictionary[Any, _LimitState]
 
 
 #: The limited calls that the running one is part of, from the outermost in.
-_slots: Final[ContextVar[tuple[_Slot, ...]]] = ContextVar("slots", default=())
+_enclosing_calls: Final[ContextVar[tuple[_RunningCall, ...]]] = ContextVar("slots", default=())
 
 
-def outside_of_calls(context: Context) -> None:
+def clear_enclosing_calls(context: Context) -> None:
     """Make a copy of a context one in which no limited call runs: nothing that runs there is waited for by one."""
-    context.run(_slots.set, ())
+    context.run(_enclosing_calls.set, ())
 
 
 class Limit:
@@ -61,9 +61,9 @@ class Limit:
     def __init__(
         self,
         limit: int,
-        subscription: OptionedSubscription,
+        subscription: SubscriptionWithOptions,
         call: Callable[[Any], Awaitable[object]],
-        places: AllPlaces,
+        places: LimitStateByLoop,
     ) -> None:
         # Import it here: an anyio that loads its modules lazily takes longer for this one than antiphon for all of its
         # own, and a program without limits does not need it.
@@ -77,29 +77,29 @@ class Limit:
 
     async def call(self, event: Any, /) -> object:
         """Call the listener when fewer calls of it are running."""
-        places = self._places_here()
-        outer = tuple(slot for slot in _slots.get() if slot.places is not None)
-        await self._wait(places, [slot for slot in outer if slot.places is places])
-        slot = _Slot(places)
+        places = self._get_state()
+        outer = tuple(slot for slot in _enclosing_calls.get() if slot.places is not None)
+        await self._acquire(places, [slot for slot in outer if slot.places is places])
+        slot = _RunningCall(places)
         try:
-            if self._subscription.call is do_nothing_async:
+            if self._subscription.call is removed_async_listener:
                 return "removed"
             places.running.add(slot)
-            token = _slots.set((*outer, slot))
+            token = _enclosing_calls.set((*outer, slot))
             try:
                 return await self._call(event)
             finally:
                 places.running.discard(slot)
                 slot.places = None
-                _slots.reset(token)
+                _enclosing_calls.reset(token)
         finally:
             places.semaphore.release()
 
-    async def _wait(self, places: _Places, outer: list[_Slot]) -> None:
+    async def _acquire(self, places: _LimitState, outer: list[_RunningCall]) -> None:
         for slot in outer:
             slot.waiting += 1
         try:
-            if outer and places.are_stuck():
+            if outer and places.is_deadlocked():
                 raise RuntimeError(
                     f"{safe_repr(self._subscription.listener)} may run {self._limit} at a time, and all these calls "
                     f"wait for the dispatch that would start it once more: it would wait for itself. Raise limit=, or "
@@ -110,9 +110,9 @@ class Limit:
             for slot in outer:
                 slot.waiting -= 1
 
-    def _places_here(self) -> _Places:
+    def _get_state(self) -> _LimitState:
         loop = self._current_token().native_token
         places = self._places.get(loop)
         if places is None:
-            places = self._places[loop] = _Places(self._limit)
+            places = self._places[loop] = _LimitState(self._limit)
         return places

@@ -20,51 +20,56 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from antiphon._listeners.limits import AllPlaces, Limit
-from antiphon._listeners.subscription import OptionedSubscription, check_answer, do_nothing, do_nothing_async
+from antiphon._listeners.limits import Limit, LimitStateByLoop
+from antiphon._listeners.subscription import (
+    SubscriptionWithOptions,
+    check_answer,
+    removed_async_listener,
+    removed_listener,
+)
 
 __all__ = (
-    "compose",
-    "compose_async",
     "recompose",
     "recompose_async",
+    "wrap_async_with_options",
+    "wrap_with_options",
 )
 
 
-def compose(subscription: OptionedSubscription, call: Callable[[Any], object]) -> Callable[[Any], object]:
+def wrap_with_options(subscription: SubscriptionWithOptions, call: Callable[[Any], object]) -> Callable[[Any], object]:
     """Compose the options of a plain function around it: ``where`` and ``once``."""
-    subscription.composed_of = (call, None)
+    subscription.wrapped = (call, None)
     return _around(subscription, call)
 
 
-def compose_async(
-    subscription: OptionedSubscription, call: Callable[[Any], Awaitable[object]]
+def wrap_async_with_options(
+    subscription: SubscriptionWithOptions, call: Callable[[Any], Awaitable[object]]
 ) -> Callable[[Any], Awaitable[object]]:
     """Compose the options of an async listener around it."""
     # Where there are places to share: also between the calls of a dispatch that is observed and those of others.
-    places: AllPlaces = WeakKeyDictionary()
-    subscription.composed_of = (call, places)
+    places: LimitStateByLoop = WeakKeyDictionary()
+    subscription.wrapped = (call, places)
     return _around_async(subscription, call, places)
 
 
 def recompose(
-    subscription: OptionedSubscription, wrap: Callable[[Callable[[Any], object]], Callable[[Any], object]]
+    subscription: SubscriptionWithOptions, wrap: Callable[[Callable[[Any], object]], Callable[[Any], object]]
 ) -> Callable[[Any], object]:
     """Compose the options of a plain function once more, around something that is put around it."""
-    call, _ = subscription.composed_of
+    call, _ = subscription.wrapped
     return _around(subscription, wrap(call))
 
 
 def recompose_async(
-    subscription: OptionedSubscription,
+    subscription: SubscriptionWithOptions,
     wrap: Callable[[Callable[[Any], Awaitable[object]]], Callable[[Any], Awaitable[object]]],
 ) -> Callable[[Any], Awaitable[object]]:
     """Compose the options of an async listener once more, around something that is put around it."""
-    call, places = subscription.composed_of
+    call, places = subscription.wrapped
     return _around_async(subscription, wrap(call), places)
 
 
-def _around(subscription: OptionedSubscription, call: Callable[[Any], object]) -> Callable[[Any], object]:
+def _around(subscription: SubscriptionWithOptions, call: Callable[[Any], object]) -> Callable[[Any], object]:
     once, where, _, _ = subscription.options
     if once:
         call = _claimed(subscription, call)
@@ -76,14 +81,14 @@ def _around(subscription: OptionedSubscription, call: Callable[[Any], object]) -
         # True first: only other answers, of which some have to be refused, are looked at closely.
         if answer is not True and not check_answer(answer, where):
             return "where"
-        if subscription.call is do_nothing:
+        if subscription.call is removed_listener:
             return "removed"
         return call(event)
 
     return asking
 
 
-def _claimed(subscription: OptionedSubscription, call: Callable[[Any], object]) -> Callable[[Any], object]:
+def _claimed(subscription: SubscriptionWithOptions, call: Callable[[Any], object]) -> Callable[[Any], object]:
     def claiming(event: Any, /) -> object:
         return call(event) if subscription.unsubscribe() else "once"
 
@@ -91,7 +96,7 @@ def _claimed(subscription: OptionedSubscription, call: Callable[[Any], object]) 
 
 
 def _around_async(
-    subscription: OptionedSubscription, call: Callable[[Any], Awaitable[object]], places: AllPlaces
+    subscription: SubscriptionWithOptions, call: Callable[[Any], Awaitable[object]], places: LimitStateByLoop
 ) -> Callable[[Any], Awaitable[object]]:
     once, where, timeout, limit = subscription.options
     if timeout is not None:
@@ -109,7 +114,7 @@ def _around_async(
         # As in `_around`.
         if answer is not True and not check_answer(answer, where):
             return "where"
-        if subscription.call is do_nothing_async:
+        if subscription.call is removed_async_listener:
             return "removed"
         return await call(event)
 
@@ -117,7 +122,7 @@ def _around_async(
 
 
 def _claimed_async(
-    subscription: OptionedSubscription, call: Callable[[Any], Awaitable[object]]
+    subscription: SubscriptionWithOptions, call: Callable[[Any], Awaitable[object]]
 ) -> Callable[[Any], Awaitable[object]]:
     async def claiming(event: Any, /) -> object:
         return await call(event) if subscription.unsubscribe() else "once"

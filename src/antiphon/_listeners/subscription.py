@@ -8,27 +8,28 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
-from antiphon._util.callables import is_async_callable, is_generator_callable, unrun
+from antiphon._util.callables import find_unrun_kind, is_async_callable, is_generator_callable
 from antiphon._util.naming import describe_value, listener_name, safe_repr
-from antiphon._util.validation import check_limit, check_seconds
+from antiphon._util.validation import check_duration, check_limit
 
 __all__ = (
-    "NO_OPTIONS",
-    "NamedListener",
-    "NamedSubscription",
-    "OptionedSubscription",
+    "DEFAULT_OPTIONS",
+    "NameAwareListener",
+    "NameBoundSubscription",
     "Options",
     "Subscription",
+    "SubscriptionWithOptions",
     "check_answer",
     "check_options",
-    "do_nothing",
-    "do_nothing_async",
+    "is_owned_by",
+    "removed_async_listener",
+    "removed_listener",
     "when_removed",
 )
 
 
 #: One counter for the whole process, so that the listeners of several dispatchers merge in the order of registration.
-_orders: Final = count(1)
+_registration_counter: Final = count(1)
 
 
 class Options(NamedTuple):
@@ -43,15 +44,15 @@ class Options(NamedTuple):
     #: How many calls may run at a time, per event loop.
     limit: int | None = None
 
-    def are_none(self) -> bool:
+    def is_default(self) -> bool:
         """Tell whether nothing was asked for; what is equal to the default without being it is an error, to be told."""
-        return self == NO_OPTIONS and self.once is False
+        return self == DEFAULT_OPTIONS and self.once is False
 
 
-NO_OPTIONS: Final = Options()
+DEFAULT_OPTIONS: Final = Options()
 
 
-class Owner(Protocol):
+class SubscriptionOwner(Protocol):
     """What a subscription needs of the place that keeps it."""
 
     def discard(self, subscription: Subscription, /) -> bool:
@@ -83,18 +84,20 @@ class Subscription:
     #: The place in the order of all registrations of the process.
     order: int
     #: What it was registered with.
-    options: Options = NO_OPTIONS
+    options: Options = DEFAULT_OPTIONS
     #: What a strategy calls with the event; the listener itself, or a callable that was composed around it when
     #: it was registered. Removal puts a callable here that does nothing, so that a dispatch under way, which
     #: reads this attribute at the last moment, does not start the listener any more.
     call: Callable[[Any], Any]
 
-    def __init__(self, owner: Owner, key: Hashable, listener: Any, priority: int, call: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, owner: SubscriptionOwner, key: Hashable, listener: Any, priority: int, call: Callable[[Any], Any]
+    ) -> None:
         self._owner = owner
         self.key = key
         self.listener = listener
         self.priority = priority
-        self.order = next(_orders)
+        self.order = next(_registration_counter)
         self.call = call
 
     def unsubscribe(self) -> bool:
@@ -105,13 +108,9 @@ class Subscription:
         """
         return self._owner.discard(self)
 
-    def belongs_to(self, owner: object, /) -> bool:
-        """Tell whether something keeps this registration, or kept it."""
-        return self._owner is owner
-
     def is_registered(self) -> bool:
         """Tell whether the registration is still there."""
-        return self.call is not do_nothing and self.call is not do_nothing_async
+        return self.call is not removed_listener and self.call is not removed_async_listener
 
     def __enter__(self) -> Self:
         return self
@@ -125,6 +124,12 @@ class Subscription:
         return f"<Subscription {safe_repr(self.key)} -> {safe_repr(self.listener)}, priority {self.priority}>"
 
 
+def is_owned_by(subscription: Subscription, owner: object) -> bool:
+    """Return whether a registry keeps a subscription, or kept it before it was removed."""
+    # Not a method, because users have no use for it.
+    return subscription._owner is owner  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
 def when_removed(subscription: Subscription, call: Callable[[object], object]) -> None:
     """Call a function once a registration has been removed, by whatever means; at once if it has been already.
 
@@ -136,45 +141,51 @@ def when_removed(subscription: Subscription, call: Callable[[object], object]) -
     subscription._owner.when_removed(subscription, call)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
-class OptionedSubscription(Subscription):
+class SubscriptionWithOptions(Subscription):
     """A registration with options; those without are many, and need no room for them."""
 
-    __slots__ = ("composed_of", "options")
+    __slots__ = ("options", "wrapped")
 
     #: What `antiphon._listeners.options` composes the options around once more, for a dispatch that is observed.
-    composed_of: tuple[Callable[[Any], Any], Any]
+    wrapped: tuple[Callable[[Any], Any], Any]
 
     def __init__(  # noqa: PLR0917  made in one place, as often as anything here
-        self, owner: Owner, key: Hashable, listener: Any, priority: int, call: Callable[[Any], Any], options: Options
+        self,
+        owner: SubscriptionOwner,
+        key: Hashable,
+        listener: Any,
+        priority: int,
+        call: Callable[[Any], Any],
+        options: Options,
     ) -> None:
         super().__init__(owner, key, listener, priority, call)
         self.options = options
 
 
-class NamedListener:
+class NameAwareListener:
     """A listener on behalf of something else, which also wants the name of the dispatch: a bare event cannot tell it.
 
     Args:
         owner: What listens; it gives the repr.
-        hear: Called with the name and the event.
+        handle: Called with the name and the event.
     """
 
-    __slots__ = ("_owner", "hear")
+    __slots__ = ("_owner", "handle")
 
-    def __init__(self, owner: object, hear: Callable[[Hashable, Any], Any]) -> None:
+    def __init__(self, owner: object, handle: Callable[[Hashable, Any], Any]) -> None:
         self._owner = owner
-        self.hear = hear
+        self.handle = handle
 
     async def __call__(self, event: Any, /) -> None:
         """Hear an event that tells its name itself."""
-        await self.hear(getattr(event, "name", None), event)
+        await self.handle(getattr(event, "name", None), event)
 
     def __repr__(self) -> str:
         return repr(self._owner)
 
 
-class NamedSubscription:
-    """The registration of a `NamedListener` as it stands in the plan of a name."""
+class NameBoundSubscription:
+    """The registration of a `NameAwareListener` as it stands in the plan of a name."""
 
     __slots__ = ("_subscription", "key", "listener", "name", "options", "order", "priority", "unsubscribe")
 
@@ -182,7 +193,7 @@ class NamedSubscription:
         self._subscription = subscription
         self.name = name
         self.key = subscription.key
-        self.listener: NamedListener = subscription.listener
+        self.listener: NameAwareListener = subscription.listener
         self.options = subscription.options
         self.order = subscription.order
         self.priority = subscription.priority
@@ -192,14 +203,14 @@ class NamedSubscription:
     def call(self) -> Callable[[Any], Any]:
         """What is called with the event: the listener with the name, unless it has been removed."""
         call = self._subscription.call
-        return partial(self.listener.hear, self.name) if call is self.listener else call
+        return partial(self.listener.handle, self.name) if call is self.listener else call
 
 
-async def do_nothing_async(event: Any, /) -> None:
+async def removed_async_listener(event: Any, /) -> None:
     """Stand in for a listener that was removed while a dispatch was under way."""
 
 
-def do_nothing(event: Any, /) -> None:
+def removed_listener(event: Any, /) -> None:
     """Stand in for a listener that was removed while a dispatch was under way."""
 
 
@@ -215,7 +226,7 @@ def check_answer(answer: object, where: object) -> bool:
     """
     if answer is True or answer is False:
         return answer
-    kind = unrun(answer)
+    kind = find_unrun_kind(answer)
     if kind:
         raise TypeError(
             f"where= is a plain function of the event that returns whether the listener is called; "
@@ -249,6 +260,6 @@ def check_options(options: Options) -> None:
                 f"generator would count as true without being run: return a bool"
             )
     if timeout is not None:
-        check_seconds(timeout, "timeout= is how long a call may take, in seconds")
+        check_duration(timeout, "timeout= is how long a call may take, in seconds")
     if limit is not None:
         check_limit(limit, "limit= is how many calls of the listener may run at a time")

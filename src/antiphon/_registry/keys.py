@@ -1,7 +1,7 @@
-"""Keys: what one listens to, and which dispatches each kind of key hears.
+"""Keys: what one listens to, and which dispatches each kind of key matches.
 
 ============================  ========================================================================
-key                           hears
+key                           matches
 ============================  ========================================================================
 a string                      events dispatched under that very name
 a string with ``*`` segments  names of that pattern: ``*`` one segment between dots, ``**`` any number
@@ -18,14 +18,14 @@ from typing import Any, TypeAlias
 
 from antiphon._util.naming import safe_repr
 
-__all__ = ("AnyOf", "Matcher", "check_key", "check_name", "exact_keys", "hears", "matcher_of")
+__all__ = ("AnyOf", "Matcher", "check_key", "check_name", "get_exact_names", "get_matcher", "key_matches")
 
-#: Tells whether a key hears events of a class that are dispatched under a name.
+#: Tells whether a key matches events of a class that are dispatched under a name.
 Matcher: TypeAlias = Callable[[Hashable, type[Any]], bool]
 
 
 class AnyOf:
-    """Several keys as one, so that an event which more than one of them hears is heard once.
+    """Several keys as one, so that an event which more than one of them matches is heard once.
 
     It equals nothing but itself: a tuple of the same keys is a name like any other.
     """
@@ -56,7 +56,7 @@ def check_key(key: object) -> None:
             issubclass(object, key)
         except TypeError:
             raise TypeError(
-                f"a class as a key hears the events of its subclasses, but {key.__name__} cannot tell them: a protocol "
+                f"a class as a key matches events of its subclasses, but {key.__name__} cannot tell which: a protocol "
                 f"needs @runtime_checkable, and methods only"
             ) from None
     if isinstance(key, AnyOf):
@@ -80,32 +80,32 @@ def check_name(name: object) -> None:
         ) from None
 
 
-def matcher_of(key: Hashable) -> Matcher | None:
-    """Give what tells whether a key hears a dispatch; None for a key that hears just its own name."""
+def get_matcher(key: Hashable) -> Matcher | None:
+    """Give what tells whether a key matches a dispatch; None for a key that matches just its own name."""
     if isinstance(key, str):
         return _pattern_matcher(key) if "*" in key else None
     if isinstance(key, type):
         return lambda _name, cls: issubclass(cls, key)
     if isinstance(key, AnyOf):
-        matchers = [_any_matcher_of(one) for one in key.keys]
+        matchers = [_get_matcher_or_equality(one) for one in key.keys]
         return lambda name, cls: any(matches(name, cls) for matches in matchers)
     return None
 
 
-def hears(key: Hashable, name: Hashable, cls: type[Any]) -> bool:
-    """Tell whether a key hears events of a class that are dispatched under a name."""
-    return _any_matcher_of(key)(name, cls)
+def key_matches(key: Hashable, name: Hashable, cls: type[Any]) -> bool:
+    """Tell whether a key matches events of a class that are dispatched under a name."""
+    return _get_matcher_or_equality(key)(name, cls)
 
 
-def exact_keys(key: Hashable) -> tuple[Hashable, ...] | None:
+def get_exact_names(key: Hashable) -> tuple[Hashable, ...] | None:
     """Give the only names that a key can hear; None if they cannot be listed."""
     if isinstance(key, AnyOf):
-        return None if any(matcher_of(one) is not None for one in key.keys) else key.keys
-    return (key,) if matcher_of(key) is None else None
+        return None if any(get_matcher(one) is not None for one in key.keys) else key.keys
+    return (key,) if get_matcher(key) is None else None
 
 
-def _any_matcher_of(key: Hashable) -> Matcher:
-    return matcher_of(key) or (lambda name, _cls: bool(name == key))
+def _get_matcher_or_equality(key: Hashable) -> Matcher:
+    return get_matcher(key) or (lambda name, _cls: bool(name == key))
 
 
 def _check_pattern(pattern: str) -> None:
@@ -121,27 +121,27 @@ def _pattern_matcher(pattern: str) -> Matcher:
     if pattern == "*":
         return lambda _name, _cls: True
     wanted = pattern.split(".")
-    return lambda name, _cls: isinstance(name, str) and _matches(wanted, name.split("."))
+    return lambda name, _cls: isinstance(name, str) and _pattern_matches(wanted, name.split("."))
 
 
-def _matches(wanted: list[str], segments: Iterable[str]) -> bool:
-    # The places in the pattern that the segments so far can have led to.
-    places = _skip_any(wanted, {0})
+def _pattern_matches(wanted: list[str], segments: Iterable[str]) -> bool:
+    # The positions in the pattern that the segments so far can have led to.
+    positions = _skip_double_stars(wanted, {0})
     for segment in segments:
-        stepped = {
+        advanced = {
             place if wanted[place] == "**" else place + 1
-            for place in places
+            for place in positions
             if place < len(wanted) and wanted[place] in (segment, "*", "**")
         }
-        places = _skip_any(wanted, stepped)
-    return len(wanted) in places
+        positions = _skip_double_stars(wanted, advanced)
+    return len(wanted) in positions
 
 
-def _skip_any(wanted: list[str], places: set[int]) -> set[int]:
-    reached = set(places)
-    for place in sorted(places):
+def _skip_double_stars(wanted: list[str], positions: set[int]) -> set[int]:
+    reachable = set(positions)
+    for place in sorted(positions):
         following = place
         while following < len(wanted) and wanted[following] == "**":
             following += 1
-            reached.add(following)
-    return reached
+            reachable.add(following)
+    return reachable

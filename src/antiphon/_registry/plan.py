@@ -7,18 +7,18 @@ from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any, Self
 
-from antiphon._events.attributes import View
-from antiphon._events.capabilities import Service
-from antiphon._instrumentation.attached import Attached
+from antiphon._events.attributes import DispatchInfo
+from antiphon._events.capabilities import EventCapabilities
+from antiphon._instrumentation.attached import AttachedInstrument
 from antiphon._listeners.subscription import Subscription
 
-__all__ = ("Plan", "Route", "Whole", "in_order")
+__all__ = ("CachedPlan", "Plan", "StrategyStep", "sort_subscriptions")
 
 _by_order = attrgetter("order")
 _by_priority = attrgetter("priority")
 
 
-def in_order(subscriptions: Iterable[Subscription]) -> tuple[Subscription, ...]:
+def sort_subscriptions(subscriptions: Iterable[Subscription]) -> tuple[Subscription, ...]:
     """Sort registrations as they run: by priority, then in the order of registration."""
     # Two stable sorts on ints are several times faster than one on pairs.
     ordered = sorted(subscriptions, key=_by_order)
@@ -39,17 +39,17 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
     #: The dispatcher.
     dispatcher: Any
     #: What its events show of it.
-    view: View
+    info: DispatchInfo
     #: What the class of the event allows.
-    service: Service
+    capabilities: EventCapabilities
     #: Whether a listener can stop the dispatch.
     stoppable: bool
     #: Whether it is not for the strategy alone: there are instruments, or a subclass runs the listeners itself.
-    special: bool = False
+    needs_slow_path: bool = False
     #: The listeners as a subclass that runs them itself gets them; empty for other dispatchers.
-    guarded: tuple[Any, ...] = ()
+    override_listeners: tuple[Any, ...] = ()
     #: The instruments that are told of the dispatch.
-    instruments: tuple[Attached, ...] = ()
+    instruments: tuple[AttachedInstrument, ...] = ()
 
     def __new__(
         cls,
@@ -57,7 +57,7 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
         *,
         name: Hashable,
         dispatcher: Any,
-        service: Service,
+        capabilities: EventCapabilities,
     ) -> Self:
         """Group listeners that are in order into tiers."""
         if listeners and listeners[0].priority != listeners[-1].priority:
@@ -67,12 +67,12 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
         plan.listeners = listeners
         plan.name = name
         plan.dispatcher = dispatcher
-        plan.view = View(name, dispatcher)
-        plan.service = service
-        plan.stoppable = service.stoppable
+        plan.info = DispatchInfo(name, dispatcher)
+        plan.capabilities = capabilities
+        plan.stoppable = capabilities.stoppable
         return plan
 
-    def around(self, wrap: Callable[[Subscription], Subscription]) -> Self:
+    def map_subscriptions(self, wrap: Callable[[Subscription], Subscription]) -> Self:
         """Give the same plan with something around each of its registrations."""
         plan = super().__new__(type(self), (tuple(map(wrap, tier)) for tier in self))
         plan.__dict__.update(self.__dict__)
@@ -80,7 +80,7 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
         return plan
 
 
-class Whole:
+class StrategyStep:
     """What a dispatch runs in the place of the listeners when something else runs them: all of them in one step.
 
     Args:
@@ -95,23 +95,23 @@ class Whole:
         self.call = call
 
 
-class Route:
+class CachedPlan:
     """Where a dispatch finds its plan, and what it has to know of it before all else.
 
     It is read in every dispatch, and the attributes of a tuple take long to read.
     """
 
-    __slots__ = ("plan", "steps", "view")
+    __slots__ = ("fast_steps", "info", "plan")
 
     #: What the dispatcher calls with the event, one after another: the registrations, or what runs all of them. None if
     #: it has more to do than that.
-    steps: tuple[Subscription | Whole, ...] | None
+    fast_steps: tuple[Subscription | StrategyStep, ...] | None
     #: The plan.
     plan: Plan
     #: What the events show, as the plan has it.
-    view: View
+    info: DispatchInfo
 
-    def __init__(self, plan: Plan, steps: tuple[Subscription | Whole, ...] | None) -> None:
-        self.steps = steps
+    def __init__(self, plan: Plan, fast_steps: tuple[Subscription | StrategyStep, ...] | None) -> None:
+        self.fast_steps = fast_steps
         self.plan = plan
-        self.view = plan.view
+        self.info = plan.info

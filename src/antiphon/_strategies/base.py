@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from antiphon._registry.plan import Plan
-from antiphon._strategies.errors import ErrorPolicy, check_policy
+from antiphon._strategies.errors import ErrorPolicy, check_error_policy
 
 __all__ = ("BaseStrategy", "Strategy")
 
@@ -31,23 +31,23 @@ class BaseStrategy:
     __slots__ = ("_errors",)
 
     def __init__(self, *, errors: ErrorPolicy = "raise") -> None:
-        self._errors: ErrorPolicy = check_policy(errors)
+        self._errors: ErrorPolicy = check_error_policy(errors)
 
     @property
     def errors(self) -> ErrorPolicy:
         """The error policy."""
         return self._errors
 
-    def _options(self) -> dict[str, Any]:
+    def _get_options(self) -> dict[str, Any]:
         return {} if self._errors == "raise" else {"errors": self._errors}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BaseStrategy) or type(other) is not type(self):
             return NotImplemented
-        return self._options() == other._options()
+        return self._get_options() == other._get_options()
 
     def __hash__(self) -> int:
-        return hash((type(self), *self._options().items()))
+        return hash((type(self), *self._get_options().items()))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._options().items())})"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._get_options().items())})"

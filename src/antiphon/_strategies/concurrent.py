@@ -6,9 +6,9 @@ from typing import Any
 
 from antiphon._registry.plan import Plan
 from antiphon._strategies.cancellation import CancellationWatch
-from antiphon._strategies.errors import ErrorPolicy, Failures
+from antiphon._strategies.errors import ErrorCollector, ErrorPolicy
 from antiphon._strategies.tiered import TieredStrategy
-from antiphon._strategies.tiers import Tier
+from antiphon._strategies.tiers import TierRunner
 from antiphon._util.validation import check_limit
 
 __all__ = ("Concurrent",)
@@ -41,8 +41,10 @@ class Concurrent(TieredStrategy):
         """How many listeners of one dispatch may run at a time; None for all of a priority."""
         return self._limit
 
-    def _options(self) -> dict[str, Any]:
-        return {**({} if self._limit is None else {"limit": self._limit}), **super()._options()}
+    def _get_options(self) -> dict[str, Any]:
+        return {**({} if self._limit is None else {"limit": self._limit}), **super()._get_options()}
 
-    def _tier(self, plan: Plan, event: Any, failures: Failures, watch: CancellationWatch) -> Tier:
-        return Tier(event, failures, watch, self._limit)
+    def _make_tier_runner(
+        self, plan: Plan, event: Any, collector: ErrorCollector, watch: CancellationWatch
+    ) -> TierRunner:
+        return TierRunner(event, collector, watch, self._limit)

@@ -6,23 +6,23 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 
-from antiphon._backend import first_leaf, get_asyncio_task, is_cancellation, is_cancelled_by_scope
+from antiphon._backend import get_asyncio_task, get_first_leaf, is_cancellation, is_cancelled_by_scope
 from antiphon._exceptions import ListenerCancelled
 from antiphon._listeners.subscription import Subscription
-from antiphon._registry.plan import Plan, Whole
+from antiphon._registry.plan import Plan, StrategyStep
 from antiphon._strategies.cancellation import CancellationWatch
-from antiphon._util.callables import is_async_callable, is_generator_callable, unrun
+from antiphon._util.callables import find_unrun_kind, is_async_callable, is_generator_callable
 from antiphon._util.naming import listener_name, safe_repr
 
 __all__ = (
+    "ErrorCollector",
     "ErrorPolicy",
-    "Failures",
     "add_note",
     "annotate_exception",
-    "check_policy",
+    "check_error_policy",
+    "check_not_awaitable",
     "handle_exception",
     "log_error",
-    "refuse_awaitable",
     "to_listener_error",
 )
 
@@ -34,7 +34,7 @@ MAX_NOTES: Final = 8
 NOTE_PREFIX: Final = "antiphon: "
 
 
-def check_policy(errors: object) -> ErrorPolicy:
+def check_error_policy(errors: object) -> ErrorPolicy:
     """Refuse what is no error policy.
 
     Returns:
@@ -105,12 +105,12 @@ def _without_cancellations(exc: BaseException, listener: object) -> Exception | 
     return without
 
 
-def annotate_exception(exc: BaseException, step: Subscription | Whole, plan: Plan, event: object) -> None:
+def annotate_exception(exc: BaseException, step: Subscription | StrategyStep, plan: Plan, event: object) -> None:
     """Add a note to an exception that leaves a dispatch, which says where it was raised.
 
     An error gets it, and a cancellation for which no request can be seen. A requested one is no matter of a listener.
     """
-    if isinstance(step, Whole):
+    if isinstance(step, StrategyStep):
         # The strategy has done it.
         return
     if isinstance(exc, Exception):
@@ -174,7 +174,7 @@ def log_error(error: Exception, message: str) -> None:
     logging.getLogger("antiphon").error("%s", message, exc_info=error)
 
 
-def refuse_awaitable(result: object, policy: object) -> None:
+def check_not_awaitable(result: object, policy: object) -> None:
     """Refuse what an error policy returned if nobody would await it.
 
     Raises:
@@ -182,7 +182,7 @@ def refuse_awaitable(result: object, policy: object) -> None:
     """
     if result is None:
         return
-    kind = unrun(result)
+    kind = find_unrun_kind(result)
     if kind:
         raise TypeError(
             f"errors= is a plain function; {safe_repr(policy)} returned {kind}, and nobody would await it: let it note "
@@ -191,7 +191,7 @@ def refuse_awaitable(result: object, policy: object) -> None:
 
 
 def handle_exception(
-    exc: BaseException, subscription: Subscription, failures: Failures, watch: CancellationWatch
+    exc: BaseException, subscription: Subscription, collector: ErrorCollector, watch: CancellationWatch
 ) -> bool:
     """Give an exception that left a listener to the error policy.
 
@@ -204,33 +204,33 @@ def handle_exception(
     try:
         error = to_listener_error(exc, subscription, watch)
         if error is None:
-            raise failures.held_back(exc, subscription)
+            raise collector.keep_errors_of(exc, subscription)
         watch.find_hidden_request(error)
-        return failures.take(error, subscription) is not None
+        return collector.handle(error, subscription) is not None
     finally:
         # A frame that refers to an exception makes a cycle.
         del exc
 
 
-class Failures:
+class ErrorCollector:
     """What went wrong in one dispatch, under its error policy."""
 
-    __slots__ = ("_event", "_known", "_plan", "_policy", "ended", "in_hand")
+    __slots__ = ("_event", "_known", "_plan", "_policy", "errors", "is_finished")
 
     #: Whether an error ended the dispatch, or a listener won it.
-    ended: bool
+    is_finished: bool
     #: The errors that will leave with the dispatch, each after the place of its listener in the order.
-    in_hand: list[tuple[tuple[int, int], Exception]]
+    errors: list[tuple[tuple[int, int], Exception]]
 
     def __init__(self, policy: ErrorPolicy, plan: Plan, event: Any) -> None:
         self._policy = policy
         self._plan = plan
         self._event = event
         self._known: set[int] = set()
-        self.in_hand = []
-        self.ended = False
+        self.errors = []
+        self.is_finished = False
 
-    def take(self, error: Exception, subscription: Subscription) -> Exception | None:
+    def handle(self, error: Exception, subscription: Subscription) -> Exception | None:
         """Give an error of a listener to the policy.
 
         Returns:
@@ -242,7 +242,7 @@ class Failures:
             policy = self._log
         if not isinstance(policy, str):
             try:
-                refuse_awaitable(policy(error, self._event, subscription.listener), policy)
+                check_not_awaitable(policy(error, self._event, subscription.listener), policy)
             except Exception as raised:
                 if raised is not error:
                     # The traceback of the policy's error shows both: say on each where it was raised.
@@ -255,10 +255,10 @@ class Failures:
             # In hand they stay alive, so that no other error has the same id.
             self._known.add(id(error))
             add_note(error, subscription, self._plan, self._event, policy=raised_by)
-        self.in_hand.append(((subscription.priority, subscription.order), error))
+        self.errors.append(((subscription.priority, subscription.order), error))
         if policy == "collect":
             return None
-        self.ended = True
+        self.is_finished = True
         return error
 
     def _log(self, error: Exception, event: Any, listener: Any) -> None:
@@ -269,7 +269,7 @@ class Failures:
             f"of {under}{safe_repr(event)}",
         )
 
-    def held_back(self, exc: BaseException, subscription: Subscription) -> BaseException:
+    def keep_errors_of(self, exc: BaseException, subscription: Subscription) -> BaseException:
         """Keep the errors that left a listener with a cancellation (of a dispatch within it, say).
 
         Returns:
@@ -282,23 +282,23 @@ class Failures:
         if cancellations is None or not (errors is None or isinstance(errors, ExceptionGroup)):
             return group
         if errors is not None:
-            self.in_hand.append(((subscription.priority, subscription.order), cast("Exception", errors)))
-        return first_leaf(cancellations)
+            self.errors.append(((subscription.priority, subscription.order), cast("Exception", errors)))
+        return get_first_leaf(cancellations)
 
     def pop_error(self) -> Exception:
         """Return the only error, which leaves as it is."""
         return self._errors()[0]
 
-    def leave(self) -> None:
+    def raise_errors(self) -> None:
         """End a dispatch that ran its course.
 
         Raises:
             ExceptionGroup: Errors are in hand; they stand in the order of the dispatch.
         """
-        if self.in_hand:
+        if self.errors:
             raise ExceptionGroup(self._message(), self._errors())
 
-    def leave_with(self, exc: BaseException) -> NoReturn:
+    def raise_with(self, exc: BaseException) -> NoReturn:
         """End a dispatch that was ended from outside, by a cancellation or an interrupt.
 
         Raises:
@@ -306,14 +306,14 @@ class Failures:
             BaseExceptionGroup: The errors in hand and the one given: errors alone would let an ``except Exception``
                 lose the cancellation.
         """
-        if not self.in_hand:
+        if not self.errors:
             raise exc
         raise BaseExceptionGroup(f"{self._message()}, and the dispatch was ended", [*self._errors(), exc]) from None
 
     def _errors(self) -> list[Exception]:
         # Given away, since an error remembers the frames that remember us: a cycle that only the collector would find.
-        in_hand, self.in_hand = self.in_hand, []
-        return [error for _, error in sorted(in_hand, key=itemgetter(0))]
+        errors, self.errors = self.errors, []
+        return [error for _, error in sorted(errors, key=itemgetter(0))]
 
     def _message(self) -> str:
         under = type(self._event).__qualname__ if self._plan.name is None else safe_repr(self._plan.name)

@@ -19,35 +19,42 @@ from typing import Any, cast
 
 from antiphon._events.event import Event
 from antiphon._events.stop_observer import StopObserver, stop_observer
-from antiphon._instrumentation.attached import tell
-from antiphon._instrumentation.records import DispatchRecord, ListenerRecord, Outcome, SkipReason, current_listener
+from antiphon._instrumentation.attached import notify_all
+from antiphon._instrumentation.records import DispatchRecord, ListenerRecord, Outcome, SkipReason, current_call
 from antiphon._listeners.options import recompose, recompose_async
-from antiphon._listeners.subscription import OptionedSubscription, Subscription, do_nothing, do_nothing_async
+from antiphon._listeners.subscription import (
+    Subscription,
+    SubscriptionWithOptions,
+    removed_async_listener,
+    removed_listener,
+)
 from antiphon._registry.plan import Plan
 from antiphon._strategies.cancellation import current_watch
 from antiphon._strategies.driver import reset_context_variable
 from antiphon._strategies.errors import to_listener_error
 
-__all__ = ("AsyncObservation", "Observation")
+__all__ = ("AsyncObservedDispatch", "ObservedDispatch")
 
 
-class Observation:
+class ObservedDispatch:
     """One dispatch of a dispatcher with instruments, as a context manager that gives the plan to run."""
 
     def __init__(self, plan: Plan, name: Hashable, event: Any) -> None:
         self.plan = plan
         self.event = event
-        self.depth = plan.service.depth(event)
+        self.depth = plan.capabilities.get_nesting_depth(event)
         self.instruments = plan.instruments
-        self.closing_instruments = plan.instruments[::-1]
-        self.record = DispatchRecord(event, name, plan.dispatcher, current_listener.get())
+        self.instruments_reversed = plan.instruments[::-1]
+        self.record = DispatchRecord(event, name, plan.dispatcher, current_call.get())
 
     def __enter__(self) -> Plan:
-        observed = self.plan.around(self._observe)
-        self.record.listeners = tuple(cast("_Observed", subscription).record for subscription in observed.listeners)
+        observed = self.plan.map_subscriptions(self._observe)
+        self.record.listeners = tuple(
+            cast("_ObservedSubscription", subscription).record for subscription in observed.listeners
+        )
         self.record.started = perf_counter()
         try:
-            tell(self.instruments, "dispatch_started", self.record)
+            notify_all(self.instruments, "dispatch_started", self.record)
         except BaseException as exc:
             self.__exit__(type(exc), exc, None)
             raise
@@ -64,11 +71,11 @@ class Observation:
             record.outcome = "stopped" if stopped else "finished"
         else:
             record.outcome = "failed" if isinstance(exc, Exception) else "cancelled"
-        reason: SkipReason = _NOT_STARTED[record.outcome] if not stopped else "stopped"
+        reason: SkipReason = _SKIP_REASON_BY_OUTCOME[record.outcome] if not stopped else "stopped"
         for listener in record.listeners:
             if listener.outcome == "running" and listener.started is None:
                 self.skipped(listener, reason)
-        tell(self.closing_instruments, "dispatch_finished", record)
+        notify_all(self.instruments_reversed, "dispatch_finished", record)
 
     def is_stopped(self) -> bool:
         """Whether the event shows that this dispatch was stopped, and not one of the same event by a listener."""
@@ -80,7 +87,7 @@ class Observation:
 
     def is_innermost(self) -> bool:
         """Whether no listener dispatches the same event now."""
-        return self.plan.service.depth(self.event) == self.depth
+        return self.plan.capabilities.get_nesting_depth(self.event) == self.depth
 
     def stopped_by(self, record: ListenerRecord) -> None:
         """Note who stopped the event, if it is the first."""
@@ -90,32 +97,32 @@ class Observation:
     def started(self, record: ListenerRecord) -> None:
         """A listener is called."""
         record.started = perf_counter()
-        tell(self.instruments, "listener_started", record)
+        notify_all(self.instruments, "listener_started", record)
 
     def finished(self, record: ListenerRecord, outcome: Outcome, error: BaseException | None = None) -> None:
         """A call has ended."""
         record.finished = perf_counter()
         record.outcome = outcome
         record.error = error
-        tell(self.closing_instruments, "listener_finished", record)
+        notify_all(self.instruments_reversed, "listener_finished", record)
 
     def skipped(self, record: ListenerRecord, reason: SkipReason) -> None:
         """A listener is not called."""
         record.outcome = "skipped"
         record.skipped_because = reason
-        tell(self.instruments, "listener_skipped", record)
+        notify_all(self.instruments, "listener_skipped", record)
 
     def _observe(self, subscription: Subscription) -> Subscription:
-        return cast("Subscription", _ObservedPlain(self, subscription))
+        return cast("Subscription", _ObservedSyncSubscription(self, subscription))
 
 
-class AsyncObservation(Observation):
+class AsyncObservedDispatch(ObservedDispatch):
     """The same for async listeners.
 
     Args:
-        plan: As for `Observation`.
-        name: As for `Observation`.
-        event: As for `Observation`.
+        plan: As for `ObservedDispatch`.
+        name: As for `ObservedDispatch`.
+        event: As for `ObservedDispatch`.
         drives_listeners: Whether a cancellation that nobody requested is an error for the strategy.
     """
 
@@ -124,19 +131,23 @@ class AsyncObservation(Observation):
         self.drives_listeners = drives_listeners
 
     def _observe(self, subscription: Subscription) -> Subscription:
-        return cast("Subscription", _ObservedAsync(self, subscription))
+        return cast("Subscription", _ObservedAsyncSubscription(self, subscription))
 
 
 #: Why the listeners were not called that have not been called when a dispatch ends.
-_NOT_STARTED: dict[Outcome, SkipReason] = {"finished": "left out", "failed": "failed", "cancelled": "cancelled"}
+_SKIP_REASON_BY_OUTCOME: dict[Outcome, SkipReason] = {
+    "finished": "omitted",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
 
 
-class _Observed:
+class _ObservedSubscription:
     """A registration in the plan of a dispatch with instruments: all that the registration is, with another call."""
 
     __slots__ = ("_observation", "_subscription", "record", "reported")
 
-    def __init__(self, observation: Observation, subscription: Subscription) -> None:
+    def __init__(self, observation: ObservedDispatch, subscription: Subscription) -> None:
         self._observation = observation
         self._subscription = subscription
         #: The record of the next call.
@@ -145,7 +156,7 @@ class _Observed:
         self.reported: tuple[BaseException, Exception] | None = None
 
     def __getattr__(self, attribute: str) -> Any:
-        if attribute in _Observed.__slots__:
+        if attribute in _ObservedSubscription.__slots__:
             # A copy in the making has nothing yet.
             raise AttributeError(attribute)
         return getattr(self._subscription, attribute)
@@ -153,7 +164,7 @@ class _Observed:
     def __repr__(self) -> str:
         return repr(self._subscription)
 
-    def _next_record(self) -> ListenerRecord:
+    def _start_record(self) -> ListenerRecord:
         record = self.record
         if record.started is not None or record.outcome != "running":
             # A strategy that calls it once more.
@@ -161,13 +172,13 @@ class _Observed:
             self._observation.record.listeners += (record,)
         return record
 
-    def _returned(self, record: ListenerRecord, result: Any) -> None:
+    def _on_return(self, record: ListenerRecord, result: Any) -> None:
         if record.started is None:
             self._observation.skipped(record, result)
         else:
             self._observation.finished(record, "finished")
 
-    def _raised(self, record: ListenerRecord, error: BaseException) -> None:
+    def _on_exception(self, record: ListenerRecord, error: BaseException) -> None:
         outcome: Outcome = "failed" if isinstance(error, Exception) else "cancelled"
         if record.started is None:
             if outcome == "cancelled":
@@ -178,7 +189,7 @@ class _Observed:
         self._observation.finished(record, outcome, error)
 
 
-class _ObservedPlain(_Observed):
+class _ObservedSyncSubscription(_ObservedSubscription):
     __slots__ = ()
 
     @property
@@ -187,37 +198,37 @@ class _ObservedPlain(_Observed):
         return partial(self._attend, self._subscription.call)
 
     def _attend(self, call: Callable[[Any], object], event: Any) -> None:
-        record = self._next_record()
-        if call is do_nothing:
+        record = self._start_record()
+        if call is removed_listener:
             self._observation.skipped(record, "removed")
             return
-        if isinstance(self._subscription, OptionedSubscription):
+        if isinstance(self._subscription, SubscriptionWithOptions):
             call = recompose(self._subscription, partial(partial, self._listen, record))
         else:
             call = partial(self._listen, record, call)
         try:
             result = call(event)
         except BaseException as exc:
-            self._raised(record, exc)
+            self._on_exception(record, exc)
             raise
-        self._returned(record, result)
+        self._on_return(record, result)
 
     def _listen(self, record: ListenerRecord, call: Callable[[Any], object], event: Any) -> object:
         observation = self._observation
         observation.started(record)
-        token = current_listener.set(record)
+        token = current_call.set(record)
         try:
             return call(event)
         finally:
-            reset_context_variable(current_listener, token)
+            reset_context_variable(current_call, token)
             if observation.is_stopped():
                 observation.stopped_by(record)
 
 
-class _ObservedAsync(_Observed):
+class _ObservedAsyncSubscription(_ObservedSubscription):
     __slots__ = ()
 
-    _observation: AsyncObservation
+    _observation: AsyncObservedDispatch
 
     @property
     def call(self) -> Callable[[Any], Awaitable[object]]:
@@ -225,11 +236,11 @@ class _ObservedAsync(_Observed):
         return partial(self._attend, self._subscription.call)
 
     async def _attend(self, call: Callable[[Any], Awaitable[object]], event: Any) -> None:
-        record = self._next_record()
-        if call is do_nothing_async:
+        record = self._start_record()
+        if call is removed_async_listener:
             self._observation.skipped(record, "removed")
             return
-        if isinstance(self._subscription, OptionedSubscription):
+        if isinstance(self._subscription, SubscriptionWithOptions):
             call = recompose_async(self._subscription, partial(partial, self._listen, record))
         else:
             call = partial(self._listen, record, call)
@@ -241,22 +252,22 @@ class _ObservedAsync(_Observed):
             error = to_listener_error(exc, cast("Subscription", self), watch)
             if error is not None and error is not exc:
                 self.reported = exc, error
-            self._raised(record, exc if error is None else error)
+            self._on_exception(record, exc if error is None else error)
             raise
-        self._returned(record, result)
+        self._on_return(record, result)
 
     async def _listen(self, record: ListenerRecord, call: Callable[[Any], Awaitable[object]], event: Any) -> object:
         self._observation.started(record)
-        token = current_listener.set(record)
+        token = current_call.set(record)
         try:
             if self._observation.plan.stoppable:
                 return await self._watch(record, _as_coroutine(call, event))
             return await call(event)
         finally:
-            reset_context_variable(current_listener, token)
+            reset_context_variable(current_call, token)
 
     async def _watch(self, record: ListenerRecord, steps: Coroutine[Any, Any, object]) -> object:
-        token = stop_observer.set(_CallObserver(self._observation, record))
+        token = stop_observer.set(_CallStopObserver(self._observation, record))
         try:
             return await self._step(record, steps)
         finally:
@@ -289,24 +300,24 @@ class _ObservedAsync(_Observed):
                 thrown = exc
 
 
-class _CallObserver(StopObserver):
+class _CallStopObserver(StopObserver):
     """Told of what is stopped in a call, and in the tasks and threads that it starts."""
 
     __slots__ = ("_observation", "_record")
 
-    def __init__(self, observation: Observation, record: ListenerRecord) -> None:
+    def __init__(self, observation: ObservedDispatch, record: ListenerRecord) -> None:
         super().__init__()
         self._observation = observation
         self._record = record
 
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         return self._observation.record.finished is not None
 
     def __call__(self, event: Event) -> None:
-        if event is self._observation.event and not self.is_over() and self._observation.is_innermost():
+        if event is self._observation.event and not self.is_finished() and self._observation.is_innermost():
             self._observation.stopped_by(self._record)
-        if self.outer is not None:
-            self.outer(event)
+        if self.parent is not None:
+            self.parent(event)
 
 
 async def _as_coroutine(call: Callable[[Any], Awaitable[object]], event: Any) -> object:

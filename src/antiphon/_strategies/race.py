@@ -14,16 +14,16 @@ from antiphon._backend import (
     get_asyncio_task,
 )
 from antiphon._events.attributes import reports_stops
-from antiphon._events.capabilities import Service
+from antiphon._events.capabilities import EventCapabilities
 from antiphon._events.event import Event
 from antiphon._events.stop_observer import StopObserver, stop_observer
 from antiphon._listeners.subscription import Subscription
 from antiphon._registry.plan import Plan
 from antiphon._strategies.cancellation import CancellationWatch, current_watch
 from antiphon._strategies.driver import drive
-from antiphon._strategies.errors import Failures
+from antiphon._strategies.errors import ErrorCollector
 from antiphon._strategies.tiered import TieredStrategy
-from antiphon._strategies.tiers import Tier, call_listener
+from antiphon._strategies.tiers import TierRunner, call_listener
 
 __all__ = ("Race",)
 
@@ -45,13 +45,15 @@ class Race(TieredStrategy):
 
     __slots__ = ()
 
-    def _tier(self, plan: Plan, event: Any, failures: Failures, watch: CancellationWatch) -> Tier:
+    def _make_tier_runner(
+        self, plan: Plan, event: Any, collector: ErrorCollector, watch: CancellationWatch
+    ) -> TierRunner:
         if not plan.stoppable:
-            return super()._tier(plan, event, failures, watch)
-        return RacingTier(event, failures, watch, plan.service)
+            return super()._make_tier_runner(plan, event, collector, watch)
+        return RaceRunner(event, collector, watch, plan.capabilities)
 
 
-class RacingTier(Tier):
+class RaceRunner(TierRunner):
     """The run of one tier in which the listener that stops the event wins.
 
     A listener stops the event in its own context, also when a helper task or a worker thread of it does so: there
@@ -59,16 +61,18 @@ class RacingTier(Tier):
     compared before and after each step of a listener.
     """
 
-    def __init__(self, event: Any, failures: Failures, watch: CancellationWatch, service: Service) -> None:
+    def __init__(
+        self, event: Any, collector: ErrorCollector, watch: CancellationWatch, capabilities: EventCapabilities
+    ) -> None:
         # Imported here, because many programs run no race.
-        from antiphon._util.owner_loop import Home
+        from antiphon._util.owner_loop import OwnerLoop
 
-        super().__init__(event, failures, watch)
-        self._service = service
+        super().__init__(event, collector, watch)
+        self._capabilities = capabilities
         # A stop in a dispatch of the same event by a listener is none of this tier.
-        self._depth = service.depth(event)
+        self._depth = capabilities.get_nesting_depth(event)
         self._reports_stops = reports_stops(event.__class__)
-        self._owner_loop = Home()
+        self._owner_loop = OwnerLoop()
         # Held to decide the race, which a thread may do at the same time.
         self._lock = allocate_lock()
         self._running: set[_RaceEntry] = set()
@@ -83,21 +87,21 @@ class RacingTier(Tier):
         try:
             await super().run(listeners)
             if self.winner is not None:
-                self._failures.ended = True
+                self._collector.is_finished = True
         finally:
-            self._is_over = True
+            self._is_finished = True
             # Tasks that the listeners have started may keep the tier alive, but not what it ran.
             self.winner = self._event = None
             self._pending = iter(())
-            del self._failures
+            del self._collector
 
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Return whether no listener can win any more."""
-        return self._is_over
+        return self._is_finished
 
     def on_stopped(self, entry: _RaceEntry, event: Event) -> bool:
         """Receive an event that was stopped in the context of a listener. Returns whether that decides the race."""
-        if event is not self._event or self._is_over or self._service.depth(event) != self._depth:
+        if event is not self._event or self._is_finished or self._capabilities.get_nesting_depth(event) != self._depth:
             return False
         self._declare_winner(entry)
         return True
@@ -145,14 +149,18 @@ class RacingTier(Tier):
         event = self._event
         sent, thrown = None, None
         while True:
-            stopped_before = event.propagation_stopped and self._service.depth(event) == self._depth
+            stopped_before = event.propagation_stopped and self._capabilities.get_nesting_depth(event) == self._depth
             try:
                 yielded = steps.send(sent) if thrown is None else steps.throw(thrown)
             except StopIteration:
                 return
             finally:
                 sent = thrown = None
-                if event.propagation_stopped and not stopped_before and self._service.depth(event) == self._depth:
+                if (
+                    event.propagation_stopped
+                    and not stopped_before
+                    and self._capabilities.get_nesting_depth(event) == self._depth
+                ):
                     self._declare_winner(entry)
             try:
                 sent = yield yielded
@@ -164,15 +172,15 @@ class RacingTier(Tier):
 
     def _declare_winner(self, entry: _RaceEntry) -> None:
         with self._lock:
-            if self._is_over:
+            if self._is_finished:
                 return
-            self._is_over = True
+            self._is_finished = True
             self.winner = entry
         # Without waiting for it: the event loop may wait for the thread that stopped the event.
-        self._owner_loop.call(self._cancel)
+        self._owner_loop.call(self._cancel_tier)
 
-    def _cancel(self) -> None:
-        self._is_over = True
+    def _cancel_tier(self) -> None:
+        self._is_finished = True
         for entry in self._running:
             if entry is not self.winner:
                 entry.scope.cancel()
@@ -193,16 +201,16 @@ class _RaceEntry:
 class _RaceStopObserver(StopObserver):
     """Receives what is stopped in the context of a listener, and in the tasks and threads that it starts."""
 
-    __slots__ = ("_entry", "_tier")
+    __slots__ = ("_entry", "_make_tier_runner")
 
-    def __init__(self, tier: RacingTier, entry: _RaceEntry) -> None:
+    def __init__(self, tier: RaceRunner, entry: _RaceEntry) -> None:
         super().__init__()
-        self._tier = tier
+        self._make_tier_runner = tier
         self._entry = entry
 
-    def is_over(self) -> bool:
-        return self._tier.is_over()
+    def is_finished(self) -> bool:
+        return self._make_tier_runner.is_finished()
 
     def __call__(self, event: Event) -> None:
-        if not self._tier.on_stopped(self._entry, event) and self.outer is not None:
-            self.outer(event)
+        if not self._make_tier_runner.on_stopped(self._entry, event) and self.parent is not None:
+            self.parent(event)

@@ -12,10 +12,10 @@ from antiphon._strategies.base import BaseStrategy
 from antiphon._strategies.cancellation import CancellationWatch, current_watch
 from antiphon._strategies.checkpoints import get_requested_cancellation, raise_if_cancelled
 from antiphon._strategies.driver import reset_context_variable, run_first_step
-from antiphon._strategies.errors import Failures, annotate_exception, handle_exception
+from antiphon._strategies.errors import ErrorCollector, annotate_exception, handle_exception
 
 __all__ = (
-    "SEQUENTIAL",
+    "DEFAULT_STRATEGY",
     "Sequential",
 )
 
@@ -48,7 +48,7 @@ class Sequential(BaseStrategy):
         if self._errors == "raise":
             await _run_in_turn(plan, event)
         else:
-            await _run_in_turn_under_policy(plan, event, Failures(self._errors, plan, event))
+            await _run_in_turn_under_policy(plan, event, ErrorCollector(self._errors, plan, event))
 
 
 async def _run_in_turn(plan: Plan, event: Any) -> None:
@@ -62,7 +62,7 @@ async def _run_in_turn(plan: Plan, event: Any) -> None:
             break
 
 
-async def _run_in_turn_under_policy(plan: Plan, event: Any, failures: Failures) -> None:
+async def _run_in_turn_under_policy(plan: Plan, event: Any, collector: ErrorCollector) -> None:
     watch = CancellationWatch(get_asyncio_task(), current_watch.get())
     # Nothing else runs in this context until the dispatch has finished.
     token = current_watch.set(watch)
@@ -75,23 +75,23 @@ async def _run_in_turn_under_policy(plan: Plan, event: Any, failures: Failures) 
                     # As in a loop: a listener may keep a request, and leave others behind.
                     watch.restart()
             except BaseException as exc:  # noqa: ASYNC103  handle_exception raises what is not an error
-                handle_exception(exc, subscription, failures, watch)
+                handle_exception(exc, subscription, collector, watch)
                 # The dispatch goes on, unless it was cancelled and the listener raised an error instead.
                 await raise_if_cancelled(watch)  # noqa: ASYNC102  it raises the cancellation
                 watch.restart()
-            if failures.ended or (plan.stoppable and event.propagation_stopped):
+            if collector.is_finished or (plan.stoppable and event.propagation_stopped):
                 break
-        if failures.in_hand:
+        if collector.errors:
             await raise_if_cancelled(watch)
-    except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
-        failures.leave_with(await get_requested_cancellation(exc, watch))  # noqa: ASYNC102  it fetches the cancellation
+    except BaseException as exc:  # noqa: ASYNC103  raise_with always raises
+        collector.raise_with(await get_requested_cancellation(exc, watch))  # noqa: ASYNC102  it fetches the cancellation
     finally:
         watch.finish()
         reset_context_variable(current_watch, token)
-    if failures.ended:
-        raise failures.pop_error()
-    failures.leave()
+    if collector.is_finished:
+        raise collector.pop_error()
+    collector.raise_errors()
 
 
 #: The default.
-SEQUENTIAL: Final = Sequential()
+DEFAULT_STRATEGY: Final = Sequential()

@@ -15,14 +15,14 @@ from antiphon._strategies.base import BaseStrategy
 from antiphon._strategies.cancellation import CancellationWatch, current_watch
 from antiphon._strategies.checkpoints import get_requested_cancellation, raise_if_cancelled
 from antiphon._strategies.driver import run_first_step_in
-from antiphon._strategies.errors import ErrorPolicy, Failures, handle_exception
-from antiphon._strategies.tiers import Tier
+from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, handle_exception
+from antiphon._strategies.tiers import TierRunner
 
 __all__ = ("TieredStrategy", "run_single_listener")
 
 
 class TieredStrategy(BaseStrategy):
-    """Tier by tier, the listeners of one at the same time."""
+    """TierRunner by tier, the listeners of one at the same time."""
 
     __slots__ = ()
 
@@ -38,33 +38,37 @@ class TieredStrategy(BaseStrategy):
         raised, task = checkpoint_if_cancelled()
         await raised
         watch = CancellationWatch(task, current_watch.get())
-        failures = Failures(self._errors, plan, event)
+        collector = ErrorCollector(self._errors, plan, event)
         try:
             for number, listeners in enumerate(plan):
                 if number:
-                    if failures.ended or (plan.stoppable and event.propagation_stopped):
+                    if collector.is_finished or (plan.stoppable and event.propagation_stopped):
                         break
                     await raise_if_cancelled(watch)
                 if len(listeners) == 1:
-                    await _run_alone(listeners[0], event, failures, watch)
+                    await _run_alone(listeners[0], event, collector, watch)
                 else:
-                    tier = self._tier(plan, event, failures, watch)
+                    tier = self._make_tier_runner(plan, event, collector, watch)
                     await tier.run(listeners)
                     if tier.has_waited:
                         await raise_if_cancelled(watch)
-            if watch.is_cancelled or failures.in_hand:
+            if watch.is_cancelled or collector.errors:
                 await raise_if_cancelled(watch)
-        except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
-            failures.leave_with(await get_requested_cancellation(exc, watch))  # noqa: ASYNC102  it fetches the cancellation
+        except BaseException as exc:  # noqa: ASYNC103  raise_with always raises
+            collector.raise_with(await get_requested_cancellation(exc, watch))  # noqa: ASYNC102  it fetches the cancellation
         finally:
             watch.finish()
-        failures.leave()
+        collector.raise_errors()
 
-    def _tier(self, plan: Plan, event: Any, failures: Failures, watch: CancellationWatch) -> Tier:
-        return Tier(event, failures, watch)
+    def _make_tier_runner(
+        self, plan: Plan, event: Any, collector: ErrorCollector, watch: CancellationWatch
+    ) -> TierRunner:
+        return TierRunner(event, collector, watch)
 
 
-async def _run_alone(subscription: Subscription, event: Any, failures: Failures, watch: CancellationWatch) -> None:
+async def _run_alone(
+    subscription: Subscription, event: Any, collector: ErrorCollector, watch: CancellationWatch
+) -> None:
     try:
         remainder = run_first_step_in(copy_context(), subscription.call, event, watch)
         if remainder is None:
@@ -72,7 +76,7 @@ async def _run_alone(subscription: Subscription, event: Any, failures: Failures,
         await remainder
         watch.settle()
     except BaseException as exc:  # noqa: ASYNC103  _handle raises what is not an error
-        _handle(exc, subscription, failures, watch)
+        _handle(exc, subscription, collector, watch)
     await raise_if_cancelled(watch)
 
 
@@ -95,21 +99,23 @@ async def run_single_listener(errors: ErrorPolicy, subscription: Subscription, p
         if watch.is_cancelled or watch.is_pending() or is_cancelled_by_scope():
             await raise_if_cancelled(watch)
         return
-    except BaseException as exc:  # noqa: ASYNC103  leave_with always raises
-        failures = Failures(errors, plan, event)
+    except BaseException as exc:  # noqa: ASYNC103  raise_with always raises
+        collector = ErrorCollector(errors, plan, event)
         try:
-            _handle(exc, subscription, failures, watch)
+            _handle(exc, subscription, collector, watch)
             await raise_if_cancelled(watch)  # noqa: ASYNC102  it raises the cancellation
-        except BaseException as left:  # noqa: ASYNC103  leave_with always raises
-            failures.leave_with(await get_requested_cancellation(left, watch))  # noqa: ASYNC102  it fetches the cancellation
+        except BaseException as left:  # noqa: ASYNC103  raise_with always raises
+            collector.raise_with(await get_requested_cancellation(left, watch))  # noqa: ASYNC102  it fetches the cancellation
     finally:
         watch.finish()
-    failures.leave()
+    collector.raise_errors()
 
 
-def _handle(exc: BaseException, subscription: Subscription, failures: Failures, watch: CancellationWatch) -> None:
+def _handle(
+    exc: BaseException, subscription: Subscription, collector: ErrorCollector, watch: CancellationWatch
+) -> None:
     try:
-        handle_exception(exc, subscription, failures, watch)
+        handle_exception(exc, subscription, collector, watch)
     finally:
         watch.settle()
         # A frame that refers to an exception makes a cycle.

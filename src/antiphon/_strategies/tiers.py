@@ -33,34 +33,36 @@ from antiphon._backend import (
     is_cancelled_by_scope,
     make_cancellation,
     open_task_group,
-    ungrouped,
+    unwrap_group,
 )
 from antiphon._listeners.subscription import Subscription
 from antiphon._strategies.cancellation import CancellationWatch, WorkerWatch, current_watch
 from antiphon._strategies.driver import drive, run_first_step_in
-from antiphon._strategies.errors import Failures, handle_exception
+from antiphon._strategies.errors import ErrorCollector, handle_exception
 
-__all__ = ("Tier", "call_listener")
+__all__ = ("TierRunner", "call_listener")
 
 
 _EMPTY_CONTEXT: Final = Context()
 
 
-class Tier:
+class TierRunner:
     """The run of a tier.
 
     Args:
         event: The argument of the listeners.
-        failures: Collects their errors.
+        collector: Collects their errors.
         watch: The requests to cancel the caller's task.
         limit: How many listeners may run at a time; None for no limit.
     """
 
     _event: Any
 
-    def __init__(self, event: Any, failures: Failures, watch: CancellationWatch, limit: int | None = None) -> None:
+    def __init__(
+        self, event: Any, collector: ErrorCollector, watch: CancellationWatch, limit: int | None = None
+    ) -> None:
         self._event = event
-        self._failures = failures
+        self._collector = collector
         self._watch = watch
         # How many more tasks may run listeners; one is the caller's.
         self._available_tasks = sys.maxsize if limit is None else limit - 1
@@ -68,11 +70,11 @@ class Tier:
         self._starting_tasks = 0
         self._worker_watch: WorkerWatch | None = None
         # Whether no further listener starts.
-        self._is_over = False
+        self._is_finished = False
         #: Whether a listener had to wait, or raised an error. Only then the dispatch may have been cancelled meanwhile.
         self.has_waited = False
         # A native cancellation of one listener's own task, which a task group would take for one of its own.
-        self._stray: BaseException | None = None
+        self._native_cancellation: BaseException | None = None
 
     async def run(self, listeners: tuple[Subscription, ...]) -> None:
         """Run the listeners, and wait until the last has finished.
@@ -89,14 +91,14 @@ class Tier:
             async with _WatchedTaskGroup(self._watch) as self._group:
                 await self._run_listeners(self._watch, self._context)
         except BaseException as exc:  # noqa: ASYNC103  raised below, where it gets no context
-            left = ungrouped(exc)
+            left = unwrap_group(exc)
         finally:
             if self._worker_watch is not None:
                 self._worker_watch.finish()
             # Stop observers keep the tier alive after the dispatch. They do not keep the values of the context alive.
             self._context = self._worker_context = _EMPTY_CONTEXT
         self._watch.stop_tasks()
-        left, self._stray = self._find_cancellation(left), None
+        left, self._native_cancellation = self._find_cancellation(left), None
         self._watch.settle()
         if left is not None:
             try:
@@ -110,9 +112,9 @@ class Tier:
             return left
         if self._watch.is_cancelled:
             return left or self._watch.make_cancellation()
-        if self._stray is not None:
-            return left or self._stray
-        if self._failures.ended:
+        if self._native_cancellation is not None:
+            return left or self._native_cancellation
+        if self._collector.is_finished:
             # A listener may leave a request behind that is none: a failed `asyncio.TaskGroup` takes the request back
             # that cancelled its task for the error of another listener, and makes it once more.
             return left if self._watch.has_own_request() or is_cancelled_by_scope() else None
@@ -128,7 +130,7 @@ class Tier:
             try:
                 remainder = run_first_step_in(context.copy(), self._get_call(subscription, watch), event, watch)
                 if remainder is None:
-                    if self._is_over:
+                    if self._is_finished:
                         break
                     continue
                 self.has_waited = True
@@ -190,7 +192,7 @@ class Tier:
             self._worker_context.copy().run(self._group.start_soon, self._run_worker)
 
     def _can_start_no_more(self) -> bool:
-        return self._is_over or self._watch.is_cancelled or is_cancelled_by_scope()
+        return self._is_finished or self._watch.is_cancelled or is_cancelled_by_scope()
 
     def _get_call(self, subscription: Subscription, watch: CancellationWatch) -> Callable[[Any], Any]:
         # Read when the listener starts: a listener that was removed has another one.
@@ -198,20 +200,20 @@ class Tier:
 
     def _handle_exception(self, exc: BaseException, subscription: Subscription, watch: CancellationWatch) -> None:
         try:
-            if handle_exception(exc, subscription, self._failures, watch):
-                self._cancel()
+            if handle_exception(exc, subscription, self._collector, watch):
+                self._cancel_tier()
             self.has_waited = True
         except BaseException as left:
             if is_cancellation(left) and not is_cancelled_by_scope():
-                self._stray = left
-                self._cancel()
+                self._native_cancellation = left
+                self._cancel_tier()
             raise
         finally:
             # A frame that refers to an exception makes a cycle.
             del exc
 
-    def _cancel(self) -> None:
-        self._is_over = True
+    def _cancel_tier(self) -> None:
+        self._is_finished = True
         self._group.cancel_scope.cancel()
 
 

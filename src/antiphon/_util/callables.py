@@ -11,10 +11,10 @@ from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType
 from typing import Any, Final, cast
 
 __all__ = (
-    "called_by",
+    "find_unrun_kind",
     "is_async_callable",
     "is_generator_callable",
-    "unrun",
+    "unwrap_callable",
 )
 
 
@@ -27,8 +27,8 @@ def is_async_callable(candidate: Any) -> bool:
     function = candidate.__func__ if type(candidate) is MethodType else candidate
     if type(function) is FunctionType:
         # The flags answer for nearly all, in a tenth of the time.
-        return bool(function.__code__.co_flags & _AWAITABLE) or _is_marked(candidate)
-    called = called_by(candidate)
+        return bool(function.__code__.co_flags & _AWAITABLE) or _is_marked_coroutine_function(candidate)
+    called = unwrap_callable(candidate)
     if called is not candidate:
         return is_async_callable(called)
     if isinstance(candidate, type):
@@ -38,22 +38,26 @@ def is_async_callable(candidate: Any) -> bool:
         return False
     if isinstance(candidate, MethodType):
         # Of something that is not a function.
-        return _is_marked(candidate)
+        return _is_marked_coroutine_function(candidate)
     # The class says it with its __call__, an instance (of a mock) with a mark.
-    call = called_by(type(candidate).__call__)
-    return bool(_flags_of(call) & _AWAITABLE) or _is_marked(call) or _is_marked(candidate)
+    call = unwrap_callable(type(candidate).__call__)
+    return (
+        bool(_flags_of(call) & _AWAITABLE)
+        or _is_marked_coroutine_function(call)
+        or _is_marked_coroutine_function(candidate)
+    )
 
 
 def is_generator_callable(candidate: Any) -> bool:
     """Return whether calling an object gives a generator, so that nothing of it runs."""
-    candidate = called_by(candidate)
+    candidate = unwrap_callable(candidate)
     if not isinstance(candidate, (FunctionType, MethodType, type)) and callable(candidate):
-        candidate = called_by(type(candidate).__call__)
+        candidate = unwrap_callable(type(candidate).__call__)
     flags = _flags_of(candidate)
     return bool(flags & (CO_GENERATOR | CO_ASYNC_GENERATOR)) and not flags & _AWAITABLE
 
 
-def called_by(candidate: Any) -> Any:
+def unwrap_callable(candidate: Any) -> Any:
     """Return what is called in the end by a ``functools.partial`` or a ``staticmethod`` object."""
     while isinstance(candidate, (partial, staticmethod)):
         candidate = candidate.func if isinstance(candidate, partial) else cast("Any", candidate).__func__
@@ -66,7 +70,7 @@ def _flags_of(function: Any) -> int:
     return function.__code__.co_flags if isinstance(function, FunctionType) else 0
 
 
-def unrun(result: object) -> str:
+def find_unrun_kind(result: object) -> str:
     """Return what a result is called that runs nothing by itself: an awaitable or a generator; empty for all others.
 
     A coroutine or a generator is closed, because the caller is going to refuse it. It would warn that it was never
@@ -84,10 +88,10 @@ def unrun(result: object) -> str:
 
 
 if sys.version_info >= (3, 14):
-    _is_marked = inspect.iscoroutinefunction
+    _is_marked_coroutine_function = inspect.iscoroutinefunction
 else:
 
-    def _is_marked(candidate: Any) -> bool:
+    def _is_marked_coroutine_function(candidate: Any) -> bool:
         # In these versions the mark that a mock carries is known to asyncio alone, which has been imported by
         # whoever made the mock, and must not be imported by us.
         asyncio = sys.modules.get("asyncio")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ("Later",)
+__all__ = ("LazyModule",)
 
 
-class Later:
+class LazyModule:
     """A module that is imported when one of its attributes is first read.
 
     An annotation can name a class through it. An import under ``TYPE_CHECKING`` is not enough there, because

@@ -8,10 +8,10 @@ from typing import Any
 
 import anyio.lowlevel
 
-__all__ = ("Home",)
+__all__ = ("OwnerLoop",)
 
 
-class Home:
+class OwnerLoop:
     """The event loop that something was made in, and belongs to."""
 
     __slots__ = ("_loop", "_thread")
@@ -20,7 +20,7 @@ class Home:
         self._loop: Any = anyio.lowlevel.current_token().native_token
         self._thread = current_thread()
 
-    def is_here(self) -> bool:
+    def is_current(self) -> bool:
         """Tell whether the running code runs in this event loop."""
         try:
             return current_thread() is self._thread and anyio.lowlevel.current_token().native_token is self._loop
@@ -30,7 +30,7 @@ class Home:
 
     def call(self, function: Callable[[], object]) -> None:
         """Call a function that must run in this event loop: at once if this is it, else soon, without waiting."""
-        if self.is_here():
+        if self.is_current():
             function()
             return
         # asyncio's name for it, and trio's.

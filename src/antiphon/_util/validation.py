@@ -8,9 +8,9 @@ from antiphon._util.naming import (
 )
 
 __all__ = (
+    "check_duration",
     "check_limit",
     "check_priority",
-    "check_seconds",
 )
 
 
@@ -40,7 +40,7 @@ def check_limit(limit: object, meaning: str) -> int:
     return limit
 
 
-def check_seconds(seconds: object, meaning: str, *, zero: bool = False) -> float:
+def check_duration(seconds: object, meaning: str, *, zero: bool = False) -> float:
     """Refuse a span of time that is none.
 
     Args:

@@ -17,11 +17,11 @@ import anyio.lowlevel
 
 from antiphon._exceptions import StreamLagged
 from antiphon._util.naming import safe_repr
-from antiphon._util.owner_loop import Home
+from antiphon._util.owner_loop import OwnerLoop
 from antiphon._util.validation import check_limit
 from antiphon.typing import Overflow
 
-__all__ = ("MAX_BUFFER_SIZE", "Buffer", "Fifo", "Lanes", "check_overflow")
+__all__ = ("MAX_BUFFER_SIZE", "Buffer", "Fifo", "KeyedFifo", "check_overflow")
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ def check_overflow(overflow: object) -> Overflow:
     raise ValueError(f'overflow= is "raise", "suspend", "drop_oldest" or "drop_newest"; got {safe_repr(overflow)}')
 
 
-class Line(Protocol[T]):
+class BufferOrder(Protocol[T]):
     """The order in which items leave a buffer."""
 
     def __len__(self) -> int: ...
@@ -88,62 +88,62 @@ class Fifo(Generic[T]):
         return self._items.popleft()
 
 
-class Lanes(Generic[T]):
-    """First in, first out, but of the items of one lane only one is out at a time; `done` lets the next one go."""
+class KeyedFifo(Generic[T]):
+    """First in, first out, but of the items of one key only one is out at a time; `done` lets the next one go."""
 
     def __init__(self, lane_of: Callable[[T], Hashable]) -> None:
-        self._lane_of = lane_of
+        self._get_key = lane_of
         self._count = 0
         self._items: OrderedDict[int, T] = OrderedDict()
-        # The numbers of the items that wait in each lane of which an item is waiting or out.
+        # The numbers of the items that wait in each key of which an item is waiting or out.
         self._lanes: dict[Hashable, deque[int]] = {}
-        # A heap of the first number of each lane that has none out.
+        # A heap of the first number of each key that has none out.
         self._ready: list[int] = []
 
     def __len__(self) -> int:
         return len(self._items)
 
     def push(self, item: T, /) -> None:
-        """Put an item at the end of its lane."""
-        lane = self._lane_of(item)
-        waiting = self._lanes.get(lane)
+        """Put an item at the end of its key."""
+        key = self._get_key(item)
+        waiting = self._lanes.get(key)
         self._count += 1
         self._items[self._count] = item
         if waiting is None:
-            self._lanes[lane] = deque([self._count])
+            self._lanes[key] = deque([self._count])
             heappush(self._ready, self._count)
         else:
             waiting.append(self._count)
 
     def has_next(self) -> bool:
-        """Return whether an item waits whose lane has none out."""
+        """Return whether an item waits whose key has none out."""
         return bool(self._ready)
 
     def pop(self) -> T | None:
-        """Take the first item whose lane has none out, None if there is none."""
+        """Take the first item whose key has none out, None if there is none."""
         if not self._ready:
             return None
         item = self._items.pop(heappop(self._ready))
-        self._lanes[self._lane_of(item)].popleft()
+        self._lanes[self._get_key(item)].popleft()
         return item
 
     def drop(self) -> T:
         """Throw the oldest item away."""
         number, item = self._items.popitem(last=False)
-        self._lanes[self._lane_of(item)].popleft()
+        self._lanes[self._get_key(item)].popleft()
         if self._ready and self._ready[0] == number:
             heappop(self._ready)
             self.done(item)
         return item
 
     def done(self, item: T) -> None:
-        """Let the next item of a lane go."""
-        lane = self._lane_of(item)
-        waiting = self._lanes[lane]
+        """Let the next item of a key go."""
+        key = self._get_key(item)
+        waiting = self._lanes[key]
         if waiting:
             heappush(self._ready, waiting[0])
         else:
-            del self._lanes[lane]
+            del self._lanes[key]
 
 
 class Buffer(Generic[T]):
@@ -160,14 +160,14 @@ class Buffer(Generic[T]):
         ValueError: ``max_size`` is less than 1, or ``overflow`` is none.
     """
 
-    def __init__(self, owner: object, line: Line[T], max_size: int, overflow: Overflow) -> None:
+    def __init__(self, owner: object, line: BufferOrder[T], max_size: int, overflow: Overflow) -> None:
         self.max_size: Final = check_limit(max_size, MAX_BUFFER_SIZE)
         self.overflow: Final = check_overflow(overflow)
         self._owner = owner
         self._line = line
         # Reentrant, since a collected object's finalizer may run code that hands something over.
         self._lock = RLock()
-        self._home = Home()
+        self._home = OwnerLoop()
         # Only the first of them is woken when there is room, and it puts its item in itself: so a sender that is
         # cancelled at that moment has handed nothing over, and the senders keep their order under any scheduler.
         self._senders: deque[anyio.Event] = deque()
@@ -210,9 +210,9 @@ class Buffer(Generic[T]):
             anyio.ClosedResourceError: The buffer is closed.
         """
         # What is let go is held until the lock is free: its finalizer may run code that hands something over.
-        let_go: list[T] = []
+        evicted: list[T] = []
         with self._lock:
-            return self._put(item, let_go)
+            return self._put(item, evicted)
 
     async def put(self, item: T) -> None:
         """Hand an item over, and wait until there is room if that is the policy; else there is no checkpoint.
@@ -223,11 +223,11 @@ class Buffer(Generic[T]):
             anyio.ClosedResourceError: The buffer is closed, or was closed meanwhile.
             RuntimeError: It would have to wait in another event loop or thread than the owner's.
         """
-        let_go: list[T] = []
+        evicted: list[T] = []
         with self._lock:
-            if self._put(item, let_go):
+            if self._put(item, evicted):
                 return
-            self.check_here("is full", "choose an overflow= that drops")
+            self.check_owner_loop("is full", "choose an overflow= that drops")
             woken = anyio.Event()
             self._senders.append(woken)
         try:
@@ -268,7 +268,7 @@ class Buffer(Generic[T]):
                     return item
                 if self.closed:
                     raise anyio.EndOfStream
-                self.check_here("has nothing to take", "read it there")
+                self.check_owner_loop("has nothing to take", "read it there")
                 woken = anyio.Event()
                 self._receivers.append(woken)
             try:
@@ -283,19 +283,19 @@ class Buffer(Generic[T]):
                 raise
 
     def done(self, item: T) -> None:
-        """Let the next item of a lane go."""
-        if isinstance(self._line, Lanes):
+        """Let the next item of a key go."""
+        if isinstance(self._line, KeyedFifo):
             with self._lock:
                 self._line.done(item)
                 self._wake_receiver()
 
-    def check_here(self, state: str, remedy: str) -> None:
+    def check_owner_loop(self, state: str, remedy: str) -> None:
         """Refuse to wait where nobody could be woken.
 
         Raises:
             RuntimeError: This is another event loop or thread than the owner's.
         """
-        if not self._home.is_here():
+        if not self._home.is_current():
             raise RuntimeError(
                 f"{safe_repr(self._owner)} {state}, and one can wait for it only where it was entered, in "
                 f"{self._home}; here, in another event loop or thread, {remedy}"
@@ -323,7 +323,7 @@ class Buffer(Generic[T]):
         with self._lock:
             return [self._line.drop() for _ in range(len(self._line))]
 
-    def _put(self, item: T, let_go: list[T]) -> bool:
+    def _put(self, item: T, evicted: list[T]) -> bool:
         if self.closed:
             self.refused += 1
             raise anyio.ClosedResourceError
@@ -334,7 +334,7 @@ class Buffer(Generic[T]):
             if self.overflow == "drop_newest":
                 self.accepted += 1
                 return True
-            let_go.append(self._line.drop())
+            evicted.append(self._line.drop())
             if self.overflow == "raise":
                 self.missed += 1
         self._accept(item)

@@ -11,8 +11,8 @@ import anyio
 import anyio.lowlevel
 
 from antiphon._listeners.subscription import (
-    NO_OPTIONS,
-    NamedListener,
+    DEFAULT_OPTIONS,
+    NameAwareListener,
     Options,
     Subscription,
     check_answer,
@@ -21,7 +21,7 @@ from antiphon._listeners.subscription import (
 )
 from antiphon._registry.keys import check_key
 from antiphon._util.naming import safe_repr
-from antiphon._util.owner_loop import Home
+from antiphon._util.owner_loop import OwnerLoop
 
 __all__ = ("Expectation",)
 
@@ -52,7 +52,7 @@ class Expectation:
         self._subscriptions: list[Subscription] = []
         # Why the event will not come.
         self._reason: str | None = None
-        self._woken: tuple[Home, anyio.Event] | None = None
+        self._wakeup: tuple[OwnerLoop, anyio.Event] | None = None
 
     @property
     def event(self) -> Any:
@@ -61,7 +61,7 @@ class Expectation:
         Raises:
             LookupError: None has come yet.
         """
-        self._check_come()
+        self._check_received()
         return self._event
 
     @property
@@ -71,10 +71,10 @@ class Expectation:
         Raises:
             LookupError: None has come yet.
         """
-        self._check_come()
+        self._check_received()
         return self._name
 
-    async def _hear(self, name: Hashable, event: Any) -> None:
+    async def _on_event(self, name: Hashable, event: Any) -> None:
         if self._where is not None and not check_answer(self._where(event), self._where):
             return
         # Several dispatches may be here at the same time, in several threads.
@@ -83,7 +83,7 @@ class Expectation:
                 return
             self._name = name
             self._event = event
-        self._disarm()
+        self._unsubscribe()
         self._wake()
 
     def _end(self, scope: object) -> None:
@@ -99,45 +99,45 @@ class Expectation:
         self._wake()
 
     def _wake(self) -> None:
-        if self._woken is not None:
-            home, woken = self._woken
+        if self._wakeup is not None:
+            home, woken = self._wakeup
             home.call(woken.set)
 
     async def __aenter__(self) -> Self:
-        if self._woken is not None:
+        if self._wakeup is not None:
             raise RuntimeError(f"{self!r} has been used; write a new `async with dispatcher.expect(...)`")
-        self._woken = Home(), anyio.Event()
+        self._wakeup = OwnerLoop(), anyio.Event()
         try:
-            self._subscriptions = self._register(self._key, NamedListener(self, self._hear), 0, NO_OPTIONS)
+            self._subscriptions = self._register(self._key, NameAwareListener(self, self._on_event), 0, DEFAULT_OPTIONS)
         except BaseException:
             # Nothing is registered, so that it may be entered once more.
-            self._woken = None
+            self._wakeup = None
             raise
         for subscription in self._subscriptions:
             when_removed(subscription, self._end)
         if hasattr(self, "_event"):
             # It came in another thread before there was anything to disarm.
-            self._disarm()
+            self._unsubscribe()
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         try:
-            if exc is None and self._woken is not None:
+            if exc is None and self._wakeup is not None:
                 await anyio.lowlevel.checkpoint()  # noqa: ASYNC102  waiting is what the end is for
-                await self._woken[1].wait()  # noqa: ASYNC102  waiting is what the end is for
+                await self._wakeup[1].wait()  # noqa: ASYNC102  waiting is what the end is for
         finally:
-            self._disarm()
+            self._unsubscribe()
         if exc is None and self._reason is not None and not hasattr(self, "_event"):
             raise anyio.ClosedResourceError(f"{self!r} will not come: {self._reason}")
 
-    def _disarm(self) -> None:
+    def _unsubscribe(self) -> None:
         subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
             subscription.unsubscribe()
 
-    def _check_come(self) -> None:
+    def _check_received(self) -> None:
         if not hasattr(self, "_event"):
             raise LookupError(
                 f"{self!r} has not come yet; look at it after the `async with` block, or wait for it with "

@@ -11,7 +11,8 @@ the body raised, or was cancelled  with a ``drain_timeout`` the same, shielded; 
 a dispatch failed under "raise"    cancels the body; at once
 =================================  ====================================================================
 
-What is still open then is undone: `QueueNotDrained` names it if nothing else leaves; else it is logged, and counted.
+Events that are open then are unfinished: `QueueNotDrained` has them if nothing else leaves. Otherwise they are logged
+and counted.
 
 Three cancel scopes and a task group hold it together, from the outermost in: `_guard` is shielded once the body has
 ended, so that from there on only a native cancellation reaches the task that leaves the block; the group owns the
@@ -20,7 +21,7 @@ workers; `_body` ends the body after a failure. Each worker runs in a shielded s
 Invariants:
 
 - `_state` leaves OPEN once, in `_cut_off`, which cancels all workers. A dispatch that a cancellation leaves after
-  that is undone; one that a cancellation leaves before is a failure, because the queue has not asked for it.
+  that is unfinished; one that a cancellation leaves before is a failure, because the queue has not asked for it.
 - A worker never raises. The task that leaves the block collects what ended it; `what_leaves` combines that.
 """
 
@@ -36,15 +37,15 @@ from typing import Any, Protocol, Self
 import anyio
 import anyio.lowlevel
 
-from antiphon._backend import count_requests, is_cancellation, ungrouped
+from antiphon._backend import count_requests, is_cancellation, unwrap_group
 from antiphon._exceptions import QueueNotDrained
 from antiphon._strategies.driver import drive
-from antiphon._strategies.errors import ErrorPolicy, check_policy, log_error, refuse_awaitable
+from antiphon._strategies.errors import ErrorPolicy, check_error_policy, check_not_awaitable, log_error
 from antiphon._util.naming import safe_repr
-from antiphon._util.validation import check_limit, check_seconds
-from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, Fifo, Lanes, check_overflow
+from antiphon._util.validation import check_duration, check_limit
+from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, Fifo, KeyedFifo, check_overflow
 from antiphon._waiting.queue_errors import as_leak, is_interrupt, mark_refusal, split, what_leaves, without_refusals
-from antiphon._waiting.queue_item import OrderedBy, Posted, QueueStatistics, Running, running_dispatch
+from antiphon._waiting.queue_item import OrderedBy, QueueItem, QueueStatistics, Running, running_dispatch
 from antiphon.typing import Overflow
 
 __all__ = ("Queue", "QueueStatistics")
@@ -59,7 +60,7 @@ class _State(Enum):
     ENDED = "its block ended it"
 
 
-class Dispatching(Protocol):
+class SupportsADispatch(Protocol):
     """What a queue needs of its dispatcher."""
 
     @property
@@ -75,7 +76,7 @@ class Queue:
 
     def __init__(
         self,
-        dispatcher: Dispatching,
+        dispatcher: SupportsADispatch,
         address: Callable[[Any, Any], tuple[Hashable, Any]],
         *,
         max_buffer_size: int,
@@ -92,11 +93,11 @@ class Queue:
         self._max_size = check_limit(max_buffer_size, MAX_BUFFER_SIZE)
         self._max_workers = check_limit(workers, "workers= is how many events may be dispatched at a time")
         self._overflow: Overflow = check_overflow(overflow)
-        self._policy: ErrorPolicy = check_policy(errors)
+        self._policy: ErrorPolicy = check_error_policy(errors)
         self._ordered_by = OrderedBy(ordered_by)
         if drain_timeout is not None:
             meaning = "drain_timeout= is how long the end may take, in seconds"
-            drain_timeout = check_seconds(drain_timeout, meaning, zero=True)
+            drain_timeout = check_duration(drain_timeout, meaning, zero=True)
         # An infinite time is no bound: a shielded grace must have one.
         self._drain_timeout = None if drain_timeout == math.inf else drain_timeout
         self._state = _State.NEW
@@ -104,8 +105,8 @@ class Queue:
         # What broke it, and the errors of dispatches that leave at the end.
         self._broken_by: BaseException | None = None
         self._failures: list[Exception] = []
-        # In the order in which they started. What is here when the queue is cut off stays, and is undone.
-        self._running: dict[Running, Posted] = {}
+        # In the order in which they started. What is here when the queue is cut off stays, and is unfinished.
+        self._running: dict[Running, QueueItem] = {}
         self._workers: set[anyio.CancelScope] = set()
         self._done = self._failed = self._undone = 0
 
@@ -169,7 +170,7 @@ class Queue:
 
         Raises:
             anyio.BrokenResourceError: A dispatch failed under ``errors="raise"``; that failure is its cause.
-            anyio.ClosedResourceError: The queue has ended, and left something undone.
+            anyio.ClosedResourceError: The queue has ended, and left something unfinished.
             RuntimeError: The queue has not been entered; or this is another event loop than its own, or a listener
                 that the queue runs, which would wait for itself.
         """
@@ -185,7 +186,7 @@ class Queue:
                 raise self._refusal() from self._broken_by
             if not self._is_open():
                 return
-            self._buffer.check_here("is busy", "post only")
+            self._buffer.check_owner_loop("is busy", "post only")
             await self._idle.wait()
 
     def statistics(self) -> QueueStatistics:
@@ -202,21 +203,21 @@ class Queue:
             done=self._done,
             failed=self._failed,
             dropped=buffer.dropped,
-            undone=self._undone,
+            unfinished=self._undone,
             running=len(self._running),
             current_buffer_used=len(buffer),
             max_buffer_size=buffer.max_size,
             posts_waiting=buffer.waiting_senders,
         )
 
-    def _posted(self, name: Any, event: Any) -> Posted:
+    def _posted(self, name: Any, event: Any) -> QueueItem:
         if self._state is not _State.OPEN:
             raise self._refusal() from self._broken_by
         under, found = self._address(name, event)
         arguments = (found,) if event is None and under is None else (under, found)
-        return Posted(arguments, under, found, self._ordered_by.key(found))
+        return QueueItem(arguments, under, found, self._ordered_by.key(found))
 
-    def _put_nowait(self, posted: Posted) -> bool:
+    def _put_nowait(self, posted: QueueItem) -> bool:
         try:
             return self._buffer.put_nowait(posted)
         except anyio.ClosedResourceError:
@@ -259,7 +260,7 @@ class Queue:
             f"(anyio.move_on_after), or give the queue more workers or a larger max_buffer_size"
         )
 
-    # Dispatching
+    # SupportsADispatch
 
     def _start_worker(self) -> None:
         scope = anyio.CancelScope(shield=True)
@@ -279,7 +280,7 @@ class Queue:
             # It was not the queue that ended this worker.
             self._start_worker()
 
-    async def _dispatch(self, posted: Posted, task: int) -> None:
+    async def _dispatch(self, posted: QueueItem, task: int) -> None:
         running = Running(self, task)
         self._running[running] = posted
         if len(self._running) == len(self._workers) < self._max_workers:
@@ -292,7 +293,7 @@ class Queue:
             raise
         except BaseException as exc:  # noqa: ASYNC103  given to the policy, or to the task that leaves the block
             if not await self._took(exc, posted):  # noqa: ASYNC102  it waits for nothing but its own turn
-                # It stays, and is undone.
+                # It stays, and is unfinished.
                 return  # noqa: ASYNC104  see above
         else:
             self._done += 1
@@ -305,8 +306,8 @@ class Queue:
     async def _call(self, arguments: tuple[Any, ...]) -> None:
         await self._dispatcher.adispatch(*arguments, **self._options)
 
-    async def _took(self, exc: BaseException, posted: Posted) -> bool:
-        """Give what left a dispatch to the policy. Returns whether it is an error: if not, the event is undone."""
+    async def _took(self, exc: BaseException, posted: QueueItem) -> bool:
+        """Give what left a dispatch to the policy. Returns whether it is an error: if not, the event is unfinished."""
         cancellation, error = split(exc, is_cancellation)
         if cancellation is not None and self._state is _State.OPEN and count_requests():
             # This task was cancelled. If all tasks of the loop were, the one that owns the queue ends it in this turn.
@@ -326,7 +327,7 @@ class Queue:
             self._break(error)
         return False
 
-    def _fail(self, error: Exception, posted: Posted) -> None:
+    def _fail(self, error: Exception, posted: QueueItem) -> None:
         policy = self._log if self._policy == "log" else self._policy
         if isinstance(policy, str):
             self._failures.append(error)
@@ -334,7 +335,7 @@ class Queue:
                 self._break(error)
             return
         try:
-            refuse_awaitable(policy(error, posted.event, posted.name), policy)
+            check_not_awaitable(policy(error, posted.event, posted.name), policy)
         except Exception as raised:
             self._failures.append(raised)
             self._break(raised)
@@ -370,9 +371,11 @@ class Queue:
     async def __aenter__(self) -> Self:
         if self._state is not _State.NEW:
             raise RuntimeError(f"{self!r} has been used; write a new `async with dispatcher.queue(...)`")
-        line: Fifo[Posted] | Lanes[Posted] = Fifo() if self._ordered_by.function is None else Lanes(_lane_of)
+        line: Fifo[QueueItem] | KeyedFifo[QueueItem] = (
+            Fifo() if self._ordered_by.function is None else KeyedFifo(_lane_of)
+        )
         full: Overflow = "suspend" if self._overflow == "raise" else self._overflow
-        self._buffer: Buffer[Posted] = Buffer(self, line, self._max_size, full)
+        self._buffer: Buffer[QueueItem] = Buffer(self, line, self._max_size, full)
         self._idle = anyio.Event()
         self._guard, self._body = anyio.CancelScope(), anyio.CancelScope()
         self._group = anyio.create_task_group()
@@ -395,7 +398,7 @@ class Queue:
         try:
             await self._group.__aexit__(None, None, None)  # noqa: ASYNC102  a task group is left
         except BaseException as raised:  # noqa: ASYNC103  raised below, with the errors in hand
-            ends.append(ungrouped(raised))
+            ends.append(unwrap_group(raised))
         finally:
             self._guard.__exit__(None, None, None)
         if self._broken_by is not None and not isinstance(self._broken_by, Exception):
@@ -447,27 +450,29 @@ class Queue:
                 # Another thread may have posted meanwhile.
                 self._buffer.close(if_empty=True)
 
-    def _report(self, leftover: list[Posted], ends: list[BaseException]) -> None:
-        """Tell of the events that are undone: by an error if nothing else leaves, else in the log."""
-        undone = [*self._running.values(), *leftover]
-        self._undone = len(undone)
+    def _report(self, leftover: list[QueueItem], ends: list[BaseException]) -> None:
+        """Tell of the events that are unfinished: by an error if nothing else leaves, else in the log."""
+        unfinished = [*self._running.values(), *leftover]
+        self._undone = len(unfinished)
         for running in self._running:
             running.queue = None
         self._running.clear()
         self._wake_idle()
-        if not undone:
+        if not unfinished:
             return
         if not ends and self._state is _State.ENDED:
-            ends.append(QueueNotDrained([(posted.name, posted.event) for posted in undone]))
+            ends.append(QueueNotDrained([(posted.name, posted.event) for posted in unfinished]))
         else:
             # Imported here, since it is needed here alone. The repr, or a kept record would keep the queue.
             import logging
 
-            logging.getLogger("antiphon").warning("%s ended with %d of its events undone", repr(self), len(undone))
+            logging.getLogger("antiphon").warning(
+                "%s ended with %d of its events unfinished", repr(self), len(unfinished)
+            )
 
     def __repr__(self) -> str:
         return f"<queue of {safe_repr(self._dispatcher)}>"
 
 
-def _lane_of(posted: Posted) -> Hashable:
+def _lane_of(posted: QueueItem) -> Hashable:
     return posted.lane

@@ -7,20 +7,20 @@ from contextvars import Context, ContextVar, copy_context
 from inspect import isasyncgen, isawaitable, isgenerator
 from typing import Any, Final, NamedTuple, cast
 
-from antiphon._backend import belongs_anywhere
+from antiphon._backend import clear_async_library
 from antiphon._events.stop_observer import stop_observer
-from antiphon._listeners.limits import outside_of_calls
+from antiphon._listeners.limits import clear_enclosing_calls
 from antiphon._strategies.cancellation import current_watch
 from antiphon._util.callables import is_async_callable
 from antiphon._util.naming import safe_repr
 
-__all__ = ("OrderedBy", "Posted", "QueueStatistics", "Running", "running_dispatch")
+__all__ = ("OrderedBy", "QueueItem", "QueueStatistics", "Running", "running_dispatch")
 
 
 class QueueStatistics(NamedTuple):
     """What a queue has done so far, and what is in it."""
 
-    #: How many events were handed over; each of them is done, failed, dropped, undone, running or waiting.
+    #: How many events were handed over; each of them is done, failed, dropped, unfinished, running or waiting.
     posted: int
     #: How many dispatches ended well.
     done: int
@@ -28,8 +28,8 @@ class QueueStatistics(NamedTuple):
     failed: int
     #: How many events were let go because the buffer was full.
     dropped: int
-    #: How many events the end of the queue left undone.
-    undone: int
+    #: How many events the end of the queue left unfinished.
+    unfinished: int
     #: How many dispatches run now.
     running: int
     #: How many events wait for a worker.
@@ -43,7 +43,7 @@ class QueueStatistics(NamedTuple):
 QueueStatistics.__module__ = "antiphon"
 
 
-class Posted:
+class QueueItem:
     """One event in the queue."""
 
     __slots__ = ("arguments", "context", "event", "lane", "name")
@@ -55,8 +55,8 @@ class Posted:
         self.event = event
         self.lane = lane
         self.context: Context = copy_context()
-        outside_of_calls(self.context)
-        belongs_anywhere(self.context)
+        clear_enclosing_calls(self.context)
+        clear_async_library(self.context)
         # A stop in this dispatch must not reach the listener that posts, and chained posts must not build an
         # ever-growing chain of observers.
         self.context.run(stop_observer.set, None)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import anyio
 
-from antiphon._listeners.subscription import NO_OPTIONS, NamedListener, Options, Subscription, when_removed
+from antiphon._listeners.subscription import DEFAULT_OPTIONS, NameAwareListener, Options, Subscription, when_removed
 from antiphon._registry.keys import AnyOf, check_key
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_limit, check_priority
@@ -58,7 +58,7 @@ class Stream:
         priority: int,
     ) -> None:
         if not keys:
-            raise TypeError('stream() takes the keys to listen to; "*" hears every event')
+            raise TypeError('stream() takes the keys to listen to; "*" matches every event')
         for key in keys:
             check_key(key)
         check_priority(priority)
@@ -75,7 +75,9 @@ class Stream:
             raise RuntimeError(f"{self!r} has been used; write a new `async with dispatcher.stream(...)`")
         self._buffer: Buffer[tuple[Hashable, Any]] = Buffer(self, Fifo(), self._max_size, self._overflow)
         try:
-            self._subscriptions = self._register(self._key, NamedListener(self, self._hear), self._priority, NO_OPTIONS)
+            self._subscriptions = self._register(
+                self._key, NameAwareListener(self, self._on_event), self._priority, DEFAULT_OPTIONS
+            )
         except BaseException:
             # Nothing is registered, so that it may be entered once more.
             del self._buffer
@@ -94,12 +96,12 @@ class Stream:
         subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
             subscription.unsubscribe()
-        self._entered().close()
+        self._get_buffer().close()
 
     def _end(self, _scope: object) -> None:
         # The registration was removed, or its scope has ended: nothing more comes.
         if not any(subscription.is_registered() for subscription in self._subscriptions):
-            self._entered().close()
+            self._get_buffer().close()
 
     def __aiter__(self) -> Self:
         return self
@@ -114,11 +116,11 @@ class Stream:
 
     def items(self) -> AsyncIterator[tuple[Hashable, Any]]:
         """Read the name of each dispatch together with its event."""
-        return _Items(self._next)
+        return _NamedEventIterator(self._next)
 
     def statistics(self) -> StreamStatistics:
         """Tell what the stream has done so far, and what is in it."""
-        buffer = self._entered()
+        buffer = self._get_buffer()
         return StreamStatistics(
             delivered=buffer.delivered,
             dropped=buffer.dropped + buffer.refused,
@@ -128,20 +130,20 @@ class Stream:
             readers_waiting=buffer.waiting_receivers,
         )
 
-    async def _hear(self, name: Hashable, event: Any) -> None:
+    async def _on_event(self, name: Hashable, event: Any) -> None:
         try:
-            await self._entered().put((name, event))
+            await self._get_buffer().put((name, event))
         except anyio.ClosedResourceError:
             # It was counted.
             pass
 
     async def _next(self) -> tuple[Hashable, Any]:
         try:
-            return await self._entered().get()
+            return await self._get_buffer().get()
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
-    def _entered(self) -> Buffer[tuple[Hashable, Any]]:
+    def _get_buffer(self) -> Buffer[tuple[Hashable, Any]]:
         try:
             return self._buffer
         except AttributeError:
@@ -151,7 +153,7 @@ class Stream:
         return f"<stream of {safe_repr(self._key)}>"
 
 
-class _Items:
+class _NamedEventIterator:
     def __init__(self, read: Callable[[], Awaitable[tuple[Hashable, Any]]]) -> None:
         self._read = read
 

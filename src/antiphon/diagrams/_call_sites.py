@@ -9,9 +9,9 @@ from collections.abc import Hashable, Iterator
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from antiphon._events.capabilities import shown_name
+from antiphon._events.capabilities import find_class_name_attribute
 from antiphon._events.event import Event
-from antiphon._introspection.definitions import shown_file
+from antiphon._introspection.definitions import get_display_path
 from antiphon.diagrams._source_code import Source
 
 __all__ = ("Computed", "Dispatch", "dispatches_in", "plain_name")
@@ -90,7 +90,7 @@ def plain_name(value: object) -> str | Enum | None:
 class _Finder(ast.NodeVisitor):
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._file = shown_file(str(source.file)) or str(source.file)
+        self._file = get_display_path(str(source.file)) or str(source.file)
         self._imported = dict(_imports(source))
         self._within: list[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef] = []
         self.found: list[Dispatch] = []
@@ -116,7 +116,7 @@ class _Finder(ast.NodeVisitor):
         if called in _DISPATCHING:
             only_event = self._class_made_in(first)
             if second is None and only_event is not None:
-                self._add(node, shown_name(only_event), only_event)
+                self._add(node, find_class_name_attribute(only_event), only_event)
             elif name is not _UNKNOWN:
                 self._add(node, name, event_class)
             elif first is not None:

@@ -10,7 +10,13 @@ from types import ModuleType
 from typing import Any, Final, TypeAlias
 
 from antiphon._introspection.definitions import Definition
-from antiphon._introspection.description import Description, KeyDescription, ListenerDescription, label_of, parts_of
+from antiphon._introspection.description import (
+    Description,
+    KeyDescription,
+    ListenerDescription,
+    get_key_label,
+    get_key_parts,
+)
 from antiphon.diagrams._call_sites import Computed, Dispatch, dispatches_in
 from antiphon.diagrams._catalogue_entries import Entry, entries_of
 from antiphon.diagrams._markdown import beginning, code, escaped, listeners_table, prose, section
@@ -148,7 +154,7 @@ class _Page:
         return tuple(
             one
             for one in self._description.listeners
-            if one in known or any(name.may_be(part) for name in computed for part in parts_of(one.key))
+            if one in known or any(name.may_be(part) for name in computed for part in get_key_parts(one.key))
         )
 
     def _dispatched(self, entry: Entry) -> Iterator[str]:
@@ -165,7 +171,7 @@ class _Page:
 
 
 def _written(name: Any) -> str:
-    return name.text if isinstance(name, Computed) else label_of(name)
+    return name.text if isinstance(name, Computed) else get_key_label(name)
 
 
 def _is_of(dispatch: Dispatch, key: Any) -> bool:

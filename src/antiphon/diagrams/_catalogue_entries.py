@@ -10,7 +10,7 @@ from itertools import chain
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from antiphon._events.capabilities import shown_name
+from antiphon._events.capabilities import find_class_name_attribute
 from antiphon._events.event import Event
 from antiphon._introspection.description import Description
 from antiphon.diagrams._call_sites import Dispatch, plain_name
@@ -55,7 +55,7 @@ def entries_of(
     constants = list(chain.from_iterable(_constants(module, source) for module, source in sources))
     classes = list(chain.from_iterable(_classes(module, source, listened) for module, source in sources))
     names = dict.fromkeys(constant.value for constant in constants)
-    names.update(dict.fromkeys(name for one in classes if (name := shown_name(one.cls)) is not None))
+    names.update(dict.fromkeys(name for one in classes if (name := find_class_name_attribute(one.cls)) is not None))
     paired: set[type[Any]] = set()
     for name in [*names, *(key for key in listened if _is_plain_name(key) and key not in names)]:
         called = tuple(constant for constant in constants if constant.value == name)
@@ -85,7 +85,7 @@ def _is_plain_name(key: Any) -> bool:
 
 
 def _carries(cls: type[Any], name: Any, constants: Sequence[Constant], dispatches: Sequence[Dispatch]) -> bool:
-    if shown_name(cls) == name or any(one.name == name and one.event_class is cls for one in dispatches):
+    if find_class_name_attribute(cls) == name or any(one.name == name and one.event_class is cls for one in dispatches):
         return True
     called = cls.__name__.removesuffix("Event").lower()
     return any(_OF_EVENT.sub("", one.text).replace("_", "").lower() == called for one in constants)
@@ -104,7 +104,7 @@ def _constants(module: ModuleType, source: Source | None) -> Iterator[Constant]:
 
 def _classes(module: ModuleType, source: Source | None, listened: Sequence[Any]) -> Iterator[EventClass]:
     for cls in _defined(module):
-        is_named = shown_name(cls) is not None and not issubclass(cls, Enum)
+        is_named = find_class_name_attribute(cls) is not None and not issubclass(cls, Enum)
         if is_named or issubclass(cls, Event) or cls in listened:
             yield _event_class(cls, source)
 

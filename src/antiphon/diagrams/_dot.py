@@ -21,7 +21,7 @@ _SHAPES: Final = {"pattern": "hexagon", "class": "component"}
 def dot(description: Description) -> str:
     """Write a description as a graph for Graphviz: ``dot -Tsvg``.
 
-    Edges tell the order in which the listeners of a key run; a dashed one leads to a listener that hears the event
+    Edges tell the order in which the listeners of a key run; a dashed one leads to a listener that matches the event
     through a pattern or a class, which stands on the edge.
     """
     graph = graph_of(description)

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from antiphon._dispatchers.asynchronous import AsyncEventDispatcher
 from antiphon._dispatchers.synchronous import EventDispatcher
-from antiphon._introspection.definitions import definition_of
+from antiphon._introspection.definitions import get_definition
 from antiphon._util.naming import safe_repr
 from antiphon.diagrams._text import printable
 
@@ -141,7 +141,7 @@ def _described(thing: Any) -> str:
         return f"the module {thing.__name__}"
     kind, is_called = str(type(thing).__name__), callable(thing)
     if is_called:
-        return f"the {kind} {definition_of(thing).name}"
+        return f"the {kind} {get_definition(thing).name}"
     shown = printable(safe_repr(thing))
     return f"{shown if len(shown) <= _LONGEST_REPR else shown[:_LONGEST_REPR] + '…'} ({kind})"
 

@@ -19,7 +19,7 @@ _PLAIN: Final = frozenset(" .,:/()'*+-_=?!@…")
 def mermaid(description: Description) -> str:
     """Write a description as a flowchart for Mermaid.
 
-    Edges tell the order in which the listeners of a key run; a dashed one leads to a listener that hears the event
+    Edges tell the order in which the listeners of a key run; a dashed one leads to a listener that matches the event
     through a pattern or a class, which stands on the edge.
     """
     graph = graph_of(description)

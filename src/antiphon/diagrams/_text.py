@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from antiphon._events.capabilities import shown_name
-from antiphon._introspection.description import Description, KeyDescription, ListenerDescription, label_of
+from antiphon._events.capabilities import find_class_name_attribute
+from antiphon._introspection.description import Description, KeyDescription, ListenerDescription, get_key_label
 
 __all__ = ("NOBODY", "heading", "headline", "printable", "through", "told")
 
@@ -35,8 +35,8 @@ def heading(key: KeyDescription) -> str:
     """Name a key; a class says that it is one, and the name that it gives to its events."""
     if not isinstance(key.key, type):
         return told(key.label)
-    name = shown_name(key.key)
-    return f"class {printable(key.label)}" + ("" if name is None else f", as {told(label_of(name))}")
+    name = find_class_name_attribute(key.key)
+    return f"class {printable(key.label)}" + ("" if name is None else f", as {told(get_key_label(name))}")
 
 
 def through(key: KeyDescription, listener: ListenerDescription) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from antiphon._dispatchers.instruments import Instrumented, add_to_all, remove_from_all
-from antiphon._instrumentation.attached import Attached
+from antiphon._dispatchers.instruments import Instrumented, add_global_instrument, remove_global_instrument
+from antiphon._instrumentation.attached import AttachedInstrument
 from antiphon._util.naming import safe_repr
 
 __all__ = ("everywhere",)
@@ -31,7 +31,7 @@ def everywhere(instrument: Any, /) -> Generator[None, None, None]:
     """
     _check(instrument)
     # First for the new ones, so that none is missed while the others are looked for.
-    if not add_to_all(instrument):
+    if not add_global_instrument(instrument):
         raise ValueError(f"{safe_repr(instrument)} is on all dispatchers already, and sees each dispatch once")
     had_it: list[Instrumented] = []
     try:
@@ -44,7 +44,7 @@ def everywhere(instrument: Any, /) -> Generator[None, None, None]:
                 pass  # It is being made, in another thread, and gets it at the end of that.
         yield
     finally:
-        remove_from_all(instrument)
+        remove_global_instrument(instrument)
         for dispatcher in _all_dispatchers():
             if all(dispatcher is not other for other in had_it):
                 with suppress(ValueError, AttributeError):
@@ -52,9 +52,9 @@ def everywhere(instrument: Any, /) -> Generator[None, None, None]:
 
 
 def _check(instrument: object) -> None:
-    def leave_it(attached: Attached, /) -> None: ...
+    def leave_it(attached: AttachedInstrument, /) -> None: ...
 
-    Attached(instrument, leave_it)
+    AttachedInstrument(instrument, leave_it)
 
 
 def _all_dispatchers() -> Iterator[Instrumented]:

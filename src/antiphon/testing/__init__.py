@@ -6,12 +6,12 @@ real event loops. Fixtures are in `antiphon.testing.plugin`, for those who name 
 
 from __future__ import annotations
 
-from antiphon.testing._assertions import Recorded
+from antiphon.testing._assertions import Recording
 from antiphon.testing._backends import Backend, BackendName, backends
 from antiphon.testing._recorder import record
 from antiphon.testing._settle import settle
 
-__all__ = ("Backend", "BackendName", "Recorded", "backends", "record", "settle")
+__all__ = ("Backend", "BackendName", "Recording", "backends", "record", "settle")
 
-for _public in (Backend, Recorded, backends, record, settle):
+for _public in (Backend, Recording, backends, record, settle):
     _public.__module__ = "antiphon.testing"

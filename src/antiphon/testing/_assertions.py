@@ -11,17 +11,17 @@ from antiphon.instruments import DispatchRecord, ListenerRecord
 from antiphon.testing._expected import Wanted, calls_of, dispatches_of, listed
 from antiphon.testing._transcript import INDENT, dispatch_label, transcript
 
-__all__ = ("Recorded",)
+__all__ = ("Recording",)
 
 R = TypeVar("R", DispatchRecord, ListenerRecord)
 
 
-class Recorded:
+class Recording:
     """What was dispatched on some dispatchers while they were recorded.
 
     The assertions compare in the order in which dispatches, or calls, started. One that fails raises an
     ``AssertionError`` with all that was seen; ``str(recorded)`` gives the same text. A key is what it is for
-    `add_listener <antiphon.AsyncEventDispatcher.add_listener>` (a name, a pattern, a class) and hears what a listener
+    `add_listener <antiphon.AsyncEventDispatcher.add_listener>` (a name, a pattern, a class) and matches what a listener
     would hear; or it is an `Event <antiphon.Event>`, and that very one is meant.
     """
 
@@ -96,7 +96,7 @@ class Recorded:
         return self.events
 
     def assert_not_dispatched(self, *keys: Hashable) -> None:
-        """Assert that no event was dispatched which one of the keys hears.
+        """Assert that no event was dispatched which one of the keys matches.
 
         Args:
             *keys: The keys of the events.
@@ -172,7 +172,7 @@ class Recorded:
         return transcript(dict(self._dispatches), self._listeners) or "nothing was dispatched"
 
     def __repr__(self) -> str:
-        return f"<Recorded: {len(self._dispatches)} dispatches, {len(self.calls)} calls>"
+        return f"<Recording: {len(self._dispatches)} dispatches, {len(self.calls)} calls>"
 
     def _in_order(self, done: str, wanted: Sequence[Wanted[R]], seen: Sequence[R]) -> list[R]:
         __tracebackhide__ = True

@@ -63,11 +63,11 @@ def _dispatch_of(key: Hashable) -> Wanted[DispatchRecord]:
     ear = EventDispatcher()
     ear.add_listener(key, _listen)
 
-    def hears(dispatch: DispatchRecord) -> bool:
+    def matches(dispatch: DispatchRecord) -> bool:
         kind: Any = dispatch.event.__class__
         return ear.has_listeners(kind if dispatch.name is None else dispatch.name, kind)
 
-    return Wanted(key.__name__ if isinstance(key, type) else safe_repr(key), hears)
+    return Wanted(key.__name__ if isinstance(key, type) else safe_repr(key), matches)
 
 
 def _call_of(listener: object) -> Wanted[ListenerRecord]:

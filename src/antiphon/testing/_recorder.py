@@ -8,12 +8,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from antiphon import AsyncEventDispatcher, EventDispatcher
 from antiphon._util.naming import safe_repr
 from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
-from antiphon.testing._assertions import Recorded
+from antiphon.testing._assertions import Recording
 
 __all__ = ("record",)
 
 
-def record(*dispatchers: AsyncEventDispatcher | EventDispatcher) -> AbstractContextManager[Recorded]:
+def record(*dispatchers: AsyncEventDispatcher | EventDispatcher) -> AbstractContextManager[Recording]:
     """Record what is dispatched within a ``with`` block.
 
     The dispatchers are the real ones, and so are their listeners. A recorder is an instrument, no listener: it changes
@@ -23,7 +23,7 @@ def record(*dispatchers: AsyncEventDispatcher | EventDispatcher) -> AbstractCont
         *dispatchers: What to record, together with the scopes made of it. Dispatches on several are in one order.
 
     Returns:
-        A context manager that gives what is `Recorded`, to be read within the block and after it.
+        A context manager that gives what is `Recording`, to be read within the block and after it.
 
     Raises:
         TypeError: There is no dispatcher, or something else than one.
@@ -38,13 +38,13 @@ def record(*dispatchers: AsyncEventDispatcher | EventDispatcher) -> AbstractCont
 
 
 @contextmanager
-def _recording(dispatchers: Iterable[AsyncEventDispatcher | EventDispatcher]) -> Generator[Recorded]:
+def _recording(dispatchers: Iterable[AsyncEventDispatcher | EventDispatcher]) -> Generator[Recording]:
     recorder = _Recorder()
     with ExitStack() as stack:
         for dispatcher in dispatchers:
             dispatcher.add_instrument(recorder)
             stack.callback(dispatcher.remove_instrument, recorder)
-        yield Recorded(recorder.dispatches, recorder.listeners)
+        yield Recording(recorder.dispatches, recorder.listeners)
 
 
 class _Recorder(Instrument):

@@ -28,7 +28,7 @@ _SKIPPED: Final[dict[SkipReason, str]] = {
     "stopped": "the event was stopped",
     "failed": "the dispatch had failed",
     "cancelled": "the dispatch was cancelled",
-    "left out": "it was left out",
+    "omitted": "it was left out",
 }
 
 

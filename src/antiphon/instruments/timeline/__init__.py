@@ -6,17 +6,17 @@ that ends in ``.svg`` or ``.txt`` gives a picture.
 
 from __future__ import annotations
 
-from antiphon.instruments.timeline._chrome_trace import as_chrome
+from antiphon.instruments.timeline._chrome_trace import as_chrome_trace
 from antiphon.instruments.timeline._svg import as_svg
 from antiphon.instruments.timeline._text import as_text
 from antiphon.instruments.timeline._timeline import Timeline, timeline
 
-__all__ = ("Timeline", "as_chrome", "as_svg", "as_text", "timeline")
+__all__ = ("Timeline", "as_chrome_trace", "as_svg", "as_text", "timeline")
 
 
-def _say_where_users_meet_them() -> None:
+def _set_public_module() -> None:
     for name in __all__:
         globals()[name].__module__ = __name__
 
 
-_say_where_users_meet_them()
+_set_public_module()

@@ -18,13 +18,13 @@ from antiphon.instruments.timeline._labels import (
 )
 from antiphon.instruments.timeline._tracks import Record, Span, end_of_all, lanes, span_of, start_of_all
 
-__all__ = ("as_chrome",)
+__all__ = ("as_chrome_trace",)
 
 #: An entry of ``traceEvents``.
 TraceEvent: TypeAlias = dict[str, Any]
 
 
-def as_chrome(records: Iterable[DispatchRecord], /, *, until: float | None = None, dropped: int = 0) -> str:
+def as_chrome_trace(records: Iterable[DispatchRecord], /, *, until: float | None = None, dropped: int = 0) -> str:
     """Write dispatches as a trace in Chrome's trace event format, which https://ui.perfetto.dev opens.
 
     A dispatcher is shown as a process. Each name has a lane for its dispatches, and each listener one for its calls, or

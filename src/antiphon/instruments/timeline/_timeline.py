@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeAlias, cast
 from antiphon import AsyncEventDispatcher, EventDispatcher
 from antiphon.instruments import DispatchRecord, Instrument, everywhere
 from antiphon.instruments.timeline._chart import By
-from antiphon.instruments.timeline._chrome_trace import as_chrome
+from antiphon.instruments.timeline._chrome_trace import as_chrome_trace
 from antiphon.instruments.timeline._svg import as_svg
 from antiphon.instruments.timeline._text import as_text
 
@@ -158,13 +158,13 @@ class Timeline(Instrument):
         """
         return as_svg(self.records, width=width, by=by, until=self._until, dropped=self.dropped)
 
-    def chrome(self) -> str:
-        """Write them as a trace for Perfetto, as `as_chrome` does.
+    def chrome_trace(self) -> str:
+        """Write them as a trace for Perfetto, as `as_chrome_trace` does.
 
         Returns:
             The text of the JSON file.
         """
-        return as_chrome(self.records, until=self._until, dropped=self.dropped)
+        return as_chrome_trace(self.records, until=self._until, dropped=self.dropped)
 
     def write(self, path: str | PathLike[str], /) -> None:
         """Write them to a file: ``.svg`` and ``.txt`` are pictures, all else is a trace for Perfetto.
@@ -180,7 +180,7 @@ class Timeline(Instrument):
             case ".txt":
                 text = self.text(width=FILE_WIDTH)
             case _:
-                text = self.chrome()
+                text = self.chrome_trace()
         path.write_text(text, encoding="utf-8", newline="\n")
 
     @property

@@ -13,7 +13,7 @@ __all__ = ("Lane", "Record", "Span", "end_of_all", "lanes", "span_of", "start_of
 
 Record: TypeAlias = DispatchRecord | ListenerRecord
 
-#: From when to when, in nanoseconds. Whole numbers, so that what touches does not come to overlap by rounding.
+#: From when to when, in nanoseconds. StrategyStep numbers, so that what touches does not come to overlap by rounding.
 Span: TypeAlias = tuple[int, int]
 
 
