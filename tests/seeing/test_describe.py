@@ -100,7 +100,7 @@ def test_the_listeners_of_a_name_come_in_the_order_in_which_they_run_through_wha
     dispatcher.add_listener("*", Singer.tenor, priority=-5)
     dispatcher.add_listener("hymn.ended", Singer.bass)
 
-    described = dispatcher.describe().of("hymn.sung")
+    described = dispatcher.describe().describe_key("hymn.sung")
 
     assert names(described.listeners) == ["Singer.tenor", "sing", "Singer.alto", "hum"]
     assert [one.key_label for one in described.listeners] == ["*", "hymn.*", "Event", "hymn.sung"]
@@ -131,7 +131,7 @@ async def test_what_is_described_is_what_runs(dispatcher):
     ]:
         ran.clear()
         await (dispatcher.adispatch(event) if name is None else dispatcher.adispatch(name, event))
-        assert names(description.heard(name, type(event))) == ran
+        assert names(description.listeners_for(name, type(event))) == ran
 
 
 def test_a_class_tells_who_hears_its_events_under_the_name_that_it_has(dispatcher):
@@ -141,15 +141,15 @@ def test_a_class_tells_who_hears_its_events_under_the_name_that_it_has(dispatche
 
     description = dispatcher.describe()
 
-    assert names(description.of(Carol).listeners) == ["hum", "sing", "Singer.tenor"]
-    assert names(description.of(OrderPlaced).listeners) == ["Singer.tenor"]
+    assert names(description.describe_key(Carol).listeners) == ["hum", "sing", "Singer.tenor"]
+    assert names(description.describe_key(OrderPlaced).listeners) == ["Singer.tenor"]
 
 
 def test_a_pattern_tells_who_listens_to_it(dispatcher):
     dispatcher.add_listener("hymn.*", sing)
     dispatcher.add_listener("*", hum)
 
-    assert names(dispatcher.describe().of("hymn.*").listeners) == ["sing"]
+    assert names(dispatcher.describe().describe_key("hymn.*").listeners) == ["sing"]
 
 
 def test_keys_come_by_kind_and_then_by_their_text(dispatcher):
@@ -180,7 +180,7 @@ def test_the_same_listener_added_twice_is_told_twice(dispatcher):
     dispatcher.add_listener("hymn", sing)
     dispatcher.add_listener("hymn", sing)
 
-    assert names(dispatcher.describe().of("hymn").listeners) == ["sing", "sing"]
+    assert names(dispatcher.describe().describe_key("hymn").listeners) == ["sing", "sing"]
 
 
 def test_nobody_listens_to_an_empty_dispatcher(dispatcher):
@@ -462,10 +462,10 @@ def test_what_the_dispatcher_makes_of_plain_functions_is_told(way, adapter):
 
 async def test_streams_and_expectations_that_listen_now_are_told_by_their_repr(dispatcher):
     async with dispatcher.stream("hymn", "carol.*") as stream:
-        listeners = dispatcher.describe().of("hymn").listeners
+        listeners = dispatcher.describe().describe_key("hymn").listeners
         assert names(listeners) == [repr(stream)] == ["<stream of 'hymn' | 'carol.*'>"]
         assert [key.label for key in dispatcher.describe().keys] == ["hymn", "carol.*"]
-        assert listeners == dispatcher.describe().of("carol.*").listeners
+        assert listeners == dispatcher.describe().describe_key("carol.*").listeners
         assert listeners[0].key_label == "hymn | carol.*"
 
     async with anyio.create_task_group() as tasks:
@@ -524,19 +524,19 @@ def shop(dispatcher):
     ],
 )
 def test_a_description_can_be_of_some_keys_only(shop, pattern, kept):
-    assert [key.label for key in shop.only(pattern).keys] == kept
+    assert [key.label for key in shop.filter(pattern).keys] == kept
 
 
 def test_a_star_keeps_all(shop):
-    assert shop.only("*") == shop
+    assert shop.filter("*") == shop
 
 
 def test_a_name_that_nobody_registered_for_tells_who_hears_it(shop):
-    (key,) = shop.only("order.lost").keys
+    (key,) = shop.filter("order.lost").keys
 
     assert [listener.key_label for listener in key.listeners] == ["order.*", "**"]
 
 
 def test_what_is_no_pattern_is_refused(shop):
     with pytest.raises(ValueError, match="whole segment"):
-        shop.only("order.pl*")
+        shop.filter("order.pl*")

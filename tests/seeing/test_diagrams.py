@@ -77,14 +77,14 @@ def test_each_format_can_be_of_nothing(draw):
 
 @pytest.mark.parametrize("draw", [diagrams.table, diagrams.tree, diagrams.markdown], ids=lambda draw: draw.__name__)
 def test_a_name_without_listeners_says_so(draw):
-    assert "obody listens" in draw(described("order").only("order.lost"))
+    assert "obody listens" in draw(described("order").filter("order.lost"))
 
 
 # Each of them
 
 
 def test_the_table_has_a_line_for_each_listener():
-    lines = diagrams.table(shop.describe().only("order.placed")).splitlines()
+    lines = diagrams.table(shop.describe().filter("order.placed")).splitlines()
 
     assert re.split(r"\s{2,}", lines[0]) == [
         "event", "priority", "listener", "through", "options", "defined in", "what it does",

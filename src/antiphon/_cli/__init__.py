@@ -98,7 +98,7 @@ def _show_listeners(options: argparse.Namespace) -> None:
     description = find(options.path)[1].describe()
     if options.event is not None:
         try:
-            description = description.only(options.event)
+            description = description.filter(options.event)
         except ValueError as exc:
             raise NotFound(f"--event: {exc}") from None
     if not print_richly(description, options.format):

@@ -117,7 +117,7 @@ class Description(NamedTuple):
     #: Every registration once, in the order in which they would run for an event that all of them hear.
     listeners: tuple[ListenerDescription, ...]
 
-    def heard(self, name: Hashable, event_class: type[Any] = Event) -> tuple[ListenerDescription, ...]:
+    def listeners_for(self, name: Hashable, event_class: type[Any] = Event) -> tuple[ListenerDescription, ...]:
         """Tell who runs for an event.
 
         Args:
@@ -129,7 +129,7 @@ class Description(NamedTuple):
         """
         return tuple(listener for listener in self.listeners if key_matches(listener.key, name, event_class))
 
-    def of(self, key: Hashable) -> KeyDescription:
+    def describe_key(self, key: Hashable) -> KeyDescription:
         """Describe one key, whether or not anybody listens to it.
 
         Args:
@@ -142,14 +142,14 @@ class Description(NamedTuple):
         if kind == "pattern":
             listeners = tuple(listener for listener in self.listeners if key in get_key_parts(listener.key))
         elif isinstance(key, type):
-            listeners = self.heard(find_class_name_attribute(key), key)
+            listeners = self.listeners_for(find_class_name_attribute(key), key)
         else:
-            listeners = self.heard(key)
+            listeners = self.listeners_for(key)
         return KeyDescription(
             key, kind, listeners, get_definition(key) if isinstance(key, type) else Definition(get_key_label(key))
         )
 
-    def only(self, pattern: str) -> Description:
+    def filter(self, pattern: str) -> Description:
         """Leave out what is of no interest.
 
         Args:
@@ -169,7 +169,7 @@ class Description(NamedTuple):
             if pattern in ("*", one.label) or key_matches(pattern, _get_event_name(one.key), Event)
         ]
         if "*" not in pattern and not any(pattern == one.label for one in kept):
-            kept = [self.of(pattern), *kept]
+            kept = [self.describe_key(pattern), *kept]
         return self._replace(keys=tuple(kept))
 
 
@@ -198,7 +198,7 @@ def describe(
     listeners = tuple(_describe_listener(subscription, adapted, owner) for subscription in subscriptions)
     without_keys = Description(dispatcher, dispatcher_class, (), listeners)
     keys = dict.fromkeys(part for listener in listeners for part in get_key_parts(listener.key))
-    described = [without_keys.of(key) for key in keys]
+    described = [without_keys.describe_key(key) for key in keys]
     described.sort(key=lambda one: (_KINDS.index(one.kind), one.label, one.definition.module or ""))
     return without_keys._replace(keys=tuple(described))
 

@@ -89,7 +89,7 @@ class _Page:
         entries = list(entries)
         self._known = {one.cls.__qualname__: one.cls for entry in entries for one in entry.classes}
         for entry in entries:
-            key = self._description.of(entry.key)
+            key = self._description.describe_key(entry.key)
             yield ""
             yield section(self._level + 1, code(told(key.label)))
             yield from self._blocks(entry, key)
@@ -132,7 +132,7 @@ class _Page:
             return
         groups: dict[_Listeners, list[type[Any]]] = {}
         for one in entry.classes:
-            groups.setdefault(self._description.heard(entry.key, one.cls), []).append(one.cls)
+            groups.setdefault(self._description.listeners_for(entry.key, one.cls), []).append(one.cls)
         for listeners, classes in groups.items():
             yield (classes if len(groups) > 1 else []), listeners
 
@@ -147,7 +147,7 @@ class _Page:
     def _may_run(self, entry: Entry, key: KeyDescription) -> _Listeners:
         names = self._names_of(entry)
         known = {
-            one for name in names if not isinstance(name, Computed) for one in self._description.heard(name, entry.key)
+            one for name in names if not isinstance(name, Computed) for one in self._description.listeners_for(name, entry.key)
         }
         known.update(key.listeners)
         computed = [name for name in names if isinstance(name, Computed)]
