@@ -1,6 +1,6 @@
 """How a figure is measured: the records ``Row`` and ``Candidate``, and the run that takes samples of them.
 
-A row is one piece of work that several candidates do: the code that you would write by hand (the limit), antiphon, and
+A row is one piece of work that several candidates do: the code that you would write yourself (the limit), antiphon, and
 the other libraries. A run has passes, and a pass builds the candidates of each row anew, in another memory layout.
 
 1. A profiler checks that one repetition of each candidate runs all listeners of the row.

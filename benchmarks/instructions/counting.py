@@ -68,7 +68,7 @@ async def count(operation: Operation) -> Count:
 async def _run_traced(operation: Operation) -> list[CodeType]:
     trace: list[CodeType] = []
     operation.before()
-    # Trio shuffles its tasks, with a generator that it exposes to nobody.
+    # Trio shuffles its tasks, with a random generator that is private.
     if trio_run := sys.modules.get("trio._core._run"):
         trio_run._r.seed(0)
     stop = _start(trace)

@@ -104,7 +104,7 @@ def _make_row(
         load: What a dispatch has to do.
         work: The name of the row.
         limit: The name of the limit.
-        make_limit: Makes the function that runs the listeners by hand.
+        make_limit: Makes the function that runs the listeners without a library.
         library: How antiphon dispatches.
         with_others: Whether the row also has the other libraries that have such a dispatch.
         goal: The goal for antiphon.

@@ -1,6 +1,6 @@
 """Registration: adding and removing one of many listeners of an event, and the memory that a registration takes.
 
-The limit is a ``dict`` that you would keep by hand, with no priorities.
+The limit is a ``dict`` that you would keep yourself, with no priorities.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ async with target.expect(name) as expected:
 await listener(expected.event)
 """
 
-EXPECT_BY_HAND = """
+EXPECT_LIMIT = """
 received = AnyIOEvent()
 async def receive(event):
     received.set()
@@ -58,35 +58,35 @@ def make_rows(backends: tuple[str, ...], quick: bool) -> Iterator[Row]:
         row = partial(Row, group="waiting", size=1, backend=backend, runs=1)
         handing_over = partial(row, count=COUNT, max_rounds=5 if quick else 20)
         for size in BUFFER_SIZES:
-            build = partial(_build, read_by_hand, read_stream, size)
+            build = partial(_build, read_object_stream, read_stream, size)
             yield handing_over(work=f"stream, buffer of {size}", limit="memory object stream", build=build)
         for (work, options), size in product(QUEUES.items(), BUFFER_SIZES):
-            build = partial(_build, dispatch_by_hand, partial(post, **options), size)
+            build = partial(_build, dispatch_from_object_stream, partial(post, **options), size)
             limit = "memory object stream, dispatching"
             yield handing_over(work=f"{work}, buffer of {size}", limit=limit, build=build, goal=1.5)
         yield row(work="expect", limit="listener that sets an event", build=_build_expect)
 
 
-def _build(by_hand: Callable[..., Sampler], ours: Callable[..., Sampler], size: int) -> Iterator[Candidate]:
-    for name, make in ((LIMIT, by_hand), (ANTIPHON, ours)):
+def _build(limit: Callable[..., Sampler], ours: Callable[..., Sampler], size: int) -> Iterator[Candidate]:
+    for name, make in ((LIMIT, limit), (ANTIPHON, ours)):
         (listener,) = listeners("returning", 1)
         yield Candidate(name, make(size, listener, event_class(Event)(1, 2)))
 
 
 def _build_expect() -> Iterator[Candidate]:
-    for name, statement in ((LIMIT, EXPECT_BY_HAND), (ANTIPHON, EXPECT)):
+    for name, statement in ((LIMIT, EXPECT_LIMIT), (ANTIPHON, EXPECT)):
         (listener,) = listeners("returning", 1)
         event = event_class(Event)(1, 2)
         values = {"target": AsyncEventDispatcher(), "name": NAME, "event": event, "listener": listener}
         yield Candidate(name, repeat(statement, {**values, "AnyIOEvent": anyio.Event}))
 
 
-def read_by_hand(size: int, listener: Any, event: object) -> Sampler:
+def read_object_stream(size: int, listener: Any, event: object) -> Sampler:
     """Send to a task that awaits the listener."""
     return _send_to(listener, size, event)
 
 
-def dispatch_by_hand(size: int, listener: Any, event: object) -> Sampler:
+def dispatch_from_object_stream(size: int, listener: Any, event: object) -> Sampler:
     """Send to a task that dispatches."""
     dispatcher = AsyncEventDispatcher()
     dispatcher.add_listener(NAME, listener)
