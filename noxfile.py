@@ -157,7 +157,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Measure dispatches beside a loop by hand and other libraries, in one run; ``-- --page`` writes the page of it."""
+    """Measure dispatches beside a loop and other libraries; ``-- --page`` writes the page of the run that is kept."""
     session.install(".", *_group("benchmarks"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 

@@ -1,4 +1,4 @@
-"""What a dispatch costs, as ratios to the loop one would write by hand.
+"""The benchmarks: what a dispatch costs beside the code that you would write yourself, and beside other libraries.
 
-Run it with ``python -m benchmarks`` or ``nox -s benchmarks``; ``README.md`` says what each case measures.
+``python -m benchmarks`` runs them. ``README.md`` says where a row is defined and how a figure is measured.
 """

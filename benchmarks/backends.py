@@ -1,10 +1,10 @@
-"""The event loops on which samples are taken, each the way a user of anyio would start it."""
+"""The event loops on which samples are taken, each started as an application would start it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
@@ -12,40 +12,32 @@ __all__ = ("LOOPS", "missing", "run")
 
 T = TypeVar("T")
 
-Main: TypeAlias = Callable[[], Coroutine[Any, Any, T]]
-
-#: The loops a dispatch is measured on. Work that needs no loop has the backend ``"none"``.
+#: The event loops of asynchronous dispatches. Work that needs no event loop has the backend ``"none"``.
 LOOPS = ("asyncio", "uvloop", "trio")
 
 
-def run(backend: str, main: Main[T]) -> T:
-    """Runs a coroutine function to its end on a backend.
+def run(backend: str, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine function on a backend, and return its result.
 
     Args:
-        backend: One of ``LOOPS``, or ``"none"`` to drive the coroutine by hand.
+        backend: One of ``LOOPS``, or ``"none"`` to run the coroutine without an event loop.
         main: The coroutine function.
 
-    Returns:
-        What the coroutine returns.
+    Raises:
+        RuntimeError: If work of the backend ``"none"`` suspends.
     """
-    match backend:
-        case "none":
-            return _run_without_loop(main)
-        case "uvloop":
-            return anyio.run(main, backend="asyncio", backend_options={"use_uvloop": True})
-        case _:
-            return anyio.run(main, backend=backend)
+    if backend == "none":
+        try:
+            main().send(None)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        raise RuntimeError("work of the backend 'none' must not suspend")
+    if backend == "uvloop":
+        return anyio.run(main, backend="asyncio", backend_options={"use_uvloop": True})
+    return anyio.run(main, backend=backend)
 
 
 def missing(backend: str) -> str | None:
-    """Says why a backend cannot be measured here, or ``None`` if it can."""
+    """Return why a backend cannot be measured here, or None if it can."""
     return None if find_spec(backend) else "not installed"
-
-
-def _run_without_loop(main: Main[T]) -> T:
-    try:
-        main().send(None)
-    except StopIteration as end:
-        value: T = end.value
-        return value
-    raise RuntimeError("work of the backend 'none' has suspended")

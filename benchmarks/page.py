@@ -1,266 +1,159 @@
-"""Writes the page "How fast": ``python -m benchmarks.page [RUN.json]``.
+"""The page ``docs/how-fast.md``: the generated parts of it, and its chart. They are made of the run that is kept.
 
-The page, its charts and the copy of the run that is committed are made together. Without an argument the page is made
-anew from that copy. The words come from ``page.md``, where ``{{ what whose }}`` stands for what is made of the run.
+The page is written manually, but for the parts between ``<!-- begin NAME -->`` and ``<!-- end -->``. The list of missed
+goals in ``benchmarks/README.md`` is generated in the same way.
 """
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
+from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
-from typing import TypeAlias
 
-from benchmarks.charts import chart, title_of
-from benchmarks.report import absent, figure, goal_of
-from benchmarks.results import Result
-from benchmarks.runs import Run, read
-from benchmarks.stages import STAGES
+from benchmarks import backends
+from benchmarks.measuring import ANTIPHON, LIMIT, Result
+from benchmarks.results import Run
+from benchmarks.rows import make_rows
+from benchmarks.table import as_markdown, describe_libraries, format_figure, list_missed_goals
 
-__all__ = ("COMMITTED", "PAGE", "TEMPLATE", "files", "main")
+__all__ = ("CHARTS", "PAGE", "PANELS", "find_bars", "format_label", "make_chart", "make_pages", "write")
 
-ROOT = Path(__file__).parents[1]
-TEMPLATE = Path(__file__).with_suffix(".md")
-PAGE = ROOT / "docs" / "how-fast.md"
-PICTURES = PAGE.with_suffix("")
+README = Path(__file__).with_name("README.md")
+PAGE = README.parents[1] / "docs" / "how-fast.md"
+CHARTS = {theme: PAGE.with_suffix("") / f"dispatch-{theme}.svg" for theme in ("light", "dark")}
 
-#: The run that the page is made of.
-COMMITTED = Path(__file__).parent / "figures" / "run.json"
+PART = re.compile(r"(?<=<!-- begin )(?P<name>[a-z]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
 
-PLACE = re.compile(r"^\{\{ (?P<what>\w+)(?P<whose>( [\w-]+)*) \}\}$", re.MULTILINE)
-
-#: What is allowed for noise beyond a goal.
-NOISE = 1.15
-
-#: Differences below this are ties.
-TIE = 0.95
-
-Maker: TypeAlias = Callable[..., Iterable[str]]
-"""Makes the lines of a place, of the run and of what stands in the braces."""
-
-#: Why antiphon may miss a goal or be slower than a peer, by stage.
-REASONS = {
-    "dispatch": (
-        "each dispatch keeps the rules of the [guarantees](guarantees.md); what each of them takes is told "
-        "[rule by rule](architecture.md#rule-by-rule)."
-    ),
-    "sync": "the rules are the same, and the loop that they are compared with is the quickest of all.",
-    "concurrent": (
-        "each listener has its own copy of the context and one task from its start to its end, within cancel scopes "
-        "that hold on both backends; compare the rows of anyio's own task group. Peers start bare tasks of the event "
-        "loop, or promise less of what becomes of errors and cancellations."
-    ),
-    "register": (
-        "a registration has a handle, a place in an order that scopes share, and options; it is made under a lock, and "
-        "taken out of dispatches that are under way."
-    ),
-    "changes": (
-        "after a change the order is made anew, of all that hears the event: names, patterns, classes, and what a "
-        "scope inherits. A dispatch that finds it made is what is made quick."
-    ),
-    "importing": "anyio comes first, and then the number of our own modules.",
+#: The rows that the page shows, on asyncio or without an event loop, and the numbers of listeners. Empty for all.
+SHOWN: dict[tuple[str, str], tuple[int, ...]] = {
+    ("sequential", "event given"): (0, 1, 10, 100),
+    ("sequential", "event made"): (0, 1, 10, 100),
+    ("concurrent", "Concurrent, returning"): (1, 10, 100),
+    ("concurrent", "Concurrent, suspending"): (1, 10, 100),
+    ("sync", "event given"): (0, 1, 10, 100),
+    ("registration", "add"): (1_000,),
+    ("registration", "remove"): (1_000,),
+    ("registration", "memory"): (1_000,),
+    ("waiting", "stream, buffer of 64"): (),
+    ("waiting", "queue, buffer of 64"): (),
+    ("waiting", "expect"): (),
+    ("import", "import"): (),
 }
 
+#: The panels of the chart: title, group and work.
+PANELS = (
+    ("Sequential, × a loop", "sequential", "event given"),
+    ("Concurrent, × asyncio.gather", "concurrent", "Concurrent, returning"),
+    ("Synchronous, × a loop", "sync", "event given"),
+)
 
-def main(run: str = str(COMMITTED)) -> None:
-    """Writes the page and its charts, and keeps the run.
+#: The numbers of listeners in the chart, and the strength of their color.
+SIZES = {1: 1.0, 10: 0.55}
 
-    Args:
-        run: The JSON file that the benchmarks wrote.
-    """
-    text = Path(run).read_text(encoding="utf-8")
-    made = files(read(Path(run)))
-    COMMITTED.write_text(text, encoding="utf-8")
-    PICTURES.mkdir(exist_ok=True)
-    for old in PICTURES.glob("*.svg"):
-        old.unlink()
-    for path, content in made.items():
+#: The colors of text, antiphon and the others, by theme.
+COLORS = {"light": ("#1f2328", "#0969da", "#818b98"), "dark": ("#f0f6fc", "#4493f8", "#9198a1")}
+
+
+def write(run: Run) -> None:
+    """Write the generated parts of the page and of the README, and the charts."""
+    for path, content in make_pages(run).items():
         path.write_text(content, encoding="utf-8")
-    print(f"{PAGE.relative_to(ROOT)} and {len(made) - 1} charts")
+    for theme, path in CHARTS.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(make_chart(run, theme), encoding="utf-8")
 
 
-def files(run: Run) -> dict[Path, str]:
-    """Makes the page and its charts.
-
-    Returns:
-        What is in each file.
+def make_pages(run: Run) -> dict[Path, str]:
+    """Return the page and the README, with new generated parts.
 
     Raises:
-        ValueError: The run was made in haste, or something that the page shows was not measured.
+        ValueError: If the run was quick or measured only a part of the rows.
     """
-    if run.options["quick"]:
-        raise ValueError("a quick run is no ground for a page")
-    made: dict[Path, str] = {}
+    if run.options["quick"] or run.options["partial"]:
+        raise ValueError("the page needs a full run: remove --quick, --only and --backend")
+    shown = [one for one in run.results if _is_shown(one)]
+    parts = {
+        "facts": "\n".join(_list_facts(run)),
+        "table": as_markdown(shown),
+        "libraries": "\n\n".join(
+            f"**{name}** {run.versions[name]}\n: {difference}" for name, difference in describe_libraries(shown)
+        ),
+        "missed": list_missed_goals(run.results, make_rows(backends.LOOPS)),
+    }
 
-    def put(place: re.Match[str]) -> str:
-        whose = place["whose"].split()
-        if place["what"] == "chart":
-            stage, backend = whose
-            made[_picture(stage, backend)] = chart(stage, backend, _measured(run, stage, backend))
-        return "\n".join(MAKERS[place["what"]](run, *whose))
+    def fill(part: re.Match[str]) -> str:
+        return f"{part['name']} -->\n\n{parts[part['name']]}\n\n"
 
-    page = PLACE.sub(put, TEMPLATE.read_text(encoding="utf-8"))
-    return {PAGE: page, **made}
-
-
-def _picture(stage: str, backend: str) -> Path:
-    return PICTURES / (f"{stage}.svg" if backend == "none" else f"{stage}-{backend}.svg")
-
-
-def _measured(run: Run, stage: str, backend: str | None = None) -> list[Result]:
-    found = [one for one in run.results if one.stage == stage and backend in (None, one.backend)]
-    if not found:
-        raise ValueError(f"the run has nothing of {stage}, {backend or 'any loop'}")
-    return found
+    return {path: PART.sub(fill, path.read_text(encoding="utf-8")) for path in (PAGE, README)}
 
 
-def _machine(run: Run) -> Iterator[str]:
-    about = run.machine
-    yield "| | |"
-    yield "| --- | --- |"
-    yield f"| date | {run.date} |"
-    yield f"| Python | {about['implementation']} {about['python']} |"
-    yield f"| machine | {about['processor']}, {about['cores']} cores, {about['system']}, {about['architecture']} |"
-    yield f"| versions | {', '.join(f'{name} {version}' for name, version in run.versions.items() if version)} |"
-    options = run.options
-    yield f"| samples | {options['passes']} passes of {options['rounds']} rounds, seed {options['seed']} |"
-    yield f"| took | {options['seconds']} s |"
+def _is_shown(one: Result) -> bool:
+    sizes = SHOWN.get((one.group, one.work))
+    return one.backend in ("asyncio", "none") and sizes is not None and (not sizes or one.size in sizes)
 
 
-def _chart(run: Run, stage: str, backend: str) -> Iterator[str]:
-    path = _picture(stage, backend)
-    yield f"![{title_of(stage, backend)}, drawn from the tables below]({path.parent.name}/{path.name})"
+def _list_facts(run: Run) -> Iterator[str]:
+    machine, options = run.machine, run.options
+    yield f"- Date: {run.date}"
+    yield f"- Machine: {machine['processor']}, {machine['cores']} cores, {machine['system']}"
+    yield f"- Python: {machine['python']}"
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    yield f"- Versions: {versions}"
+    yield f"- Samples: {options['passes']} passes of {options['rounds']} rounds"
 
 
-def _tables(run: Run, stage: str) -> Iterator[str]:
-    """Writes all figures of a stage, folded, with a table for each workload."""
-    for backend, group in groupby(_measured(run, stage), lambda one: one.backend):
-        yield "<details>"
-        yield f"<summary>{title_of(stage, backend)}: the figures</summary>"
-        yield ""
-        results = list(group)
-        for _, rows in groupby(results, lambda one: (one.workload, one.limit)):
-            yield from _table(list(rows), STAGES[stage].columns)
-            yield ""
-        for reason, names in absent(results).items():
-            yield f"Absent, {reason}: {', '.join(names)}."
-            yield ""
-        yield "</details>"
-        yield ""
+def make_chart(run: Run, theme: str) -> str:
+    """Draw the chart as SVG.
+
+    Args:
+        run: The run.
+        theme: "light" or "dark". The background is transparent.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    text, ours, others = COLORS[theme]
+    drawn = StringIO()
+    # The same salt and no date make the same file of the same run. Text stays text, so that it can be searched.
+    with mpl.rc_context({"svg.hashsalt": "antiphon", "svg.fonttype": "none", "text.color": text}):
+        panels = [(title, list(find_bars(run, group, work))) for title, group, work in PANELS]
+        heights = [len(bars) + len(SIZES) for _, bars in panels]
+        figure = Figure(figsize=(8, 7.4), layout="constrained")
+        for ax, (title, bars) in zip(figure.subplots(len(panels), height_ratios=heights), panels, strict=True):
+            ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
+            ax.set_xscale("log")
+            for place, (name, one) in enumerate(bars):
+                ratio = one.figures[name].ratio or 1
+                color, alpha = ours if name == ANTIPHON else others, SIZES[one.size or 0]
+                y = place // len(SIZES) + 0.4 * (place % len(SIZES))
+                ax.barh(y, ratio - 1, 0.36, left=1, color=color, alpha=alpha)
+                end, offset = (max(ratio, 1), y), (4, 0)
+                label = format_label(one, name)
+                ax.annotate(label, end, offset, textcoords="offset points", fontsize=8, va="center")
+            names = [name for name, _ in bars[:: len(SIZES)]]
+            ax.set_yticks([place + 0.2 for place in range(len(names))], names, color=text)
+            ax.axvline(1, color=text, linewidth=1)
+            ax.invert_yaxis()
+            ax.margins(x=0.25)
+            ax.tick_params(which="both", length=0)
+            ax.tick_params(axis="x", which="both", labelbottom=False)
+            ax.spines[:].set_visible(False)
+        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
+    # Matplotlib writes trailing blanks.
+    return "".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines())
 
 
-def _table(rows: list[Result], columns: str) -> Iterator[str]:
-    sizes = sorted({row.size for row in rows})
-    first = rows[0]
-    note = f", x {first.limit}" if first.shows == "ratio" else ""
-    yield _line(f"{first.workload}{note} ({columns})", [f"{size:,}" for size in sizes])
-    yield _line("---", ["--:"] * len(sizes))
-    for name, group in groupby(sorted(rows, key=_order(rows)), lambda one: one.candidate):
-        mine = {row.size: row for row in group}
-        if any(row.value is not None for row in mine.values()):
-            shown = f"**{name}**" if next(iter(mine.values())).role == "antiphon" else name
-            yield _line(shown, [figure(mine[size]) if size in mine else "" for size in sizes])
-    goals = {row.size: row for row in rows if row.goal is not None}
-    if goals:
-        yield _line("*goal*", [goal_of(goals.get(size)) for size in sizes])
+def find_bars(run: Run, group: str, work: str) -> Iterator[tuple[str, Result]]:
+    """Yield the bars of a panel: each candidate with the result for each number of listeners."""
+    found = (one for one in run.results if (one.group, one.work) == (group, work))
+    by_size = {one.size: one for one in found if one.backend in ("asyncio", "none")}
+    first = by_size[next(iter(SIZES))].figures
+    for name in sorted(first, key=lambda name: first[name].value):
+        if name != LIMIT:
+            yield from ((name, by_size[size]) for size in SIZES)
 
 
-def _order(rows: list[Result]) -> Callable[[Result], int]:
-    names = list(dict.fromkeys(row.candidate for row in rows))
-    return lambda one: names.index(one.candidate)
-
-
-def _line(first: str, cells: Iterable[str]) -> str:
-    return f"| {' | '.join([first, *cells])} |"
-
-
-def _missed(run: Run) -> Iterator[str]:
-    """Tells which goals are missed."""
-    missed = [one for one in run.results if _is_missed(one)]
-    if not missed:
-        yield "None."
-        return
-    yield from ("| | | missed |", "| --- | --- | --- |")
-    for (stage, backend, workload), group in groupby(missed, lambda one: (one.stage, one.backend, one.workload)):
-        sizes = [f"{figure(one)} at {one.size:,} ({goal_of(one)})" for one in _first_of_ours(list(group))]
-        yield _line(title_of(stage, backend), [workload, "; ".join(sizes)])
-
-
-def _is_missed(one: Result) -> bool:
-    if one.role != "antiphon" or one.goal is None:
-        return False
-    reached = _took(one)
-    return reached is not None and reached > one.goal * NOISE
-
-
-def _first_of_ours(results: list[Result]) -> list[Result]:
-    """Keeps antiphon as it comes, where other ways of ours are measured too."""
-    name = results[0].candidate
-    return [one for one in results if one.candidate == name]
-
-
-def _faster(run: Run) -> Iterator[str]:
-    """Tells which peers are faster, on asyncio or where there is no loop."""
-    yield from ("| | | how many times as much antiphon takes |", "| --- | --- | --- |")
-    for stage, backend, workload, faster in _outruns(run):
-        yield _line(title_of(stage, backend), [workload, "<br>".join(faster)])
-
-
-def _why(run: Run) -> Iterator[str]:
-    """Tells why, for each stage of which there is something to explain."""
-    slower = {one.stage for one in run.results if _is_missed(one)} | {stage for stage, *_ in _outruns(run)}
-    for stage, reason in REASONS.items():
-        if stage in slower:
-            yield f"- {STAGES[stage].title}: {reason}"
-
-
-def _outruns(run: Run) -> Iterator[tuple[str, str, str, list[str]]]:
-    shown = [one for one in run.results if one.backend in ("asyncio", "none") and _took(one)]
-    for (stage, backend, workload), group in groupby(shown, lambda one: (one.stage, one.backend, one.workload)):
-        rows = list(group)
-        faster = [words for peer in dict.fromkeys(_peers_in(rows)) if (words := _outrun(rows, peer))]
-        if faster:
-            yield stage, backend, workload, faster
-
-
-def _peers_in(rows: list[Result]) -> Iterator[str]:
-    return (one.candidate for one in rows if one.role == "peer")
-
-
-def _outrun(rows: list[Result], peer: str) -> str:
-    """Tells at which sizes a peer takes less than antiphon, and by how much; nothing if it does nowhere."""
-    ours = {one.size: took for one in rows if one.candidate == "antiphon" and (took := _took(one))}
-    theirs = {one.size: took for one in rows if one.candidate == peer and (took := _took(one))}
-    times = [f"{ours[size] / took:.2g} at {size:,}" for size, took in theirs.items() if took < TIE * ours.get(size, 0)]
-    return f"{peer}: {', '.join(times)}" if times else ""
-
-
-def _took(one: Result) -> float | None:
-    """Gives what candidates are compared by: the ratio, which was taken in the same round, or else the value."""
-    return one.ratio if one.shows == "ratio" else one.value
-
-
-def _peers(run: Run) -> Iterator[str]:
-    present = {one.candidate for one in run.results if one.value is not None}
-    for name, difference in run.peers.items():
-        if name in present:
-            yield f"**{name}** {run.versions.get(name) or ''}"
-            yield f": {difference}"
-            yield ""
-
-
-MAKERS: dict[str, Maker] = {
-    "machine": _machine,
-    "chart": _chart,
-    "tables": _tables,
-    "missed": _missed,
-    "faster": _faster,
-    "why": _why,
-    "peers": _peers,
-}
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def format_label(one: Result, name: str) -> str:
+    """Format the text beside a bar."""
+    return f"{format_figure(one, name)} ({one.size} listener{'' if one.size == 1 else 's'})"

@@ -1,90 +1,91 @@
-"""Results: the medians of the samples of one candidate in one case."""
+"""A run as a file: what was measured, on what machine, and how. The page is made of ``figures/run.json``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from statistics import median, quantiles
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
-from benchmarks.cases import Absent, Candidate, Case, Role
-from benchmarks.sampling import Samples
+from benchmarks.libraries import get_versions
+from benchmarks.measuring import Figure, Result
 
-__all__ = ("Entry", "Result", "results_of")
+__all__ = ("KEPT", "Run", "make_run", "read", "write")
 
+#: The run that the page is made of.
+KEPT = Path(__file__).parent / "figures" / "run.json"
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one candidate gave in one case. A candidate that took no part has a reason, and no figures."""
+FORMAT = 3
 
-    stage: str
-    backend: str
-    workload: str
-    size: int
-    candidate: str
-    role: Role
-    limit: str
-    goal: float | None
-    shows: str
-    unit: str
-    #: The median of one repetition over all rounds, in the unit.
-    value: float | None = None
-    #: The median of the ratios to the limit's sample of the same round.
-    ratio: float | None = None
-    #: The middle half of those ratios.
-    ratio_low: float | None = None
-    ratio_high: float | None = None
-    rounds: int = 0
-    absent: str | None = None
+#: The digits that are kept. The others are noise.
+DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """Who takes part in a case, or why not."""
+class Run:
+    """The results of a run, and what is needed to judge them."""
 
-    name: str
-    role: Role
-    absent: str | None
+    #: The day of the run, in ISO 8601.
+    date: str
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    #: Passes, rounds, seed and seconds, and whether it was quick or measured only a part of the rows.
+    options: dict[str, Any]
+    results: list[Result]
 
-    @classmethod
-    def of(cls, candidate: Candidate | Absent) -> Entry:
-        """Keeps what is to be known of a candidate when it is gone."""
-        return cls(candidate.name, candidate.role, candidate.reason if isinstance(candidate, Absent) else None)
+
+def make_run(results: list[Result], options: Mapping[str, Any]) -> Run:
+    """Describe a run that was made on this machine."""
+    machine = {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "processor": _find_processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()}, {platform.machine()}",
+    }
+    return Run(datetime.now(UTC).date().isoformat(), machine, get_versions(), dict(options), results)
 
 
-def results_of(case: Case, lineup: list[Entry], samples: Samples) -> Iterator[Result]:
-    """Yields the results of a case.
+def write(run: Run, path: Path) -> None:
+    """Write a run, with a row on each line so that a diff shows which rows have changed."""
+    about = {"format": FORMAT, **{key: value for key, value in asdict(run).items() if key != "results"}}
+    head = "".join(f"{json.dumps(key)}: {json.dumps(value)},\n" for key, value in about.items())
+    rows = ",\n".join(json.dumps(_as_json(result)) for result in run.results)
+    path.write_text(f'{{\n{head}"results": [\n{rows}\n]\n}}\n', encoding="utf-8")
 
-    Args:
-        case: The case.
-        lineup: All that were asked, in the order of the table.
-        samples: What they gave in all passes.
+
+def read(path: Path) -> Run:
+    """Read a run.
+
+    Raises:
+        ValueError: If another version of the benchmarks wrote it.
     """
-    limit = samples.get(case.limit, [])
-    for entry in lineup:
-        about = Result(
-            stage=case.stage,
-            backend=case.backend,
-            workload=case.workload,
-            size=case.size,
-            candidate=entry.name,
-            role=entry.role,
-            limit=case.limit,
-            goal=case.goal,
-            shows=case.shows,
-            unit=case.unit,
-            absent=entry.absent,
-        )
-        if entry.absent:
-            yield about
-            continue
-        own = samples[entry.name]
-        ratios = [a / b for a, b in zip(own, limit, strict=True) if b]
-        low, _, high = quantiles(ratios, n=4) if len(ratios) > 1 else (None, None, None)
-        yield replace(
-            about,
-            value=median(own),
-            ratio=median(ratios) if ratios else None,
-            ratio_low=low,
-            ratio_high=high,
-            rounds=len(own),
-        )
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    if kept.pop("format", None) != FORMAT:
+        raise ValueError(f"{path} must have format {FORMAT}: make a new run with --json")
+    results = [
+        Result(**{**row, "figures": {name: Figure(**figure) for name, figure in row["figures"].items()}})
+        for row in kept.pop("results")
+    ]
+    return Run(results=results, **kept)
+
+
+def _as_json(result: Result) -> dict[str, Any]:
+    figures = {
+        name: {key: float(f"{value:.{DIGITS}g}") for key, value in asdict(figure).items() if value is not None}
+        for name, figure in result.figures.items()
+    }
+    return {**asdict(result), "figures": figures}
+
+
+def _find_processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor()

@@ -1,14 +1,14 @@
-"""Counts the bytecode instructions that are executed in this thread, by the code object they belong to.
+"""Counts the bytecode instructions that this thread executes, by the code object that they belong to.
 
-From Python 3.12 by `sys.monitoring`, before by a trace function. Both see the instructions as they were compiled, not
-as CPython specialises them while it runs, so that a count does not depend on what ran before.
+From Python 3.12 `sys.monitoring` counts, before that a trace function. Both see the instructions as they were compiled,
+and not as CPython specializes them, so a count does not depend on what ran before.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
@@ -17,89 +17,73 @@ from typing import Any
 
 import antiphon
 
-__all__ = ("ANTIPHON", "Count", "Operation", "count")
+__all__ = ("Count", "Operation", "count")
 
-#: Where antiphon's own code lies.
-ANTIPHON = str(Path(antiphon.__file__).parent)
+#: The folder of antiphon's own code.
+OWN = str(Path(antiphon.__file__).parent)
 
-#: Enough for all caches of antiphon to be filled.
+#: Enough to fill all caches of antiphon.
 WARM_UPS = 20
 
-#: How often an operation is counted; the figure is the median.
+#: How often an operation is counted. The figure is the median.
 COUNTS = 5
-
-
-def nothing() -> None:
-    """Needs no preparing, or no undoing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What is counted, and what is done around it without being counted."""
+    """What is counted, and what runs before it and after it without being counted."""
 
     run: Callable[[], Awaitable[object]]
-    before: Callable[[], object] = nothing
-    after: Callable[[], object] = nothing
+    before: Callable[[], object] = lambda: None
+    after: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
     """The instructions of one operation."""
 
-    #: Those of antiphon's own code. The gate compares these.
+    #: The instructions of antiphon's own code, which the gate compares.
     own: int
-    #: Those of all code that ran meanwhile: the listeners, anyio, the event loop, this harness. To be read only.
+    #: The instructions of all code that ran: also of listeners, AnyIO, the event loop and the counting itself.
     total: int
 
 
-async def count(operation: Operation, *, own: Iterable[str] = (ANTIPHON,)) -> Count:
-    """Counts an operation in the running loop.
-
-    Args:
-        operation: What is counted.
-        own: The folders or files whose code counts as antiphon's own.
-    """
+async def count(operation: Operation) -> Count:
+    """Count an operation in the running event loop."""
     for _ in range(WARM_UPS):
-        await _once(operation, [])
-    traces: list[list[CodeType]] = []
-    collecting = gc.isenabled()
-    gc.disable()  # a collection may run finalizers in between
+        await _run_traced(operation)
+    is_collecting = gc.isenabled()
+    gc.disable()  # a collection can run finalizers
     try:
-        for _ in range(COUNTS):
-            traces.append([])
-            await _once(operation, traces[-1])
+        traces = [await _run_traced(operation) for _ in range(COUNTS)]
     finally:
-        if collecting:
+        if is_collecting:
             gc.enable()
-    places = tuple(own)
     return Count(
-        own=median_low(sum(code.co_filename.startswith(places) for code in trace) for trace in traces),
+        own=median_low(sum(code.co_filename.startswith(OWN) for code in trace) for trace in traces),
         total=median_low(len(trace) for trace in traces),
     )
 
 
-async def _once(operation: Operation, trace: list[CodeType]) -> None:
+async def _run_traced(operation: Operation) -> list[CodeType]:
+    trace: list[CodeType] = []
     operation.before()
-    _take_chance_out()
+    # Trio shuffles its tasks, with a random generator that is private.
+    if trio_run := sys.modules.get("trio._core._run"):
+        trio_run._r.seed(0)
     stop = _start(trace)
     try:
         await operation.run()
     finally:
         stop()
     operation.after()
-
-
-def _take_chance_out() -> None:
-    """Lets trio run tasks in the same order each time: it tosses a coin for that, whose seed is nobody's to give."""
-    trio_run = sys.modules.get("trio._core._run")
-    if trio_run is not None:
-        trio_run._r.seed(0)
+    return trace
 
 
 if sys.version_info >= (3, 12):
     from sys import monitoring
 
-    #: One that Python's documentation reserves for nobody, so that debuggers, coverage and profilers may run too.
+    #: An identifier that Python reserves for no tool, so that debuggers, coverage and profilers can run as well.
     TOOL = 4
 
     def _start(trace: list[CodeType]) -> Callable[[], None]:
