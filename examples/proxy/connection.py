@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one byte stream: h11 implements the protocol, and anyio transfers the bytes."""
+"""HTTP/1.1 on one byte stream: h11 implements the protocol, and AnyIO transfers the bytes."""
 
 from collections.abc import Iterator
 from http import HTTPStatus

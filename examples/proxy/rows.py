@@ -35,7 +35,7 @@ class Rows:
     @asynccontextmanager
     async def temporary(cls) -> AsyncGenerator["Rows", None]:
         """Store rows in a file that is deleted at the end of the block."""
-        # Before 4.16, the temporary directory of anyio is not removed if a cancellation leaves its block.
+        # Before 4.16, the temporary directory of AnyIO is not removed if a cancellation leaves its block.
         with TemporaryDirectory(prefix="antiphon-proxy-") as folder:
             connection = await to_thread.run_sync(_connect, Path(folder) / "transactions.sqlite")
             rows = cls(connection)
