@@ -1,4 +1,4 @@
-"""Configuration of the docs: ``nox -s docs`` builds them, offline."""
+"""Configuration of the docs. ``nox -s docs`` builds them without network access."""
 
 import sys
 from importlib import import_module
@@ -8,12 +8,12 @@ from typing import Any
 
 from sphinx.pycode import ModuleAnalyzer
 
-# Our own extension, and the examples, whose events are shown.
+# The extension in this folder, and the examples, whose events the docs show.
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 project = "antiphon"
 author = "The antiphon authors"
-copyright = "2026, The antiphon authors"  # noqa: A001 - Sphinx's own name for it
+copyright = "2026, The antiphon authors"  # noqa: A001 - Sphinx requires this name
 release = installed_version("antiphon")
 version = release
 
@@ -23,7 +23,7 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
     "antiphon.diagrams.sphinx",
-    # Our own: the table of guarantees.
+    # The table of guarantees, in this folder.
     "guarantees",
 ]
 exclude_patterns = ["_build", "inventories"]
@@ -38,37 +38,42 @@ autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 
-# The names we refer to, and no more: a full inventory would have to be fetched. Add a line when a build asks for it.
+# The inventories contain only the names that the docs use, because a full inventory would need network access. If a
+# build reports a missing name, add a line.
 intersphinx_mapping = {
     "python": ("https://docs.python.org/3", "inventories/python.txt"),
     "anyio": ("https://anyio.readthedocs.io/en/stable", "inventories/anyio.txt"),
 }
-# What stands in single backticks in a docstring is a name of ours, and has to exist.
+# A name in single backticks in a docstring must be a name of antiphon that exists.
 default_role = "py:obj"
 nitpicky = True
 nitpick_ignore_regex = [
-    # Has no inventory here.
+    # OpenTelemetry has no inventory here.
     ("py:class", r"opentelemetry\..*"),
-    # Told of in the pages on options.
+    # The pages about options describe it.
     ("py:class", "Options"),
-    # Type variables have no page.
+    # Type variables have no documentation.
     ("py:.*", r"(antiphon\.(\w+\.)*)?(_?[A-Z]|_?[A-Z][A-Za-z]*T(_co|_contra)?|P|Ts)"),
 ]
 
 
-def _read_comments(_: Any) -> None:
-    # A public class says that it is of the package, so that nobody imports it from where it is written. There autodoc
-    # looks for the comments that tell what its attributes are.
+def _read_attribute_comments(_: Any) -> None:
+    # A public class has the package as its module, so that users import it from there. But autodoc looks for the
+    # comments of its attributes in that module. Add the comments of the private modules to those of the package.
     for package in ("antiphon", "antiphon.diagrams", "antiphon.instruments.timeline", "antiphon.testing"):
-        face = ModuleAnalyzer.for_module(package)
-        face.analyze()
-        for path in import_module(package).__path__:
-            for room in Path(path).glob("_*.py"):
-                written = ModuleAnalyzer.for_file(room, f"{package}.{room.stem}")
-                written.analyze()
-                face.attr_docs |= written.attr_docs
-                face.tagorder |= written.tagorder
+        public = ModuleAnalyzer.for_module(package)
+        public.analyze()
+        for folder in import_module(package).__path__:
+            for path in sorted(Path(folder).rglob("*.py")):
+                parts = path.relative_to(folder).with_suffix("").parts
+                if not parts[0].startswith("_"):
+                    continue
+                private = ModuleAnalyzer.for_file(path, ".".join((package, *parts)))
+                private.analyze()
+                public.attr_docs |= private.attr_docs
+                public.tagorder |= private.tagorder
 
 
 def setup(app: Any) -> None:
-    app.connect("builder-inited", _read_comments)
+    """Register the functions of this file with Sphinx."""
+    app.connect("builder-inited", _read_attribute_comments)

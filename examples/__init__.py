@@ -1,1 +1,1 @@
-"""Programs that show antiphon at work; each is run from the root of the repository."""
+"""Example programs that use antiphon. Run them from the root of the repository."""

@@ -109,7 +109,7 @@ def test_every_row_is_shown_in_the_docs() -> None:
 
 def test_the_readme_shows_the_table_as_it_is() -> None:
     readme = guarantees.README.read_text(encoding="utf-8")
-    assert readme == guarantees.renewed(readme, TABLE), "run `python docs/guarantees.py`"
+    assert readme == guarantees.update_readme(readme, TABLE), "run `python docs/guarantees.py`"
 
 
 @pytest.mark.parametrize("source", ["listener", "listener in a task", "Control-C"])

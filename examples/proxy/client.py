@@ -1,4 +1,4 @@
-"""The asking side of HTTP: the proxy asks its upstream with it, and the workload asks the proxy."""
+"""The HTTP client. The proxy sends requests to its upstream with it, and the workload sends requests to the proxy."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ from examples.proxy.messages import Headers, Request, Response
 
 
 class HttpClient:
-    """Asks one question after another on one connection."""
+    """Sends one request after another on one connection."""
 
     def __init__(self, stream: ByteStream, limits: Limits) -> None:
         self._connection = HttpConnection(stream, h11.CLIENT, limits)
@@ -25,17 +25,17 @@ class HttpClient:
         """Open a connection, and close it at the end of the block.
 
         Raises:
-            OSError: Nobody listens there.
+            OSError: If no server listens on the port.
         """
         async with await anyio.connect_tcp(host, port) as stream:
             yield cls(stream, limits)
 
     async def exchange(self, request: Request) -> Response:
-        """Send a request and return its response; a request that expects ``100-continue`` waits for it.
+        """Send a request and return its response. A request that expects ``100-continue`` waits for it.
 
         Raises:
-            h11.RemoteProtocolError: The other side does not speak HTTP, says too much, or hung up.
-            anyio.BrokenResourceError: The connection was lost.
+            h11.RemoteProtocolError: If the server does not use HTTP, sends too much, or closes the connection.
+            anyio.BrokenResourceError: If the connection was lost.
         """
         headers = Headers(request.headers)
 
@@ -45,7 +45,7 @@ class HttpClient:
         head = h11.Request(method=request.method, target=request.target, headers=write_headers(headers))
         body = write_body(headers, request.body)
 
-        # Not reusable until the response has been read: a cancelled exchange leaves half of one behind.
+        # Reusable only when the response has been read: a cancelled exchange leaves unread bytes on the connection.
         self.is_reusable = False
 
         if request.body and "expect" in headers:
@@ -68,7 +68,7 @@ class HttpClient:
     async def _next_head(self) -> h11.InformationalResponse | h11.Response:
         event = await self._connection.next_event()
 
-        # h11 lets a server begin with nothing else; the check is for the reader and the type checker.
+        # h11 accepts no other event here. The check is for readers and for the type checker.
         if not isinstance(event, h11.InformationalResponse | h11.Response):
             raise h11.RemoteProtocolError(f"expected a response, got {event!r}")
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one byte stream: h11 knows the protocol, anyio moves the bytes, this class introduces them."""
+"""HTTP/1.1 on one byte stream: h11 implements the protocol, and AnyIO transfers the bytes."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -16,22 +16,22 @@ REASONS: dict[int, bytes] = {status.value: status.phrase.encode("ascii") for sta
 
 
 def read_headers(event: h11.Request | h11.Response | h11.InformationalResponse) -> Headers:
-    """Return the headers that came with an event."""
+    """Return the headers of an h11 event."""
     return Headers((name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers)
 
 
 def write_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Return headers as h11 takes them; the reverse of `read_headers`."""
+    """Return headers in the format of h11. This is the reverse of `read_headers`."""
     return [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
 
 
 def write_response(status: int, headers: Headers) -> h11.Response:
-    """Return the event that begins a response."""
+    """Return the h11 event that starts a response."""
     return h11.Response(status_code=status, headers=write_headers(headers), reason=REASONS.get(status, b""))
 
 
 def write_body(headers: Headers, body: bytes) -> Iterator[h11.Data | h11.EndOfMessage]:
-    """Return the events that carry a body and end its message: several pieces if it goes out chunked, else one."""
+    """Return the h11 events of a body and of the end of its message. A chunked body has several events."""
     size = CHUNK_SIZE if "transfer-encoding" in headers else len(body) or 1
 
     for start in range(0, len(body), size):
@@ -41,7 +41,7 @@ def write_body(headers: Headers, body: bytes) -> Iterator[h11.Data | h11.EndOfMe
 
 
 class HttpConnection:
-    """An h11 state machine together with the stream that feeds it."""
+    """An h11 state machine and the stream that it reads."""
 
     def __init__(self, stream: ByteStream, role: type[h11.CLIENT] | type[h11.SERVER], limits: Limits) -> None:
         self._stream = stream
@@ -50,15 +50,15 @@ class HttpConnection:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the peer has sent nothing of its next message."""
+        """Whether the peer has not started its next message."""
         return self._state.their_state is h11.IDLE and not self._state.trailing_data[0]
 
     async def next_event(self) -> h11.Event:
-        """Return what the peer sent next; it is asked while the peer's message is not complete.
+        """Return the next event of the peer. Call this while the message of the peer is incomplete.
 
         Raises:
-            h11.RemoteProtocolError: The peer broke the protocol, or closed within a message.
-            anyio.BrokenResourceError: The connection was lost.
+            h11.RemoteProtocolError: If the peer violates the protocol, or closes the connection within a message.
+            anyio.BrokenResourceError: If the connection was lost.
         """
         while True:
             event = self._state.next_event()
@@ -77,14 +77,14 @@ class HttpConnection:
             self._state.receive_data(data)
 
     async def read_body(self, declared: int = 0) -> bytes:
-        """Return the rest of the message that has begun.
+        """Return the remaining body of the current message.
 
         Args:
-            declared: How long the peer says that it is. Too long is refused unread, before the peer is told to
-                continue.
+            declared: The length that the peer declares. A body that is too long is refused before it is read, and
+                before the peer is told to continue.
 
         Raises:
-            h11.RemoteProtocolError: The body is too long, or as in `next_event`.
+            h11.RemoteProtocolError: If the body is too long, or for the reasons of `next_event`.
         """
         body = bytearray()
 
@@ -99,15 +99,15 @@ class HttpConnection:
         raise h11.RemoteProtocolError("the body is too long", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     async def send(self, *events: h11.Event) -> None:
-        """Send events in one piece, so that a small message is one packet.
+        """Send events with one write, so that a small message is one packet.
 
         Raises:
-            anyio.BrokenResourceError: The connection was lost.
+            anyio.BrokenResourceError: If the connection was lost.
         """
         await self._stream.send(b"".join(self._state.send(event) or b"" for event in events))
 
     def start_next_cycle(self) -> bool:
-        """Get ready for another request on this connection; tell whether it can be."""
+        """Prepare the connection for another request. Return whether that is possible."""
         if self._state.our_state is not h11.DONE or self._state.their_state is not h11.DONE:
             return False
 

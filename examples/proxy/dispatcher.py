@@ -1,11 +1,11 @@
-"""The proxy's dispatcher with all who listen to it, for those who want to see it and not to run it."""
+"""The dispatcher of the proxy with all its listeners, for tools that describe it without running it."""
 
 from antiphon import AsyncEventDispatcher
 from examples.proxy.applications import Storage, default_applications
 
 
 def make_dispatcher() -> AsyncEventDispatcher:
-    """Make a dispatcher to which the default applications listen; nothing is started.
+    """Make a dispatcher with the listeners of the default applications. Nothing is started.
 
     ``python -m antiphon listeners "examples.proxy.dispatcher:make_dispatcher()"`` shows it.
     """

@@ -1,4 +1,4 @@
-"""The events of a transaction and the names under which the proxy dispatches them, in the order of their coming."""
+"""The events of a transaction and their names, in the order in which the proxy dispatches them."""
 
 from antiphon import Event
 from examples.proxy.messages import Request, Response, Transaction
@@ -14,7 +14,7 @@ NAMES = (TRANSACTION_STARTED, TRANSACTION_MESSAGE, FILTER_REQUEST, PROXY_ERROR, 
 
 
 class TransactionEvent(Event):
-    """What all events of the proxy have: their transaction."""
+    """The base class of all events of the proxy. Each event has its transaction."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
@@ -25,7 +25,7 @@ class TransactionStarted(TransactionEvent):
 
 
 class TransactionMessage(TransactionEvent):
-    """A message is known: the request as it came, later the response as it will go."""
+    """A message is known: first the request as it was received, later the response as it will be sent."""
 
     def __init__(self, transaction: Transaction, message: Request | Response) -> None:
         super().__init__(transaction)
@@ -33,10 +33,10 @@ class TransactionMessage(TransactionEvent):
 
 
 class FilterRequest(TransactionEvent):
-    """The request is about to go upstream.
+    """The request is about to be sent to the upstream.
 
-    A listener may change it, or answer it: it sets ``response`` and stops the propagation, and the upstream is not
-    asked.
+    A listener may change the request. It may also answer it: it sets ``response`` and stops the propagation. The
+    request is then not sent to the upstream.
     """
 
     def __init__(self, transaction: Transaction, request: Request) -> None:
@@ -46,7 +46,7 @@ class FilterRequest(TransactionEvent):
 
 
 class ProxyError(TransactionEvent):
-    """The upstream or an application failed; the client gets an answer that says no more than that."""
+    """The upstream or an application failed. The client receives a response without details."""
 
     def __init__(self, transaction: Transaction, error: Exception) -> None:
         super().__init__(transaction)
@@ -54,7 +54,7 @@ class ProxyError(TransactionEvent):
 
 
 class FilterResponse(TransactionEvent):
-    """The response, wherever it came from, is about to go to the client. A listener may change or replace it."""
+    """The response is about to be sent to the client. A listener may change or replace it."""
 
     def __init__(self, transaction: Transaction, response: Response) -> None:
         super().__init__(transaction)
@@ -62,4 +62,7 @@ class FilterResponse(TransactionEvent):
 
 
 class TransactionEnded(TransactionEvent):
-    """The client has the response, or will never have it (``transaction.response`` is then what it should have got)."""
+    """The client has received the response, or will not receive it.
+
+    In the second case, ``transaction.response`` is the response that was not delivered, or None if there is none.
+    """

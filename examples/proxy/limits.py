@@ -1,21 +1,21 @@
-"""How much a peer may send, and how long it may take: the numbers that a user tunes."""
+"""Limits on sizes and times, which users can change."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds that each connection keeps.
+    """The limits of each connection.
 
     Attributes:
-        head_bytes: The longest request line (or status line) with its headers.
-        body_bytes: The longest body; bodies are held in memory, so that filters see them whole.
-        request_seconds: For one request to arrive, the idle time of a kept connection included.
-        reply_seconds: For the client to take one response.
-        upstream_seconds: For the upstream to be reached and to answer in full.
-        linger_seconds: For a refused client to stop sending, so that it reads the refusal and not a reset.
-        ending_seconds: For the listeners of the end of a transaction that was cut short.
-        shutdown_seconds: For open connections to end once the server takes no new ones.
+        head_bytes: The maximum size of a request line (or status line) with its headers.
+        body_bytes: The maximum size of a body. Bodies are kept in memory, so that filters see them complete.
+        request_seconds: The time to receive one request, including the idle time of a kept connection.
+        reply_seconds: The time for the client to receive one response.
+        upstream_seconds: The time to connect to the upstream and to receive its complete response.
+        linger_seconds: The time for a refused client to stop sending, so that it reads the refusal and not a reset.
+        ending_seconds: The time for the listeners of the end of a transaction that was interrupted.
+        shutdown_seconds: The time for open connections to end when the server accepts no new ones.
     """
 
     head_bytes: int = 16 * 1024

@@ -1,4 +1,4 @@
-"""The proxy: what happens to a request, told as a sequence of events that applications listen to."""
+"""The proxy. It handles a request as a sequence of events, to which the applications listen."""
 
 import logging
 from http import HTTPStatus
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class Proxy:
-    """A service that answers with what its upstream says, unless a listener knows better."""
+    """A service that returns the response of its upstream, unless a listener provides another response."""
 
     def __init__(self, dispatcher: AsyncEventDispatcher, host: str, port: int, limits: Limits) -> None:
         self._dispatcher = dispatcher
@@ -40,14 +40,15 @@ class Proxy:
         self._limits = limits
 
     async def __call__(self, request: Request, reply: Reply) -> None:
-        """Carry one transaction from its start to its end."""
+        """Handle one transaction from start to end."""
         transaction = Transaction(request)
 
         try:
             transaction.response = await self._answer_safely(transaction)
             await reply(transaction.response)
         except BaseException:
-            # The client left, or the proxy is being cancelled: what has started is still seen to end, within a bound.
+            # The client left, or the proxy is being cancelled. Listeners still receive the end of the transaction,
+            # within a time limit.
             with anyio.move_on_after(self._limits.ending_seconds, shield=True):
                 await self._report(TRANSACTION_ENDED, TransactionEnded(transaction))
 
@@ -59,7 +60,7 @@ class Proxy:
         try:
             return await self._answer(transaction)
         except Exception as error:
-            # A listener raised: one application's failure is one transaction's failure, not the proxy's.
+            # A listener raised: only this transaction fails, not the proxy.
             await self._report(PROXY_ERROR, ProxyError(transaction, error))
             return Response.text(HTTPStatus.INTERNAL_SERVER_ERROR, "the proxy failed")
 
@@ -79,11 +80,11 @@ class Proxy:
         return response
 
     async def _ask_upstream(self, transaction: Transaction, request: Request) -> Response:
-        # The proxy has read the whole body, so it has told the client to continue; the upstream need not be asked.
+        # The proxy has read the whole body, so the client has already been told to continue. The upstream need not be.
         request.headers.remove("expect")
 
         if "host" not in request.headers:
-            # An HTTP/1.0 client may leave it out, we may not.
+            # HTTP/1.0 clients may omit the header, but the HTTP/1.1 request of the proxy needs it.
             request.headers.set("host", f"{self._host}:{self._port}")
 
         try:
@@ -101,7 +102,7 @@ class Proxy:
         return response
 
     async def _report(self, name: str, event: TransactionEvent) -> None:
-        """Dispatch an event whose listeners can change nothing any more; if one raises, it is logged."""
+        """Dispatch an event whose listeners cannot change the transaction. If a listener raises, log its error."""
         try:
             await self._dispatcher.adispatch(name, event)
         except Exception:

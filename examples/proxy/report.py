@@ -1,4 +1,4 @@
-"""What the command shows: its progress, and a table of its runs."""
+"""The output of the command: its progress, and a table of its runs."""
 
 import math
 import sys
@@ -15,7 +15,7 @@ STEPS = 4
 
 
 class Progress:
-    """Tells on standard error how far a run has come."""
+    """Prints the progress of a run on standard error."""
 
     def __init__(self, run: Run, requests: int) -> None:
         self._done = 0
@@ -23,7 +23,7 @@ class Progress:
         self._started_at = perf_counter()
         self._write(f"{' '.join(run):<20}")
 
-    def step(self) -> None:
+    def count_exchange(self) -> None:
         """Count one exchange."""
         before, self._done = self._done, self._done + 1
 
@@ -38,8 +38,8 @@ class Progress:
         sys.stderr.flush()
 
 
-def table(results: Mapping[Run, Result]) -> str:
-    """Draw a column for each run and a row for each figure."""
+def format_table(results: Mapping[Run, Result]) -> str:
+    """Return a table with a column for each run and a row for each figure."""
     rows: list[tuple[str, Sequence[str]]] = [
         ("", [backend for backend, _ in results]),
         ("", [strategy for _, strategy in results]),
@@ -52,8 +52,8 @@ def table(results: Mapping[Run, Result]) -> str:
     words = dict.fromkeys(word for result in results.values() for word in result.figures)
     rows += [(word, [str(result.figures.get(word, 0)) for result in results.values()]) for word in words]
     rows += [
-        ("latency p50, ms", [_milliseconds(result.latencies, 0.50) for result in results.values()]),
-        ("latency p99, ms", [_milliseconds(result.latencies, 0.99) for result in results.values()]),
+        ("latency p50, ms", [_format_milliseconds(result.latencies, 0.50) for result in results.values()]),
+        ("latency p99, ms", [_format_milliseconds(result.latencies, 0.99) for result in results.values()]),
         ("wrong", [str(len(result.problems)) for result in results.values()]),
     ]
 
@@ -65,9 +65,9 @@ def table(results: Mapping[Run, Result]) -> str:
 
 
 def percentile(ascending: Sequence[float], share: float) -> float:
-    """Return the value below or at which a share of all values lies: the nearest rank."""
+    """Return the smallest value such that the given share of all values is not greater (nearest rank)."""
     return ascending[max(0, math.ceil(share * len(ascending)) - 1)]
 
 
-def _milliseconds(latencies: Sequence[float], share: float) -> str:
+def _format_milliseconds(latencies: Sequence[float], share: float) -> str:
     return f"{percentile(latencies, share) * 1000:.1f}" if latencies else "-"

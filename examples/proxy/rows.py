@@ -1,4 +1,4 @@
-"""The table in which transactions are kept: SQLite in a worker thread, so that the event loop waits for no disk."""
+"""The table of stored transactions: SQLite in a worker thread, so that the event loop does not wait for the disk."""
 
 import sqlite3
 from collections.abc import AsyncGenerator, Callable
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Row(NamedTuple):
-    """What is kept of a transaction."""
+    """The stored data of a transaction."""
 
     number: int
     method: str
@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 
 class Rows:
-    """The rows of one database. Its connection is in the hands of one thread at a time."""
+    """The rows of one database. One thread at a time uses its connection."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -34,8 +34,8 @@ class Rows:
     @classmethod
     @asynccontextmanager
     async def temporary(cls) -> AsyncGenerator["Rows", None]:
-        """Keep rows in a file that is gone at the end of the block."""
-        # Not anyio's, which before 4.16 is not removed when it is left by a cancellation.
+        """Store rows in a file that is deleted at the end of the block."""
+        # Before 4.16, the temporary directory of AnyIO is not removed if a cancellation leaves its block.
         with TemporaryDirectory(prefix="antiphon-proxy-") as folder:
             connection = await to_thread.run_sync(_connect, Path(folder) / "transactions.sqlite")
             rows = cls(connection)
@@ -43,7 +43,7 @@ class Rows:
             try:
                 yield rows
             finally:
-                # Also when cancelled: the folder cannot be removed everywhere while the file is open.
+                # Close it after a cancellation too: some systems cannot remove the directory while the file is open.
                 with anyio.CancelScope(shield=True):
                     await rows._in_thread(connection.close)
 
@@ -52,7 +52,7 @@ class Rows:
         await self._in_thread(lambda: self._insert(row))
 
     async def count(self) -> int:
-        """Tell how many rows there are."""
+        """Return the number of rows."""
         return await self._in_thread(lambda: int(self._connection.execute("SELECT count(*) FROM rows").fetchone()[0]))
 
     def _insert(self, row: Row) -> None:
@@ -60,14 +60,14 @@ class Rows:
             self._connection.execute("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?)", row)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        # A thread is not left behind when its caller is cancelled, so nobody else meets it at the connection.
+        # The thread is not abandoned when its caller is cancelled, so two threads never use the connection together.
         return await to_thread.run_sync(work, limiter=self._limiter)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Several threads use the connection, one after another; the limiter sees to that.
+    # Several threads use the connection. The limiter ensures that they do so one after another.
     connection = sqlite3.connect(path, check_same_thread=False)
-    # A commit does not wait for the disk: what a crash would lose is thrown away at the end anyway.
+    # A commit does not wait for the disk, because the file is deleted at the end anyway.
     connection.executescript(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
         "CREATE TABLE rows (number PRIMARY KEY, method, target, status, milliseconds, marks);"

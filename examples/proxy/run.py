@@ -1,4 +1,4 @@
-"""One run: an upstream, the proxy before it, and clients that ask; all of it in one process, over real sockets."""
+"""One run: an upstream, the proxy in front of it, and clients, in one process and over real sockets."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,7 +11,7 @@ import anyio
 import h11
 
 from antiphon import AsyncEventDispatcher
-from examples.proxy.applications import Application, LivingApplication
+from examples.proxy.applications import Application, ApplicationWithLifespan
 from examples.proxy.applications.storage import DROPPED, WRITTEN
 from examples.proxy.client import HttpClient
 from examples.proxy.events import (
@@ -34,15 +34,15 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run has shown.
+    """The result of a run.
 
     Attributes:
-        events: How often each name was dispatched.
-        listeners: How many listeners were run.
-        stops: How many dispatches were stopped.
-        figures: What the applications counted.
-        latencies: The seconds of each exchange, in ascending order.
-        problems: A sentence for each thing that was wrong.
+        events: The number of dispatches of each name.
+        listeners: The number of listener calls.
+        stops: The number of stopped dispatches.
+        figures: The counts of the applications.
+        latencies: The duration of each exchange in seconds, in ascending order.
+        problems: A sentence for each problem.
     """
 
     requests: int
@@ -61,13 +61,13 @@ async def run(
     clients: int,
     on_progress: Callable[[], None] = lambda: None,
 ) -> Result:
-    """Send a workload through a proxy to which the applications listen, and check what comes back.
+    """Send a workload through a proxy with the given applications, and check the responses.
 
     Args:
-        strategy: How the proxy's dispatcher runs its listeners.
-        applications: Who listens.
-        requests: How many requests to send.
-        clients: How many connections to send them on.
+        strategy: The strategy of the dispatcher.
+        applications: The applications that listen to the proxy.
+        requests: The number of requests.
+        clients: The number of connections.
         on_progress: Called after each exchange.
     """
     limits = Limits()
@@ -75,39 +75,39 @@ async def run(
     tally = Tally()
     dispatcher.add_instrument(tally)
     upstream = Upstream()
-    workload = Workload.of(requests)
+    workload = Workload.make(requests)
 
     for application in applications:
         application.register(dispatcher)
 
     async with (
-        # First in and last out: what still comes from the proxy as it ends finds them at work.
-        _living(applications),
+        # Entered first and left last, so that the applications still run while the proxy shuts down.
+        _run_lifespans(applications),
         serving(upstream, limits) as upstream_port,
         serving(Proxy(dispatcher, HOST, upstream_port, limits), limits) as port,
     ):
-        crowd = _Crowd(port, limits, on_progress)
-        await crowd.ask(workload.first, 1)
-        await crowd.ask(workload.then, clients)
+        group = _Clients(port, limits, on_progress)
+        await group.send(workload.first, 1)
+        await group.send(workload.then, clients)
 
     figures = {word: number for application in applications for word, number in application.figures().items()}
-    problems = [*crowd.problems, *_imbalances(workload, tally, upstream), *_losses(requests, figures)]
+    problems = [*group.problems, *_find_wrong_counts(workload, tally, upstream), *_find_lost_records(requests, figures)]
 
-    return Result(requests, tally.events, tally.listeners, tally.stops, figures, sorted(crowd.latencies), problems)
+    return Result(requests, tally.events, tally.listeners, tally.stops, figures, sorted(group.latencies), problems)
 
 
 @asynccontextmanager
-async def _living(applications: Sequence[Application]) -> AsyncGenerator[None, None]:
+async def _run_lifespans(applications: Sequence[Application]) -> AsyncGenerator[None, None]:
     async with AsyncExitStack() as stack:
         for application in applications:
-            if isinstance(application, LivingApplication):
+            if isinstance(application, ApplicationWithLifespan):
                 await stack.enter_async_context(application.lifespan())
 
         yield
 
 
-class _Crowd:
-    """Clients that ask at the same time, each on a connection of its own that it keeps."""
+class _Clients:
+    """Clients that send requests at the same time, each on its own persistent connection."""
 
     def __init__(self, port: int, limits: Limits, on_progress: Callable[[], None]) -> None:
         self._port = port
@@ -117,26 +117,26 @@ class _Crowd:
         self.latencies: list[float] = []
         self.problems: list[str] = []
 
-    async def ask(self, exchanges: Sequence[Exchange], clients: int) -> None:
-        """Share the exchanges out among so many clients, and wait for the last of them."""
+    async def send(self, exchanges: Sequence[Exchange], clients: int) -> None:
+        """Distribute the exchanges to the given number of clients, and wait for all of them."""
         async with anyio.create_task_group() as tasks:
             for number in range(min(clients, len(exchanges))):
-                tasks.start_soon(self._ask_in_turn, exchanges[number::clients])
+                tasks.start_soon(self._send_in_turn, exchanges[number::clients])
 
-    async def _ask_in_turn(self, exchanges: Sequence[Exchange]) -> None:
+    async def _send_in_turn(self, exchanges: Sequence[Exchange]) -> None:
         remaining = iter(exchanges)
         exchange = next(remaining, None)
 
         while exchange is not None:
             async with HttpClient.connect(HOST, self._port, self._limits) as client:
                 while exchange is not None and client.is_reusable:
-                    await self._ask_once(client, exchange)
+                    await self._send_once(client, exchange)
                     exchange = next(remaining, None)
 
             if exchange is not None:
                 self.problems.append(f"the connection was not kept for {exchange.request.target}")
 
-    async def _ask_once(self, client: HttpClient, exchange: Exchange) -> None:
+    async def _send_once(self, client: HttpClient, exchange: Exchange) -> None:
         request = exchange.request
         started_at = perf_counter()
 
@@ -153,7 +153,7 @@ class _Crowd:
         self._on_progress()
 
 
-def _imbalances(workload: Workload, tally: Tally, upstream: Upstream) -> Sequence[str]:
+def _find_wrong_counts(workload: Workload, tally: Tally, upstream: Upstream) -> Sequence[str]:
     requests = len(workload)
     stops = workload.hits + workload.with_status(HTTPStatus.FORBIDDEN)
 
@@ -176,8 +176,8 @@ def _imbalances(workload: Workload, tally: Tally, upstream: Upstream) -> Sequenc
     ]
 
 
-def _losses(requests: int, figures: Mapping[str, int]) -> Sequence[str]:
-    """Tell if a transaction was neither written nor counted as dropped, where there is a storage."""
+def _find_lost_records(requests: int, figures: Mapping[str, int]) -> Sequence[str]:
+    """Return a problem if a transaction was neither written nor counted as dropped."""
     if WRITTEN not in figures or figures[WRITTEN] + figures[DROPPED] == requests:
         return []
 

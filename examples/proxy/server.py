@@ -1,4 +1,4 @@
-"""The answering side of HTTP, on which both the proxy and its upstream stand."""
+"""The HTTP server. The proxy and its upstream use it."""
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 
 Reply = Callable[[Response], Awaitable[None]]
 Service = Callable[[Request, Reply], Awaitable[None]]
-"""Answers a request by calling ``reply`` once. A service that returns without a reply hangs up."""
+"""Answers a request by calling ``reply`` once. If it returns without a reply, the connection is closed."""
 
 
 @asynccontextmanager
 async def serving(service: Service, limits: Limits, host: str = "127.0.0.1") -> AsyncGenerator[int, None]:
-    """Serve on a free port of the host, whose number the block is given.
+    """Serve on a free port of the host, and yield the port number.
 
-    A normal end of the block waits for the open connections, for as long as the limits say; any other closes them.
+    If the block ends normally, wait for the open connections within the limits. If it raises, close them.
     """
 
     async def serve(stream: SocketStream) -> None:
@@ -33,16 +33,16 @@ async def serving(service: Service, limits: Limits, host: str = "127.0.0.1") -> 
             try:
                 await _serve_connection(stream, service, limits)
             except anyio.BrokenResourceError:
-                logger.debug("a client left early, or stopped reading")
+                logger.debug("a client disconnected early, or stopped reading")
             except Exception:
-                # One connection's failure is not the others'.
+                # A failed connection must not affect the others.
                 logger.exception("a connection failed")
 
     listener = await anyio.create_tcp_listener(local_host=host)
 
     async with listener, anyio.create_task_group() as connections:
         async with anyio.create_task_group() as accepting:
-            # Whoever connects before this runs waits in the listener.
+            # Clients that connect before this task runs wait in the listener.
             accepting.start_soon(listener.serve, serve, connections)  # noqa: ASYNC113
             yield listener.extra(SocketAttribute.local_port)
             accepting.cancel_scope.cancel()
@@ -64,10 +64,10 @@ async def _serve_connection(stream: SocketStream, service: Service, limits: Limi
 
 
 async def _read_request(connection: HttpConnection, limits: Limits) -> Request | None:
-    """Return the next request, or nothing if the client is done.
+    """Return the next request, or None if the client has finished.
 
     Raises:
-        h11.RemoteProtocolError: What came is not a request that we take; its hint is the status to answer.
+        h11.RemoteProtocolError: If the request is not accepted. Its hint is the status of the response.
     """
     with anyio.move_on_after(limits.request_seconds):
         head = await connection.next_event()
@@ -76,7 +76,7 @@ async def _read_request(connection: HttpConnection, limits: Limits) -> Request |
             return None
 
         if head.method == b"CONNECT":
-            raise h11.RemoteProtocolError("no tunnels here", HTTPStatus.NOT_IMPLEMENTED)
+            raise h11.RemoteProtocolError("tunnels are not supported", HTTPStatus.NOT_IMPLEMENTED)
 
         headers = read_headers(head)
         body = await connection.read_body(int(headers.get("content-length", "0")))
@@ -85,14 +85,14 @@ async def _read_request(connection: HttpConnection, limits: Limits) -> Request |
     if connection.is_idle:
         return None
 
-    raise h11.RemoteProtocolError("the request did not come to its end", HTTPStatus.REQUEST_TIMEOUT)
+    raise h11.RemoteProtocolError("the request is incomplete", HTTPStatus.REQUEST_TIMEOUT)
 
 
 async def _reply(connection: HttpConnection, request: Request, limits: Limits, response: Response) -> None:
     headers = Headers(response.headers)
     has_body = request.method != "HEAD" and response.status not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 
-    # Without a body the upstream's word stands: it says how long the body of a GET would be.
+    # Without a body, keep the header of the upstream: it states the body length of a GET.
     if "transfer-encoding" not in headers and (has_body or response.body):
         headers.set("content-length", str(len(response.body)))
 
@@ -110,11 +110,11 @@ async def _refuse(
 ) -> None:
     head = write_response(error.error_status_hint, Headers([("connection", "close"), ("content-length", "0")]))
 
-    # The client may have left, which half-closing on trio tells as an OSError.
+    # If the client has disconnected, closing one direction raises OSError on Trio.
     with anyio.move_on_after(limits.linger_seconds), suppress(anyio.EndOfStream, anyio.BrokenResourceError, OSError):
         await connection.send(head, h11.EndOfMessage())
         await stream.send_eof()
 
-        # Closing with unread bytes would reset the connection and take the answer away from the client.
+        # Closing with unread bytes would reset the connection, and the client would not receive the response.
         while True:
             await stream.receive()

@@ -1,4 +1,4 @@
-"""An instrument that counts what is dispatched, for the report."""
+"""An instrument that counts dispatches for the report."""
 
 from collections import Counter
 from typing import Any
@@ -7,12 +7,12 @@ from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
 
 
 class Tally(Instrument):
-    """Counts dispatches, the listeners that they run, and those that a listener stopped.
+    """Counts dispatches, listener calls, and stopped dispatches.
 
     Attributes:
-        events: How often each name was dispatched.
-        listeners: How many listeners were run.
-        stops: How many dispatches were stopped.
+        events: The number of dispatches of each name.
+        listeners: The number of listener calls.
+        stops: The number of stopped dispatches.
     """
 
     def __init__(self) -> None:
@@ -29,5 +29,5 @@ class Tally(Instrument):
         self.listeners += 1
 
     def dispatch_finished(self, record: DispatchRecord, /) -> None:
-        """Count a stop, if it was one."""
+        """Count the dispatch if it was stopped."""
         self.stops += record.outcome == "stopped"

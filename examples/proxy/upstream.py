@@ -1,4 +1,4 @@
-"""The server behind the proxy: it answers, echoes, hangs up or keeps silent, as its path asks."""
+"""The server behind the proxy. The path of a request selects its behavior."""
 
 from collections import Counter
 from http import HTTPStatus
@@ -10,15 +10,15 @@ from examples.proxy.server import Reply
 
 
 def pattern(size: int) -> bytes:
-    """Return so many bytes that anyone can make again and compare."""
+    """Return the given number of bytes. The result is always the same, so that it can be compared."""
     return (b"0123456789abcdef" * (size // 16 + 1))[:size]
 
 
 class Upstream:
-    """A service with a path for each thing that an upstream may do.
+    """A service with a path for each behavior of an upstream.
 
     Attributes:
-        asked: How often each path was asked for.
+        asked: The number of requests for each path.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Upstream:
                 ("server", "upstream/1.0"),
                 ("x-serial", str(self.asked.total())),
                 ("x-seen", ", ".join(sorted(name for name, _ in request.headers))),
-                # None of these three may reach the client of a proxy.
+                # A proxy must not forward these three headers to its client.
                 ("connection", "x-internal"),
                 ("x-internal", "between the upstream and the proxy"),
                 ("keep-alive", "timeout=5"),

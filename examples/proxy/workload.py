@@ -1,4 +1,4 @@
-"""What is asked of the proxy, and what must come back."""
+"""The requests to the proxy, and the expected responses."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ ADDED = {"via": "1.1 antiphon", "x-content-type-options": "nosniff"}
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request and the response that it must get.
+    """A request and the expected response.
 
     Attributes:
-        request: What to ask.
-        status: The status that must come back.
-        body: The body that must come back; None if it is only known to be the same each time.
-        is_answered_upstream: Whether the upstream is to see the request, or to have seen the first of its kind.
+        request: The request.
+        status: The expected status.
+        body: The expected body; None if it is unknown and must be the same each time.
+        is_answered_upstream: Whether the response comes from the upstream, directly or from the cache.
     """
 
     request: Request
@@ -30,57 +30,57 @@ class Exchange:
 
 
 def hello(number: int) -> Exchange:
-    """Ask for something simple."""
+    """Make a simple GET."""
     return Exchange(_request("GET", f"/hello/{number}"), HTTPStatus.OK, f"Hello, {number}!\n".encode())
 
 
 def head(number: int) -> Exchange:
-    """Ask only for headers."""
+    """Make a HEAD."""
     return Exchange(_request("HEAD", f"/hello/{number}"), HTTPStatus.OK, b"")
 
 
 def cacheable(number: int) -> Exchange:
-    """Ask for what the upstream makes anew each time, and the cache keeps."""
+    """Make a GET of a cacheable resource, which the upstream creates again for each request."""
     return Exchange(_request("GET", CACHEABLE[number % len(CACHEABLE)]), HTTPStatus.OK, None)
 
 
 def echo(number: int) -> Exchange:
-    """Send a body and want it back."""
+    """Make a POST whose body the upstream returns."""
     body = pattern(number * 97 % 20_000)
     return Exchange(_request("POST", "/echo", body), HTTPStatus.CREATED, body)
 
 
 def echo_expecting(number: int) -> Exchange:
-    """Send a body only when told to continue."""
+    """Make a POST that sends its body after ``100-continue``."""
     body = pattern(number * 53 % 9_000 + 1)
     return Exchange(_request("POST", "/echo", body, ("expect", "100-continue")), HTTPStatus.CREATED, body)
 
 
 def echo_chunked(number: int) -> Exchange:
-    """Send a body in chunks, its length unsaid."""
+    """Make a PUT that sends its body in chunks, without a length."""
     body = pattern(number * 31 % 30_000)
     return Exchange(_request("PUT", "/echo", body, ("transfer-encoding", "chunked")), HTTPStatus.CREATED, body)
 
 
 def chunked(number: int) -> Exchange:
-    """Ask for a response that comes from the upstream in chunks."""
+    """Make a GET of a response that the upstream sends in chunks."""
     size = number * 41 % 40_000
     return Exchange(_request("GET", f"/chunked/{size}"), HTTPStatus.OK, pattern(size))
 
 
 def private(number: int) -> Exchange:
-    """Ask for what the guard refuses."""
+    """Make a GET that the guard refuses."""
     return Exchange(_request("GET", f"/private/{number}"), HTTPStatus.FORBIDDEN, b"this is private\n", False)
 
 
 def broken(number: int) -> Exchange:
-    """Make the upstream hang up."""
+    """Make a GET for which the upstream closes the connection."""
     del number
     return Exchange(_request("GET", "/broken"), HTTPStatus.BAD_GATEWAY, b"the upstream failed\n", False)
 
 
 def missing(number: int) -> Exchange:
-    """Ask for what the upstream does not have."""
+    """Make a GET of a resource that does not exist."""
     return Exchange(_request("GET", f"/nowhere/{number}"), HTTPStatus.NOT_FOUND, b"nothing here\n")
 
 
@@ -94,20 +94,20 @@ class Workload:
     """The exchanges of one run.
 
     Attributes:
-        first: Each cacheable thing once, to be asked in turn, so that the cache knows it.
-        then: All others, to be asked by several clients at a time.
+        first: One exchange for each cacheable resource, to be sent in turn, so that the cache stores it.
+        then: All other exchanges, to be sent by several clients at a time.
     """
 
     first: Sequence[Exchange]
     then: Sequence[Exchange]
 
     @classmethod
-    def of(cls, requests: int) -> "Workload":
-        """Make a workload of so many requests."""
+    def make(cls, requests: int) -> "Workload":
+        """Make a workload with the given number of requests."""
         exchanges = islice(cycle(KINDS), max(0, requests - len(CACHEABLE)))
         return cls(
             [cacheable(number) for number in range(min(requests, len(CACHEABLE)))],
-            [make(number) for number, make in enumerate(exchanges)],
+            [make_exchange(number) for number, make_exchange in enumerate(exchanges)],
         )
 
     def __len__(self) -> int:
@@ -115,22 +115,22 @@ class Workload:
 
     @property
     def hits(self) -> int:
-        """How many requests the cache must answer."""
+        """The number of requests that the cache must answer."""
         return sum(exchange.body is None for exchange in self.then)
 
     def with_status(self, status: int) -> int:
-        """Return how many responses must have a status."""
+        """Return the number of responses that must have a status."""
         return sum(exchange.status == status for exchange in (*self.first, *self.then))
 
 
 class Checker:
-    """Tells what is wrong with a response; it remembers the first of each kind that must stay the same."""
+    """Checks responses. It stores the first response of each resource whose later responses must be the same."""
 
     def __init__(self) -> None:
         self._known: dict[str, Response] = {}
 
     def check(self, exchange: Exchange, response: Response) -> Iterator[str]:
-        """Return a sentence for each thing that is wrong."""
+        """Yield a sentence for each problem."""
         if response.status != exchange.status:
             yield f"status {response.status} instead of {exchange.status}"
 
@@ -138,7 +138,7 @@ class Checker:
         yield from self._check_headers(response.headers)
 
         if exchange.is_answered_upstream:
-            yield from self._check_what_upstream_saw(response.headers.tokens("x-seen"))
+            yield from self._check_upstream_headers(response.headers.tokens("x-seen"))
 
     def _check_body(self, exchange: Exchange, response: Response) -> Iterator[str]:
         headers, body = response.headers, response.body
@@ -147,11 +147,11 @@ class Checker:
             known = self._known.setdefault(exchange.request.target, response)
 
             if (body, headers.get("x-serial")) != (known.body, known.headers.get("x-serial")):
-                yield "not the response that was cached"
+                yield "not the cached response"
         elif body != exchange.body:
             yield f"a body of {len(body)} bytes that is not the expected one of {len(exchange.body)}"
 
-        # The response to a HEAD tells the length of a body that it doesn't have.
+        # The response to a HEAD states the length of a body that it does not contain.
         if exchange.request.method != "HEAD" and headers.get("content-length") != str(len(body)):
             yield f"content-length {headers.get('content-length')!r} for {len(body)} bytes"
 
@@ -162,16 +162,16 @@ class Checker:
 
         for name in sorted(HOP_BY_HOP | {"server", "x-internal"}):
             if name in headers:
-                yield f"{name} came through to the client"
+                yield f"{name} was forwarded to the client"
 
-    def _check_what_upstream_saw(self, seen: frozenset[str]) -> Iterator[str]:
+    def _check_upstream_headers(self, seen: frozenset[str]) -> Iterator[str]:
         if "via" not in seen:
-            yield "the upstream was not told via whom it was asked"
+            yield "the upstream did not receive the header via"
 
         for name in sorted(seen & (HOP_BY_HOP | {"expect", "x-hop"})):
-            yield f"{name} came through to the upstream"
+            yield f"{name} was forwarded to the upstream"
 
 
 def _request(method: str, target: str, body: bytes = b"", *fields: tuple[str, str]) -> Request:
-    headers = Headers([("host", "proxy.example"), ("connection", "x-hop"), ("x-hop", "for the proxy alone"), *fields])
+    headers = Headers([("host", "proxy.example"), ("connection", "x-hop"), ("x-hop", "for the proxy only"), *fields])
     return Request(method, target, headers, body)

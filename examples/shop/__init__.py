@@ -1,1 +1,1 @@
-"""A small shop, at which "Seeing what your events do" in the docs looks."""
+"""A small shop, which the docs page "Inspect your events" describes."""

@@ -1,4 +1,4 @@
-"""Who listens in the shop, and who dispatches."""
+"""The listeners of the shop, and the code that dispatches its events."""
 
 from typing import Any
 
@@ -9,46 +9,46 @@ dispatcher = AsyncEventDispatcher(name="shop")
 
 
 def is_large(event: OrderPlaced) -> bool:
-    """Tell whether somebody should look at an order."""
+    """Return whether an order needs a review."""
     return sum(event.prices) > 100_00
 
 
 class Stock:
-    """Knows what is on the shelves."""
+    """The stock of the shop."""
 
     @listens_to(ORDER_PLACED)
     async def reserve(self, event: OrderPlaced) -> None:
-        """Take the items from the shelf."""
+        """Reserve the items of an order."""
         if not event.prices:
             event.stop_propagation()
 
     @listens_to(ORDER_PAID, timeout=5)
     async def deliver(self, event: OrderPaid) -> None:
-        """Send the items."""
+        """Ship the items."""
 
 
 @dispatcher.listen(ORDER_PLACED, priority=-10)
 async def validate(event: OrderPlaced) -> None:
-    """Look whether somebody can have meant this order."""
+    """Check that the order is valid."""
 
 
 @dispatcher.listen(ORDER_PLACED, priority=-5, where=is_large, limit=1)
-async def ask_the_boss(event: OrderPlaced) -> None:
-    """Have a large order looked at."""
+async def review_order(event: OrderPlaced) -> None:
+    """Ask an employee to review a large order."""
 
 
 def print_label(event: OrderPaid) -> None:
-    """Print what is glued to the parcel."""
+    """Print the label of the parcel."""
 
 
 @dispatcher.listen("order.*", priority=10)
 async def log(event: Any) -> None:
-    """Write a line for the book-keeper."""
+    """Write a line to the accounting log."""
 
 
 @dispatcher.listen(OrderEvent, priority=20)
 async def count(event: OrderEvent) -> None:
-    """Count the orders of the day."""
+    """Count the order events of the day."""
 
 
 dispatcher.add_subscriber(Stock())
@@ -56,7 +56,7 @@ dispatcher.add_listener(ORDER_PAID, in_thread(print_label), priority=5)
 
 
 async def place(number: int, prices: list[int]) -> None:
-    """Take an order."""
+    """Place an order, and pay for it."""
     placed = await dispatcher.adispatch(ORDER_PLACED, OrderPlaced(number, prices))
     if not placed.propagation_stopped:
         await dispatcher.adispatch(ORDER_PAID, OrderPaid(number))

@@ -4,32 +4,32 @@ from dataclasses import dataclass
 
 from antiphon import Event
 
-#: A customer has placed an order, and has not paid yet.
+#: A customer has placed an order and has not paid yet.
 ORDER_PLACED = "order.placed"
 
-#: The bank has said yes.
+#: The bank has confirmed the payment.
 ORDER_PAID = "order.paid"
 
 
 @dataclass
 class OrderEvent(Event):
-    """What all events of an order have."""
+    """The base class of all events of an order."""
 
-    #: The number on the bill.
+    #: The number of the order.
     number: int
 
 
 @dataclass
 class OrderPlaced(OrderEvent):
-    """An order has come in.
+    """An order was placed.
 
-    A listener that finds something wrong with it stops the propagation, and the order is not taken.
+    If a listener rejects the order, it stops the propagation, and the order is not paid.
     """
 
-    #: What each of the items costs, in cents.
+    #: The price of each item, in cents.
     prices: list[int]
 
 
 @dataclass
 class OrderPaid(OrderEvent):
-    """An order can be delivered."""
+    """An order was paid and can be shipped."""

@@ -551,4 +551,4 @@ def test_the_example_proxy_has_a_place_for_each_of_its_events(monkeypatch):
 
     assert page.count("\nDispatched in:\n") == 7
     assert "No place was found" not in page
-    assert "| 10 | `Storage.keep`<br>examples/proxy/applications/storage.py:96 | `TransactionEnded` |" in page
+    assert "| 10 | `Storage.post_record`<br>examples/proxy/applications/storage.py:96 | `TransactionEnded` |" in page

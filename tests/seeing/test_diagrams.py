@@ -45,7 +45,7 @@ def described(*keys, **options):
 
 @pytest.mark.parametrize("draw", FORMATS, ids=lambda draw: draw.__name__)
 @pytest.mark.parametrize(
-    "told", ["ask_the_boss", "is_large", "-5", "limit", "examples/shop/app.py", "OrderEvent", "in"]
+    "told", ["review_order", "is_large", "-5", "limit", "examples/shop/app.py", "OrderEvent", "in"]
 )
 def test_each_format_tells_listeners_with_priorities_options_and_places(draw, told):
     text = draw(shop.describe())
@@ -91,7 +91,7 @@ def test_the_table_has_a_line_for_each_listener():
     ]  # fmt: skip
     assert [re.split(r"\s{2,}", line.strip())[:3] for line in lines[2:4]] == [
         ["order.placed", "-10", "validate"],
-        ["-5", "ask_the_boss", "where is_large, limit 1"],
+        ["-5", "review_order", "where is_large, limit 1"],
     ]
     assert "  log            order.*  " in lines[5]
 

@@ -53,7 +53,7 @@ def test_it_names_itself_for_those_who_do_not_see_it():
 def test_rows_have_their_names_and_what_is_to_be_said():
     shown = texts(drawn(pictures.race()))
 
-    assert {"price.wanted", "  0  ask_neighbour", "4.4 ms, stopped the event", "skipped: stopped"} <= set(shown)
+    assert {"price.wanted", "  0  query_replica", "4.4 ms, stopped the event", "skipped: stopped"} <= set(shown)
     assert shown.count("5 ms") == 2
 
 
@@ -181,4 +181,4 @@ def test_the_pictures_of_the_docs_are_drawn_anew_by_python_docs_pictures(name):
 def test_the_text_of_the_docs_is_drawn_anew_by_python_docs_pictures():
     page = pictures.PAGE.read_text(encoding="utf-8")
 
-    assert pictures.with_text(page) == page
+    assert pictures.update_page(page) == page

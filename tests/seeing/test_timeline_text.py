@@ -46,10 +46,10 @@ def test_ascii_draws_the_same_with_other_characters():
         """
         price.wanted          -----------------------  6.2 ms, stopped
           -10  authorize      #####                    1.4 ms
-            0  ask_memory          ###                 700 us
-            0  ask_neighbour       #################   4.4 ms, stopped the event
-            0  ask_database        ~~~~~~~~~~~~~~~~~~  4.8 ms, cancelled
-           10  note_the_miss                           skipped: stopped
+            0  read_cache          ###                 700 us
+            0  query_replica       #################   4.4 ms, stopped the event
+            0  query_origin        ~~~~~~~~~~~~~~~~~~  4.8 ms, cancelled
+           10  record_misses                           skipped: stopped
                               +------------------+---
                               0                  5 ms
         """
@@ -128,7 +128,7 @@ def test_what_still_runs_reaches_to_the_end():
     record = play.dispatch("order.placed", 0, None, "running")
     play.call(record, "charge", 5, None, "running")
 
-    lines = as_text(play.records, width=60, until=pictures.BEGINNING + 0.01).splitlines()
+    lines = as_text(play.records, width=60, until=pictures.START + 0.01).splitlines()
 
     assert lines[0].endswith("10 ms, running")
     assert lines[1].endswith("░  5 ms, running")

@@ -1,4 +1,4 @@
-"""The applications of the proxy: each knows its own matter and the events, and none knows another."""
+"""The applications of the proxy. They know the events, but they do not know each other."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -14,38 +14,38 @@ from examples.proxy.applications.storage import Storage
 
 
 class Application(Protocol):
-    """What listens to the proxy."""
+    """An application that listens to the events of the proxy."""
 
     def register(self, dispatcher: AsyncEventDispatcher) -> None:
         """Add the application's listeners."""
 
     def figures(self) -> Mapping[str, int]:
-        """Return what the application counted, by the words that the report shows."""
+        """Return the counts of the application, by the labels of the report."""
         ...
 
 
 @runtime_checkable
-class LivingApplication(Application, Protocol):
-    """What also has work of its own, for as long as the proxy serves."""
+class ApplicationWithLifespan(Application, Protocol):
+    """An application that also runs in the background while the proxy serves."""
 
     def lifespan(self) -> AbstractAsyncContextManager[None]:
-        """Do it for the length of the block, and see it to its end."""
+        """Run the background work while the block runs, and finish it at the end."""
         ...
 
 
 def default_applications() -> Sequence[Application]:
-    """Make one of each that needs no choice; what runs when is decided by their priorities, not by this order."""
+    """Make all applications that need no options. Their priorities determine the order, not this tuple."""
     return (AccessLog(), Auditor(), Cache(), Guard(), HeaderFilter())
 
 
 __all__ = (
     "AccessLog",
     "Application",
+    "ApplicationWithLifespan",
     "Auditor",
     "Cache",
     "Guard",
     "HeaderFilter",
-    "LivingApplication",
     "Storage",
     "default_applications",
 )

@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 
 class AccessLog:
-    """Logs what ended and what failed."""
+    """Logs transactions and errors."""
 
     def __init__(self) -> None:
         self._lines = 0
@@ -21,11 +21,11 @@ class AccessLog:
         dispatcher.add_listener(TRANSACTION_ENDED, self.log)
 
     def figures(self) -> Mapping[str, int]:
-        """Return how many transactions were logged."""
+        """Return the number of logged transactions."""
         return {"lines in the access log": self._lines}
 
     async def log(self, event: TransactionEnded) -> None:
-        """Write the line of a transaction."""
+        """Write a line for the transaction."""
         transaction = event.transaction
         self._lines += 1
         logger.info(
@@ -39,5 +39,5 @@ class AccessLog:
         )
 
     async def log_error(self, event: ProxyError) -> None:
-        """Say what the client is not told."""
+        """Log the error, whose details the client does not receive."""
         logger.warning("#%d failed: %r", event.transaction.number, event.error)

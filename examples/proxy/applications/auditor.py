@@ -1,4 +1,4 @@
-"""An application that is slow: each of its checks waits for somebody else's answer."""
+"""A slow application: each of its checks waits for the response of an authority."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from examples.proxy.events import TRANSACTION_MESSAGE, TransactionMessage
 
 
 class Auditor:
-    """Has every message checked by several authorities.
+    """Asks several authorities to check each message.
 
-    The checks don't touch the message and need not wait for each other: equal priorities say so. A sequential dispatch
-    takes the sum of their times, a concurrent one the longest.
+    The checks do not change the message and do not depend on each other, so they have equal priorities. A sequential
+    dispatch takes the sum of their times. A concurrent dispatch takes the longest of them.
     """
 
     def __init__(self, authorities: Sequence[str] = ("ledger", "privacy", "quota"), seconds: float = 0.005) -> None:
@@ -29,11 +29,11 @@ class Auditor:
             dispatcher.add_listener(TRANSACTION_MESSAGE, partial(self.audit, authority))
 
     def figures(self) -> Mapping[str, int]:
-        """Return how many checks were made, and of how much."""
+        """Return the number of checks and of checked bytes."""
         return {"audits": self._audits.total(), "bytes audited": self._bytes}
 
     async def audit(self, authority: str, event: TransactionMessage) -> None:
-        """Ask one authority about one message."""
+        """Ask one authority to check a message."""
         await anyio.sleep(self._seconds)
         self._audits[authority] += 1
         self._bytes += len(event.message.body)

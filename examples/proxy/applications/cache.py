@@ -1,4 +1,4 @@
-"""An application that answers what it has seen before."""
+"""An application that answers requests from a cache."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -16,19 +16,19 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A response, since when it is kept, and for how long."""
+    """A cached response, the time at which it was stored, and its lifetime."""
 
     response: Response
-    since: float
+    stored_at: float
     seconds: int
 
 
 class Cache:
-    """Keeps what the upstream allows to keep, for as long as it allows; the least used goes first.
+    """Stores the responses that the upstream allows to be stored. Removes the least recently used response first.
 
     Args:
-        capacity: How many responses to keep.
-        clock: Tells the time in seconds.
+        capacity: The maximum number of responses.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, capacity: int = 128, clock: Callable[[], float] = anyio.current_time) -> None:
@@ -38,59 +38,59 @@ class Cache:
         self._hits = 0
 
     def register(self, dispatcher: IAsyncEventDispatcher) -> None:
-        """Add the application's listeners: after the guard, and before the headers are changed."""
+        """Add the application's listeners. They run after the guard, and before the headers are changed."""
         dispatcher.add_listener(FILTER_REQUEST, self.answer, priority=-10)
-        dispatcher.add_listener(FILTER_RESPONSE, self.keep, priority=-10)
+        dispatcher.add_listener(FILTER_RESPONSE, self.store, priority=-10)
 
     def figures(self) -> Mapping[str, int]:
-        """Return how many requests the cache answered."""
+        """Return the number of requests that the cache answered."""
         return {"cache hits": self._hits}
 
     async def answer(self, event: FilterRequest) -> None:
-        """Answer a request if its answer is known; the upstream is then not asked."""
+        """Answer a request from the cache, if possible. The request is then not sent to the upstream."""
         request = event.transaction.request
-        entry = self._entries.get(_key(request))
+        entry = self._entries.get(_make_key(request))
 
-        if entry is None or not _may_share(request):
+        if entry is None or not _is_shareable(request):
             return
 
-        age = self._clock() - entry.since
+        age = self._clock() - entry.stored_at
 
         if age >= entry.seconds:
-            del self._entries[_key(request)]
+            del self._entries[_make_key(request)]
             return
 
-        self._entries.move_to_end(_key(request))
+        self._entries.move_to_end(_make_key(request))
         self._hits += 1
         event.transaction.marks.add("cached")
         event.response = entry.response.copy()
         event.response.headers.set("age", str(int(age)))
         event.stop_propagation()
 
-    async def keep(self, event: FilterResponse) -> None:
-        """Keep a copy of what came from the upstream, if it may be kept."""
+    async def store(self, event: FilterResponse) -> None:
+        """Store a copy of the response, if that is allowed."""
         request = event.transaction.request
-        seconds = _seconds_to_keep(event.response)
+        seconds = _get_lifetime(event.response)
 
-        if "cached" in event.transaction.marks or not seconds or not _may_share(request):
+        if "cached" in event.transaction.marks or not seconds or not _is_shareable(request):
             return
 
-        self._entries[_key(request)] = Entry(event.response.copy(), self._clock(), seconds)
+        self._entries[_make_key(request)] = Entry(event.response.copy(), self._clock(), seconds)
 
         if len(self._entries) > self._capacity:
             self._entries.popitem(last=False)
 
 
-def _key(request: Request) -> Key:
+def _make_key(request: Request) -> Key:
     return request.headers.get("host"), request.target
 
 
-def _may_share(request: Request) -> bool:
-    asks_anew = request.headers.tokens("cache-control") & {"no-cache", "no-store"}
-    return request.method == "GET" and "authorization" not in request.headers and not asks_anew
+def _is_shareable(request: Request) -> bool:
+    bypasses_cache = request.headers.tokens("cache-control") & {"no-cache", "no-store"}
+    return request.method == "GET" and "authorization" not in request.headers and not bypasses_cache
 
 
-def _seconds_to_keep(response: Response) -> int:
+def _get_lifetime(response: Response) -> int:
     directives = response.headers.tokens("cache-control")
 
     if response.status != HTTPStatus.OK or directives & {"no-store", "no-cache", "private"}:

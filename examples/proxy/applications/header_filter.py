@@ -1,4 +1,4 @@
-"""An application that changes the headers of what passes."""
+"""An application that changes the headers of requests and responses."""
 
 from collections.abc import Mapping
 
@@ -9,23 +9,23 @@ VIA = "1.1 antiphon"
 
 
 class HeaderFilter:
-    """Signs both messages, as a proxy must, and keeps the upstream's secrets."""
+    """Adds the ``via`` header to both messages, as a proxy must, and hides the server of the upstream."""
 
     def register(self, dispatcher: IAsyncEventDispatcher) -> None:
-        """Add the application's listeners: after those that may answer, and after the cache has its copy."""
+        """Add the application's listeners. They run after the guard and the cache."""
         dispatcher.add_listener(FILTER_REQUEST, self.sign_request)
         dispatcher.add_listener(FILTER_RESPONSE, self.sign_response)
 
     def figures(self) -> Mapping[str, int]:
-        """Return nothing; there is nothing to count."""
+        """Return no counts."""
         return {}
 
     async def sign_request(self, event: FilterRequest) -> None:
-        """Tell the upstream who asks."""
+        """Add the ``via`` header for the upstream."""
         event.request.headers.add("via", VIA)
 
     async def sign_response(self, event: FilterResponse) -> None:
-        """Tell the client who answers, and not what runs behind."""
+        """Add headers for the client, and remove the name of the upstream server."""
         event.response.headers.add("via", VIA)
         event.response.headers.set("x-content-type-options", "nosniff")
         event.response.headers.remove("server")

@@ -1,4 +1,4 @@
-"""An application that keeps a record of each transaction, and does not let the proxy wait for the disk."""
+"""An application that stores a record of each transaction. The proxy does not wait for the disk."""
 
 import logging
 from collections.abc import AsyncGenerator, Hashable, Mapping
@@ -15,31 +15,31 @@ from examples.proxy.rows import Row, Rows
 logger = logging.getLogger(__name__)
 
 Overflow = Literal["suspend", "drop_oldest", "drop_newest"]
-"""What happens to one more record when the queue is full: its transaction waits, or a record is dropped."""
+"""What happens if the queue is full: the transaction of the new record waits, or a record is dropped."""
 
 RECORD = "proxy.storage.record"
 WRITTEN, DROPPED, HELD = "rows written", "rows dropped", "rows held at most"
 
 
 class Record(Event):
-    """A record is to be written."""
+    """A record is ready to be written."""
 
     def __init__(self, row: Row) -> None:
         self.row = row
 
 
 class Storage:
-    """Posts a record of each transaction to a queue, which dispatches it to the listener that writes.
+    """Posts a record of each transaction to a queue, which dispatches it to the listener that writes it.
 
-    Its disk has moments: now and then a write takes long. Meanwhile records come in as fast as before, and the queue
-    holds as many as it may, and no more. What happens then is the overflow that was chosen.
+    The simulated disk is sometimes slow. Meanwhile, new records arrive as fast as before, and the bounded queue fills.
+    The overflow option determines what happens then.
 
     Args:
-        overflow: What happens when the queue is full.
-        max_buffer_size: How many records may wait to be written.
-        stall_every: Which writes take long: each one whose number is a multiple of this.
-        stall_seconds: How long these take.
-        drain_timeout: How long the end may take to write what is left.
+        overflow: What happens if the queue is full.
+        max_buffer_size: The maximum number of records that wait to be written.
+        stall_every: Each write whose number is a multiple of this is slow.
+        stall_seconds: The duration of a slow write.
+        drain_timeout: The maximum time at the end for writing the remaining records.
     """
 
     def __init__(
@@ -63,21 +63,21 @@ class Storage:
         self._held = 0
 
     def register(self, dispatcher: AsyncEventDispatcher) -> None:
-        """Add the application's listeners; they do their work while the application runs."""
-        # One worker: rows are written in the order of the transactions. A row that cannot be written is one row's
-        # failure, not the proxy's, so the errors are logged; the report counts the rows, and tells if one is missing.
+        """Add the application's listeners. They work while the application runs."""
+        # One worker, so that rows are written in the order of the transactions. Errors are logged, because a row that
+        # cannot be written must not stop the proxy. The report counts the rows, and reports missing ones.
         self._queue = dispatcher.queue(
             max_buffer_size=self._max_buffer_size,
             overflow=self._overflow,
-            errors=_log,
+            errors=_log_error,
             drain_timeout=self._drain_timeout,
         )
         dispatcher.add_subscriber(self)
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None, None]:
-        """Take records and write them; the end of the block writes what is left."""
-        queue = self._registered()
+        """Accept records and write them. The end of the block writes the remaining records."""
+        queue = self._get_queue()
 
         async with Rows.temporary() as self._rows:
             async with queue:
@@ -86,23 +86,23 @@ class Storage:
             self._written = await self._rows.count()
 
     def figures(self) -> Mapping[str, int]:
-        """Return what became of the records."""
+        """Return the number of written, dropped and held records."""
         return {WRITTEN: self._written, DROPPED: self.statistics().dropped, HELD: self._held}
 
     def statistics(self) -> QueueStatistics:
-        """Tell what is in the queue, and what became of the rest."""
-        return self._registered().statistics()
+        """Return the statistics of the queue."""
+        return self._get_queue().statistics()
 
     @listens_to(TransactionEnded, priority=10)
-    async def keep(self, event: TransactionEnded) -> None:
-        """Post the record of a transaction; if the queue suspends and is full, the transaction waits here."""
-        queue = self._registered()
+    async def post_record(self, event: TransactionEnded) -> None:
+        """Post the record of a transaction. With "suspend", wait here if the queue is full."""
+        queue = self._get_queue()
         self._posting += 1
         now = queue.statistics()
         self._held = max(self._held, now.running + now.current_buffer_used + self._posting)
 
         try:
-            await queue.post(RECORD, Record(_row(event.transaction)))
+            await queue.post(RECORD, Record(_make_row(event.transaction)))
         finally:
             self._posting -= 1
 
@@ -117,12 +117,12 @@ class Storage:
         assert self._rows is not None, "the queue dispatches only while the application runs"
         await self._rows.add(event.row)
 
-    def _registered(self) -> Queue:
+    def _get_queue(self) -> Queue:
         assert self._queue is not None, "the application has not been registered"
         return self._queue
 
 
-def _row(transaction: Transaction) -> Row:
+def _make_row(transaction: Transaction) -> Row:
     request, response = transaction.request, transaction.response
     return Row(
         transaction.number,
@@ -134,5 +134,5 @@ def _row(transaction: Transaction) -> Row:
     )
 
 
-def _log(error: Exception, event: Any, name: Hashable) -> None:
+def _log_error(error: Exception, event: Any, name: Hashable) -> None:
     logger.error("%s of %s failed: %r", name, event.row, error)
