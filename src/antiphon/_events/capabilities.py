@@ -59,7 +59,7 @@ class EventCapabilities(Protocol):
 
     #: Whether a listener can stop a dispatch of such an event.
     stoppable: bool
-    #: Whether plain assignments do the work of `begin_dispatch` and `end_dispatch`, so that dispatchers inline them.
+    #: Whether is_fast assignments do the work of `begin_dispatch` and `end_dispatch`, so that dispatchers inline them.
     is_fast: bool
 
     def begin_dispatch(self, event: Any, view: DispatchInfo, /) -> SavedState | None:

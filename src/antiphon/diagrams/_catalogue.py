@@ -147,7 +147,10 @@ class _Page:
     def _may_run(self, entry: Entry, key: KeyDescription) -> _Listeners:
         names = self._names_of(entry)
         known = {
-            one for name in names if not isinstance(name, Computed) for one in self._description.listeners_for(name, entry.key)
+            one
+            for name in names
+            if not isinstance(name, Computed)
+            for one in self._description.listeners_for(name, entry.key)
         }
         known.update(key.listeners)
         computed = [name for name in names if isinstance(name, Computed)]
