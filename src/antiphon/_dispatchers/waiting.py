@@ -34,7 +34,7 @@ class WaitingDispatcher(BaseDispatcher):
         # A base, never made by itself: a queue needs to know only that there is such a method.
         raise NotImplementedError
 
-    def _checked(self, strategy: object) -> _strategies.Strategy:
+    def _check_strategy(self, strategy: object) -> _strategies.Strategy:
         # As above.
         raise NotImplementedError
 
@@ -149,11 +149,11 @@ class WaitingDispatcher(BaseDispatcher):
             errors=errors,
             ordered_by=ordered_by,
             drain_timeout=drain_timeout,
-            options={} if strategy is None else {"strategy": self._checked_for_queue(strategy)},
+            options={} if strategy is None else {"strategy": self._check_strategy_for_queue(strategy)},
         )
 
-    def _checked_for_queue(self, strategy: object) -> _strategies.Strategy:
-        checked = self._checked(strategy)
+    def _check_strategy_for_queue(self, strategy: object) -> _strategies.Strategy:
+        checked = self._check_strategy(strategy)
         try:
             signature(self.adispatch).bind("name", None, strategy=checked)
         except TypeError:
