@@ -18,7 +18,7 @@ from antiphon._events.event import Event
 from antiphon._listeners.adapters import SyncListeners, adapt_for_async, check_sync_listeners, unwrap_adapter
 from antiphon._listeners.options import wrap_async_with_options
 from antiphon._listeners.subscription import Subscription, SubscriptionWithOptions, removed_async_listener
-from antiphon._registry.plan import Plan, StrategyStep
+from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.base import Strategy
 from antiphon._strategies.errors import annotate_exception
 from antiphon._strategies.observed import AsyncObservedDispatch
@@ -158,7 +158,7 @@ class AsyncEventDispatcher(WaitingDispatcher):
         fast_steps = cached.fast_steps
         if fast_steps is None or strategy is not None or getattr(event, "_antiphon_in_flight", None) is event:
             # The last of these: a listener that was given the event dispatches it again.
-            return await self._dispatch_slow(cached.plan, name, event, strategy)
+            return await self._dispatch_slow(cached, name, event, strategy)
 
         info = cached.info
         if info.name is not name:
@@ -204,18 +204,19 @@ class AsyncEventDispatcher(WaitingDispatcher):
             if stoppable and event.propagation_stopped:
                 break
 
-    async def _dispatch_slow(self, plan: Plan, name: Hashable, event: Any, strategy: Strategy | None) -> Any:
+    async def _dispatch_slow(self, cached: CachedPlan, name: Hashable, event: Any, strategy: Strategy | None) -> Any:
         strategy = self._strategy if strategy is None else self._check_strategy(strategy)
-        capabilities = plan.capabilities
-        info = plan.info if plan.info.name is name else DispatchInfo(name, self)
+        capabilities = cached.capabilities
+        info = cached.info if cached.info.name is name else DispatchInfo(name, self)
         outer = capabilities.begin_dispatch(event, info)
         try:
-            if not plan.needs_slow_path:
-                await strategy.run(plan, event)
-            elif not plan.instruments:
-                await self._adispatch(plan.override_listeners, event)
+            if not cached.instruments:
+                if self._overrides_execution:
+                    await self._adispatch(cached.override_listeners, event)
+                else:
+                    await strategy.run(cached.plan, event)
             else:
-                with AsyncObservedDispatch(plan, name, event, drives_listeners(strategy)) as observed:
+                with AsyncObservedDispatch(cached, name, event, drives_listeners(strategy)) as observed:
                     if self._overrides_execution:
                         await self._adispatch(self._make_override_listeners(observed), event)
                     else:

@@ -401,22 +401,16 @@ class BaseDispatcher(Instrumented):
         capabilities = get_capabilities(cls)
         if is_proxy and capabilities.stoppable:
             capabilities = PROXY_EVENT
-        instruments = self._all_instruments()
-        needs_slow_path = self._overrides_execution or bool(instruments)
         if not capabilities.stoppable:
             listeners = tuple(_bind_name(name, subscription) for subscription in listeners)
-        plan = Plan(
-            listeners,
-            name=name,
-            dispatcher=self,
-            capabilities=capabilities,
-        )
-        if needs_slow_path:
-            plan.needs_slow_path = True
-            plan.instruments = instruments
-            if not instruments:
-                plan.override_listeners = self._make_override_listeners(plan)
-        return CachedPlan(plan, self._get_fast_steps(plan) if capabilities.is_fast and not needs_slow_path else None)
+        plan = Plan(listeners, name=name, dispatcher=self, capabilities=capabilities)
+        cached = CachedPlan(plan, self._all_instruments())
+        if not cached.instruments:
+            if self._overrides_execution:
+                cached.override_listeners = self._make_override_listeners(plan)
+            elif capabilities.is_fast:
+                cached.fast_steps = self._get_fast_steps(plan)
+        return cached
 
 
 def _bind_name(name: Hashable, subscription: Subscription) -> Subscription:

@@ -18,7 +18,7 @@ from antiphon._events.event import Event
 from antiphon._listeners.adapters import adapt_for_sync
 from antiphon._listeners.options import wrap_with_options
 from antiphon._listeners.subscription import Options, Subscription, SubscriptionWithOptions, removed_listener
-from antiphon._registry.plan import Plan, StrategyStep
+from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, annotate_exception, check_error_policy
 from antiphon._strategies.observed import ObservedDispatch
 from antiphon._util.naming import safe_repr
@@ -86,7 +86,7 @@ class EventDispatcher(BaseDispatcher):
         fast_steps = cached.fast_steps
         if fast_steps is None or getattr(event, "_antiphon_in_flight", None) is event:
             # The latter: a listener that was given the event dispatches it again.
-            return self._dispatch_slow(cached.plan, name, event)
+            return self._dispatch_slow(cached, name, event)
 
         info = cached.info
         if info.name is not name:
@@ -143,17 +143,18 @@ class EventDispatcher(BaseDispatcher):
         """
         return Scope(self)
 
-    def _dispatch_slow(self, plan: Plan, name: Hashable, event: Any) -> Any:
-        capabilities = plan.capabilities
-        info = plan.info if plan.info.name is name else DispatchInfo(name, self)
+    def _dispatch_slow(self, cached: CachedPlan, name: Hashable, event: Any) -> Any:
+        capabilities = cached.capabilities
+        info = cached.info if cached.info.name is name else DispatchInfo(name, self)
         outer = capabilities.begin_dispatch(event, info)
         try:
-            if not plan.needs_slow_path:
-                self._run_with_policy(plan, event)
-            elif not plan.instruments:
-                self.do_dispatch(plan.override_listeners, event)
+            if not cached.instruments:
+                if self._overrides_execution:
+                    self.do_dispatch(cached.override_listeners, event)
+                else:
+                    self._run_with_policy(cached.plan, event)
             else:
-                with ObservedDispatch(plan, name, event) as observed:
+                with ObservedDispatch(cached, name, event) as observed:
                     if self._overrides_execution:
                         self.do_dispatch(self._make_override_listeners(observed), event)
                     else:

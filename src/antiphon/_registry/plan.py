@@ -1,4 +1,4 @@
-"""The plan of a dispatch: who runs, in which order, decided before anything runs."""
+"""The plan of a dispatch: which listeners run and in which order, computed before the dispatch starts."""
 
 from __future__ import annotations
 
@@ -12,54 +12,38 @@ from antiphon._events.capabilities import EventCapabilities
 from antiphon._instrumentation.attached import AttachedInstrument
 from antiphon._listeners.subscription import Subscription
 
-__all__ = ("CachedPlan", "Plan", "StrategyStep", "sort_subscriptions")
+__all__ = ("CachedPlan", "Plan", "StrategyStep", "get_plan_capabilities", "map_plan", "sort_subscriptions")
 
 _by_order = attrgetter("order")
 _by_priority = attrgetter("priority")
 
 
 def sort_subscriptions(subscriptions: Iterable[Subscription]) -> tuple[Subscription, ...]:
-    """Sort registrations as they run: by priority, then in the order of registration."""
+    """Sort subscriptions as they run: by priority, then by the order of registration."""
     # Two stable sorts on ints are several times faster than one on pairs.
     ordered = sorted(subscriptions, key=_by_order)
     ordered.sort(key=_by_priority)
     return tuple(ordered)
 
 
-class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can have no slots but empty ones
-    """An immutable tuple of tiers, each the tuple of the registrations of one priority, in order.
+class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a subclass of tuple cannot have slots
+    """An immutable tuple of tiers. A tier is the tuple of the subscriptions of one priority, in order."""
 
-    Beside the tiers it knows what a strategy may want to know of the dispatch.
-    """
-
-    #: The registrations of all tiers in one tuple.
+    #: The subscriptions of all tiers, in order.
     listeners: tuple[Subscription, ...]
-    #: The name under which the event is dispatched, or one that equals it; None when it has none.
+    #: The name under which the event is dispatched, or an equal one. None if the event has no name.
     name: Hashable
     #: The dispatcher.
     dispatcher: Any
-    #: What its events show of it.
-    info: DispatchInfo
-    #: What the class of the event allows.
-    capabilities: EventCapabilities
     #: Whether a listener can stop the dispatch.
     stoppable: bool
-    #: Whether it is not for the strategy alone: there are instruments, or a subclass runs the listeners itself.
-    needs_slow_path: bool = False
-    #: The listeners as a subclass that runs them itself gets them; empty for other dispatchers.
-    override_listeners: tuple[Any, ...] = ()
-    #: The instruments that are told of the dispatch.
-    instruments: tuple[AttachedInstrument, ...] = ()
+    # Private, because it serves races only. They would pay for another look-up by the class of the event.
+    _capabilities: EventCapabilities
 
     def __new__(
-        cls,
-        listeners: tuple[Subscription, ...],
-        *,
-        name: Hashable,
-        dispatcher: Any,
-        capabilities: EventCapabilities,
+        cls, listeners: tuple[Subscription, ...], *, name: Hashable, dispatcher: Any, capabilities: EventCapabilities
     ) -> Self:
-        """Group listeners that are in order into tiers."""
+        """Group sorted subscriptions into tiers."""
         if listeners and listeners[0].priority != listeners[-1].priority:
             plan = super().__new__(cls, (tuple(tier) for _, tier in groupby(listeners, key=_by_priority)))
         else:
@@ -67,24 +51,29 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a tuple can 
         plan.listeners = listeners
         plan.name = name
         plan.dispatcher = dispatcher
-        plan.info = DispatchInfo(name, dispatcher)
-        plan.capabilities = capabilities
         plan.stoppable = capabilities.stoppable
+        plan._capabilities = capabilities
         return plan
 
-    def map_subscriptions(self, wrap: Callable[[Subscription], Subscription]) -> Self:
-        """Give the same plan with something around each of its registrations."""
-        plan = super().__new__(type(self), (tuple(map(wrap, tier)) for tier in self))
-        plan.__dict__.update(self.__dict__)
-        plan.listeners = tuple(chain.from_iterable(plan))
-        return plan
+
+def get_plan_capabilities(plan: Plan) -> EventCapabilities:
+    """Return which dispatch attributes can be set on the events of a plan."""
+    return plan._capabilities  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+def map_plan(plan: Plan, wrap: Callable[[Subscription], Subscription]) -> Plan:
+    """Return a copy of a plan in which each subscription is wrapped."""
+    mapped = tuple.__new__(type(plan), (tuple(map(wrap, tier)) for tier in plan))
+    mapped.__dict__.update(plan.__dict__)
+    mapped.listeners = tuple(chain.from_iterable(mapped))
+    return mapped
 
 
 class StrategyStep:
-    """What a dispatch runs in the place of the listeners when something else runs them: all of them in one step.
+    """A single step that runs the whole plan through a strategy.
 
     Args:
-        call: As that of a registration.
+        call: Called with the event, like the ``call`` of a subscription.
     """
 
     __slots__ = ("call",)
@@ -96,22 +85,30 @@ class StrategyStep:
 
 
 class CachedPlan:
-    """Where a dispatch finds its plan, and what it has to know of it before all else.
+    """A plan in the cache, with everything that a dispatcher needs to run it.
 
-    It is read in every dispatch, and the attributes of a tuple take long to read.
+    The fast path reads `fast_steps` and `info` only. Their slots are read faster than attributes of a tuple subclass.
     """
 
-    __slots__ = ("fast_steps", "info", "plan")
+    __slots__ = ("capabilities", "fast_steps", "info", "instruments", "override_listeners", "plan")
 
-    #: What the dispatcher calls with the event, one after another: the registrations, or what runs all of them. None if
-    #: it has more to do than that.
+    #: The steps that the dispatcher awaits or calls in its own loop. None if the dispatch takes the slow path.
     fast_steps: tuple[Subscription | StrategyStep, ...] | None
-    #: The plan.
-    plan: Plan
-    #: What the events show, as the plan has it.
+    #: The name and the dispatcher that events of this plan have.
     info: DispatchInfo
+    #: The plan that a strategy runs.
+    plan: Plan
+    #: Which dispatch attributes can be set on the events.
+    capabilities: EventCapabilities
+    #: The instruments that observe the dispatch.
+    instruments: tuple[AttachedInstrument, ...]
+    #: The proxies that a subclass receives if it overrides how listeners are run. Empty for other dispatchers.
+    override_listeners: tuple[Any, ...]
 
-    def __init__(self, plan: Plan, fast_steps: tuple[Subscription | StrategyStep, ...] | None) -> None:
-        self.fast_steps = fast_steps
+    def __init__(self, plan: Plan, instruments: tuple[AttachedInstrument, ...]) -> None:
+        self.fast_steps = None
+        self.info = DispatchInfo(plan.name, plan.dispatcher)
         self.plan = plan
-        self.info = plan.info
+        self.capabilities = get_plan_capabilities(plan)
+        self.instruments = instruments
+        self.override_listeners = ()

@@ -28,7 +28,7 @@ from antiphon._listeners.subscription import (
     removed_async_listener,
     removed_listener,
 )
-from antiphon._registry.plan import Plan
+from antiphon._registry.plan import CachedPlan, Plan, map_plan
 from antiphon._strategies.cancellation import current_watch
 from antiphon._strategies.driver import reset_context_variable
 from antiphon._strategies.errors import to_listener_error
@@ -39,16 +39,17 @@ __all__ = ("AsyncObservedDispatch", "ObservedDispatch")
 class ObservedDispatch:
     """One dispatch of a dispatcher with instruments, as a context manager that gives the plan to run."""
 
-    def __init__(self, plan: Plan, name: Hashable, event: Any) -> None:
-        self.plan = plan
+    def __init__(self, cached: CachedPlan, name: Hashable, event: Any) -> None:
+        self.plan = cached.plan
         self.event = event
-        self.depth = plan.capabilities.get_nesting_depth(event)
-        self.instruments = plan.instruments
-        self.instruments_reversed = plan.instruments[::-1]
-        self.record = DispatchRecord(event, name, plan.dispatcher, current_call.get())
+        self.capabilities = cached.capabilities
+        self.depth = cached.capabilities.get_nesting_depth(event)
+        self.instruments = cached.instruments
+        self.instruments_reversed = cached.instruments[::-1]
+        self.record = DispatchRecord(event, name, cached.plan.dispatcher, current_call.get())
 
     def __enter__(self) -> Plan:
-        observed = self.plan.map_subscriptions(self._observe)
+        observed = map_plan(self.plan, self._observe)
         self.record.listeners = tuple(
             cast("_ObservedSubscription", subscription).record for subscription in observed.listeners
         )
@@ -87,7 +88,7 @@ class ObservedDispatch:
 
     def is_innermost(self) -> bool:
         """Whether no listener dispatches the same event now."""
-        return self.plan.capabilities.get_nesting_depth(self.event) == self.depth
+        return self.capabilities.get_nesting_depth(self.event) == self.depth
 
     def stopped_by(self, record: ListenerRecord) -> None:
         """Note who stopped the event, if it is the first."""
@@ -120,14 +121,14 @@ class AsyncObservedDispatch(ObservedDispatch):
     """The same for async listeners.
 
     Args:
-        plan: As for `ObservedDispatch`.
+        cached: As for `ObservedDispatch`.
         name: As for `ObservedDispatch`.
         event: As for `ObservedDispatch`.
         drives_listeners: Whether a cancellation that nobody requested is an error for the strategy.
     """
 
-    def __init__(self, plan: Plan, name: Hashable, event: Any, drives_listeners: bool) -> None:
-        super().__init__(plan, name, event)
+    def __init__(self, cached: CachedPlan, name: Hashable, event: Any, drives_listeners: bool) -> None:
+        super().__init__(cached, name, event)
         self.drives_listeners = drives_listeners
 
     def _observe(self, subscription: Subscription) -> Subscription:

@@ -18,7 +18,7 @@ from antiphon._events.capabilities import EventCapabilities
 from antiphon._events.event import Event
 from antiphon._events.stop_observer import StopObserver, stop_observer
 from antiphon._listeners.subscription import Subscription
-from antiphon._registry.plan import Plan
+from antiphon._registry.plan import Plan, get_plan_capabilities
 from antiphon._strategies.cancellation import CancellationWatch, current_watch
 from antiphon._strategies.driver import drive
 from antiphon._strategies.errors import ErrorCollector
@@ -50,7 +50,7 @@ class Race(TieredStrategy):
     ) -> TierRunner:
         if not plan.stoppable:
             return super()._make_tier_runner(plan, event, collector, watch)
-        return RaceRunner(event, collector, watch, plan.capabilities)
+        return RaceRunner(event, collector, watch, get_plan_capabilities(plan))
 
 
 class RaceRunner(TierRunner):
@@ -70,7 +70,7 @@ class RaceRunner(TierRunner):
         super().__init__(event, collector, watch)
         self._capabilities = capabilities
         # A stop in a dispatch of the same event by a listener is none of this tier.
-        self._depth = capabilities.get_nesting_depth(event)
+        self._depth = self._capabilities.get_nesting_depth(event)
         self._reports_stops = reports_stops(event.__class__)
         self._owner_loop = OwnerLoop()
         # Held to decide the race, which a thread may do at the same time.
