@@ -9,7 +9,6 @@ from enum import Enum
 from inspect import CO_COROUTINE
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from antiphon._dispatchers.overrides import AsyncListenerProxy
 from antiphon._dispatchers.scope import ScopeMixin
 from antiphon._dispatchers.waiting import WaitingDispatcher
 from antiphon._events.attributes import DispatchInfo
@@ -21,7 +20,6 @@ from antiphon._listeners.subscription import Subscription, SubscriptionWithOptio
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.base import Strategy
 from antiphon._strategies.errors import annotate_exception
-from antiphon._strategies.observed import AsyncObservedDispatch
 from antiphon._strategies.selection import (
     check_strategy,
     drives_listeners,
@@ -30,8 +28,17 @@ from antiphon._strategies.selection import (
     skips_empty_plans,
 )
 from antiphon._strategies.sequential import DEFAULT_STRATEGY
+from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 from antiphon.typing import AsyncListener
+
+if TYPE_CHECKING:
+    from antiphon._dispatchers import overrides as _overrides
+    from antiphon._strategies import observed as _observed
+else:
+    # Many programs have no instruments and do not override how listeners are run.
+    _overrides = LazyModule("antiphon._dispatchers.overrides")
+    _observed = LazyModule("antiphon._strategies.observed")
 
 __all__ = ("AsyncEventDispatcher", "AsyncScope")
 
@@ -216,7 +223,7 @@ class AsyncEventDispatcher(WaitingDispatcher):
                 else:
                     await strategy.run(cached.plan, event)
             else:
-                with AsyncObservedDispatch(cached, name, event, drives_listeners(strategy)) as observed:
+                with _observed.AsyncObservedDispatch(cached, name, event, drives_listeners(strategy)) as observed:
                     if self._overrides_execution:
                         await self._adispatch(self._make_override_listeners(observed), event)
                     else:
@@ -259,7 +266,7 @@ class AsyncEventDispatcher(WaitingDispatcher):
         return unwrap_adapter(listener, self._sync_listeners)
 
     def _make_override_listeners(self, plan: Plan, /) -> tuple[Any, ...]:
-        return tuple(AsyncListenerProxy(subscription, plan) for subscription in plan.listeners)
+        return tuple(_overrides.AsyncListenerProxy(subscription, plan) for subscription in plan.listeners)
 
     def _get_fast_steps(self, plan: Plan, /) -> tuple[Subscription | StrategyStep, ...]:
         if is_default_behavior(self._strategy) or (not plan and skips_empty_plans(self._strategy)):

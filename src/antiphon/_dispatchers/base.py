@@ -41,7 +41,9 @@ __all__ = ("BaseDispatcher",)
 L = TypeVar("L", bound=IListener)
 
 #: The subscriptions that `add_listener` made, for callers that cannot rely on what an override returns.
-_captured_subscriptions: Final[ContextVar[list[Subscription] | None]] = ContextVar("registered", default=None)
+_captured_subscriptions: Final[ContextVar[list[Subscription] | None]] = ContextVar(
+    "captured_subscriptions", default=None
+)
 
 #: What is a name when it is the one argument of a dispatch.
 _NAME_TYPES: Final = (str, Enum)
@@ -116,9 +118,9 @@ class BaseDispatcher(Instrumented):
             self._registry.add(subscription)
         else:
             subscription = self._add_with_options(key, listener, priority, Options(once, where, timeout, limit))
-        registered = _captured_subscriptions.get()
-        if registered is not None:
-            registered.append(subscription)
+        captured = _captured_subscriptions.get()
+        if captured is not None:
+            captured.append(subscription)
         return subscription
 
     def listen(
@@ -313,21 +315,26 @@ class BaseDispatcher(Instrumented):
     def _add_for_caller(
         self, key: Hashable, listener: IListener, priority: int, options: Options, /
     ) -> list[Subscription]:
-        # An overridden add_listener is to see registrations, but it may know only whistle's arguments and return
-        # nothing: it gets those without options, and what they registered is noted on the way.
+        """Register a listener for ``listen``, a subscriber, an expectation and the like; return the subscriptions.
+
+        An override of `add_listener` sees the registration, unless it has options, because an override may know only
+        the arguments of whistle. What the override returns is not used. The subscriptions that it makes on this
+        dispatcher are returned: none, one or several.
+        """
         if not options.is_default():
             return [self._add_with_options(key, listener, priority, options)]
-        registered: list[Subscription] = []
-        token = _captured_subscriptions.set(registered)
+        if getattr(self.add_listener, "__func__", None) is _ADD_LISTENER:
+            return [self.add_listener(key, listener, priority=priority)]
+        captured: list[Subscription] = []
+        token = _captured_subscriptions.set(captured)
         try:
             self.add_listener(key, listener, priority=priority)
         except BaseException:
-            Subscriptions(registered).unsubscribe()
+            Subscriptions(captured).unsubscribe()
             raise
         finally:
             _captured_subscriptions.reset(token)
-        # An override may register elsewhere too, which is its own affair.
-        return [subscription for subscription in registered if is_owned_by(subscription, self._registry)]
+        return [subscription for subscription in captured if is_owned_by(subscription, self._registry)]
 
     def _find_listeners(self, name: Hashable, event_class: type[Any] | None) -> tuple[Any, ...]:
         cls: type[Any] = Event
@@ -411,6 +418,10 @@ class BaseDispatcher(Instrumented):
             elif capabilities.is_fast:
                 cached.fast_steps = self._get_fast_steps(plan)
         return cached
+
+
+#: To recognize a dispatcher that does not override it, in a subclass or on the instance.
+_ADD_LISTENER: Final = BaseDispatcher.add_listener
 
 
 def _bind_name(name: Hashable, subscription: Subscription) -> Subscription:

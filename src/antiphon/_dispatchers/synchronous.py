@@ -7,10 +7,9 @@ from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from enum import Enum
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from antiphon._dispatchers.base import BaseDispatcher
-from antiphon._dispatchers.overrides import ListenerProxy
 from antiphon._dispatchers.scope import ScopeMixin
 from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import is_stoppable
@@ -20,8 +19,16 @@ from antiphon._listeners.options import wrap_with_options
 from antiphon._listeners.subscription import Options, Subscription, SubscriptionWithOptions, removed_listener
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, annotate_exception, check_error_policy
-from antiphon._strategies.observed import ObservedDispatch
+from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
+
+if TYPE_CHECKING:
+    from antiphon._dispatchers import overrides as _overrides
+    from antiphon._strategies import observed as _observed
+else:
+    # Many programs have no instruments and do not override how listeners are run.
+    _overrides = LazyModule("antiphon._dispatchers.overrides")
+    _observed = LazyModule("antiphon._strategies.observed")
 
 __all__ = ("EventDispatcher", "Scope")
 
@@ -154,7 +161,7 @@ class EventDispatcher(BaseDispatcher):
                 else:
                     self._run_with_policy(cached.plan, event)
             else:
-                with ObservedDispatch(cached, name, event) as observed:
+                with _observed.ObservedDispatch(cached, name, event) as observed:
                     if self._overrides_execution:
                         self.do_dispatch(self._make_override_listeners(observed), event)
                     else:
@@ -202,7 +209,7 @@ class EventDispatcher(BaseDispatcher):
         return wrap_with_options(subscription, subscription.call)
 
     def _make_override_listeners(self, plan: Plan, /) -> tuple[Any, ...]:
-        return tuple(ListenerProxy(subscription, plan) for subscription in plan.listeners)
+        return tuple(_overrides.ListenerProxy(subscription, plan) for subscription in plan.listeners)
 
     def _get_fast_steps(self, plan: Plan, /) -> tuple[Subscription | StrategyStep, ...]:
         if not plan or self._errors == "raise":
