@@ -26,7 +26,7 @@ from antiphon import (
     in_thread,
     inline,
 )
-from antiphon.testing import Backend, Recorded, backends, record
+from antiphon.testing import Backend, Recording, backends, record
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -164,7 +164,7 @@ def strategies_are_strategies() -> None:
 
 def recordings_give_records(dispatcher: AsyncEventDispatcher, sync_dispatcher: EventDispatcher) -> None:
     with record(dispatcher, sync_dispatcher) as recorded:
-        assert_type(recorded, Recorded)
+        assert_type(recorded, Recording)
     assert_type(recorded.dispatches, tuple[DispatchRecord, ...])
     assert_type(recorded.assert_dispatched("order.*", OrderPlaced, ("order", 1)), tuple[Any, ...])
     assert_type(recorded.assert_called(listener), tuple[ListenerRecord, ...])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar, cast
 
-from antiphon._registry.plan import Plan
+from antiphon._registry.plan import Plan, StrategyStep
 from antiphon._strategies.errors import ErrorPolicy, check_error_policy
 
-__all__ = ("BaseStrategy", "Strategy")
+__all__ = ("BUILT_IN_STRATEGIES", "BaseStrategy", "Strategy", "built_in_strategy")
 
 
 class Strategy(Protocol):
@@ -28,6 +29,8 @@ class Strategy(Protocol):
 
 
 class BaseStrategy:
+    """The base class of the built-in strategies, each of which defines ``run``."""
+
     __slots__ = ("_errors",)
 
     def __init__(self, *, errors: ErrorPolicy = "raise") -> None:
@@ -37,6 +40,10 @@ class BaseStrategy:
     def errors(self) -> ErrorPolicy:
         """The error policy."""
         return self._errors
+
+    def _make_step(self, plan: Plan) -> StrategyStep:
+        """Return the step that runs a plan. What depends on the plan alone is decided here, once."""
+        return StrategyStep(partial(cast("Strategy", self).run, plan))
 
     def _get_options(self) -> dict[str, Any]:
         return {} if self._errors == "raise" else {"errors": self._errors}
@@ -51,3 +58,15 @@ class BaseStrategy:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._get_options().items())})"
+
+
+#: The classes that `built_in_strategy` has registered.
+BUILT_IN_STRATEGIES: Final[set[type]] = set()
+
+S = TypeVar("S", bound=BaseStrategy)
+
+
+def built_in_strategy(cls: type[S]) -> type[S]:
+    """Register a strategy class whose behavior the dispatchers know. Its subclasses may behave differently."""
+    BUILT_IN_STRATEGIES.add(cls)
+    return cls

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from antiphon._registry.plan import Plan
+from antiphon._strategies.base import built_in_strategy
 from antiphon._strategies.cancellation import CancellationWatch
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy
 from antiphon._strategies.tiered import TieredStrategy
@@ -14,6 +15,7 @@ from antiphon._util.validation import check_limit
 __all__ = ("Concurrent",)
 
 
+@built_in_strategy
 class Concurrent(TieredStrategy):
     """The listeners of one priority together, one priority after the other.
 
@@ -30,6 +32,7 @@ class Concurrent(TieredStrategy):
         ValueError: ``limit`` is less than 1, or ``errors`` is another string.
     """
 
+    __module__ = "antiphon"
     __slots__ = ("_limit",)
 
     def __init__(self, limit: int | None = None, *, errors: ErrorPolicy = "raise") -> None:

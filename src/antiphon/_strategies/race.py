@@ -19,6 +19,7 @@ from antiphon._events.event import Event
 from antiphon._events.stop_observer import StopObserver, stop_observer
 from antiphon._listeners.subscription import Subscription
 from antiphon._registry.plan import Plan, get_plan_capabilities
+from antiphon._strategies.base import built_in_strategy
 from antiphon._strategies.cancellation import CancellationWatch, current_watch
 from antiphon._strategies.driver import drive
 from antiphon._strategies.errors import ErrorCollector
@@ -28,6 +29,7 @@ from antiphon._strategies.tiers import TierRunner, call_listener
 __all__ = ("Race",)
 
 
+@built_in_strategy
 class Race(TieredStrategy):
     """As `Concurrent`, until a listener stops the event: it wins, and is the only one that finishes.
 
@@ -43,6 +45,7 @@ class Race(TieredStrategy):
         ValueError: ``errors`` is another string.
     """
 
+    __module__ = "antiphon"
     __slots__ = ()
 
     def _make_tier_runner(

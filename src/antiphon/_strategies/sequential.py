@@ -8,7 +8,7 @@ from antiphon._backend import (
     get_asyncio_task,
 )
 from antiphon._registry.plan import Plan
-from antiphon._strategies.base import BaseStrategy
+from antiphon._strategies.base import BaseStrategy, built_in_strategy
 from antiphon._strategies.cancellation import CancellationWatch, current_watch
 from antiphon._strategies.checkpoints import get_requested_cancellation, raise_if_cancelled
 from antiphon._strategies.driver import reset_context_variable, run_first_step
@@ -20,6 +20,7 @@ __all__ = (
 )
 
 
+@built_in_strategy
 class Sequential(BaseStrategy):
     """One listener after another, in the caller's task and context. This is the default.
 

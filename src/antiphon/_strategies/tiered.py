@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from antiphon._backend import (
@@ -10,7 +11,7 @@ from antiphon._backend import (
     is_cancelled_by_scope,
 )
 from antiphon._listeners.subscription import Subscription
-from antiphon._registry.plan import Plan
+from antiphon._registry.plan import Plan, StrategyStep
 from antiphon._strategies.base import BaseStrategy
 from antiphon._strategies.cancellation import CancellationWatch, current_watch
 from antiphon._strategies.checkpoints import get_requested_cancellation, raise_if_cancelled
@@ -18,7 +19,7 @@ from antiphon._strategies.driver import run_first_step_in
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, handle_exception
 from antiphon._strategies.tiers import TierRunner
 
-__all__ = ("TieredStrategy", "run_single_listener")
+__all__ = ("TieredStrategy",)
 
 
 class TieredStrategy(BaseStrategy):
@@ -60,6 +61,11 @@ class TieredStrategy(BaseStrategy):
             watch.finish()
         collector.raise_errors()
 
+    def _make_step(self, plan: Plan) -> StrategyStep:
+        if len(plan.listeners) == 1:
+            return StrategyStep(partial(_run_single_listener, self._errors, plan.listeners[0], plan))
+        return super()._make_step(plan)
+
     def _make_tier_runner(
         self, plan: Plan, event: Any, collector: ErrorCollector, watch: CancellationWatch
     ) -> TierRunner:
@@ -80,7 +86,7 @@ async def _run_alone(
     await raise_if_cancelled(watch)
 
 
-async def run_single_listener(errors: ErrorPolicy, subscription: Subscription, plan: Plan, event: Any) -> None:
+async def _run_single_listener(errors: ErrorPolicy, subscription: Subscription, plan: Plan, event: Any) -> None:
     """Do what `Concurrent` and `Race` do with a plan of one listener, as nearly all are.
 
     Raises:
