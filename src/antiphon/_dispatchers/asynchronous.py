@@ -1,6 +1,6 @@
-"""The dispatchers: a name becomes a plan, and a strategy runs it."""
+"""The dispatcher for async listeners, and its scope."""
 
-# ruff: noqa: SLF001  a scope is made of the inside of its parent
+# ruff: noqa: SLF001  a scope uses private attributes of its parent
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable
@@ -10,7 +10,7 @@ from inspect import CO_COROUTINE
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from antiphon._dispatchers.scope import ScopeMixin
-from antiphon._dispatchers.waiting import WaitingDispatcher
+from antiphon._dispatchers.waiting import WaitingMixin
 from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import is_stoppable
 from antiphon._events.event import Event
@@ -47,21 +47,23 @@ R = TypeVar("R")
 A = TypeVar("A", bound=AsyncListener)
 
 
-class AsyncEventDispatcher(WaitingDispatcher):
-    """Dispatches events to async listeners, on asyncio or trio.
+class AsyncEventDispatcher(WaitingMixin):
+    """Dispatches events to async listeners, on asyncio or Trio.
 
-    It belongs to no event loop, can be made at import time, and may be used by several loops and threads at once.
+    A dispatcher does not belong to an event loop. You can create it at import time, and use it in several event loops
+    and threads at once.
 
     Args:
-        strategy: How a dispatch runs its listeners when it is not told otherwise: ``Sequential()``,
-            ``Concurrent()``, ``Race()``, or one of your own. The default is ``Sequential()``.
-        sync_listeners: What to do with plain functions: ``"refuse"`` them with a TypeError, call
-            them ``"inline"`` on the event loop, or run them in a worker ``"thread"``.
-        name: What the dispatcher is called in its repr, and in the notes on errors.
+        strategy: How a dispatch runs its listeners by default: ``Sequential()``, ``Concurrent()``, ``Race()`` or a
+            custom strategy. The default is ``Sequential()``.
+        sync_listeners: How to treat plain functions: ``"refuse"`` raises a TypeError, ``"inline"`` calls them on the
+            event loop, and ``"thread"`` runs them in a worker thread.
+        name: The name of the dispatcher in its repr and in the notes on errors.
 
     Raises:
-        TypeError: ``strategy`` is no strategy, or the class overrides ``_adispatch`` and it is not the default one.
-        ValueError: ``sync_listeners`` is none of the three.
+        TypeError: If ``strategy`` is not a strategy, or if the class overrides ``_adispatch`` and ``strategy`` is not
+            the default.
+        ValueError: If ``sync_listeners`` has another value.
     """
 
     _direct_call_flags = CO_COROUTINE
@@ -82,7 +84,7 @@ class AsyncEventDispatcher(WaitingDispatcher):
         super().__init__(name=name, placeholder=removed_async_listener)
 
     if TYPE_CHECKING:
-        # What checkers can know of this dispatcher's listeners beside what every dispatcher takes.
+        # For type checkers: the listeners of this dispatcher are async.
         def add_listener(
             self,
             key: Hashable,
@@ -130,46 +132,47 @@ class AsyncEventDispatcher(WaitingDispatcher):
     async def adispatch(self, event: E, /, *, strategy: Strategy | None = None) -> E: ...
     @overload
     async def adispatch(self, name: Hashable, event: E, /, *, strategy: Strategy | None = None) -> E: ...
-    # The hot path: what could be a method of its own stands here in full, since a call would cost as much as the
-    # rest of a dispatch. For the same reason only the signatures above say that the strategy is keyword-only.
+    # The hot path. It contains the loop itself, because another function call would cost as much as the rest of a
+    # dispatch. For the same reason, only the overloads declare `strategy` as keyword-only.
     async def adispatch(self, name: Any, event: Any = None, /, strategy: Strategy | None = None) -> Any:
-        """Give an event to its listeners. (whistle)
+        """Dispatch an event to its listeners. (whistle)
 
-        ``adispatch(name, event)`` dispatches the event under the name, ``adispatch(name)`` a fresh `Event` (for a
-        ``str`` or an ``Enum`` member), and ``adispatch(event)`` the event under the ``name`` that its class has,
-        if it has one. Nobody listening is normal.
+        ``adispatch(name, event)`` dispatches the event under the name. ``adispatch(name)`` creates an `Event`; the
+        name is a ``str`` or an ``Enum`` member. ``adispatch(event)`` dispatches the event under the ``name`` of its
+        class, if the class has one. It is not an error if there are no listeners.
 
         Args:
-            name: What listeners listen to.
-            event: What they are given.
-            strategy: How this dispatch runs its listeners; None for the dispatcher's own way.
+            name: The name of the dispatch.
+            event: The event that the listeners receive.
+            strategy: How this dispatch runs its listeners. The default is the strategy of the dispatcher.
 
         Returns:
-            The very event.
+            The same event object.
 
         Raises:
-            TypeError: The name is unhashable, there is no event, or the strategy is none.
-            Exception: What a listener raised, under the policy ``"raise"`` of a sequential dispatch: unchanged but
-                for a note that tells where.
-            ExceptionGroup: What listeners raised, in all other cases. In it, a `ListenerCancelled` stands for a
-                cancellation that was not requested.
-            RecursionError: If too many dispatches are nested, each in a listener of the one before.
-            BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
+            TypeError: If the name is unhashable, if there is no event, or if ``strategy`` is not a strategy.
+            Exception: If a listener raises under ``Sequential("raise")``: the same object, with a note that names the
+                listener.
+            ExceptionGroup: If listeners raise under another strategy or policy. In the group, a `ListenerCancelled`
+                stands for a cancellation that was not requested.
+            RecursionError: If too many dispatches are nested, each in a listener of the previous one.
+            BaseExceptionGroup: If a cancellation or an interrupt ends a dispatch that has collected errors: the errors
+                and the cancellation or interrupt.
         """
         if event is None:
-            name, event = self._address(name)
+            name, event = self._resolve_argument(name)
         try:
             cached = self._cached_plans[name][type(event)]
         except (KeyError, TypeError):
             cached = self._get_cached_plan(name, event)
         fast_steps = cached.fast_steps
         if fast_steps is None or strategy is not None or getattr(event, "_antiphon_in_flight", None) is event:
-            # The last of these: a listener that was given the event dispatches it again.
+            # The last condition: a listener dispatches the event that it received.
             return await self._dispatch_slow(cached, name, event, strategy)
 
         info = cached.info
         if info.name is not name:
-            # An equal one, which may be of another type.
+            # The names are equal, but may differ in type.
             info = DispatchInfo(name, self)
         event._antiphon_info = info
         event._antiphon_stopped = False
@@ -190,7 +193,7 @@ class AsyncEventDispatcher(WaitingDispatcher):
         return event
 
     def dispatch(self, name: Any, event: Any = None, /) -> Any:
-        """Refuse: async listeners have to be awaited. (whistle)
+        """Raise an error, because async listeners must be awaited. (whistle)
 
         Raises:
             NotImplementedError: Always.
@@ -202,8 +205,8 @@ class AsyncEventDispatcher(WaitingDispatcher):
     async def _adispatch(self, listeners: Iterable[Callable[[Any], Awaitable[object]]], event: Any) -> None:
         """Run listeners one after another until one stops the event. (whistle)
 
-        A subclass may override it. What it gets are the listeners in order, each an async callable that
-        equals the listener and has its repr; one that is removed during the dispatch does nothing when it is called.
+        A subclass may override this method. It receives the listeners in order, as async callables that compare equal
+        to the listeners and have their reprs. A listener that is removed during the dispatch does nothing when called.
         """
         stoppable = is_stoppable(event)
         for listener in listeners:
@@ -229,7 +232,7 @@ class AsyncEventDispatcher(WaitingDispatcher):
                     else:
                         await strategy.run(observed, event)
         except BaseException:
-            # What ended the dispatch leaves, whatever a setter of the event raises now.
+            # Raise the exception that ended the dispatch, even if a setter of the event raises now.
             with suppress(Exception):
                 capabilities.end_dispatch(event, outer)
             raise
@@ -237,13 +240,14 @@ class AsyncEventDispatcher(WaitingDispatcher):
         return event
 
     def scope(self) -> AsyncScope:
-        """Make a dispatcher for a request, or a test, that adds listeners of its own to those of this one.
+        """Create a dispatcher for one request or test, which adds its own listeners to those of this dispatcher.
 
-        What is dispatched on the scope reaches its own listeners and this dispatcher's in one order; what is
-        dispatched here does not reach the scope's. It has this dispatcher's strategy.
+        An event that is dispatched on the scope reaches its listeners and those of this dispatcher, in one order. An
+        event that is dispatched on this dispatcher does not reach the listeners of the scope. The scope has the
+        strategy of this dispatcher.
 
         Returns:
-            A dispatcher that is a context manager, too; when its block ends, its listeners are taken back.
+            A dispatcher that is also a context manager. The end of its block removes its listeners.
         """
         return AsyncScope(self)
 
@@ -275,7 +279,7 @@ class AsyncEventDispatcher(WaitingDispatcher):
 
 
 class AsyncScope(ScopeMixin, AsyncEventDispatcher):
-    """The scope of an `AsyncEventDispatcher`: what its ``scope()`` gives."""
+    """The scope of an `AsyncEventDispatcher`, returned by its ``scope()``."""
 
     _parent: AsyncEventDispatcher
 

@@ -1,4 +1,4 @@
-"""The doors of a dispatcher to instruments."""
+"""Adding instruments to a dispatcher and removing them."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from antiphon._registry.registry import Registry
 from antiphon._util.naming import safe_repr
 
 __all__ = (
-    "Instrumented",
+    "InstrumentsMixin",
     "add_global_instrument",
     "global_instruments",
     "merge_instruments",
     "remove_global_instrument",
 )
 
-#: Held while the instruments of some dispatcher change. That is rare, so one lock serves all of them.
-#: Reentrant, since a collected object's finalizer may take an instrument out.
-#: Never acquire the lock of a registry while holding it: a thread that holds that one may take an instrument out.
+#: Held while the instruments of a dispatcher change. This is rare, so all dispatchers share one lock.
+#: It is reentrant, because the finalizer of a collected object may remove an instrument.
+#: Never acquire the lock of a registry while holding it: a thread that holds the latter may remove an instrument.
 _instruments_lock: Final = RLock()
 
 
-#: The instruments that each new dispatcher begins with; `antiphon.instruments.everywhere` puts them here.
+#: The instruments of each new dispatcher, set by `antiphon.instruments.everywhere`.
 global_instruments: Final[list[Any]] = []
 
 
 def add_global_instrument(instrument: Any) -> bool:
-    """Add an instrument to those that each new dispatcher begins with. Returns whether it was not among them yet."""
+    """Add an instrument to each dispatcher that is created from now on. Return whether it was not there yet."""
     with _instruments_lock:
         is_new = all(other is not instrument for other in global_instruments)
         if is_new:
@@ -38,32 +38,33 @@ def add_global_instrument(instrument: Any) -> bool:
 
 
 def remove_global_instrument(instrument: Any) -> None:
-    """Remove an instrument from those that each new dispatcher begins with."""
+    """Stop adding an instrument to each dispatcher that is created."""
     with _instruments_lock:
         global_instruments[:] = [other for other in global_instruments if other is not instrument]
 
 
-class Instrumented:
-    """A dispatcher that instruments may look at.
+class InstrumentsMixin:
+    """The methods of a dispatcher that add and remove instruments.
 
-    Which ones do is written into the plans, so that a dispatch without any need not ask; a change drops the plans.
+    Each cached plan holds its instruments, so a dispatch without instruments has no check for them. A change of the
+    instruments drops the cached plans.
     """
 
     _registry: Registry
 
-    #: The dispatcher's own ones.
+    #: The instruments of this dispatcher, without those of a parent.
     _instruments: tuple[AttachedInstrument, ...] = ()
 
     def add_instrument(self, instrument: Any, /) -> None:
-        """Show each dispatch to an instrument, from the next one on; those of scopes too.
+        """Let an instrument observe all dispatches from the next one on, including those of scopes.
 
         Args:
-            instrument: An object with one or more of the methods of `antiphon.instruments.Instrument`. One
-                that raises is logged, and taken out.
+            instrument: An object with one or more of the methods of `antiphon.instruments.Instrument`. If a method
+                raises, the error is logged and the instrument is removed.
 
         Raises:
-            TypeError: It has none of the methods, one of them is async, or it is a class.
-            ValueError: It was added already.
+            TypeError: If the instrument has none of the methods, if one of them is async, or if it is a class.
+            ValueError: If the instrument has already been added.
         """
         attached = AttachedInstrument(instrument, self._detach)
         with _instruments_lock:
@@ -71,33 +72,35 @@ class Instrumented:
             if is_new:
                 self._instruments = (*self._instruments, attached)
         if not is_new:
-            raise ValueError(f"{safe_repr(instrument)} was added to {safe_repr(self)} already, and sees each once")
+            raise ValueError(
+                f"{safe_repr(instrument)} was added to {safe_repr(self)} already, and observes each dispatch once"
+            )
         self._registry.invalidate_plans()
 
     def remove_instrument(self, instrument: Any, /) -> None:
-        """Take an instrument out, from the next dispatch on: it sees the end of those that run.
+        """Remove an instrument from the next dispatch on. It still observes the end of running dispatches.
 
         Args:
-            instrument: The very object that was added.
+            instrument: The object that was added.
 
         Raises:
-            ValueError: It was not added to this dispatcher, or was taken out because it raised.
+            ValueError: If the instrument was not added to this dispatcher, or was removed because it raised.
         """
         for attached in self._instruments:
             if attached.instrument is instrument and self._detach(attached):
                 return
         raise ValueError(
-            f"{safe_repr(instrument)} is no instrument of {safe_repr(self)}; was it added to another dispatcher, or "
-            f"taken out because it raised?"
+            f"{safe_repr(instrument)} is not an instrument of {safe_repr(self)}: it was added to another one, or "
+            f"removed because it raised"
         )
 
     def _add_global_instruments(self) -> None:
-        # A copy, because the list changes while other threads, or an instrument that is looked at, leave it.
+        # Iterate over a copy: other threads and the instruments themselves may change the list.
         for instrument in tuple(global_instruments):
-            # One may have found its way here already, from the thread that adds it.
+            # The thread that adds the instrument everywhere may have added it here already.
             with suppress(ValueError):
                 self.add_instrument(instrument)
-            # It may have left meanwhile, and have looked for this dispatcher before it was added.
+            # It may have been removed everywhere before it was added here.
             if all(other is not instrument for other in global_instruments):
                 with suppress(ValueError):
                     self.remove_instrument(instrument)
@@ -112,13 +115,13 @@ class Instrumented:
         return was_there
 
     def _all_instruments(self) -> tuple[AttachedInstrument, ...]:
-        """The instruments that are told of the dispatches here."""
+        """Return the instruments that observe the dispatches, including those of a parent."""
         return self._instruments
 
 
 def merge_instruments(
     parents: tuple[AttachedInstrument, ...], own: tuple[AttachedInstrument, ...]
 ) -> tuple[AttachedInstrument, ...]:
-    """Put the instruments of a scope behind those of its parent; one that is in both is told once."""
+    """Append the instruments of a scope to those of its parent, without duplicates."""
     known = {id(attached.instrument) for attached in parents}
     return (*parents, *(attached for attached in own if id(attached.instrument) not in known))

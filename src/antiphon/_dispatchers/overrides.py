@@ -1,8 +1,8 @@
 """Proxies of listeners, passed to subclasses that override ``_adispatch`` or ``do_dispatch``.
 
-A proxy answers as its listener does: its repr, equality, hash, attributes, signature, module and docstring. To set an
-attribute sets it on the listener. A copy of a proxy is the proxy, as a copy of a function is the function, and a pickle
-of it is one of the listener.
+A proxy has the repr, equality, hash, attributes, signature, module and docstring of its listener. Setting an attribute
+of a proxy sets it on the listener. A copy of a proxy is the proxy itself, as for functions. A pickle of a proxy is a
+pickle of the listener.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ __all__ = ("AsyncListenerProxy", "ListenerProxy")
 
 _set = object.__setattr__
 
-#: Attributes of functions that partials and adapters do not have. `inspect.iscoroutinefunction` asks for them.
-_OF_FUNCTIONS: Final = frozenset(
+#: Attributes of functions that partials and adapters do not have. `inspect.iscoroutinefunction` reads them.
+_FUNCTION_ATTRIBUTES: Final = frozenset(
     ("__annotations__", "__code__", "__defaults__", "__kwdefaults__", "_is_coroutine_mark", "_is_coroutine_marker")
 )
 
@@ -46,8 +46,8 @@ class _ListenerProxy(Wrapper):
         return self._antiphon_subscription.listener
 
     def __eq__(self, other: object) -> bool:
-        stands_for = other._antiphon_subscription.listener if isinstance(other, _ListenerProxy) else other
-        return bool(self._antiphon_subscription.listener == stands_for)
+        compared = other._antiphon_subscription.listener if isinstance(other, _ListenerProxy) else other
+        return bool(self._antiphon_subscription.listener == compared)
 
     def __hash__(self) -> int:
         return hash(self._antiphon_subscription.listener)
@@ -66,11 +66,11 @@ class _ListenerProxy(Wrapper):
         try:
             return getattr(listener, attribute)
         except AttributeError:
-            function = _function_of(listener)
-            if attribute in _OF_FUNCTIONS and function is not listener:
+            function = _unwrap_function(listener)
+            if attribute in _FUNCTION_ATTRIBUTES and function is not listener:
                 return getattr(function, attribute)
             if attribute in ("__name__", "__qualname__"):
-                # Subclasses log it, and whistle's listeners were functions.
+                # Subclasses log the name, because the listeners of whistle are functions.
                 name = short_name(listener)
                 return getattr(function, attribute, name.rpartition(".")[2] if attribute == "__name__" else name)
             raise
@@ -88,7 +88,7 @@ class _ListenerProxy(Wrapper):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _itself, (self._antiphon_subscription.listener,)
+        return _identity, (self._antiphon_subscription.listener,)
 
 
 class ListenerProxy(_ListenerProxy):
@@ -119,10 +119,10 @@ class AsyncListenerProxy(_ListenerProxy):
             raise
 
 
-class _OfListener(str):
-    """A text of a class of proxies, in whose place a proxy has what its listener has.
+class _ListenerText(str):
+    """A text attribute of a proxy class. On an instance it is the attribute of the listener.
 
-    It is a str because Python and its tools expect one of a class. A property would be found there instead.
+    It is a str, because Python and its tools expect a str on the class, where a property would be found instead.
     """
 
     __slots__ = ("_attribute",)
@@ -130,7 +130,7 @@ class _OfListener(str):
     _attribute: str
 
     def __new__(cls, text: str, attribute: str) -> Self:
-        """Make it of what the class has."""
+        """Create it from the text of the class."""
         made = super().__new__(cls, text)
         made._attribute = attribute
         return made
@@ -140,17 +140,17 @@ class _OfListener(str):
             return str(self)
         listener = guard.__wrapped__
         while isinstance(listener, Wrapper):
-            # Not those of our adapters, which say nothing of the listener.
+            # Skip adapters: their texts do not describe the listener.
             listener = listener.__wrapped__
         return getattr(listener, self._attribute, None)
 
 
 for _kind in (ListenerProxy, AsyncListenerProxy):
-    _kind.__module__ = _OfListener(_kind.__module__, "__module__")
-    _kind.__doc__ = _OfListener(_kind.__doc__ or "", "__doc__")
+    _kind.__module__ = _ListenerText(_kind.__module__, "__module__")
+    _kind.__doc__ = _ListenerText(_kind.__doc__ or "", "__doc__")
 
 
-def _function_of(listener: Any) -> Any:
+def _unwrap_function(listener: Any) -> Any:
     while True:
         if isinstance(listener, partial):
             listener = listener.func
@@ -160,5 +160,5 @@ def _function_of(listener: Any) -> Any:
             return listener
 
 
-def _itself(listener: Any) -> Any:
+def _identity(listener: Any) -> Any:
     return listener

@@ -1,6 +1,6 @@
-"""Scopes: dispatchers that also reach the listeners of their parent, and end with a block."""
+"""The part that the scopes of both dispatchers share."""
 
-# ruff: noqa: SLF001  a scope is made of the inside of its parent
+# ruff: noqa: SLF001  a scope uses private attributes of its parent
 from __future__ import annotations
 
 from types import TracebackType
@@ -16,7 +16,7 @@ __all__ = ("ScopeMixin",)
 
 
 class ScopeMixin(BaseDispatcher):
-    """A scope: a dispatcher whose listeners go with it, and which also dispatches to those of its parent."""
+    """A dispatcher that also dispatches to the listeners of its parent. Its end removes its own listeners."""
 
     _parent: Any
     _ended = False

@@ -1,4 +1,4 @@
-"""Subscribers: objects of which several methods listen."""
+"""Subscribers: objects whose marked methods are listeners."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MARKS_ATTRIBUTE: Final = "__antiphon_listens_to__"
 
 
 class ListenerMark(NamedTuple):
-    """What a method listens to."""
+    """The arguments of one `listens_to` decorator."""
 
     key: Hashable
     priority: int = 0
@@ -36,24 +36,24 @@ def listens_to(
     timeout: float | None = None,
     limit: int | None = None,
 ) -> Callable[[F], F]:
-    """ListenerMark a method of a subscriber: ``add_subscriber`` registers it. A method may have several marks.
+    """Mark a method of a subscriber, which ``add_subscriber`` then registers. A method may have several marks.
 
-    The marks of a method are inherited; a method that overrides it keeps them, unless it has marks of its own.
+    Marks are inherited. A method that overrides a marked method keeps its marks, unless it has its own.
 
     Args:
         key: What to listen to, as for ``add_listener``.
-        priority: Lower ones run first.
-        once: Whether the method is taken back by its first call under this mark.
-        where: A plain function of the event, which tells whether the method is called.
-        timeout: How long a call may take, in seconds.
-        limit: How many calls may run at a time, per event loop.
+        priority: Lower priorities run first.
+        once: Whether the first call under this mark removes the registration.
+        where: A plain function that receives the event and returns whether to call the method.
+        timeout: The maximum duration of a call, in seconds.
+        limit: The maximum number of concurrent calls, per event loop.
 
     Returns:
-        A decorator that gives its method back unchanged.
+        A decorator that returns its method unchanged.
 
     Raises:
-        TypeError: As ``add_listener``.
-        ValueError: As ``add_listener``.
+        TypeError: As for ``add_listener``.
+        ValueError: As for ``add_listener``.
     """
     if isinstance(key, FunctionType):
         raise TypeError(
@@ -66,11 +66,11 @@ def listens_to(
     check_options(mark.options)
 
     def decorate(method: F) -> F:
-        # A property, for one, has no room for a mark.
+        # A property, for example, accepts no attributes.
         if not hasattr(method, "__dict__"):
             raise TypeError(f"listens_to() marks methods; got {safe_repr(method)} ({type(method).__name__})")
         marks: tuple[ListenerMark, ...] = vars(method).get(_MARKS_ATTRIBUTE, ())
-        # Decorators apply from below; marks count as they are read, from above.
+        # Decorators are applied from the lowest up. Marks are kept in the order in which they are written.
         setattr(method, _MARKS_ATTRIBUTE, (mark, *marks))
         return method
 
@@ -78,10 +78,10 @@ def listens_to(
 
 
 def find_marked_methods(subscriber: object) -> Iterator[tuple[str, ListenerMark]]:
-    """Find the marks of a subscriber's methods, base classes first, each in the order of definition.
+    """Find the marks of a subscriber's methods: base classes first, then the order of definition.
 
     Raises:
-        TypeError: The subscriber is a class, or has no marked method.
+        TypeError: If the subscriber is a class, or has no marked method.
     """
     if isinstance(subscriber, type):
         raise TypeError(f"a subscriber is an instance; write {subscriber.__name__}() instead of {subscriber.__name__}")
@@ -90,7 +90,7 @@ def find_marked_methods(subscriber: object) -> Iterator[tuple[str, ListenerMark]
     found = [(name, mark) for name in names for mark in _find_marks(cls, name)]
     if not found:
         raise TypeError(
-            f'{safe_repr(subscriber)} has no method marked with @listens_to("order.placed"), so it would hear nothing'
+            f'{safe_repr(subscriber)} has no method marked with @listens_to("order.placed"): mark each listener'
         )
     return iter(found)
 
@@ -99,13 +99,13 @@ def _find_marks(cls: type[Any], name: str) -> tuple[ListenerMark, ...]:
     for base in cls.__mro__:
         marks = _get_own_marks(vars(base).get(name))
         if marks:
-            # Asked last, and only here: what is not marked is none of our business, and may mind being touched.
+            # Access the attribute only if it is marked: reading other attributes may run user code.
             return marks if callable(getattr(cls, name, None)) else ()
     return ()
 
 
 def _get_own_marks(method: object) -> tuple[ListenerMark, ...]:
-    # Asked of its __dict__, since a mock has every attribute it is asked for.
+    # Look into `__dict__`, because a mock has every attribute.
     marks: tuple[ListenerMark, ...] = getattr(method, "__dict__", {}).get(_MARKS_ATTRIBUTE, ())
     if isinstance(method, (staticmethod, classmethod)):
         return marks + _get_own_marks(cast("Any", method).__func__)
@@ -115,10 +115,10 @@ def _get_own_marks(method: object) -> tuple[ListenerMark, ...]:
 def register_methods(
     subscriber: object, register: Callable[[Hashable, Any, int, Options], list[Subscription]]
 ) -> Subscriptions:
-    """Register the marked methods of a subscriber, all or none of them.
+    """Register the marked methods of a subscriber: all of them or, after an error, none.
 
     Raises:
-        TypeError: It is a class, no method of it is marked, or one is no listener.
+        TypeError: If the subscriber is a class, if none of its methods is marked, or if one is not a listener.
     """
     registered: list[Subscription] = []
     try:
@@ -131,15 +131,15 @@ def register_methods(
 
 
 class Subscriptions(tuple[Subscription, ...]):
-    """The handle of a subscriber: its registrations, to be taken back together."""
+    """The handle of a subscriber: its subscriptions, which can be removed together."""
 
     __slots__ = ()
 
     def unsubscribe(self) -> bool:
-        """Take all of these registrations back, at once.
+        """Remove all of these registrations immediately.
 
         Returns:
-            Whether any of them was still there. A second use does nothing.
+            Whether one of them was still registered. A second call does nothing.
         """
         return sum(subscription.unsubscribe() for subscription in self) > 0
 

@@ -1,6 +1,6 @@
-"""The dispatcher for plain functions."""
+"""The dispatcher for plain functions, and its scope."""
 
-# ruff: noqa: SLF001  a scope is made of the inside of its parent
+# ruff: noqa: SLF001  a scope uses private attributes of its parent
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
@@ -39,15 +39,16 @@ class EventDispatcher(BaseDispatcher):
     """Dispatches events to plain functions, without an event loop.
 
     Args:
-        errors: The error policy: ``"raise"`` (the first error leaves unchanged), ``"collect"`` (all listeners run,
-            then the errors leave in one ``ExceptionGroup``), ``"log"`` (the error is logged, and the dispatch goes
-            on), or a plain function of the exception, the event and the listener, after which the dispatch goes on.
-        name: What the dispatcher is called in its repr, and in the notes on errors.
+        errors: The error policy. ``"raise"``: the dispatch raises the first error and ends. ``"collect"``: all
+            listeners run, then the dispatch raises all errors in one ``ExceptionGroup``. ``"log"``: the error is
+            logged, and the dispatch continues. A plain function is called with the exception, the event and the
+            listener, and the dispatch continues.
+        name: The name of the dispatcher in its repr and in the notes on errors.
 
     Raises:
-        TypeError: ``errors`` is neither a string nor a plain function, or the class overrides ``do_dispatch`` and
-            the policy is not ``"raise"``.
-        ValueError: ``errors`` is another string.
+        TypeError: If ``errors`` is neither a string nor a plain function, or if the class overrides ``do_dispatch``
+            and the policy is not ``"raise"``.
+        ValueError: If ``errors`` is another string.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -69,35 +70,35 @@ class EventDispatcher(BaseDispatcher):
     def dispatch(self, event: E, /) -> E: ...
     @overload
     def dispatch(self, name: Hashable, event: E, /) -> E: ...
-    # The hot path, as above.
+    # The hot path, as in `AsyncEventDispatcher.adispatch`.
     def dispatch(self, name: Any, event: Any = None, /) -> Any:
-        """Give an event to its listeners, one after another. (whistle)
+        """Dispatch an event to its listeners, one after another. (whistle)
 
         The arguments are those of `AsyncEventDispatcher.adispatch`.
 
         Returns:
-            The very event.
+            The same event object.
 
         Raises:
-            TypeError: The name is unhashable, or there is no event.
-            Exception: What a listener raised, under the policy ``"raise"``: unchanged but for a note that tells where.
-            ExceptionGroup: What listeners raised, under ``"collect"``.
-            BaseExceptionGroup: Errors in hand, together with the interrupt that ended the dispatch.
+            TypeError: If the name is unhashable, or if there is no event.
+            Exception: If a listener raises under ``"raise"``: the same object, with a note that names the listener.
+            ExceptionGroup: If listeners raise under ``"collect"``.
+            BaseExceptionGroup: If an interrupt ends a dispatch that has collected errors: the errors and the interrupt.
         """
         if event is None:
-            name, event = self._address(name)
+            name, event = self._resolve_argument(name)
         try:
             cached = self._cached_plans[name][type(event)]
         except (KeyError, TypeError):
             cached = self._get_cached_plan(name, event)
         fast_steps = cached.fast_steps
         if fast_steps is None or getattr(event, "_antiphon_in_flight", None) is event:
-            # The latter: a listener that was given the event dispatches it again.
+            # The second condition: a listener dispatches the event that it received.
             return self._dispatch_slow(cached, name, event)
 
         info = cached.info
         if info.name is not name:
-            # An equal one, which may be of another type.
+            # The names are equal, but may differ in type.
             info = DispatchInfo(name, self)
         event._antiphon_info = info
         event._antiphon_stopped = False
@@ -118,21 +119,21 @@ class EventDispatcher(BaseDispatcher):
         return event
 
     async def adispatch(self, name: Any, event: Any = None, /) -> Any:
-        """Do what `dispatch` does, for code that awaits its dispatcher. (whistle)
+        """Call `dispatch`, for code that awaits its dispatcher. (whistle)
 
         Returns:
-            The very event.
+            The same event object.
 
         Raises:
-            Exception: As `dispatch`.
+            Exception: As for `dispatch`.
         """
         return self.dispatch(name, event)
 
     def do_dispatch(self, listeners: Iterable[Callable[[Any], object]], event: Any, /) -> None:
         """Run listeners one after another until one stops the event. (whistle)
 
-        A subclass may override it. What it gets are the listeners in order, each a callable that equals the
-        listener and has its repr; one that is removed during the dispatch does nothing when it is called.
+        A subclass may override this method. It receives the listeners in order, as callables that compare equal to the
+        listeners and have their reprs. A listener that is removed during the dispatch does nothing when called.
         """
         stoppable = is_stoppable(event)
         for listener in listeners:
@@ -141,12 +142,12 @@ class EventDispatcher(BaseDispatcher):
                 break
 
     def scope(self) -> Scope:
-        """Make a dispatcher for a request, or a test, that adds listeners of its own to those of this one.
+        """Create a dispatcher for one request or test, which adds its own listeners to those of this dispatcher.
 
-        As `AsyncEventDispatcher.scope`.
+        As for `AsyncEventDispatcher.scope`.
 
         Returns:
-            A dispatcher that is a context manager, too; when its block ends, its listeners are taken back.
+            A dispatcher that is also a context manager. The end of its block removes its listeners.
         """
         return Scope(self)
 
@@ -167,7 +168,7 @@ class EventDispatcher(BaseDispatcher):
                     else:
                         self._run_with_policy(observed, event)
         except BaseException:
-            # As above.
+            # As in `AsyncEventDispatcher`.
             with suppress(Exception):
                 capabilities.end_dispatch(event, outer)
             raise
@@ -187,7 +188,7 @@ class EventDispatcher(BaseDispatcher):
             except BaseException as exc:  # noqa: ASYNC103  raise_with always raises
                 collector.raise_with(exc)
             if ending is not None:
-                # Not in the handler above: it would replace the context, or the cause, that the policy's error has.
+                # Not in the handler above: raising there would replace the context or the cause of the error.
                 raise ending
             if plan.stoppable and event.propagation_stopped:
                 break
@@ -218,7 +219,7 @@ class EventDispatcher(BaseDispatcher):
 
 
 class Scope(ScopeMixin, EventDispatcher):
-    """The scope of an `EventDispatcher`: what its ``scope()`` gives."""
+    """The scope of an `EventDispatcher`, returned by its ``scope()``."""
 
     _parent: EventDispatcher
 

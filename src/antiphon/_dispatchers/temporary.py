@@ -1,4 +1,4 @@
-"""Registrations that live as long as a ``with`` block."""
+"""Registrations that last for a ``with`` block."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ L = TypeVar("L", bound=IListener)
 
 
 class Registrar:
-    """Registers on a dispatcher, and takes all of it back at the end of its ``with`` block.
+    """Registers listeners on a dispatcher, and removes them at the end of its ``with`` block.
 
-    Made by ``dispatcher.temporarily()``.
+    Created by ``dispatcher.temporarily()``.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Registrar:
         self._check = check
         self._subscriptions: list[Subscription] = []
         self._prune_threshold = 16
-        # Reentrant, since a collected object's finalizer may run code that registers.
+        # Reentrant, because the finalizer of a collected object may register a listener.
         self._lock = RLock()
         self._ended = False
 
@@ -48,15 +48,15 @@ class Registrar:
         timeout: float | None = None,
         limit: int | None = None,
     ) -> Subscription | None:
-        """Register a listener until the block ends; the arguments are those of the dispatcher's ``add_listener``.
+        """Register a listener until the block ends. The arguments are those of the dispatcher's ``add_listener``.
 
         Returns:
-            The handle of the registration; None if a subclass overrides ``add_listener`` and did not register.
+            The handle of the registration. None if a subclass overrides ``add_listener`` and registered nothing.
 
         Raises:
-            RuntimeError: The block has ended.
-            TypeError: As the dispatcher's ``add_listener``.
-            ValueError: As the dispatcher's ``add_listener``.
+            RuntimeError: If the block has ended.
+            TypeError: As for the dispatcher's ``add_listener``.
+            ValueError: As for the dispatcher's ``add_listener``.
         """
         registered = self._register_until_end(key, listener, priority, Options(once, where, timeout, limit))
         return registered[-1] if registered else None
@@ -72,15 +72,15 @@ class Registrar:
         timeout: float | None = None,
         limit: int | None = None,
     ) -> Callable[[L], L]:
-        """Register the decorated function until the block ends; the arguments are those of `add_listener`.
+        """Register the decorated function until the block ends. The arguments are those of `add_listener`.
 
         Returns:
-            A decorator that gives its function back unchanged.
+            A decorator that returns its function unchanged.
 
         Raises:
-            RuntimeError: The block has ended, when it decorates.
-            TypeError: As `add_listener`, or it was used without a key.
-            ValueError: As `add_listener`.
+            RuntimeError: If the block has ended when the decorator is applied.
+            TypeError: As for `add_listener`, or if it is used without a key.
+            ValueError: As for `add_listener`.
         """
         options = Options(once, where, timeout, limit)
         self._check(key, priority, options)
@@ -92,14 +92,14 @@ class Registrar:
         return decorate
 
     def add_subscriber(self, subscriber: object, /) -> Subscriptions:
-        """Register a subscriber until the block ends, as the dispatcher's ``add_subscriber``.
+        """Register a subscriber until the block ends, like the dispatcher's ``add_subscriber``.
 
         Returns:
-            One handle for all of its registrations.
+            One handle for all registrations.
 
         Raises:
-            RuntimeError: The block has ended.
-            TypeError: As the dispatcher's ``add_subscriber``.
+            RuntimeError: If the block has ended.
+            TypeError: As for the dispatcher's ``add_subscriber``.
         """
         return register_methods(subscriber, self._register_until_end)
 
@@ -111,7 +111,7 @@ class Registrar:
         with self._lock:
             self._remember(registered)
         if self._ended:
-            # The block ended in another thread meanwhile.
+            # The block has ended in another thread.
             self._remove_all()
             self._check_open(listener)
         return registered
@@ -119,21 +119,21 @@ class Registrar:
     def _remember(self, registered: list[Subscription]) -> None:
         self._subscriptions += registered
         if len(self._subscriptions) > self._prune_threshold:
-            # A long block does not keep what has left meanwhile.
+            # Do not keep the subscriptions that were removed during a long block.
             self._subscriptions = [kept for kept in self._subscriptions if kept.is_registered()]
             self._prune_threshold = max(2 * len(self._subscriptions), 16)
 
     def _check_open(self, listener: object) -> None:
         if self._ended:
             raise RuntimeError(
-                f"the block of this registrar has ended, so nothing would take {safe_repr(listener)} back; "
-                f"register on the dispatcher, or in a new `with dispatcher.temporarily()`"
+                f"the block of this registrar has ended, so nothing would remove {safe_repr(listener)}: register it on "
+                f"the dispatcher, or in a new `with dispatcher.temporarily()`"
             )
 
     def _remove_all(self) -> None:
         with self._lock:
-            taken, self._subscriptions = self._subscriptions, []
-        for subscription in reversed(taken):
+            removed, self._subscriptions = self._subscriptions, []
+        for subscription in reversed(removed):
             subscription.unsubscribe()
 
     def __enter__(self) -> Self:

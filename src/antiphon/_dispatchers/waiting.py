@@ -1,4 +1,4 @@
-"""The doors of an async dispatcher to what waits: one event, a stream of events, and a queue for later."""
+"""The methods of an async dispatcher that wait for events, and those that dispatch events later."""
 
 from __future__ import annotations
 
@@ -23,46 +23,46 @@ else:
     _strategies = LazyModule("antiphon._strategies.base")
     _streams = LazyModule("antiphon._waiting.stream")
 
-__all__ = ("WaitingDispatcher",)
+__all__ = ("WaitingMixin",)
 
 
-class WaitingDispatcher(BaseDispatcher):
-    """A dispatcher that one can wait for."""
+class WaitingMixin(BaseDispatcher):
+    """The methods ``expect``, ``wait_for``, ``stream`` and ``queue`` of `AsyncEventDispatcher`."""
 
     async def adispatch(self, name: Any, event: Any = None, /) -> Any:
-        """Give an event to its listeners."""
-        # A base, never made by itself: a queue needs to know only that there is such a method.
+        """Dispatch an event, as `AsyncEventDispatcher` does."""
+        # Declared here because a queue calls it. `AsyncEventDispatcher` implements it.
         raise NotImplementedError
 
     def _check_strategy(self, strategy: object) -> _strategies.Strategy:
-        # As above.
+        # As for `adispatch`.
         raise NotImplementedError
 
     def expect(self, key: Hashable, /, *, where: Callable[[Any], object] | None = None) -> _expectations.Expectation:
-        """Expect one event, in an ``async with`` block that is entered before the event is brought about.
+        """Expect one event that the body of an ``async with`` block triggers.
 
-        The block ends when the event has come; if its body raises, it ends at once. For a bound on the
-        time use ``anyio.fail_after``.
+        The end of the block waits for the event. If the body raises, the block does not wait. To limit the time, use
+        ``anyio.fail_after``.
 
         Args:
             key: What to wait for, as for `add_listener`.
-            where: A plain function of the event, which tells whether it is the one.
+            where: A plain function that receives an event and returns whether it is the expected event.
 
         Returns:
-            The context manager; its ``event`` and ``name`` tell what came. Its block raises
-            ``anyio.ClosedResourceError`` if this is a scope that ends, or the registration is removed, before the
-            event has come.
+            The context manager, with the attributes ``event`` and ``name``. Its block raises
+            ``anyio.ClosedResourceError`` if this dispatcher is a scope that ends before the event, or if the
+            registration is removed before the event.
 
         Raises:
-            TypeError: As `add_listener`.
-            ValueError: As `add_listener`.
+            TypeError: As for `add_listener`.
+            ValueError: As for `add_listener`.
         """
         return _expectations.Expectation(self._add_for_caller, key, where)
 
     async def wait_for(self, key: Hashable, /, *, where: Callable[[Any], object] | None = None) -> Any:
-        """Wait for one event. Always a checkpoint.
+        """Wait for one event. This is always a checkpoint.
 
-        It listens from the moment it is first run; to be sure of an event that you bring about yourself, use `expect`.
+        The method listens from its first step on. Use `expect` for an event that your own code triggers.
 
         Args:
             key: As for `expect`.
@@ -72,11 +72,11 @@ class WaitingDispatcher(BaseDispatcher):
             The event.
 
         Raises:
-            anyio.ClosedResourceError: If this is a scope that ends, or the registration is removed, before the event
-                has come.
-            RuntimeError: If this is a scope that has ended.
-            TypeError: As `add_listener`.
-            ValueError: As `add_listener`.
+            anyio.ClosedResourceError: If this dispatcher is a scope that ends before the event, or if the registration
+                is removed before the event.
+            RuntimeError: If this dispatcher is a scope that has ended.
+            TypeError: As for `add_listener`.
+            ValueError: As for `add_listener`.
         """
         async with self.expect(key, where=where) as expected:
             pass
@@ -87,22 +87,23 @@ class WaitingDispatcher(BaseDispatcher):
     ) -> _streams.Stream:
         """Read events one by one, in an ``async with`` block: ``async for event in stream``.
 
-        Within the block it listens like a listener of its priority; one that stops the event earlier hides it.
+        In the block, the stream is a listener with a priority. It does not receive an event that an earlier listener
+        stops.
 
         Args:
-            *keys: What to listen to, as for `add_listener`; an event that several of them hear comes once.
-            max_buffer_size: How many events may wait to be read.
-            overflow: What happens to one more: ``"raise"``: the oldest is let go, and the next read raises
-                `StreamLagged`; ``"suspend"``: the dispatch waits; ``"drop_oldest"`` and ``"drop_newest"``: that one is
-                let go, and counted.
+            *keys: What to listen to, as for `add_listener`. An event that several keys match is received once.
+            max_buffer_size: The maximum number of events that wait to be read.
+            overflow: What to do with another event if the buffer is full. ``"raise"``: drop the oldest event, and raise
+                `StreamLagged` at the next read. ``"suspend"``: let the dispatch wait. ``"drop_oldest"`` and
+                ``"drop_newest"``: drop this event and count it.
             priority: As for `add_listener`.
 
         Returns:
-            The context manager, to be iterated over.
+            The context manager, which is also an async iterator.
 
         Raises:
-            TypeError: There is no key, or a wrong one, or an argument has a wrong type.
-            ValueError: ``overflow`` is none of the four, or ``max_buffer_size`` is less than 1.
+            TypeError: If there is no key, if a key is invalid, or if an argument has a wrong type.
+            ValueError: If ``overflow`` has another value, or if ``max_buffer_size`` is less than 1.
         """
         return _streams.Stream(self._add_for_caller, keys, max_buffer_size, overflow, priority)
 
@@ -120,29 +121,30 @@ class WaitingDispatcher(BaseDispatcher):
         """Dispatch events later, in an ``async with`` block that owns the tasks: ``await queue.post(name, event)``.
 
         Args:
-            max_buffer_size: How many events may wait for a worker.
-            workers: How many events may be dispatched at a time.
-            overflow: What happens to one more: ``"suspend"``: ``post`` waits; ``"raise"``: ``post`` raises
-                ``anyio.WouldBlock``; ``"drop_oldest"`` and ``"drop_newest"``: that one is let go, and counted.
-            errors: What a failing dispatch does: ``"raise"``: it ends the queue; ``"collect"``: the errors leave
-                together at the end; ``"log"``: the error is logged; a plain function: it is called with the
-                exception, the event and the name.
-            ordered_by: A plain function that gives the key of an event; events of one key are dispatched one after
-                another, in the order in which they were posted, also with several workers.
-            drain_timeout: How long the end of the block may take to dispatch what is left, in seconds; None
-                for as long as it takes.
-            strategy: How the dispatches of its events run their listeners; None for the dispatcher's own way.
+            max_buffer_size: The maximum number of events that wait for a worker.
+            workers: The maximum number of events that are dispatched at the same time.
+            overflow: What to do with another event if the buffer is full. ``"suspend"``: ``post`` waits. ``"raise"``:
+                ``post`` raises ``anyio.WouldBlock``. ``"drop_oldest"`` and ``"drop_newest"``: drop this event and
+                count it.
+            errors: What to do if a dispatch fails. ``"raise"``: end the queue. ``"collect"``: raise all errors
+                together at the end. ``"log"``: log the error. A plain function is called with the exception, the event
+                and the name.
+            ordered_by: A plain function that returns the key of an event. Events with equal keys are dispatched one
+                after another in the order in which they were posted, even with several workers.
+            drain_timeout: The maximum time for the end of the block to dispatch the remaining events, in seconds. None
+                sets no limit.
+            strategy: How the dispatches run their listeners. The default is the strategy of the dispatcher.
 
         Returns:
             The context manager.
 
         Raises:
-            TypeError: An argument has a wrong type.
-            ValueError: An argument has a value that makes no sense.
+            TypeError: If an argument has a wrong type.
+            ValueError: If an argument is out of range.
         """
         return _queue.Queue(
             self,
-            self._addressed,
+            self._resolve_arguments,
             max_buffer_size=max_buffer_size,
             workers=workers,
             overflow=overflow,
@@ -158,7 +160,7 @@ class WaitingDispatcher(BaseDispatcher):
             signature(self.adispatch).bind("name", None, strategy=checked)
         except TypeError:
             raise TypeError(
-                f"a queue with strategy= dispatches its events with it, but the adispatch of {type(self).__name__} "
-                f"takes none: let it take `strategy=None` and pass it on, or give the dispatcher the strategy"
+                f"a queue with strategy= passes it to adispatch, but the adispatch of {type(self).__name__} does not "
+                f"take a strategy: add `strategy=None` and pass it on, or set the strategy of the dispatcher"
             ) from None
         return checked

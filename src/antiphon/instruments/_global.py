@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from antiphon._dispatchers.instruments import Instrumented, add_global_instrument, remove_global_instrument
+from antiphon._dispatchers.instruments import InstrumentsMixin, add_global_instrument, remove_global_instrument
 from antiphon._instrumentation.attached import AttachedInstrument
 from antiphon._util.naming import safe_repr
 
@@ -33,7 +33,7 @@ def everywhere(instrument: Any, /) -> Generator[None, None, None]:
     # First for the new ones, so that none is missed while the others are looked for.
     if not add_global_instrument(instrument):
         raise ValueError(f"{safe_repr(instrument)} is on all dispatchers already, and sees each dispatch once")
-    had_it: list[Instrumented] = []
+    had_it: list[InstrumentsMixin] = []
     try:
         for dispatcher in _all_dispatchers():
             try:
@@ -57,12 +57,12 @@ def _check(instrument: object) -> None:
     AttachedInstrument(instrument, leave_it)
 
 
-def _all_dispatchers() -> Iterator[Instrumented]:
+def _all_dispatchers() -> Iterator[InstrumentsMixin]:
     # Dispatchers are not tracked, to keep creating them cheap. But each refers to its class, and the collector knows
     # what refers to an object. Not `gc.get_objects()`: a reference to a tuple that another thread is filling makes that
     # thread fail with a SystemError.
-    classes: list[type[Any]] = [Instrumented]
+    classes: list[type[Any]] = [InstrumentsMixin]
     for cls in classes:
         classes += [known for known in type.__subclasses__(cls) if all(known is not other for other in classes)]
     # By type, because `isinstance` asks the object, which might answer anything.
-    return (found for found in gc.get_referrers(*classes) if issubclass(type(found), Instrumented))
+    return (found for found in gc.get_referrers(*classes) if issubclass(type(found), InstrumentsMixin))

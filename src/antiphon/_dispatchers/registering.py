@@ -1,0 +1,235 @@
+"""Registering listeners on a dispatcher: directly, by a decorator, for an object, or for a block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from contextvars import ContextVar
+from types import FunctionType
+from typing import Any, Final, TypeVar
+
+from antiphon._dispatchers.subscribers import Subscriptions, register_methods
+from antiphon._dispatchers.temporary import Registrar
+from antiphon._listeners.subscription import (
+    Options,
+    Subscription,
+    SubscriptionWithOptions,
+    check_options,
+    is_owned_by,
+)
+from antiphon._registry.keys import check_key
+from antiphon._registry.registry import Registry
+from antiphon._util.validation import check_priority
+from antiphon.typing import IListener
+
+__all__ = ("RegisteringMixin",)
+
+L = TypeVar("L", bound=IListener)
+
+#: The subscriptions that `add_listener` made, for callers that cannot rely on what an override returns.
+_captured_subscriptions: Final[ContextVar[list[Subscription] | None]] = ContextVar(
+    "captured_subscriptions", default=None
+)
+
+
+class RegisteringMixin:
+    """The methods of a dispatcher that add and remove listeners."""
+
+    _registry: Registry
+
+    #: Code flags. A dispatch calls a function that has one of them without an adapter, so no other check is needed.
+    _direct_call_flags: int = 0
+
+    def add_listener(
+        self,
+        key: Hashable,
+        listener: IListener,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Subscription:
+        """Register a listener. It runs from the next dispatch on. (whistle)
+
+        Args:
+            key: What to listen to. A string is the name of a dispatch, or a pattern of names: ``*`` matches one segment
+                between dots, ``**`` any number of segments, and ``"*"`` alone matches every event. A class matches the
+                events of that class and its subclasses, under any name. Any other hashable object is a name.
+            listener: Called with the event. A listener that is added twice runs twice.
+            priority: Lower priorities run first. Listeners of equal priority run in the order of registration.
+            once: Whether the first call removes the listener, so that it is the only call.
+            where: A plain function that receives the event and returns whether to call the listener. An exception that
+                it raises is an error of the listener.
+            timeout: The maximum duration of a call, in seconds. A longer call is cancelled and fails with a
+                ``TimeoutError``. For async listeners.
+            limit: The maximum number of concurrent calls of this listener, per event loop. Other calls wait. For async
+                listeners.
+
+        Returns:
+            The handle of this registration. ``unsubscribe()`` removes the listener, and so does the end of a ``with``
+            block.
+
+        Raises:
+            TypeError: If the key is None or unhashable, if this dispatcher cannot call the listener, or if an option
+                has a wrong type. Nothing is registered then.
+            ValueError: If the key contains a ``*`` but is not a pattern, if ``timeout`` is not more than 0, or if
+                ``limit`` is less than 1.
+        """
+        # Compare the options one by one: building an Options tuple to compare it would double the cost of registering.
+        if once is False and where is None and timeout is None and limit is None:
+            if priority.__class__ is not int:
+                check_priority(priority)
+            is_direct = listener.__class__ is FunctionType and listener.__code__.co_flags & self._direct_call_flags
+            call = listener if is_direct else self._adapt_listener(listener)
+            subscription = Subscription(self._registry, key, listener, priority, call)
+            # The registry checks the key, because it knows the keys that it has checked before.
+            self._registry.add(subscription)
+        else:
+            subscription = self._add_with_options(key, listener, priority, Options(once, where, timeout, limit))
+        captured = _captured_subscriptions.get()
+        if captured is not None:
+            captured.append(subscription)
+        return subscription
+
+    def listen(
+        self,
+        key: Hashable,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Callable[[L], L]:
+        """Register the decorated function. The arguments are those of `add_listener`. (whistle)
+
+        Returns:
+            A decorator that returns its function unchanged.
+
+        Raises:
+            TypeError: As for `add_listener`, or if it is used without a key.
+            ValueError: As for `add_listener`.
+        """
+        options = Options(once, where, timeout, limit)
+        self._check_listen_arguments(key, priority, options)
+
+        def decorate(listener: L) -> L:
+            self._add_for_caller(key, listener, priority, options)
+            return listener
+
+        return decorate
+
+    def add_subscriber(self, subscriber: object, /) -> Subscriptions:
+        """Register the methods of an object that are marked with `listens_to`: all of them or, after an error, none.
+
+        Methods of base classes are registered first, then methods in the order of their definition. Methods of equal
+        priority run in that order.
+
+        Returns:
+            One handle for all registrations.
+
+        Raises:
+            TypeError: If the subscriber is a class, if none of its methods is marked, or if this dispatcher cannot
+                call one of them.
+        """
+        return register_methods(subscriber, self._add_for_caller)
+
+    def remove_listener(self, key: Hashable, listener: IListener, /) -> None:
+        """Remove all registrations under a key of a listener and of listeners equal to it. (whistle)
+
+        The removal takes effect immediately: a running dispatch does not start the listener anymore. A call that has
+        started finishes.
+
+        Args:
+            key: The key of the registrations.
+            listener: The listener, or an equal one.
+
+        Raises:
+            TypeError: If the key is None or unhashable.
+            ValueError: If the listener is not registered under the key.
+        """
+        self._registry.remove(key, listener)
+
+    def temporarily(self) -> Registrar:
+        """Register listeners for the duration of a ``with`` block, for tests and plugins.
+
+        Returns:
+            A context manager with ``add_listener``, ``listen`` and ``add_subscriber``, which register on this
+            dispatcher. The end of the block removes these registrations.
+        """
+        return Registrar(self._add_for_caller, self._check_listen_arguments)
+
+    # For subclasses, and for expectations, streams, subscribers and blocks that register listeners.
+
+    def _check_options(self, options: Options, /) -> None:
+        """Check that this dispatcher supports the options.
+
+        Raises:
+            TypeError: If an option has a wrong type, or is not supported by this dispatcher.
+            ValueError: If the value of an option is out of range.
+        """
+        check_options(options)
+
+    def _adapt_listener(self, listener: Any, /) -> Callable[[Any], Any]:
+        """Return the callable that a dispatch calls for a listener: the listener, or an adapter of it.
+
+        Raises:
+            TypeError: If this dispatcher cannot call the listener.
+        """
+        raise NotImplementedError
+
+    def _wrap_options(self, subscription: SubscriptionWithOptions, /) -> Callable[[Any], Any]:
+        """Return the ``call`` of a subscription, wrapped with its options."""
+        raise NotImplementedError
+
+    def _check_listen_arguments(self, key: Hashable, priority: int, options: Options, /) -> None:
+        if isinstance(key, FunctionType):
+            raise TypeError(
+                f'listen() takes the key: above {key.__name__}, write @dispatcher.listen("order.placed") instead of '
+                f"@dispatcher.listen"
+            )
+        check_key(key)
+        check_priority(priority)
+        self._check_options(options)
+
+    def _add_with_options(
+        self, key: Hashable, listener: IListener, priority: int, options: Options, /
+    ) -> SubscriptionWithOptions:
+        check_priority(priority)
+        call = self._adapt_listener(listener)
+        self._check_options(options)
+        subscription = SubscriptionWithOptions(self._registry, key, listener, priority, call, options)
+        subscription.call = self._wrap_options(subscription)
+        self._registry.add(subscription)
+        return subscription
+
+    def _add_for_caller(
+        self, key: Hashable, listener: IListener, priority: int, options: Options, /
+    ) -> list[Subscription]:
+        """Register a listener for ``listen``, a subscriber, an expectation and the like; return the subscriptions.
+
+        An override of `add_listener` sees the registration, unless it has options, because an override may know only
+        the arguments of whistle. What the override returns is not used. The subscriptions that it makes on this
+        dispatcher are returned: none, one or several.
+        """
+        if not options.is_default():
+            return [self._add_with_options(key, listener, priority, options)]
+        if getattr(self.add_listener, "__func__", None) is _ADD_LISTENER:
+            return [self.add_listener(key, listener, priority=priority)]
+        captured: list[Subscription] = []
+        token = _captured_subscriptions.set(captured)
+        try:
+            self.add_listener(key, listener, priority=priority)
+        except BaseException:
+            Subscriptions(captured).unsubscribe()
+            raise
+        finally:
+            _captured_subscriptions.reset(token)
+        return [subscription for subscription in captured if is_owned_by(subscription, self._registry)]
+
+
+#: To recognize a dispatcher that does not override it, in a subclass or on the instance.
+_ADD_LISTENER: Final = RegisteringMixin.add_listener
