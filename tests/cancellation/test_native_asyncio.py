@@ -24,7 +24,7 @@ from tests.cancellation.listeners import (
     every_strategy,
     every_unlimited_strategy,
 )
-from tests.cancellation.tasks import Watch, forever, leaves, left_by, make_recording_listener, settle
+from tests.cancellation.tasks import Watch, forever, leaves, left_by, noting, settle
 from tests.loops import ASYNCIO
 
 
@@ -79,7 +79,7 @@ async def expiring() -> AsyncIterator[asyncio.Timeout]:
 async def test_a_task_cancelled_while_listeners_are_blocked_ends_cancelled(make: Make, policy: ErrorPolicy) -> None:
     strategy = make(errors=policy)
     for at in range(1, ALL_CHECKPOINTS + 1):
-        with make_recording_listener(checkpoint=at):
+        with noting(checkpoint=at):
             watch, choir = Watch(), Choir(at, forever)
             task = asyncio.create_task(choir.sing(strategy))
             await settle()
@@ -97,7 +97,7 @@ async def test_a_task_cancelled_while_listeners_are_blocked_ends_cancelled(make:
 async def test_a_task_cancelled_by_a_listener_at_any_checkpoint_ends_cancelled(make: Make, policy: ErrorPolicy) -> None:
     strategy = make(errors=policy)
     for at in range(1, ALL_CHECKPOINTS + 1):
-        with make_recording_listener(checkpoint=at):
+        with noting(checkpoint=at):
             tasks: list[asyncio.Task[Any]] = []
             choir = Choir(at, partial(_cancel_first, tasks))
 

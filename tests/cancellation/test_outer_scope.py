@@ -18,7 +18,7 @@ from tests.cancellation.listeners import (
     every_policy,
     every_strategy,
 )
-from tests.cancellation.tasks import Watch, forever, is_cancellation, left_by, make_recording_listener, settle
+from tests.cancellation.tasks import Watch, forever, is_cancellation, left_by, noting, settle
 
 pytestmark = [every_strategy, every_policy]
 
@@ -52,7 +52,7 @@ async def test_cancelled_by_a_listener_at_any_of_its_checkpoints_the_bare_cancel
 ) -> None:
     strategy = make(errors=policy)
     for at in range(1, ALL_CHECKPOINTS + 1):
-        with make_recording_listener(checkpoint=at):
+        with noting(checkpoint=at):
             scope = CancelScope()
             choir = Choir(at, partial(_cancel, scope))
             left = await _sing_in(scope, choir, strategy)
@@ -71,7 +71,7 @@ async def test_cancelled_by_another_task_while_listeners_are_blocked_the_bare_ca
 ) -> None:
     strategy = make(errors=policy)
     for at in range(1, ALL_CHECKPOINTS + 1):
-        with make_recording_listener(checkpoint=at):
+        with noting(checkpoint=at):
             scope = CancelScope()
             choir = Choir(at, forever)
             async with anyio.create_task_group() as group:
@@ -93,7 +93,7 @@ async def test_cancelled_by_the_failure_of_a_neighbour_only_that_failure_leaves_
 ) -> None:
     strategy = make(errors=policy)
     for at in range(1, ALL_CHECKPOINTS + 1):
-        with make_recording_listener(checkpoint=at):
+        with noting(checkpoint=at):
             choir = Choir(at, forever)
             with pytest.raises(ExceptionGroup) as caught:
                 async with anyio.create_task_group() as group:
