@@ -1,188 +1,40 @@
-"""HARP itself on antiphon: its own dispatcher and its ASGI kernel, without a changed line.
+"""HARP itself on antiphon: its dispatcher, its ASGI kernel and its system, without a changed line.
 
-HARP imports its dispatcher from whistle. Here a module of that name stands for antiphon while HARP is imported, so that
-HARP's class bodies, as they are shipped, are built on our classes.
+HARP imports its dispatcher from whistle. While HARP is imported, a module of that name has antiphon's classes, so that
+HARP's class bodies, as they are published, are built on them.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-import sys
-from collections.abc import Iterator
-from importlib import import_module
-from importlib.util import find_spec
-from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
 
 import antiphon
-from antiphon import Concurrent, Event, Race
+from antiphon import Event
+from tests.compatibility.conftest import MISSING
 
-if sys.version_info < (3, 13):
-    pytest.skip("HARP 0.11 needs Python 3.13", allow_module_level=True)
-if find_spec("harp") is None or find_spec("harp_apps") is None:
-    pytest.skip("harp-proxy is not installed", allow_module_level=True)
-
-FAMILIES = ("whistle", "harp", "harp_apps")
+if MISSING:
+    pytest.skip(MISSING, allow_module_level=True)
 
 
-def modules_of(*families: str) -> dict[str, ModuleType]:
-    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in families}
-
-
-@pytest.fixture(scope="module")
-def harp() -> Iterator[SimpleNamespace]:
-    """HARP's modules, imported while ``whistle`` means antiphon; other tests find the modules as they were."""
-    before = modules_of(*FAMILIES)
-    for name in before:
-        del sys.modules[name]
-    stand_in = ModuleType("whistle")
-    vars(stand_in).update({name: getattr(antiphon, name) for name in antiphon.__all__})
-    sys.modules["whistle"] = stand_in
-    try:
-        yield SimpleNamespace(
-            dispatcher=import_module("harp.event_dispatcher"),
-            asgi=import_module("harp.asgi"),
-            events=import_module("harp.asgi.events"),
-            http=import_module("harp.http"),
-            views=import_module("harp.views.json"),
-            controllers=import_module("harp.controllers"),
-            health=import_module("harp.controllers.default"),
-            builder=import_module("harp.config.builders.system"),
-            config=import_module("harp.config"),
-            services=import_module("harp.services"),
-        )
-    finally:
-        for name in modules_of(*FAMILIES):
-            del sys.modules[name]
-        sys.modules.update(before)
-
-
-class Lines:
-    """A logger that keeps its lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def debug(self, line: str) -> None:
-        self.lines.append(line)
-
-    info = error = debug
-
-
-@pytest.fixture
-def lines() -> Lines:
-    return Lines()
-
-
-@pytest.fixture
-def dispatcher(harp: Any, lines: Lines) -> Any:
-    return harp.dispatcher.LoggingAsyncEventDispatcher(logger=lines)
-
-
-# HARP's dispatcher
-
-
-def test_harps_dispatcher_is_ours(harp: Any) -> None:
+def test_its_classes_are_built_on_antiphon(harp: Any) -> None:
     mro = inspect.getmro(harp.dispatcher.LoggingAsyncEventDispatcher)
 
     assert mro[1] is antiphon.AsyncEventDispatcher
     assert [cls for cls in mro if cls.__module__.startswith("whistle")] == []
-
-
-def test_harps_events_are_ours(harp: Any) -> None:
     assert issubclass(harp.events.RequestEvent, Event)
-
-
-def test_harps_dispatcher_is_built_with_its_own_logger(harp: Any) -> None:
     assert not harp.dispatcher.LoggingAsyncEventDispatcher().has_listeners()
-
-
-async def test_harps_dispatcher_logs_as_it_does_on_whistle(dispatcher: Any, lines: Lines) -> None:
-    async def listener(event: Event) -> None: ...
-
-    dispatcher.add_listener("core.started", listener)
-    await dispatcher.adispatch("core.started", Event())
-
-    assert [line.partition(" ")[2] for line in lines.lines] == [
-        f"[Add] core.started ({listener})",
-        "[Dispatch] core.started (Event)",
-        f"[DispatchOne] listener: {listener}",
-    ]
-
-
-async def test_harps_dispatcher_runs_in_order_and_stops(dispatcher: Any) -> None:
-    log: list[str] = []
-
-    async def last(event: Event) -> None:
-        log.append("last")
-
-    async def stop(event: Event) -> None:
-        log.append("stop")
-        event.stop_propagation()
-
-    async def first(event: Event) -> None:
-        log.append("first")
-
-    dispatcher.add_listener("core.view", last, priority=100)
-    dispatcher.add_listener("core.view", stop)
-    dispatcher.add_listener("core.view", first, priority=-100)
-
-    event = await dispatcher.adispatch("core.view", Event())
-
-    assert (log, event.propagation_stopped, event.dispatcher) == (["first", "stop"], True, dispatcher)
-
-
-async def test_harps_dispatcher_logs_and_raises_the_very_error(dispatcher: Any, lines: Lines) -> None:
-    error = LookupError("no such route")
-    dispatcher.add_listener("core.request", AsyncMock(side_effect=error))
-
-    with pytest.raises(LookupError) as caught:
-        await dispatcher.adispatch("core.request", Event())
-
-    assert caught.value is error
-    assert lines.lines[-1].endswith("[Error] core.request (Event) failed: LookupError: no such route")
-
-
-async def test_harps_dispatcher_removes_bound_methods_by_equality(dispatcher: Any) -> None:
-    class Subscriber:
-        async def on_response(self, event: Event) -> None:
-            raise AssertionError("called after it was removed")
-
-    subscriber = Subscriber()
-    dispatcher.add_listener("core.response", subscriber.on_response)
-    dispatcher.remove_listener("core.response", subscriber.on_response)
-
-    await dispatcher.adispatch("core.response", Event())
-
-    assert not dispatcher.has_listeners()
-
-
-async def test_listen_and_temporarily_pass_through_harps_add_listener(dispatcher: Any, lines: Lines) -> None:
-    @dispatcher.listen("core.view")
-    async def listener(event: Event) -> None: ...
-
-    with dispatcher.temporarily() as registrar:
-        registrar.add_listener("core.view", listener)
-
-    assert [line.partition(" ")[2] for line in lines.lines] == [f"[Add] core.view ({listener})"] * 2
-    assert dispatcher.get_listeners("core.view") == (listener,)
-
-
-@pytest.mark.parametrize("strategy", [Concurrent(), Race()], ids=repr)
-async def test_harps_dispatcher_follows_no_other_strategy(dispatcher: Any, strategy: Any) -> None:
-    with pytest.raises(TypeError):
-        await antiphon.AsyncEventDispatcher.adispatch(dispatcher, "core.view", Event(), strategy=strategy)
 
 
 # HARP's kernel
 
 
 class Browser:
-    """The other side of ASGI: what the kernel receives, and what it sent."""
+    """The client of the kernel: what the kernel receives, and what it has sent."""
 
     def __init__(self, path: str = "/", *, method: str = "GET", body: bytes = b"") -> None:
         self.scope: dict[str, Any] = {
@@ -276,7 +128,7 @@ async def test_the_kernel_serves_a_request(kernel: Any) -> None:
 async def test_the_kernel_dispatches_its_events_in_order(kernel: Any, harp: Any) -> None:
     names: list[str] = []
 
-    async def note(event: Event) -> None:
+    async def record(event: Event) -> None:
         names.append(event.name)
 
     events = harp.events
@@ -286,7 +138,7 @@ async def test_the_kernel_dispatches_its_events_in_order(kernel: Any, harp: Any)
         events.EVENT_CORE_VIEW,
         events.EVENT_CORE_RESPONSE,
     ):
-        kernel.dispatcher.add_listener(name, note, priority=-1000)
+        kernel.dispatcher.add_listener(name, record, priority=-1000)
     await start(kernel)
 
     await request(kernel, "/orders")
@@ -342,7 +194,7 @@ async def test_a_controller_listener_changes_the_controller(kernel: Any, harp: A
     assert answer.text == "Ok."
 
 
-async def test_the_error_of_a_listener_reaches_who_called_the_kernel(kernel: Any, harp: Any) -> None:
+async def test_the_error_of_a_listener_reaches_the_caller(kernel: Any, harp: Any) -> None:
     error = LookupError("no such route")
     kernel.dispatcher.add_listener(harp.events.EVENT_CORE_REQUEST, AsyncMock(side_effect=error))
     await start(kernel)
@@ -364,7 +216,7 @@ async def test_the_kernel_serves_requests_one_after_another(kernel: Any) -> None
 # HARP's system
 
 
-def test_harps_builder_makes_its_dispatcher_with_the_listeners_of_its_core(harp: Any) -> None:
+def test_the_builder_makes_the_dispatcher_with_its_listeners(harp: Any) -> None:
     builder = harp.builder.SystemBuilder(harp.config.ApplicationsRegistry(), None)
 
     dispatcher = builder.build_dispatcher()
@@ -376,7 +228,7 @@ def test_harps_builder_makes_its_dispatcher_with_the_listeners_of_its_core(harp:
     }
 
 
-async def test_harps_container_shares_the_dispatcher_under_its_protocol(harp: Any) -> None:
+async def test_the_container_shares_the_dispatcher(harp: Any) -> None:
     dispatcher, container = harp.dispatcher.LoggingAsyncEventDispatcher(), harp.services.Container()
     container.add_instance(dispatcher, antiphon.IAsyncEventDispatcher)
 
