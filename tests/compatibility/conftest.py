@@ -123,6 +123,10 @@ def _modules() -> dict[str, ModuleType]:
     return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in families}
 
 
+#: HARP's modules between two uses, because they cannot be imported twice.
+_kept: dict[str, ModuleType] = {}
+
+
 @pytest.fixture(scope="module")
 def harp() -> Iterator[SimpleNamespace]:
     """HARP's modules, imported while ``whistle`` means antiphon; other tests find the modules as they were."""
@@ -131,13 +135,12 @@ def harp() -> Iterator[SimpleNamespace]:
         del sys.modules[name]
     replacement = ModuleType("whistle")
     vars(replacement).update({name: getattr(antiphon, name) for name in antiphon.__all__})
-    sys.modules["whistle"] = replacement
+    sys.modules.update(_kept or {"whistle": replacement})
     try:
         yield SimpleNamespace(
             dispatcher=import_module("harp.event_dispatcher"),
             asgi=import_module("harp.asgi"),
             events=import_module("harp.asgi.events"),
-            http=import_module("harp.http"),
             views=import_module("harp.views.json"),
             controllers=import_module("harp.controllers"),
             health=import_module("harp.controllers.default"),
@@ -146,6 +149,7 @@ def harp() -> Iterator[SimpleNamespace]:
             services=import_module("harp.services"),
         )
     finally:
-        for name in _modules():
+        _kept.update(_modules())
+        for name in _kept:
             del sys.modules[name]
         sys.modules.update(before)
