@@ -6,10 +6,7 @@ from typing import Any
 
 import pytest
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, Plan, Race, Sequential, Strategy, Subscription
-from tests.cancellation.tasks import no_task_left_behind, tasks_before_and_after
-
-__all__ = ("no_task_left_behind", "tasks_before_and_after")
+from antiphon import AsyncEventDispatcher, Concurrent, Event, Plan, Race, Sequential, Subscription
 
 
 class Recording:
@@ -17,9 +14,11 @@ class Recording:
 
     def __init__(self) -> None:
         self.given: list[tuple[Plan, Any]] = []
+        self.views: list[tuple[Any, ...]] = []
 
     async def run(self, plan: Plan, event: Any) -> None:
         self.given.append((plan, event))
+        self.views.append((event.name, event.dispatcher, event.propagation_stopped))
 
 
 class Backwards:
@@ -33,12 +32,22 @@ class Backwards:
                     return
 
 
+class Choosing:
+    async def run(self, plan: Plan, event: Any) -> None:
+        await (Sequential() if len(plan) == 1 else Concurrent()).run(plan, event)
+
+
+class Failing:
+    async def run(self, plan: Plan, event: Any) -> None:
+        raise LookupError("its own")
+
+
 async def first(event: Event) -> None:
-    event.log.append("first")  # type: ignore[attr-defined]  # the tests' events have one
+    event.log.append("first")
 
 
 async def second(event: Event) -> None:
-    event.log.append("second")  # type: ignore[attr-defined]  # the tests' events have one
+    event.log.append("second")
 
 
 class Logged(Event):
@@ -47,52 +56,53 @@ class Logged(Event):
 
 
 @pytest.mark.parametrize("where", ["dispatcher", "dispatch"])
-async def test_it_is_given_the_plan_and_the_event(where: str) -> None:
-    strategy: Strategy = Recording()
+async def test_it_gets_the_plan_and_the_event(where: str) -> None:
+    strategy, event = Recording(), Logged()
     dispatcher = AsyncEventDispatcher(strategy=strategy if where == "dispatcher" else None)
-    dispatcher.add_listener("order.placed", second, priority=1)
+    for listener, priority in ((second, 7), (first, 3)):
+        dispatcher.add_listener("order.placed", listener, priority=priority)
+    dispatcher.add_listener("order.placed", second, priority=3, once=True)
+    given = strategy if where == "dispatch" else None
+
+    assert await dispatcher.adispatch("order.placed", event, strategy=given) is event
+    await dispatcher.adispatch("order.placed", event, strategy=given)
     dispatcher.add_listener("order.placed", first)
-    dispatcher.add_listener("order.placed", second)
-    event = Logged()
-    assert (
-        await dispatcher.adispatch("order.placed", event, strategy=strategy if where == "dispatch" else None) is event
-    )
-    assert isinstance(strategy, Recording)
-    ((plan, given),) = strategy.given
-    assert given is event
-    assert [[record.listener for record in tier] for tier in plan] == [[first, second], [second]]
+    await dispatcher.adispatch("order.placed", event, strategy=given)
 
-
-async def test_the_plan_is_an_immutable_tuple_of_tiers_of_records() -> None:
-    strategy = Recording()
-    dispatcher = AsyncEventDispatcher(strategy=strategy)
-    dispatcher.add_listener("order.placed", first, priority=3)
-    dispatcher.add_listener("order.placed", second, priority=7)
-    await dispatcher.adispatch("order.placed", Logged())
-    ((plan, _),) = strategy.given
+    (plan, received), (again, _), (changed, _) = strategy.given
+    assert received is event
+    assert strategy.views[0] == ("order.placed", dispatcher, False)
     assert isinstance(plan, tuple)
     assert all(isinstance(tier, tuple) for tier in plan)
     assert all(isinstance(record, Subscription) for tier in plan for record in tier)
-    assert [record.priority for tier in plan for record in tier] == [3, 7]
-
-
-async def test_the_call_of_a_record_without_options_is_the_users_function_itself() -> None:
-    strategy = Recording()
-    dispatcher = AsyncEventDispatcher(strategy=strategy)
-    dispatcher.add_listener("order.placed", first)
-    dispatcher.add_listener("order.placed", second, once=True)
-    await dispatcher.adispatch("order.placed", Logged())
-    (((plain, once),), _) = strategy.given[0]
+    assert [[(record.listener, record.priority) for record in tier] for tier in plan] == [
+        [(first, 3), (second, 3)],
+        [(second, 7)],
+    ]
+    # A record without options calls the function itself.
+    ((plain, once), _) = plan
     assert plain.call is first
     assert once.call is not second
+    # A plan is cached until a registration changes it.
+    assert again is plan
+    assert len(changed.listeners) == 4
+
+
+async def test_it_runs_for_an_empty_plan_too() -> None:
+    default, given = Recording(), Recording()
+    dispatcher = AsyncEventDispatcher(strategy=default)
+
+    await dispatcher.adispatch("order.placed")
+    await dispatcher.adispatch("order.placed", strategy=given)
+
+    assert [plan for plan, _ in default.given + given.given] == [(), ()]
 
 
 async def test_it_decides_on_order_and_stops() -> None:
     dispatcher = AsyncEventDispatcher(strategy=Backwards())
     dispatcher.add_listener("order.placed", first)
     dispatcher.add_listener("order.placed", second, priority=1)
-    event = await dispatcher.adispatch("order.placed", Logged())
-    assert event.log == ["second", "first"]
+    assert (await dispatcher.adispatch("order.placed", Logged())).log == ["second", "first"]
 
     @dispatcher.listen("order.placed", priority=2)
     async def stop(event: Event) -> None:
@@ -103,26 +113,20 @@ async def test_it_decides_on_order_and_stops() -> None:
     assert event.propagation_stopped
 
 
-async def test_the_event_has_its_view_while_it_runs_and_gets_the_outer_one_back() -> None:
-    views: list[Any] = []
-
-    class Viewing:
-        async def run(self, plan: Plan, event: Any) -> None:
-            views.append((event.name, event.dispatcher, event.propagation_stopped))
-
-    dispatcher = AsyncEventDispatcher()
+async def test_a_nested_event_shows_the_inner_and_then_the_outer_dispatch() -> None:
+    strategy, views, dispatcher = Recording(), list[Any](), AsyncEventDispatcher()
 
     @dispatcher.listen("outer")
     async def again(event: Event) -> None:
-        await dispatcher.adispatch("inner", event, strategy=Viewing())
+        await dispatcher.adispatch("inner", event, strategy=strategy)
         views.append((event.name, event.dispatcher, event.propagation_stopped))
 
     dispatcher.add_listener("inner", first)
     await dispatcher.adispatch("outer")
-    assert views == [("inner", dispatcher, False), ("outer", dispatcher, False)]
+    assert strategy.views + views == [("inner", dispatcher, False), ("outer", dispatcher, False)]
 
 
-async def test_the_strategy_of_a_dispatch_overrides_the_dispatchers_for_that_dispatch() -> None:
+async def test_the_strategy_of_a_dispatch_overrides_that_of_the_dispatcher() -> None:
     default, given = Recording(), Recording()
     dispatcher = AsyncEventDispatcher(strategy=default)
     dispatcher.add_listener("order.placed", first)
@@ -140,18 +144,12 @@ async def test_a_listener_removed_before_its_call_is_read_does_nothing() -> None
     async def remove(event: Event) -> None:
         handle.unsubscribe()
 
-    event = await dispatcher.adispatch("order.placed", Logged())
-    assert event.log == []
+    assert (await dispatcher.adispatch("order.placed", Logged())).log == []
 
 
 async def test_what_it_raises_leaves() -> None:
-    class Failing:
-        async def run(self, plan: Plan, event: Any) -> None:
-            raise LookupError("its own")
-
-    dispatcher = AsyncEventDispatcher()
+    dispatcher, event = AsyncEventDispatcher(), Logged()
     dispatcher.add_listener("order.placed", first)
-    event = Logged()
     with pytest.raises(LookupError, match="its own"):
         await dispatcher.adispatch("order.placed", event, strategy=Failing())
     assert event.name == "order.placed"
@@ -159,11 +157,7 @@ async def test_what_it_raises_leaves() -> None:
     assert event.log == ["first"]
 
 
-async def test_it_may_hand_a_plan_on_to_a_strategy_of_ours() -> None:
-    class Choosing:
-        async def run(self, plan: Plan, event: Any) -> None:
-            await (Sequential() if len(plan) == 1 else Concurrent()).run(plan, event)
-
+async def test_it_may_pass_a_plan_to_another_strategy() -> None:
     dispatcher = AsyncEventDispatcher(strategy=Choosing())
     dispatcher.add_listener("order.placed", first)
     assert (await dispatcher.adispatch("order.placed", Logged())).log == ["first"]
@@ -172,21 +166,21 @@ async def test_it_may_hand_a_plan_on_to_a_strategy_of_ours() -> None:
 
 
 @pytest.mark.parametrize("wrong", [1, "concurrent", object(), Sequential, Concurrent, Race, lambda plan, event: None])
-async def test_what_is_no_strategy_is_refused_where_it_is_given(wrong: Any) -> None:
+async def test_other_objects_are_refused(wrong: Any) -> None:
     with pytest.raises(TypeError, match="strategy="):
         AsyncEventDispatcher(strategy=wrong)
-    dispatcher = AsyncEventDispatcher()
+    dispatcher, event = AsyncEventDispatcher(), Logged()
     dispatcher.add_listener("order.placed", first)
-    event = Logged()
     with pytest.raises(TypeError, match="strategy="):
         await dispatcher.adispatch("order.placed", event, strategy=wrong)
     assert event.log == []
 
 
-def test_ours_are_compared_hashed_and_shown_by_their_options() -> None:
+def test_strategies_are_compared_hashed_and_shown_by_their_options() -> None:
     assert Concurrent() == Concurrent(None, errors="raise") != Concurrent(1)
     assert Sequential() != Concurrent()
     assert Race() != Concurrent()
+    assert Race(errors="log") == Race(errors="log") != Race()
     assert len({Race(), Race(), Race(errors="collect")}) == 2
     assert repr(Concurrent(8, errors="collect")) == "Concurrent(limit=8, errors='collect')"
     assert repr(Sequential()) == "Sequential()"
@@ -194,8 +188,7 @@ def test_ours_are_compared_hashed_and_shown_by_their_options() -> None:
 
 
 @pytest.mark.parametrize("strategy", [Sequential(), Concurrent(1), Race()], ids=repr)
-def test_ours_cannot_be_changed(strategy: Any) -> None:
-    with pytest.raises(AttributeError):
-        strategy.errors = "collect"
-    with pytest.raises(AttributeError):
-        strategy.limit = 2
+def test_strategies_cannot_be_changed(strategy: Any) -> None:
+    for attribute in ("errors", "limit"):
+        with pytest.raises(AttributeError):
+            setattr(strategy, attribute, 2)
