@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import anyio
 import pytest
+from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
 from antiphon import AsyncEventDispatcher, Concurrent, ErrorPolicy, Event, Race, Sequential, Strategy
-from tests.cancellation.tasks import forever
+from tests.cancellation.tasks import forever, is_cancellation
 
 Make = Callable[..., Strategy]
 
@@ -52,9 +53,9 @@ def of(*listeners: Any, later: Any = None) -> AsyncEventDispatcher:
     return dispatcher
 
 
-def failing(argument: object) -> Callable[[Event], Awaitable[None]]:
+def failing(error: BaseException) -> Callable[[Event], Awaitable[None]]:
     async def fail(event: Event) -> None:
-        raise ValueError(argument)
+        raise error
 
     return fail
 
@@ -74,6 +75,20 @@ def logging(log: list[str], name: str) -> Callable[[Event], Awaitable[None]]:
         log.append(name)
 
     return listener
+
+
+async def make_stored_cancellation() -> BaseException:
+    """Return a cancellation whose scope has ended."""
+    stored: list[BaseException] = []
+    with CancelScope() as scope:
+        scope.cancel()
+        try:
+            await checkpoint()
+        except BaseException as exc:
+            stored.append(exc)
+            raise
+    assert is_cancellation(stored[0])
+    return stored[0]
 
 
 #: Two listeners, then three, then one.

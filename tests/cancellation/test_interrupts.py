@@ -12,9 +12,7 @@ from typing import Any
 
 import pytest
 
-from antiphon import Event, Sequential
 from tests.cancellation.interrupts import INTERRUPTS, Row
-from tests.cancellation.listeners import every_policy, logging, of, overlook
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = ["asyncio", "trio", *(["asyncio+uvloop"] if find_spec("uvloop") else [])]
@@ -67,19 +65,3 @@ def test_the_table_has_every_case(cases: tuple[str, list[dict[str, Any]]]) -> No
         len(row.strategies) * (1 if row.source == "Control-C" else 2) for row in INTERRUPTS if row.backend == backend
     )
     assert in_table == len(found)
-
-
-@every_policy
-async def test_no_policy_gets_an_interrupt_and_later_listeners_do_not_run(policy: Any) -> None:
-    given: list[object] = []
-
-    async def interrupt(event: Event) -> None:
-        raise KeyboardInterrupt
-
-    if policy is overlook:
-        policy = lambda *call: given.append(call)
-    with pytest.raises(KeyboardInterrupt) as caught:
-        dispatcher = of(interrupt, logging(given, "later"))
-        await dispatcher.adispatch("order.placed", strategy=Sequential(errors=policy))
-    assert not hasattr(caught.value, "__notes__")
-    assert given == []

@@ -135,7 +135,9 @@ async def test_errors_in_hand_leave_with_a_listeners_own_cancellation(make: Make
         await settle()
         await cancel_and_wait(event)
 
-    left = await left_by(lambda: of(failing(0), cancel).adispatch("order.placed", strategy=make(errors="collect")))
+    left = await left_by(
+        lambda: of(failing(ValueError(0)), cancel).adispatch("order.placed", strategy=make(errors="collect"))
+    )
     assert_errors_and_cancellation(left)
 
 

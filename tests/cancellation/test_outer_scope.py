@@ -26,7 +26,6 @@ from tests.cancellation.tasks import (
     cancel_when_blocked,
     forever,
     is_cancellation,
-    left_by,
     note_round,
     settle,
 )
@@ -118,18 +117,6 @@ async def test_an_expired_deadline_ends_the_dispatch(make: Make, policy: ErrorPo
                 group.start_soon(expire_when_blocked, scope)
                 await TieredListeners(1, forever).dispatch(strategy)
     assert not hasattr(caught.value, "__notes__")
-
-
-async def test_cancelled_before_it_only_a_sequential_dispatch_starts_a_listener(
-    make: Make, policy: ErrorPolicy
-) -> None:
-    listeners, strategy = TieredListeners(), make(errors=policy)
-    with CancelScope() as scope:
-        scope.cancel()
-        assert is_cancellation(await left_by(lambda: listeners.dispatch(strategy)))
-    # Sequential adds no checkpoint: the first listener meets the cancellation at its own.
-    assert listeners.started == ([] if runs_together(strategy) else ["0.0"])
-    assert listeners.cancelled == listeners.started
 
 
 async def test_a_cancellation_by_the_last_listener_is_not_lost(make: Make, policy: ErrorPolicy) -> None:
@@ -225,19 +212,6 @@ async def test_a_dispatch_in_a_shield_is_not_cancelled_from_outside(make: Make, 
         listeners.assert_complete()
         await checkpoint()
     assert scope.cancelled_caught
-
-
-async def test_a_cancelled_scope_in_a_listener_cancels_no_other(make: Make, policy: ErrorPolicy) -> None:
-    log: list[str] = []
-
-    async def moves_on(event: Event) -> None:
-        with CancelScope() as scope:
-            scope.cancel()
-            await checkpoint()
-        log.append("moved on")
-
-    await of(moves_on, logging(log, "sibling")).adispatch("order.placed", strategy=make(errors=policy))
-    assert sorted(log) == ["moved on", "sibling"]
 
 
 async def test_a_stopped_event_whose_dispatch_is_cancelled_stays_stopped(make: Make, policy: ErrorPolicy) -> None:

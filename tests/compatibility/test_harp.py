@@ -104,75 +104,51 @@ def kernel(request: pytest.FixtureRequest, harp: Any) -> Any:
     return kernel
 
 
-async def test_the_kernel_starts(kernel: Any, harp: Any) -> None:
-    started: list[Any] = []
-
-    @kernel.dispatcher.listen(harp.events.EVENT_CORE_STARTED)
-    async def on_started(event: Event) -> None:
-        started.append(event.name)
-
-    await start(kernel)
-
-    assert (kernel.started, started) == (True, ["core.started"])
-
-
-async def test_the_kernel_serves_a_request(kernel: Any) -> None:
-    await start(kernel)
-
-    answer = await request(kernel, "/orders")
-
-    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
-    assert json.loads(answer.text) == {"path": "/orders"}
-
-
-async def test_the_kernel_dispatches_its_events_in_order(kernel: Any, harp: Any) -> None:
+async def test_the_kernel_starts_and_serves_requests(kernel: Any, harp: Any) -> None:
     names: list[str] = []
 
     async def record(event: Event) -> None:
         names.append(event.name)
 
-    events = harp.events
-    for name in (
-        events.EVENT_CORE_REQUEST,
-        events.EVENT_CORE_CONTROLLER,
-        events.EVENT_CORE_VIEW,
-        events.EVENT_CORE_RESPONSE,
-    ):
-        kernel.dispatcher.add_listener(name, record, priority=-1000)
+    for event in ("STARTED", "REQUEST", "CONTROLLER", "VIEW", "RESPONSE"):
+        kernel.dispatcher.add_listener(getattr(harp.events, f"EVENT_CORE_{event}"), record, priority=-1000)
     await start(kernel)
+    assert kernel.started
 
-    await request(kernel, "/orders")
+    answer = await request(kernel, "/orders")
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert json.loads(answer.text) == {"path": "/orders"}
+    assert names == ["core.started", "core.request", "core.controller", "core.view", "core.response"]
 
-    assert names == ["core.request", "core.controller", "core.view", "core.response"]
+    answers = [await request(kernel, path) for path in ("/one", "/healthz", "/two")]
+    assert [answer.text for answer in answers] == ['{"path":"/one"}', "Ok.", '{"path":"/two"}']
 
 
-async def test_the_health_listener_answers_before_all_others(kernel: Any, harp: Any) -> None:
+@pytest.mark.parametrize(
+    ("path", "event", "priority", "text"),
+    [("/healthz", "REQUEST", -99, "Ok."), ("/orders", "VIEW", 1, '{"path":"/orders"}')],
+    ids=["health", "view"],
+)
+async def test_a_listener_that_answers_stops_the_others(
+    kernel: Any, harp: Any, path: str, event: str, priority: int, text: str
+) -> None:
     log: list[str] = []
 
-    @kernel.dispatcher.listen(harp.events.EVENT_CORE_REQUEST, priority=-99)
+    @kernel.dispatcher.listen(getattr(harp.events, f"EVENT_CORE_{event}"), priority=priority)
     async def later(event: Event) -> None:
         log.append("later")
 
     await start(kernel)
-    answer = await request(kernel, "/healthz")
+    answer = await request(kernel, path)
 
-    assert (answer.status, answer.text, log) == (200, "Ok.", [])
-
-
-async def test_a_view_listener_that_sets_the_response_stops_the_others(kernel: Any, harp: Any) -> None:
-    log: list[str] = []
-
-    @kernel.dispatcher.listen(harp.events.EVENT_CORE_VIEW, priority=1)
-    async def later(event: Event) -> None:
-        log.append("later")
-
-    await start(kernel)
-    await request(kernel, "/orders")
-
-    assert log == []
+    assert (answer.status, answer.text, log) == (200, text, [])
 
 
-async def test_a_response_listener_changes_the_response(kernel: Any, harp: Any) -> None:
+async def test_listeners_change_the_controller_and_the_response(kernel: Any, harp: Any) -> None:
+    @kernel.dispatcher.listen(harp.events.EVENT_CORE_CONTROLLER)
+    async def replace(event: Any) -> None:
+        event.set_controller(harp.health.ok_controller)
+
     @kernel.dispatcher.listen(harp.events.EVENT_CORE_RESPONSE)
     async def sign(event: Any) -> None:
         event.response.headers["x-signed-by"] = event.name
@@ -180,18 +156,7 @@ async def test_a_response_listener_changes_the_response(kernel: Any, harp: Any) 
     await start(kernel)
     answer = await request(kernel, "/orders")
 
-    assert answer.headers["x-signed-by"] == "core.response"
-
-
-async def test_a_controller_listener_changes_the_controller(kernel: Any, harp: Any) -> None:
-    @kernel.dispatcher.listen(harp.events.EVENT_CORE_CONTROLLER)
-    async def replace(event: Any) -> None:
-        event.set_controller(harp.health.ok_controller)
-
-    await start(kernel)
-    answer = await request(kernel, "/orders")
-
-    assert answer.text == "Ok."
+    assert (answer.text, answer.headers["x-signed-by"]) == ("Ok.", "core.response")
 
 
 async def test_the_error_of_a_listener_reaches_the_caller(kernel: Any, harp: Any) -> None:
@@ -203,14 +168,6 @@ async def test_the_error_of_a_listener_reaches_the_caller(kernel: Any, harp: Any
         await request(kernel, "/orders")
 
     assert caught.value is error
-
-
-async def test_the_kernel_serves_requests_one_after_another(kernel: Any) -> None:
-    await start(kernel)
-
-    answers = [await request(kernel, path) for path in ("/one", "/healthz", "/two")]
-
-    assert [answer.text for answer in answers] == ['{"path":"/one"}', "Ok.", '{"path":"/two"}']
 
 
 # HARP's system

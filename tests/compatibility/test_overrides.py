@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
-from unittest.mock import AsyncMock
 
 import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
-from tests.compatibility.conftest import Implementation, make_logging_class
+from tests.compatibility.conftest import Implementation
 from tests.helpers import make_listener, make_recording_listener
 
 on_antiphon = pytest.mark.parametrize("implementation", ["HARP's shape on antiphon"], indirect=True)
@@ -195,19 +194,6 @@ async def test_a_once_listener_is_called_once(kind: Any) -> None:
     assert log == ["ran"]
 
 
-async def test_a_listener_added_during_the_dispatch_is_given_to_the_next() -> None:
-    dispatcher = Keeping()
-    dispatcher.add_listener(
-        "core.view", make_listener(dispatcher, lambda event: dispatcher.add_listener("core.view", route)), once=True
-    )
-
-    await dispatcher.adispatch("core.view", Event())
-    in_the_first = len(dispatcher.given)
-    await dispatcher.adispatch("core.view", Event())
-
-    assert (in_the_first, dispatcher.given[1:]) == (1, [route])
-
-
 async def test_an_override_may_run_its_listeners_together() -> None:
     class Together(AsyncEventDispatcher):
         async def _adispatch(self, listeners: Any, event: Any) -> None:
@@ -315,13 +301,6 @@ async def test_another_strategy_is_refused(strategy: Any) -> None:
 
     await dispatcher.adispatch("core.view", event, strategy=Sequential())
     assert dispatcher.given == [route]
-
-
-@every_refused_strategy
-async def test_a_class_in_the_shape_of_harps_refuses_it_too(strategy: Any) -> None:
-    dispatcher = make_logging_class(AsyncEventDispatcher)(logger=AsyncMock())
-    with pytest.raises(TypeError):
-        await AsyncEventDispatcher.adispatch(dispatcher, "core.view", Event(), strategy=strategy)
 
 
 @pytest.mark.parametrize("errors", ["collect", print], ids=repr)

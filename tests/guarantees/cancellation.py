@@ -161,13 +161,12 @@ async def _(subject: Subject) -> None:
 
 @check("interrupts", *IN_TURN)
 async def _(subject: Subject) -> None:
-    for interrupt in (KeyboardInterrupt(), SystemExit()):
-        calls: list[Any] = []
-        dispatcher = subject.of(
-            failing(interrupt), calls.append, errors=lambda *arguments, calls=calls: calls.append(arguments)
-        )
-        assert await subject.left_by(dispatcher) is interrupt
-        assert not calls
+    calls: list[Any] = []
+    for policy in ("raise", "collect", lambda *arguments: calls.append(arguments)):
+        for interrupt in (KeyboardInterrupt(), SystemExit()):
+            assert await subject.left_by(subject.of(failing(interrupt), calls.append, errors=policy)) is interrupt
+            assert not hasattr(interrupt, "__notes__")
+    assert not calls
 
 
 @check("interrupts", *TOGETHER)

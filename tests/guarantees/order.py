@@ -87,7 +87,8 @@ async def _(subject: Subject) -> None:
 
     assert await most_at_a_time() == (1 if subject.column == "sequential" else 5)
     if subject.column == "concurrent":
-        assert await most_at_a_time(limit=2) == 2
+        for limit in (1, 2, 3, 10):
+            assert await most_at_a_time(limit=limit) == min(limit, 5)
 
 
 @check("at-a-time", "sync")

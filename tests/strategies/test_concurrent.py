@@ -11,9 +11,9 @@ from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Strategy, Subscription, in_thread
+from tests.cancellation.listeners import failing, logging
 from tests.cancellation.tasks import Watch, forever, left_by, settle
 from tests.loops import anyio_backend
-from tests.strategies.listeners import failing, logging
 
 __all__ = ("anyio_backend",)
 
@@ -96,23 +96,6 @@ async def test_functions_in_threads_run_together_in_their_own_context() -> None:
 
 
 # Limit
-
-
-@pytest.mark.parametrize("limit", [1, 2, 3, 10])
-async def test_at_most_limit_listeners_of_a_dispatch_run_at_a_time(limit: int) -> None:
-    dispatcher, running, most = AsyncEventDispatcher(), 0, 0
-
-    async def listener(event: Event) -> None:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await settle()
-        running -= 1
-
-    for number in range(6):
-        dispatcher.add_listener("order.placed", listener, priority=number // 5)
-    await dispatcher.adispatch("order.placed", strategy=Concurrent(limit))
-    assert most == min(limit, 5)
 
 
 async def test_each_dispatch_has_the_limit_for_itself() -> None:

@@ -113,29 +113,6 @@ async def test_it_decides_on_order_and_stops() -> None:
     assert event.propagation_stopped
 
 
-async def test_a_nested_event_shows_the_inner_and_then_the_outer_dispatch() -> None:
-    strategy, views, dispatcher = Recording(), list[Any](), AsyncEventDispatcher()
-
-    @dispatcher.listen("outer")
-    async def again(event: Event) -> None:
-        await dispatcher.adispatch("inner", event, strategy=strategy)
-        views.append((event.name, event.dispatcher, event.propagation_stopped))
-
-    dispatcher.add_listener("inner", first)
-    await dispatcher.adispatch("outer")
-    assert strategy.views + views == [("inner", dispatcher, False), ("outer", dispatcher, False)]
-
-
-async def test_the_strategy_of_a_dispatch_overrides_that_of_the_dispatcher() -> None:
-    default, given = Recording(), Recording()
-    dispatcher = AsyncEventDispatcher(strategy=default)
-    dispatcher.add_listener("order.placed", first)
-    await dispatcher.adispatch("order.placed", Logged(), strategy=given)
-    assert (len(default.given), len(given.given)) == (0, 1)
-    await dispatcher.adispatch("order.placed", Logged())
-    assert (len(default.given), len(given.given)) == (1, 1)
-
-
 async def test_a_listener_removed_before_its_call_is_read_does_nothing() -> None:
     dispatcher = AsyncEventDispatcher(strategy=Backwards())
     handle = dispatcher.add_listener("order.placed", first)

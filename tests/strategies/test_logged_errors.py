@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from antiphon import AsyncEventDispatcher, Event, EventDispatcher, Sequential
+from antiphon import AsyncEventDispatcher, Event, Sequential
 from tests.cancellation.listeners import Make, every_strategy
 from tests.cancellation.tasks import leaves, left_by
 from tests.waiting.helpers import Numbered
@@ -52,20 +52,6 @@ async def test_a_logged_error_names_listener_and_event(make: Make, where: str, c
     assert 'raise ValueError("no such card")' in caplog.text
 
 
-def test_an_event_dispatcher_logs_too(caplog: pytest.LogCaptureFixture) -> None:
-    dispatcher, charged = EventDispatcher(errors="log"), list[Any]()
-
-    @dispatcher.listen(Numbered)
-    def charge(event: Event) -> None:
-        raise ValueError("no such card")
-
-    dispatcher.add_listener(Numbered, charged.append)
-    event = dispatcher.dispatch(Numbered(7))
-    assert charged == [event]
-    assert "charge" in get_record(caplog).getMessage()
-    assert "no such card" in caplog.text
-
-
 async def test_an_event_without_a_repr_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     dispatcher = AsyncEventDispatcher()
     dispatcher.add_listener(BadRepr, charge)
@@ -88,16 +74,6 @@ async def test_what_the_logger_raises_leaves_like_an_error_of_a_policy(make: Mak
     finally:
         logger.removeFilter(refuse)
     assert leaves(left) == [error]
-
-
-async def test_a_dispatch_without_errors_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    dispatcher = AsyncEventDispatcher(strategy=Sequential(errors="log"))
-
-    @dispatcher.listen("order.placed")
-    async def confirm(event: Event) -> None: ...
-
-    await dispatcher.adispatch("order.placed")
-    assert not caplog.records
 
 
 async def test_a_queue_logs_what_fails_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, Sequential
-from tests.cancellation.listeners import Make, every_strategy
+from tests.cancellation.listeners import Make, every_strategy, failing
 from tests.cancellation.tasks import leaves, left_by
-from tests.strategies.listeners import failing
 
 
 class OrderPlaced(Event): ...

@@ -12,20 +12,18 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, Strategy
-from tests.cancellation.listeners import Make, every_grouping_strategy, every_strategy, every_unlimited_strategy
+from tests.cancellation.listeners import (
+    Make,
+    every_grouping_strategy,
+    every_strategy,
+    every_unlimited_strategy,
+    failing,
+    logging,
+    of,
+)
 from tests.cancellation.tasks import forever, leaves, left_by, settle
-from tests.strategies.listeners import Listener, failing, logging
 
 every_kind = pytest.mark.parametrize("make", [Sequential, Concurrent, Race, EventDispatcher])
-
-
-def of(*listeners: Any, later: Any = None) -> AsyncEventDispatcher:
-    dispatcher = AsyncEventDispatcher()
-    for listener in listeners:
-        dispatcher.add_listener("order.placed", listener)
-    if later is not None:
-        dispatcher.add_listener("order.placed", later, priority=1)
-    return dispatcher
 
 
 async def left_by_dispatch(dispatcher: AsyncEventDispatcher, strategy: Strategy | None) -> Any:
@@ -72,7 +70,7 @@ async def test_collected_errors_leave_in_the_order_of_the_dispatch(make: Make) -
     dispatcher, log = AsyncEventDispatcher(), list[str]()
     turns = {name: index for index, name in enumerate("dcba")}
 
-    def late(name: str) -> Listener:
+    def late(name: str) -> Any:
         async def fail(event: Event) -> None:
             # Listeners that run together fail in the reverse order.
             for _ in range(3 * turns[name[0]]):

@@ -15,6 +15,7 @@ from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
 from antiphon import AsyncEventDispatcher, Event, ListenerCancelled, Race, inline
+from tests.cancellation.listeners import fails_in_clean_up, make_stored_cancellation
 from tests.cancellation.tasks import Watch, is_cancellation, leaves, left_by, settle
 from tests.loops import anyio_backend
 from tests.strategies.runners import Runners, forever, loses_and_sets, returns, stop, stops_by_assignment, waits, wins
@@ -154,26 +155,6 @@ async def test_what_inline_calls_wins(call: Any) -> None:
     assert runners.log == ["winner finished"]
 
 
-async def test_races_of_several_events_are_independent() -> None:
-    dispatcher, won = AsyncEventDispatcher(strategy=Race()), list[Any]()
-
-    async def listener(event: Event) -> None:
-        await wins(event)
-        won.append(event)
-
-    dispatcher.add_listener("order.offered", listener)
-    dispatcher.add_listener("order.offered", forever)
-    events = [Event(), Event(), Event()]
-    async with anyio.create_task_group() as group:
-        for event in events:
-            group.start_soon(dispatcher.adispatch, "order.offered", event)
-    assert set(won) == set(events)
-
-
-async def test_without_listeners_nothing_leaves() -> None:
-    assert await left_by(lambda: AsyncEventDispatcher(strategy=Race()).adispatch("order.offered")) is None
-
-
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 marks no functions")
 async def test_a_stop_iteration_of_the_call_itself_is_an_error() -> None:
     @inspect.markcoroutinefunction
@@ -226,20 +207,11 @@ async def test_a_task_that_outlives_a_race_does_not_keep_its_event() -> None:
 # Errors
 
 
-async def fails_in_clean_up(event: Event) -> None:
-    try:
-        await forever()
-    finally:
-        raise ValueError("clean-up of a loser")
-
-
 def refuse(exc: Exception, event: Any, listener: Any) -> None:
     raise LookupError("refused")
 
 
-@pytest.mark.parametrize(
-    ("policy", "left"), [("raise", "clean-up of a loser"), ("collect", "clean-up of a loser"), (refuse, "refused")]
-)
+@pytest.mark.parametrize(("policy", "left"), [("raise", "clean-up"), ("collect", "clean-up"), (refuse, "refused")])
 async def test_an_error_of_a_loser_leaves_when_the_winner_has_finished(policy: Any, left: str) -> None:
     runners, watch = Runners(errors=policy), Watch()
     runners.add("loser", fails_in_clean_up)
@@ -302,18 +274,6 @@ async def test_a_collected_error_ends_no_race() -> None:
 
 
 # Cancellation
-
-
-async def make_stored_cancellation() -> BaseException:
-    stored: list[BaseException] = []
-    with CancelScope() as scope:
-        scope.cancel()
-        try:
-            await checkpoint()
-        except BaseException as exc:
-            stored.append(exc)
-            raise
-    return stored[0]
 
 
 async def test_a_loser_that_leaks_a_cancellation_counts_as_cancelled() -> None:
