@@ -56,7 +56,7 @@ async def test_an_error_of_a_clean_up_does_not_hide_the_cancellation(make: Make,
 
 
 @every_grouping_strategy
-async def test_under_raise_an_error_of_a_clean_up_leaves_with_the_cancellation(make: Make) -> None:
+async def test_under_raise_a_clean_up_error_leaves_with_it(make: Make) -> None:
     inside, outside = await left_when_cancelled(
         lambda: of(fails_in_clean_up).adispatch("order.placed", strategy=make())
     )
@@ -74,7 +74,7 @@ async def test_in_turn_under_raise_an_error_of_a_clean_up_leaves_alone() -> None
 
 
 @every_unlimited_strategy
-async def test_errors_of_cancelled_siblings_leave_in_the_order_of_the_dispatch(make: Make) -> None:
+async def test_errors_of_cancelled_siblings_leave_in_order(make: Make) -> None:
     watch, dispatcher = Watch(), of(fails_in_clean_up, fail, fails_in_clean_up)
     left = await left_by(lambda: dispatcher.adispatch("order.placed", strategy=make()))
     assert type(left) is ExceptionGroup

@@ -71,7 +71,7 @@ def shielded(scope: CancelScope) -> Any:
 
 
 @every_grouping_strategy
-async def test_the_error_of_a_shielded_listener_leaves_with_the_cancellation(make: Make) -> None:
+async def test_a_shielded_error_leaves_with_the_cancellation(make: Make) -> None:
     scope, inside = CancelScope(), list[BaseException]()
     with pytest.raises(ExceptionGroup) as caught, scope:
         try:
@@ -84,7 +84,7 @@ async def test_the_error_of_a_shielded_listener_leaves_with_the_cancellation(mak
     assert [str(error) for error in caught.value.exceptions] == ["1"]
 
 
-async def test_in_turn_under_raise_the_error_of_a_shielded_listener_leaves_alone() -> None:
+async def test_in_turn_a_shielded_error_leaves_alone() -> None:
     # As from a loop: the caller meets the cancellation at its next checkpoint.
     scope = CancelScope()
     with scope:
@@ -97,7 +97,7 @@ async def test_in_turn_under_raise_the_error_of_a_shielded_listener_leaves_alone
 
 @every_strategy
 @every_lenient_policy
-async def test_after_the_error_of_a_shielded_listener_no_other_starts(make: Make, policy: Any) -> None:
+async def test_after_a_shielded_error_no_other_listener_starts(make: Make, policy: Any) -> None:
     scope, later, left = CancelScope(), list[Any](), list[BaseException]()
 
     async def never(event: Event) -> None:

@@ -103,7 +103,7 @@ async def test_a_task_that_keeps_its_cancellation_dispatches_again(make: Make) -
 
 
 @every_strategy
-async def test_a_task_that_cancelled_itself_before_meets_it_in_the_dispatch(make: Make) -> None:
+async def test_a_task_that_cancelled_itself_meets_it_in_a_dispatch(make: Make) -> None:
     async def body() -> None:
         this_task().cancel()
         await TieredListeners().dispatch(make())
@@ -181,7 +181,7 @@ async def test_an_error_and_a_cancellation_in_the_same_turn_leave_together(make:
 
 
 @every_grouping_strategy
-async def test_a_cancellation_passes_through_a_dispatch_with_errors_in_hand(make: Make) -> None:
+async def test_a_cancellation_passes_through_errors_in_hand(make: Make) -> None:
     inner = failing_then_blocked()
 
     async def dispatch(event: Event) -> None:

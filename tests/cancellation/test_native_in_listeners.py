@@ -82,7 +82,7 @@ async def test_in_its_own_task_it_ends_the_dispatch_with_that_cancellation(
 
 
 @every_unlimited_strategy
-async def test_a_task_cancelled_before_its_first_listener_ends_the_dispatch(make: Make) -> None:
+async def test_a_task_cancelled_before_it_starts_ends_the_dispatch(make: Make) -> None:
     others = asyncio.all_tasks()
 
     def cancel() -> None:
@@ -141,7 +141,7 @@ async def test_errors_in_hand_leave_with_a_listeners_own_cancellation(make: Make
     assert_errors_and_cancellation(left)
 
 
-async def test_for_the_outer_dispatch_the_cancellation_of_such_a_task_is_a_leak() -> None:
+async def test_to_the_outer_dispatch_that_cancellation_is_a_leak() -> None:
     inner = of(forever, cancel_and_wait)
 
     async def dispatch(event: Event) -> None:

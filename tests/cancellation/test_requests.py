@@ -246,7 +246,7 @@ def test_a_request_to_a_tier_that_never_waits_is_counted(make: Make) -> None:
 
 
 @every_grouping_strategy
-def test_a_request_in_the_context_of_a_listener_is_not_hidden_by_an_error(make: Make) -> None:
+def test_an_error_hides_no_request_in_a_listeners_context(make: Make) -> None:
     """Such as an interrupt while its code runs, or a timeout of the caller that it has rescheduled."""
 
     async def main() -> None:

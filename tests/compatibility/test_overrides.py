@@ -312,7 +312,7 @@ def test_another_policy_of_a_sync_override_is_refused(errors: Any) -> None:
         Recording(errors=errors)
 
 
-async def test_a_class_that_overrides_add_listener_alone_takes_any_strategy() -> None:
+async def test_an_override_of_add_listener_takes_any_strategy() -> None:
     class Adding(AsyncEventDispatcher):
         def add_listener(self, event_id: str, listener: Any, /, *, priority: int = 0) -> Any:
             super().add_listener(event_id, listener, priority=priority)

@@ -122,7 +122,7 @@ async def test_each_dispatch_has_the_limit_for_itself() -> None:
         await dispatcher.adispatch("outer")
 
 
-async def test_a_listener_removed_while_it_waits_for_the_limit_is_not_started() -> None:
+async def test_a_listener_removed_while_it_waits_does_not_start() -> None:
     dispatcher, log = AsyncEventDispatcher(), list[str]()
     handles: dict[str, Subscription] = {}
 
@@ -144,7 +144,7 @@ async def test_a_listener_removed_while_it_waits_for_the_limit_is_not_started() 
 
 
 @pytest.mark.parametrize("waiting", [1, 2, 5])
-async def test_when_a_sibling_fails_what_waits_for_the_limit_is_not_started(waiting: int) -> None:
+async def test_when_a_sibling_fails_what_waits_does_not_start(waiting: int) -> None:
     dispatcher, started = AsyncEventDispatcher(), list[str]()
 
     def listener() -> Any:
@@ -165,7 +165,7 @@ async def test_when_a_sibling_fails_what_waits_for_the_limit_is_not_started(wait
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-async def test_when_cancelled_what_waits_for_the_limit_claims_no_once(limit: int) -> None:
+async def test_when_cancelled_what_waits_claims_no_once(limit: int) -> None:
     dispatcher, started, watch = AsyncEventDispatcher(), list[str](), Watch()
 
     async def listener(event: Event) -> None:

@@ -90,7 +90,7 @@ async def test_collected_errors_leave_in_the_order_of_the_dispatch(make: Make) -
 
 
 @every_strategy
-async def test_a_collected_group_stays_whole_and_a_shared_error_is_repeated(make: Make) -> None:
+async def test_collected_groups_stay_whole_and_errors_may_repeat(make: Make) -> None:
     group, error = ExceptionGroup("a listener's", [ValueError(1)]), ValueError("shared")
     left = await left_by_dispatch(of(failing(error), failing(group), failing(error)), make(errors="collect"))
     assert left.exceptions == (error, group, error)

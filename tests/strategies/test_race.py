@@ -390,7 +390,7 @@ async def test_cancelled_while_a_loser_cleans_up_and_fails_both_leave() -> None:
     assert [str(leaf) for leaf in leaves(passed.value)] == ["clean-up"]
 
 
-async def test_an_assignment_wins_after_a_nested_dispatch_was_stopped_and_failed() -> None:
+async def test_an_assignment_wins_after_a_stopped_nested_dispatch() -> None:
     started, cancelled, log = anyio.Event(), anyio.Event(), list[str]()
     dispatcher = AsyncEventDispatcher()
 

@@ -154,7 +154,7 @@ async def test_an_abandoned_thread_may_stop_the_event_later() -> None:
     assert await to_thread.run_sync(stopped.wait, 10)
 
 
-async def test_a_listener_that_ends_while_a_thread_stops_the_event_does_not_win(
+async def test_a_listener_that_ends_during_a_stop_does_not_win(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runners, may_end, ended = Runners(), anyio.Event(), anyio.Event()
@@ -183,7 +183,7 @@ async def test_a_listener_that_ends_while_a_thread_stops_the_event_does_not_win(
 
 
 @pytest.mark.parametrize("place", [0, 1])
-async def test_a_thread_wins_by_assignment_during_a_step_of_another_listener(place: int) -> None:
+async def test_a_thread_wins_during_a_step_of_another_listener(place: int) -> None:
     """The other listener runs a step when the mark is set, and did not set it."""
     started, in_step, assigning = threading.Event(), threading.Event(), threading.Event()
     log: list[str] = []
@@ -233,7 +233,7 @@ async def test_a_thread_that_the_event_loop_waits_for_may_stop_the_event() -> No
 # Tasks
 
 
-async def test_an_assignment_in_a_task_wins_for_the_listener_that_started_it() -> None:
+async def test_an_assignment_in_a_task_wins_for_its_listener() -> None:
     async def ask(event: Event) -> None:
         async def answer() -> None:
             for _ in range(3):

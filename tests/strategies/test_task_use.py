@@ -46,7 +46,7 @@ async def test_the_callers_task_runs_what_needs_no_other(strategy: Strategy, wai
 
 @together
 @pytest.mark.parametrize("size", [2, 3, 10, 100])
-async def test_listeners_that_wait_have_a_task_each_one_of_them_the_callers(strategy: Strategy, size: int) -> None:
+async def test_listeners_that_wait_have_a_task_each(strategy: Strategy, size: int) -> None:
     started, tasks = await run([True] * size, strategy)
 
     assert started <= size - 1
@@ -70,7 +70,7 @@ async def test_under_a_limit_no_more_tasks_are_started_than_may_run() -> None:
 
 
 @together
-async def test_the_last_of_a_hundred_starts_after_a_few_turns_of_the_loop(strategy: Strategy) -> None:
+async def test_the_last_of_a_hundred_starts_after_a_few_turns(strategy: Strategy) -> None:
     dispatcher, started, turns = AsyncEventDispatcher(strategy=strategy), list[int](), count()
     turn, all_started = 0, anyio.Event()
 
