@@ -1,1 +1,1 @@
-"""What is left of a dispatch that is cancelled, interrupted, or let down by a listener."""
+"""What leaves a dispatch that is cancelled or interrupted, or whose listener leaks a cancellation."""

@@ -1,4 +1,4 @@
-"""The tests of this package run on every loop, and none leaves a task behind."""
+"""The tests of this package run on every event loop, and none leaves a task behind."""
 
 from __future__ import annotations
 

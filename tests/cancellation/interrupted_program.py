@@ -22,11 +22,11 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 class _Nothing(BaseException):
-    """What leaves a dispatch that ends well."""
+    """The outcome of a dispatch that nothing leaves."""
 
 
 def shape(exc: BaseException) -> str:
-    """What an exception is, and what is in it."""
+    """Return the kind of an exception, and those of its members."""
     if isinstance(exc, BaseExceptionGroup):
         return f"group({', '.join(shape(member) for member in exc.exceptions)})"
     if isinstance(exc, anyio_cancelled):
@@ -48,7 +48,7 @@ async def leave(event: Event) -> None:
 
 
 async def press_control_c(event: Event) -> None:
-    """From outside: the signal comes while the loop waits and no listener runs."""
+    """Raise the signal while the loop waits and no listener runs."""
     await anyio.to_thread.run_sync(signal.raise_signal, signal.SIGINT)
     await anyio.Event().wait()
 
@@ -71,7 +71,7 @@ async def program(source: str, in_task: bool, strategy: str, errors: bool, left:
     if errors:
         dispatcher.add_listener("order.placed", fail)
     if in_task:
-        # The caller's task stays with the first listener that waits.
+        # The caller's task waits with the first listener, so that the next one has another task.
         dispatcher.add_listener("order.placed", wait, priority=1)
     dispatcher.add_listener("order.placed", SOURCES[source], priority=1)
     try:

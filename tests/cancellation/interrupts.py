@@ -35,12 +35,12 @@ INTERRUPTS: Final = (
     Row(_EVERY, "listener", False, "trio", "interrupt", "interrupt"),
     Row(_EVERY, "listener", True, "asyncio", "group(ValueError, interrupt)", "group(ValueError, interrupt)"),
     Row(_EVERY, "listener", True, "trio", "group(ValueError, interrupt)", "group(ValueError, interrupt)"),
-    # asyncio lets an interrupt in a task end the loop, whatever becomes of those who wait for the task.
+    # On asyncio an interrupt in a task ends the loop, whatever the code that waits for the task does.
     Row(_TOGETHER, "listener in a task", False, "asyncio", "interrupt", "interrupt"),
     Row(_TOGETHER, "listener in a task", False, "trio", "interrupt", "interrupt"),
     Row(_TOGETHER, "listener in a task", True, "asyncio", "group(ValueError, interrupt)", "interrupt"),
     Row(_TOGETHER, "listener in a task", True, "trio", "group(ValueError, interrupt)", "group(ValueError, interrupt)"),
-    # asyncio makes a cancellation of Control-C, and an interrupt of that again when it leaves the main task bare.
+    # asyncio turns Control-C into a cancellation, which becomes an interrupt again if it leaves the main task bare.
     Row(_EVERY, "Control-C", False, "asyncio", "cancellation", "interrupt"),
     Row(_EVERY, "Control-C", False, "trio", "interrupt", "interrupt"),
     Row(_EVERY, "Control-C", True, "asyncio", "group(ValueError, cancellation)", "group(ValueError, cancellation)"),

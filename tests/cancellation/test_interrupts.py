@@ -1,4 +1,4 @@
-"""``KeyboardInterrupt`` and ``SystemExit``: in programs of their own, for the loop dies of them."""
+"""``KeyboardInterrupt`` and ``SystemExit``, in other processes, because they end the event loop."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from typing import Any
 
 import pytest
 
-from antiphon import AsyncEventDispatcher, Event, Sequential
 from tests.cancellation.interrupts import INTERRUPTS, Row
-from tests.cancellation.listeners import every_policy, overlook
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = ["asyncio", "trio", *(["asyncio+uvloop"] if find_spec("uvloop") else [])]
@@ -27,7 +25,7 @@ def _loads(line: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def cases(request: pytest.FixtureRequest) -> tuple[str, list[dict[str, Any]]]:
-    """What happened on a backend, in all cases."""
+    """The outcome of each case on a backend."""
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     ended = subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.cancellation.interrupted_program", request.param],
@@ -43,9 +41,7 @@ def cases(request: pytest.FixtureRequest) -> tuple[str, list[dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("row", INTERRUPTS, ids=lambda row: f"{row.backend}-{row.source}-{'-'.join(row.strategies)}")
-def test_what_leaves_the_dispatch_and_the_run_is_as_in_the_table(
-    row: Row, cases: tuple[str, list[dict[str, Any]]]
-) -> None:
+def test_what_leaves_is_as_in_the_table(row: Row, cases: tuple[str, list[dict[str, Any]]]) -> None:
     backend, found = cases
     if row.backend != backend:
         return
@@ -65,28 +61,7 @@ def test_what_leaves_the_dispatch_and_the_run_is_as_in_the_table(
 
 def test_the_table_has_every_case(cases: tuple[str, list[dict[str, Any]]]) -> None:
     backend, found = cases
-    told = sum(
+    in_table = sum(
         len(row.strategies) * (1 if row.source == "Control-C" else 2) for row in INTERRUPTS if row.backend == backend
     )
-    assert told == len(found)
-
-
-@every_policy
-async def test_no_policy_sees_an_interrupt_and_later_listeners_are_not_run(policy: Any) -> None:
-    seen: list[object] = []
-    dispatcher = AsyncEventDispatcher()
-
-    @dispatcher.listen("order.placed")
-    async def interrupt(event: Event) -> None:
-        raise KeyboardInterrupt
-
-    @dispatcher.listen("order.placed")
-    async def later(event: Event) -> None:
-        seen.append("later")
-
-    if policy is overlook:
-        policy = lambda *call: seen.append(call)
-    with pytest.raises(KeyboardInterrupt) as caught:
-        await dispatcher.adispatch("order.placed", strategy=Sequential(errors=policy))
-    assert not hasattr(caught.value, "__notes__")
-    assert seen == []
+    assert in_table == len(found)

@@ -1,0 +1,1 @@
+"""What antiphon keeps of whistle, and what HARP needs of its dispatcher."""

@@ -1,0 +1,1 @@
+"""What is dispatched, what it shows, and what may happen meanwhile (rules 7 to 12)."""

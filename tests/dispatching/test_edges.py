@@ -1,0 +1,221 @@
+"""Mistakes of the caller, and objects that are used after their end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+import trio
+
+from antiphon import (
+    AsyncEventDispatcher,
+    Concurrent,
+    Event,
+    EventDispatcher,
+    QueueNotDrained,
+    StreamLagged,
+    Subscription,
+    in_thread,
+    listens_to,
+)
+from antiphon._backend import _for_asyncio
+from antiphon._home import Home
+from tests.helpers import BOTH, make_listener
+
+
+@pytest.fixture(params=BOTH)
+def dispatcher(request: pytest.FixtureRequest) -> Any:
+    return request.param()
+
+
+# Registering
+
+
+def test_a_scope_that_has_ended_cannot_be_entered_again(dispatcher: Any) -> None:
+    scope = dispatcher.scope()
+    with scope:
+        pass
+
+    with pytest.raises(RuntimeError, match="has ended"):
+        scope.__enter__()
+
+
+def test_a_registration_that_ends_its_registrar_is_removed() -> None:
+    class Ending(EventDispatcher):
+        def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Subscription:
+            subscription = super().add_listener(key, listener, **options)
+            registrar.__exit__(None, None, None)
+            return subscription
+
+    dispatcher = Ending()
+    registrar = dispatcher.temporarily()
+
+    with pytest.raises(RuntimeError, match="has ended"):
+        registrar.add_listener("order.placed", print)
+
+    assert not dispatcher.has_listeners()
+
+
+def test_a_property_cannot_be_marked() -> None:
+    with pytest.raises(TypeError, match="marks methods"):
+        listens_to("order.placed")(property(print))
+
+
+@pytest.mark.parametrize("priority", [True, False, "high", 1.0, None])
+def test_a_priority_is_an_int_and_not_a_bool(priority: Any) -> None:
+    with pytest.raises(TypeError, match="a priority is an int"):
+        EventDispatcher().add_listener("order.placed", print, priority=priority)
+
+
+def test_once_is_a_bool() -> None:
+    with pytest.raises(TypeError, match="once= is True or False"):
+        EventDispatcher().add_listener("order.placed", print, once="no")
+
+
+def plain_subscriber(options: Any) -> object:
+    return type("Subscriber", (), {"charge": listens_to("order.placed", **options)(lambda self, event: None)})()
+
+
+REGISTRATION_METHODS: dict[str, Any] = {
+    "add_listener": lambda registrar, options: registrar.add_listener("order.placed", print, **options),
+    "listen": lambda registrar, options: registrar.listen("order.placed", **options)(print),
+    "add_subscriber": lambda registrar, options: registrar.add_subscriber(plain_subscriber(options)),
+}
+
+
+@pytest.mark.parametrize("method", REGISTRATION_METHODS)
+@pytest.mark.parametrize("of", ["dispatcher", "temporarily", "scope"])
+@pytest.mark.parametrize("options", [{}, {"once": True}, {"where": bool}, {"timeout": 1}, {"limit": 1}], ids=str)
+def test_a_plain_function_is_refused_by_every_method(method: str, of: str, options: dict[str, Any]) -> None:
+    dispatcher = AsyncEventDispatcher()
+    registrar = dispatcher if of == "dispatcher" else getattr(dispatcher, of)()
+
+    with pytest.raises(TypeError, match="inline"):
+        REGISTRATION_METHODS[method](registrar, options)
+
+    assert not dispatcher.has_listeners()
+    assert of == "temporarily" or not registrar.has_listeners()
+
+
+# Calls
+
+
+async def test_a_stored_call_of_a_once_listener_runs_it_once(dispatcher: Any) -> None:
+    calls: list[Event] = []
+    call = dispatcher.add_listener("order.placed", make_listener(dispatcher, calls.append), once=True).call
+    for _ in range(2):
+        result = call(Event())
+        if isinstance(dispatcher, AsyncEventDispatcher):
+            await result
+
+    assert len(calls) == 1
+
+
+async def test_a_where_that_removes_its_listener_keeps_it_from_starting(dispatcher: Any) -> None:
+    calls: list[Event] = []
+    subscription = dispatcher.add_listener(
+        "order.placed", make_listener(dispatcher, calls.append), where=lambda event: subscription.unsubscribe()
+    )
+
+    await dispatcher.adispatch("order.placed")
+
+    assert (calls, dispatcher.has_listeners("order.placed")) == ([], False)
+
+
+async def test_in_thread_refuses_a_result_that_has_to_be_awaited() -> None:
+    async def needs_a_loop(event: Event) -> None:
+        raise AssertionError("never awaited")
+
+    dispatcher = AsyncEventDispatcher()
+    dispatcher.add_listener("order.placed", in_thread(lambda event: needs_a_loop(event)))
+
+    with pytest.raises(TypeError, match="something to await"):
+        await dispatcher.adispatch("order.placed")
+
+
+async def test_a_met_expectation_takes_no_second_event() -> None:
+    dispatcher, first = AsyncEventDispatcher(), Event()
+
+    async with dispatcher.expect("order.placed") as expected:
+        listener = dispatcher.get_listeners("order.placed")[0]
+        await listener(first)
+        await listener(Event())
+
+    assert expected.event is first
+
+
+def test_errors_of_waiting_say_how_much_was_lost() -> None:
+    assert "missed 3 of its events" in str(StreamLagged(3))
+    assert "before 2 of its events" in str(QueueNotDrained([("order.placed", 1), ("order.placed", 2)]))
+    assert QueueNotDrained([("order.placed", 1)]).undone == (("order.placed", 1),)
+
+
+# Event loops
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_call_in_a_loop_that_has_ended_is_dropped(backend: str) -> None:
+    async def make() -> Home:
+        return Home()
+
+    home, calls = anyio.run(make, backend=backend), list[str]()
+
+    assert not home.is_here()
+    home.call(lambda: calls.append("called"))
+
+    assert calls == []
+
+
+async def dispatch_and_cancel(dispatcher: AsyncEventDispatcher) -> None:
+    """Dispatch, and dispatch again in a cancelled scope, which no listener of a concurrent dispatch starts in."""
+    with anyio.fail_after(5):
+        await dispatcher.adispatch("order.placed")
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await dispatcher.adispatch("order.placed")
+    assert scope.cancelled_caught
+
+
+def test_listeners_run_together_if_anyio_does_not_name_its_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatcher, order = AsyncEventDispatcher(strategy=Concurrent()), list[str]()
+    later = anyio.Event()
+
+    @dispatcher.listen("order.placed")
+    async def first(event: Event) -> None:
+        await later.wait()
+        order.append("first")
+
+    @dispatcher.listen("order.placed")
+    async def second(event: Event) -> None:
+        order.append("second")
+        later.set()
+
+    monkeypatch.setattr(anyio.lowlevel, "current_token", object)
+    _for_asyncio.cache_clear()
+    try:
+        anyio.run(dispatch_and_cancel, dispatcher, backend="asyncio")
+        assert _for_asyncio().__name__ == "_PublicBackend"
+    finally:
+        _for_asyncio.cache_clear()
+
+    assert order == ["second", "first"]
+
+
+def test_trio_within_an_asyncio_task_is_taken_for_trio() -> None:
+    dispatcher, ran = AsyncEventDispatcher(strategy=Concurrent()), list[str]()
+
+    async def listener(event: Event) -> None:
+        await anyio.lowlevel.checkpoint()
+        ran.append("ran")
+
+    async def main() -> None:
+        await dispatch_and_cancel(dispatcher)
+        trio.run(dispatch_and_cancel, dispatcher)
+        await dispatch_and_cancel(dispatcher)
+
+    dispatcher.add_listener("order.placed", listener)
+    dispatcher.add_listener("order.placed", listener)
+    anyio.run(main, backend="asyncio")
+
+    assert ran == ["ran"] * 6
