@@ -13,7 +13,7 @@ from tests.fuzz.programs import Again, Cancel, Dispatch, Fail, Group, Guarded, L
 AVAILABLE = [loop for loop in loops.LOOPS if loops.is_available(loop)]
 any_loop = pytest.mark.parametrize("loop", AVAILABLE)
 native_loop = pytest.mark.parametrize("loop", [loop for loop in AVAILABLE if loop != "trio"])
-any_policy = pytest.mark.parametrize("errors", ["raise", "collect", "tell", "tell_and_raise"])
+any_policy = pytest.mark.parametrize("errors", ["raise", "collect", "record", "record_and_raise"])
 together = pytest.mark.parametrize("strategy", ["concurrent", "race"])
 any_strategy = pytest.mark.parametrize("strategy", ["sequential", "concurrent", "race"])
 ended_natively = pytest.mark.parametrize(
