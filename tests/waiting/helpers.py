@@ -13,36 +13,13 @@ import pytest
 from anyio import lowlevel, to_thread
 
 from antiphon import AsyncEventDispatcher, Event, QueueNotDrained
-from antiphon.testing import Backend, backends, settle
-from tests.cancellation.tasks import Watch, forever, is_cancellation, leaves
+from antiphon.testing import Backend, backends
+from antiphon.testing import settle as settle
+from tests.cancellation.tasks import Watch as Watch
+from tests.cancellation.tasks import forever as forever
+from tests.cancellation.tasks import is_cancellation as is_cancellation
+from tests.cancellation.tasks import leaves as leaves
 from tests.loops import ASYNCIO
-
-__all__ = (
-    "OVERFLOWS",
-    "Bare",
-    "BareWithName",
-    "Order",
-    "Shop",
-    "Watch",
-    "adds_up",
-    "asyncio_only",
-    "elsewhere",
-    "ending_of",
-    "forever",
-    "has_no_listeners",
-    "in_virtual_time",
-    "is_cancellation",
-    "leaves",
-    "numbers_of",
-    "outcome",
-    "place",
-    "post",
-    "read_all",
-    "record_outcome",
-    "settle",
-    "turns",
-    "types_of",
-)
 
 T = TypeVar("T")
 

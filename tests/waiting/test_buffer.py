@@ -196,6 +196,20 @@ async def test_a_released_key_wakes_a_waiting_reader() -> None:
         assert buffer.waiting_receivers == 0
 
 
+async def test_room_for_two_wakes_two_senders() -> None:
+    buffer: Buffer[int] = Buffer("owner", Fifo(), 2, "suspend")
+    async with anyio.create_task_group() as group:
+        for number in range(4):
+            group.start_soon(buffer.put, number)
+        await settle()
+        assert buffer.waiting_senders == 2
+        # Both read before a sender has had its turn.
+        group.start_soon(buffer.get)
+        group.start_soon(buffer.get)
+        await settle()
+        assert (buffer.waiting_senders, len(buffer)) == (0, 2)
+
+
 @asyncio_only
 async def test_a_reader_cancelled_when_woken_leaves_its_item() -> None:
     """The first of two readers is woken for the item, and cancelled before its turn. A scope spares such a task."""

@@ -99,12 +99,6 @@ async def test_one_event_wakes_all_that_wait_for_it(dispatcher: AsyncEventDispat
     assert has_no_listeners(dispatcher)
 
 
-async def test_where_chooses_among_events(dispatcher: AsyncEventDispatcher) -> None:
-    async with dispatcher.expect("order.placed", where=lambda event: event.number == 2) as expected:
-        await place(dispatcher, *range(5))
-    assert expected.event.number == 2
-
-
 async def test_a_where_that_raises_fails_the_dispatch_alone(dispatcher: AsyncEventDispatcher) -> None:
     def choose(event: Order) -> bool:
         if event.number == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any, NamedTuple
 
 import anyio
@@ -83,8 +84,19 @@ CASES: dict[str, Case] = {
             (len(posts), 0, 0, 0, len(posts)),
         )
         for policy in ("raise", "collect", "function")
-        for drain_timeout in (None, 0)
+        # An infinite time is not a bound, so it gives no grace.
+        for drain_timeout in (None, 0, math.inf)
         for posts in ((), ("forever", 1, 2))
+    },
+    **{
+        f"a short drain timeout: {seconds}": Case(
+            ("forever",), "ends", {"drain_timeout": seconds}, [["forever"]], (1, 0, 0, 0, 1)
+        )
+        for seconds in (0, -0.0, 1e-300)
+    },
+    **{
+        f"a long drain timeout: {seconds}": Case((1,), "ends at once", {"drain_timeout": seconds}, [], (1, 1, 0, 0, 0))
+        for seconds in (10**300, 1e308, math.inf)
     },
     **{
         # A broken queue has no grace.

@@ -14,7 +14,7 @@ import anyio
 import pytest
 from anyio import lowlevel, to_thread
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, QueueNotDrained, Race, Sequential
+from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential
 from antiphon._driver import drive
 from tests.cancellation.tasks import running_tasks
 from tests.waiting.helpers import Bare, Order, ending_of, forever, in_virtual_time, leaves, outcome, post, settle
@@ -128,31 +128,6 @@ def test_invalid_options_are_refused(options: dict[str, Any], error: Any, dispat
 def test_an_invalid_drain_timeout_is_refused(seconds: Any, error: Any, dispatcher: AsyncEventDispatcher) -> None:
     with pytest.raises(error, match="drain_timeout= is how long"):
         dispatcher.queue(drain_timeout=seconds)
-
-
-@pytest.mark.parametrize("seconds", [0, -0.0, 1e-300, 10**300, 1e308, math.inf], ids=repr)
-async def test_a_drain_timeout_in_range_bounds_the_end(seconds: float, dispatcher: AsyncEventDispatcher) -> None:
-    dispatcher.add_listener("forever", forever)
-    with anyio.fail_after(5):
-        async with dispatcher.queue(drain_timeout=seconds) as queue:
-            await queue.post("order")
-            await queue.join()
-        if seconds < 1:
-            left = await ending_of(dispatcher.queue(drain_timeout=seconds), lambda queue: queue.post("forever"))
-            assert isinstance(left, QueueNotDrained)
-
-
-async def test_an_infinite_drain_timeout_gives_no_grace(dispatcher: AsyncEventDispatcher) -> None:
-    dispatcher.add_listener("forever", forever)
-    error = KeyError("body")
-
-    async def body(queue: Any) -> None:
-        await queue.post("forever")
-        await settle()
-        raise error
-
-    with anyio.fail_after(5):
-        assert await ending_of(dispatcher.queue(drain_timeout=math.inf), body) is error
 
 
 async def make_no_key(event: Event) -> int:

@@ -126,7 +126,6 @@ async def test_by_default_the_sender_does_not_wait_and_lag_is_raised(dispatcher:
             await stream.__anext__()
         assert lagged.value.missed == 7
         assert await read(stream, 3) == [7, 8, 9]
-
         await place(dispatcher, *range(10, 14))
         with pytest.raises(StreamLagged) as lagged:
             await stream.__anext__()
