@@ -12,6 +12,7 @@ from anyio import lowlevel
 
 from antiphon import AsyncEventDispatcher, Event
 from antiphon.testing import backends
+from tests.naming import without_address
 from tests.waiting.helpers import (
     Bare,
     BareWithName,
@@ -54,7 +55,8 @@ async def test_it_listens_in_the_body_and_waits_at_its_end(dispatcher: AsyncEven
     assert log == ["body", "dispatched", "after"]
 
 
-async def test_its_attributes_are_lookup_errors_before_the_event(dispatcher: AsyncEventDispatcher) -> None:
+async def test_an_expectation_is_used_once(dispatcher: AsyncEventDispatcher) -> None:
+    """Its attributes are lookup errors before the event."""
     expected = dispatcher.expect("order.placed")
     for attribute in ("event", "name"):
         with pytest.raises(LookupError, match=r"order.placed"):
@@ -64,11 +66,6 @@ async def test_its_attributes_are_lookup_errors_before_the_event(dispatcher: Asy
             _ = expected.event
         await dispatcher.adispatch("order.placed")
     assert expected.name == "order.placed"
-
-
-async def test_an_expectation_is_used_once(dispatcher: AsyncEventDispatcher) -> None:
-    async with dispatcher.expect("order.placed") as expected:
-        await dispatcher.adispatch("order.placed")
     with pytest.raises(RuntimeError, match="expect"):
         await expected.__aenter__()
     assert has_no_listeners(dispatcher)
@@ -119,28 +116,24 @@ async def test_an_async_where_is_refused(dispatcher: AsyncEventDispatcher) -> No
     assert has_no_listeners(dispatcher)
 
 
-@pytest.mark.parametrize("key", ["order.*", "**", "*", Order, Event])
-async def test_patterns_and_classes_can_be_expected(key: Any, dispatcher: AsyncEventDispatcher) -> None:
-    async with dispatcher.expect(key) as expected:
-        await place(dispatcher, 1)
-    assert expected.name == "order.placed"
-
-
 @pytest.mark.parametrize("where", [None, lambda event: True], ids=["without-where", "with-where"])
-@pytest.mark.parametrize("event", [Bare(), BareWithName(), 3, ("a", "tuple")], ids=lambda event: type(event).__name__)
-async def test_a_bare_event_has_the_name_of_its_dispatch(
-    event: Any, where: Any, dispatcher: AsyncEventDispatcher
+@pytest.mark.parametrize(
+    ("key", "event", "name"),
+    [
+        *((key, Order(1), "order.placed") for key in ("order.*", "**", "*", Order, Event)),
+        *(("*", event, "order.placed") for event in (Bare(), BareWithName(), 3, ("a", "tuple"))),
+        (Bare, Bare(), None),
+        (Order, Order(1), None),
+    ],
+    ids=without_address,
+)
+async def test_the_name_is_that_of_the_dispatch(
+    key: Any, event: Any, name: Any, where: Any, dispatcher: AsyncEventDispatcher
 ) -> None:
-    async with dispatcher.expect("*", where=where) as expected:
-        await dispatcher.adispatch("order.placed", event)
+    async with dispatcher.expect(key, where=where) as expected:
+        await (dispatcher.adispatch(event) if name is None else dispatcher.adispatch(name, event))
     assert expected.event is event
-    assert expected.name == "order.placed"
-
-
-async def test_an_event_dispatched_without_a_name_has_none(dispatcher: AsyncEventDispatcher) -> None:
-    async with dispatcher.expect(Bare) as expected:
-        await dispatcher.adispatch(Bare())
-    assert expected.name is None
+    assert expected.name == name
 
 
 @pytest.mark.parametrize("cancelled", [False, True])

@@ -269,23 +269,23 @@ async def test_a_running_dispatch_skips_a_stream_closed_meanwhile(dispatcher: As
     assert stream.statistics().dropped == 0
 
 
-async def test_a_body_that_raises_closes_the_stream(dispatcher: AsyncEventDispatcher) -> None:
-    with pytest.raises(ValueError, match="body"):
-        async with dispatcher.stream("order.placed") as stream:
-            await place(dispatcher, 1)
-            raise ValueError("body")
-    assert has_no_listeners(dispatcher)
-    assert await read_all(stream) == [1]
+@pytest.mark.parametrize("how", ["raises", "is cancelled"])
+async def test_a_failed_body_closes_the_stream(how: str, dispatcher: AsyncEventDispatcher) -> None:
+    error = ValueError("body")
 
-
-async def test_a_cancelled_body_leaves_a_cancellation(dispatcher: AsyncEventDispatcher) -> None:
     async def body(stream: Any) -> None:
+        await place(dispatcher, 1)
+        if how == "raises":
+            raise error
         scope.cancel()
         await stream.__anext__()
 
+    stream = dispatcher.stream("order.placed")
     with anyio.CancelScope() as scope:
-        assert is_cancellation(await ending_of(dispatcher.stream("order.placed"), body))
+        left = await ending_of(stream, body)
+        assert left is error if how == "raises" else is_cancellation(left)
     assert has_no_listeners(dispatcher)
+    assert await read_all(stream) == [1]
 
 
 # Several readers, and cancellation
