@@ -17,6 +17,7 @@ from anyio import lowlevel, to_thread
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential
 from antiphon._driver import drive
 from tests.cancellation.tasks import running_tasks
+from tests.naming import without_address
 from tests.waiting.helpers import Bare, Order, ending_of, forever, in_virtual_time, leaves, outcome, post, settle
 
 customer: ContextVar[str] = ContextVar("customer", default="none")
@@ -110,7 +111,7 @@ async def test_a_post_is_dispatched_as_by_adispatch(
         ({"ordered_by": "id"}, TypeError),
         ({"ordered_by": forever}, TypeError),
     ],
-    ids=str,
+    ids=without_address,
 )
 def test_invalid_options_are_refused(options: dict[str, Any], error: Any, dispatcher: AsyncEventDispatcher) -> None:
     with pytest.raises(error):
