@@ -45,14 +45,15 @@ async def test_join_ends_when_nothing_is_left(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("ending", ["cancelled", "not drained", "body error"])
-async def test_join_never_hangs_on_an_ended_queue(ending: str, shop: Shop) -> None:
+@pytest.mark.parametrize("numbers", [["forever"], ["forever", 1]], ids=["running", "running and waiting"])
+async def test_join_never_hangs_on_an_ended_queue(numbers: list[Any], ending: str, shop: Shop) -> None:
     log: list[Any] = []
     queue = shop.queue(drain_timeout=0)
     async with anyio.create_task_group() as group:
         with anyio.CancelScope() as scope:
 
             async def body(queue: Any) -> None:
-                await post(queue, "forever", 1)
+                await post(queue, *numbers)
                 group.start_soon(record_outcome, queue.join, log)
                 await settle()
                 if ending == "cancelled":
