@@ -324,8 +324,8 @@ async def test_a_removal_during_the_entry_ends_the_wait() -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_what_belongs_to_an_ended_loop_does_no_harm(backend: str, scoped: Any) -> None:
     stream, expected = scoped.stream("order.placed", max_buffer_size=1), scoped.expect("order.placed")
-    anyio.run(stream.__aenter__, backend=backend)
-    anyio.run(expected.__aenter__, backend=backend)
+    for waiting in (stream, expected, scoped.expect("order.paid")):
+        anyio.run(waiting.__aenter__, backend=backend)
 
     anyio.run(place, scoped, 0, 1, 2)
     assert (stream.statistics().dropped, expected.event.number) == (2, 0)
