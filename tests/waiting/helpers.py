@@ -34,7 +34,11 @@ class Order(Event):
         self.number = number
 
     def __repr__(self) -> str:
-        return f"Order({self.number!r})"
+        return f"{type(self).__name__}({self.number!r})"
+
+
+class Numbered(Order):
+    """The order of ``tests/test_logged_errors.py``, which asserts this name."""
 
 
 class Bare:
