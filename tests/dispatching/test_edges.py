@@ -19,8 +19,8 @@ from antiphon import (
     in_thread,
     listens_to,
 )
-from antiphon._backend import _for_asyncio
-from antiphon._home import Home
+from antiphon._backend import _get_asyncio_backend
+from antiphon._util.owner_loop import OwnerLoop
 from tests.helpers import BOTH, make_listener
 
 
@@ -148,7 +148,7 @@ async def test_a_met_expectation_takes_no_second_event() -> None:
 def test_errors_of_waiting_say_how_much_was_lost() -> None:
     assert "missed 3 of its events" in str(StreamLagged(3))
     assert "before 2 of its events" in str(QueueNotDrained([("order.placed", 1), ("order.placed", 2)]))
-    assert QueueNotDrained([("order.placed", 1)]).undone == (("order.placed", 1),)
+    assert QueueNotDrained([("order.placed", 1)]).unfinished == (("order.placed", 1),)
 
 
 # Event loops
@@ -156,12 +156,12 @@ def test_errors_of_waiting_say_how_much_was_lost() -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_call_in_a_loop_that_has_ended_is_dropped(backend: str) -> None:
-    async def make() -> Home:
-        return Home()
+    async def make() -> OwnerLoop:
+        return OwnerLoop()
 
     home, calls = anyio.run(make, backend=backend), list[str]()
 
-    assert not home.is_here()
+    assert not home.is_current()
     home.call(lambda: calls.append("called"))
 
     assert calls == []
@@ -192,12 +192,12 @@ def test_listeners_run_together_if_anyio_does_not_name_its_backend(monkeypatch: 
         later.set()
 
     monkeypatch.setattr(anyio.lowlevel, "current_token", object)
-    _for_asyncio.cache_clear()
+    _get_asyncio_backend.cache_clear()
     try:
         anyio.run(dispatch_and_cancel, dispatcher, backend="asyncio")
-        assert _for_asyncio().__name__ == "_PublicBackend"
+        assert _get_asyncio_backend().__name__ == "_PublicBackend"
     finally:
-        _for_asyncio.cache_clear()
+        _get_asyncio_backend.cache_clear()
 
     assert order == ["second", "first"]
 

@@ -160,7 +160,7 @@ def compare(
     """
     got = perform(program, loop, subject())
     if any(isinstance(part, Again) for part in walk(program)):
-        # How deep it gets before somebody ends it is nowhere specified: it has to end.
+        # How deep it gets is not specified. It has to end.
         expected = replace(got, broken="")
         found = differing(got, expected)
         return got, Difference(program, loop, got, expected, found) if found else None

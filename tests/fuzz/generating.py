@@ -89,7 +89,7 @@ class _Generator:
             )
             tiers.append(tuple(self.steps(depth + 1) for _ in range(listeners)))
         strategy: Any = self.random.choices(("sequential", "concurrent", "race"), (3, 4, 2))[0]
-        errors: Any = self.random.choices(("raise", "collect", "tell", "tell_and_raise"), (4, 3, 3, 1))[0]
+        errors: Any = self.random.choices(("raise", "collect", "record", "record_and_raise"), (4, 3, 3, 1))[0]
         limit = self.random.choice((1, 2)) if strategy == "concurrent" and self.chance(0.25) else None
         return Dispatch(tuple(tiers), strategy, errors, limit, handled=depth > 0 and self.chance(0.3))
 

@@ -31,7 +31,7 @@ from tests.fuzz.programs import (
     walk,
 )
 
-__all__ = ("CANCELLED", "Antiphon", "Performance", "Subject", "Trace", "described", "perform")
+__all__ = ("CANCELLED", "Antiphon", "Performance", "Subject", "Trace", "describe", "perform")
 
 CANCELLED = "cancelled"
 #: How long the task sleeps after the dispatch, to meet what is left of a cancellation.
@@ -69,7 +69,7 @@ class Trace:
     dispatches: int = 0
 
 
-def described(exc: BaseException | None) -> str:
+def describe(exc: BaseException | None) -> str:
     """Return a text for an exception that does not depend on the order of a group, nor on its nesting."""
     if exc is None:
         return "nothing"
@@ -169,7 +169,7 @@ class Performance:
             try:
                 await self.perform(body, event, name)
             except BaseException as exc:
-                listeners[name] = (described(exc), _now())
+                listeners[name] = (describe(exc), _now())
                 raise
             else:
                 listeners[name] = ("finished", _now())
@@ -181,18 +181,18 @@ class Performance:
         if spec.errors in ("raise", "collect"):
             return spec.errors
 
-        def tell(exc: Exception, event: Any, listener: Any) -> None:
-            self.trace.received[described(exc)] += 1
-            if spec.errors == "tell_and_raise":
+        def record(exc: Exception, event: Any, listener: Any) -> None:
+            self.trace.received[describe(exc)] += 1
+            if spec.errors == "record_and_raise":
                 raise OSError("policy")
 
-        return tell
+        return record
 
     async def perform(self, steps: Steps, event: Any, path: str) -> None:
         for number, step in enumerate(steps):
             await self.step(step, event, f"{path}.{number}")
 
-    def started_by_asyncio(self, steps: Steps, event: Any, path: str) -> Coroutine[Any, Any, None]:
+    def make_coroutine(self, steps: Steps, event: Any, path: str) -> Coroutine[Any, Any, None]:
         """Return a coroutine that asyncio may drop before its first step, without a warning."""
         coroutine = self.perform(steps, event, path)
         self._coroutines.append(coroutine)
@@ -252,7 +252,7 @@ class Performance:
                     async with asyncio.timeout(step.seconds):
                         await self.perform(step.body, event, path)
                 case "wait_for":
-                    await asyncio.wait_for(self.started_by_asyncio(step.body, event, path), step.seconds)
+                    await asyncio.wait_for(self.make_coroutine(step.body, event, path), step.seconds)
                 case "old_timeout":
                     await self.old_timeout(step, event, path)
         except TimeoutError:
@@ -283,7 +283,7 @@ class Performance:
             if step.native:
                 async with asyncio.TaskGroup() as native:
                     for number, child in enumerate(step.children):
-                        native.create_task(self.started_by_asyncio(child, event, f"{path}.child{number}"))
+                        native.create_task(self.make_coroutine(child, event, f"{path}.child{number}"))
                     await self.perform(step.body, event, path)
             else:
                 async with anyio.create_task_group() as group:
@@ -315,7 +315,7 @@ class Performance:
 
     # What is around the dispatch.
 
-    async def victim(self) -> None:
+    async def run_in_task(self) -> None:
         """Dispatch as the program says, then sleep once more in the same task."""
         trace = self.trace
         program = self.program
@@ -336,12 +336,12 @@ class Performance:
             left = exc
         if self._scope is not None:
             trace.scope_caught = self._scope.cancelled_caught
-        trace.around = described(left)
+        trace.around = describe(left)
         trace.cancelling_after = self.cancelling()
         try:
             await anyio.sleep(_LATER)
         except BaseException as exc:
-            trace.later = described(exc)
+            trace.later = describe(exc)
         else:
             trace.later = "slept"
         trace.later_at = _now()
@@ -372,15 +372,15 @@ class Performance:
 
     async def dispatch(self) -> None:
         trace = self.trace
-        before = self.living()
+        before = self.count_tasks()
         trace.dispatches += 1
         try:
             await self.subject.dispatch(self, self.program.dispatch, "")
         except BaseException as exc:
-            trace.left = described(exc)
+            trace.left = describe(exc)
             raise
         else:
-            trace.left = described(None)
+            trace.left = describe(None)
         finally:
             trace.at = _now()
             # A cancelled scope counts its own requests there too, as many as there were turns.
@@ -389,7 +389,7 @@ class Performance:
             in_other_task = self.native and asyncio.current_task() is not self._task
             trace.cancelling = -1 if in_cancelled_scope or in_other_task else self.cancelling()
             # On Python 3.11 wait_for leaves its task if it is cancelled twice; how many tasks that one has is its affair.
-            trace.tasks = self.living() > before
+            trace.tasks = self.count_tasks() > before
 
     def cancelling(self) -> int:
         if not self.native:
@@ -398,7 +398,7 @@ class Performance:
         assert task is not None
         return task.cancelling()
 
-    def living(self) -> int:
+    def count_tasks(self) -> int:
         """Return the number of tasks that have not ended."""
         return len(asyncio.all_tasks()) if self.native else trio.lowlevel.current_statistics().tasks_living
 
@@ -408,7 +408,7 @@ class Performance:
 
     async def on_asyncio(self) -> None:
         loop = asyncio.get_running_loop()
-        task = loop.create_task(self.victim())
+        task = loop.create_task(self.run_in_task())
         for cancel in self.program.cancels:
             loop.call_later(cancel.at, task.cancel if cancel.what == "task" else self.cancel_scope)
         _, unfinished = await asyncio.wait([task], timeout=loops.NEVER)
@@ -426,9 +426,9 @@ class Performance:
 
         ended = False
 
-        async def victim() -> None:
+        async def run() -> None:
             nonlocal ended
-            await self.victim()
+            await self.run_in_task()
             ended = True
 
         with anyio.move_on_after(loops.NEVER) as patience:
@@ -436,7 +436,7 @@ class Performance:
                 for planned in self.program.cancels:
                     cancellers.start_soon(cancel, planned.at)
                 async with anyio.create_task_group() as group:
-                    group.start_soon(victim)
+                    group.start_soon(run)
                 cancellers.cancel_scope.cancel()
         if patience.cancel_called or not ended:
             self.trace.broken = "never ends"
@@ -458,7 +458,7 @@ def perform(program: Program, loop: loops.LoopName, subject: Subject) -> Trace:
     except loops.TooManyTurnsError:
         performance.trace.broken = "never ends"
     except Exception as exc:
-        performance.trace.broken = described(exc)
+        performance.trace.broken = describe(exc)
     finally:
         performance.close()
     return performance.trace

@@ -93,12 +93,12 @@ class Guarded(Brief):
 class Dispatch(Brief):
     """Dispatch a fresh event to listeners in tiers.
 
-    ``"tell"`` is a function that records the error; ``"tell_and_raise"`` then raises an OSError.
+    ``"record"`` is a function that records the error; ``"record_and_raise"`` then raises an OSError.
     """
 
     tiers: tuple[tuple[Steps, ...], ...] = ()
     strategy: Literal["sequential", "concurrent", "race"] = "sequential"
-    errors: Literal["raise", "collect", "tell", "tell_and_raise"] = "raise"
+    errors: Literal["raise", "collect", "record", "record_and_raise"] = "raise"
     limit: int | None = None
     handled: bool = False
 

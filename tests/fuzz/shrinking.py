@@ -63,7 +63,7 @@ def _smaller(value: Any) -> Iterator[Any]:
 
 
 def _inner(step: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield what may stand in the place of a step that has others within it."""
+    """Yield what can replace a step that contains other steps."""
     match step:
         case Within(body=body):
             yield body

@@ -13,7 +13,7 @@ from tests.fuzz.programs import Again, Cancel, Dispatch, Fail, Group, Guarded, L
 AVAILABLE = [loop for loop in loops.LOOPS if loops.is_available(loop)]
 any_loop = pytest.mark.parametrize("loop", AVAILABLE)
 native_loop = pytest.mark.parametrize("loop", [loop for loop in AVAILABLE if loop != "trio"])
-any_policy = pytest.mark.parametrize("errors", ["raise", "collect", "tell", "tell_and_raise"])
+any_policy = pytest.mark.parametrize("errors", ["raise", "collect", "record", "record_and_raise"])
 together = pytest.mark.parametrize("strategy", ["concurrent", "race"])
 any_strategy = pytest.mark.parametrize("strategy", ["sequential", "concurrent", "race"])
 ended_natively = pytest.mark.parametrize(
@@ -39,14 +39,14 @@ NESTED_GROUPS = (Group(((Group((CHARGE,), CHARGE),),), CHARGE),)
 @any_strategy
 @any_policy
 @ended_natively
-def test_nested_groups_do_not_turn_a_cancellation_into_an_error(strategy, errors, ending, loop):
+def test_nested_groups_keep_a_cancellation(strategy, errors, ending, loop):
     check(replace(ending, dispatch=Dispatch(((NESTED_GROUPS,),), strategy, errors)), loop)
 
 
 @native_loop
 @any_policy
 @ended_natively
-def test_nested_dispatches_do_not_turn_a_cancellation_into_an_error(errors, ending, loop):
+def test_nested_dispatches_keep_a_cancellation(errors, ending, loop):
     inner = Dispatch(((CHARGE, CHARGE),), "concurrent", errors)
     middle = Dispatch(((QUICK, (inner,)),), "concurrent", errors)
     check(replace(ending, dispatch=Dispatch((((middle,),),))), loop)
@@ -66,7 +66,7 @@ def test_a_second_cancellation_during_clean_ups_is_kept(strategy, errors, loop):
 @any_policy
 @pytest.mark.parametrize("last", [CLEANUP_FAILS, SWALLOWS], ids=["fails", "swallows"])
 @pytest.mark.parametrize("others", [(), (QUICK,), (CHARGE,)], ids=["alone", "quick", "waiting"])
-def test_a_cleanup_does_not_keep_a_cancellation_from_the_dispatch(strategy, errors, last, others, loop):
+def test_a_cleanup_does_not_hide_a_cancellation(strategy, errors, last, others, loop):
     dispatch = Dispatch(((*others, last),), strategy, errors)
     check(Program(dispatch, "move_on_after", 10), loop)
     check(Program(dispatch, cancels=(Cancel(10, "scope"),)), loop)

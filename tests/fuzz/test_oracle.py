@@ -11,7 +11,7 @@ from tests.fuzz import loops, programs
 from tests.fuzz.__main__ import main
 from tests.fuzz.comparing import compare
 from tests.fuzz.generating import generate
-from tests.fuzz.performing import Antiphon, described
+from tests.fuzz.performing import Antiphon, describe
 from tests.fuzz.programs import Cancel, Dispatch, Fail, Group, Guarded, Program, Sleep, Stop, Within, is_native, walk
 from tests.fuzz.reference import Reference
 from tests.fuzz.shrinking import as_test, shrink
@@ -119,7 +119,7 @@ class RunsInTheOtherOrder(Reference):
 
 
 class DoesNotStopTheOthers(Reference):
-    """A race in which nobody wins."""
+    """A race without a winner."""
 
     async def dispatch(self, performance, spec, path):
         await super().dispatch(performance, Dispatch(spec.tiers, "concurrent", spec.errors), path)
@@ -237,9 +237,9 @@ def test_a_failing_program_is_made_smaller():
 
 def test_exceptions_are_described_without_order_and_nesting():
     group = BaseExceptionGroup("", [ExceptionGroup("", [ValueError("b")]), asyncio.CancelledError(), ValueError("a")])
-    assert described(group) == "group of ValueError('a'), ValueError('b'), cancelled"
-    assert described(asyncio.CancelledError()) == "cancelled"
-    assert described(None) == "nothing"
+    assert describe(group) == "group of ValueError('a'), ValueError('b'), cancelled"
+    assert describe(asyncio.CancelledError()) == "cancelled"
+    assert describe(None) == "nothing"
 
 
 def test_programs_for_trio_have_nothing_of_asyncio():

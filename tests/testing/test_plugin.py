@@ -1,6 +1,6 @@
-"""The fixtures as a project uses them that opts in: each test writes one, and runs pytest there.
+"""The fixtures in projects that opt in: each test writes a project, and runs pytest in it.
 
-The projects use nothing but what is public.
+The projects use only the public API.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Project:
         (self.folder / name).write_text("".join(texts))
 
     def run(self, *arguments: str, code: int = 0) -> str:
-        """Run its tests; gives what pytest prints."""
-        # Starting pytest takes the time: with only the plugins that are wanted it is shorter.
+        """Run its tests, and return what pytest prints."""
+        # Without other plugins pytest starts faster.
         environment: dict[str, str] = {**os.environ, "PYTHONPATH": SOURCE, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         environment.pop("PYTEST_ADDOPTS", None)
         done = subprocess.run(
@@ -83,30 +83,13 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def lines(output: str, beginning: str) -> list[str]:
-    return [line for line in output.splitlines() if line.startswith(beginning)]
+def lines(output: str, start: str) -> list[str]:
+    return [line for line in output.splitlines() if line.startswith(start)]
 
 
-@pytest.mark.parametrize("fixture", ["virtual_backend", "seeded_backend"])
-def test_a_test_that_opted_in_runs_in_virtual_time_on_both_backends(project: Project, fixture: str) -> None:
+def test_tests_and_fixtures_that_opted_in_run_in_virtual_time(project: Project) -> None:
     project.write(
-        "test_time.py",
-        ON.format(fixture=fixture),
-        """
-async def test_time(anyio_backend_name):
-    print("on", anyio_backend_name)
-    assert anyio.current_time() == 0
-    await anyio.sleep(86400)
-    assert anyio.current_time() == 86400
-""",
-    )
-    output = project.run("-s", "-q")
-    assert {line.split()[-1] for line in output.splitlines() if "on " in line} >= {"asyncio", "trio"}
-
-
-def test_async_fixtures_share_the_clock_of_their_test(project: Project) -> None:
-    project.write(
-        "test_time.py",
+        "test_each.py",
         ON.format(fixture="virtual_backend"),
         """
 @pytest.fixture
@@ -115,16 +98,18 @@ async def an_hour_ago():
     await anyio.sleep(3600)
     yield now
 
-async def test_time(an_hour_ago):
+async def test_test(anyio_backend_name):
+    print("on", anyio_backend_name)
+    assert anyio.current_time() == 0
+    await anyio.sleep(86400)
+    assert anyio.current_time() == 86400
+
+async def test_fixture(an_hour_ago):
     assert anyio.current_time() == an_hour_ago + 3600
 """,
     )
-    assert "2 passed" in project.run()
-
-
-def test_fixtures_of_a_module_may_be_async_too(project: Project) -> None:
     project.write(
-        "test_time.py",
+        "test_module.py",
         ON.format(fixture="virtual_backend").replace("@pytest.fixture", '@pytest.fixture(scope="module")'),
         """
 @pytest.fixture(scope="module")
@@ -137,10 +122,12 @@ async def test_time(since, day):
     assert anyio.current_time() - since >= 86400
 """,
     )
-    assert "6 passed" in project.run()
+    output = project.run("-s")
+    assert {line.split()[-1] for line in output.splitlines() if "on " in line} >= {"asyncio", "trio"}
+    assert "10 passed" in output
 
 
-def test_those_who_have_not_opted_in_keep_real_time_and_their_backends(project: Project) -> None:
+def test_tests_that_have_not_opted_in_use_real_time(project: Project) -> None:
     project.write("test_opted_in.py", ON.format(fixture="virtual_backend"), "async def test_time(): pass\n")
     project.write(
         "test_other.py",
@@ -160,13 +147,13 @@ async def test_time():
     ]
 
 
-def test_a_project_that_does_not_name_the_plugin_has_none_of_its_fixtures(project: Project) -> None:
+def test_the_fixtures_need_the_plugin(project: Project) -> None:
     project.write("conftest.py", "")
     project.write("test_other.py", "def test_fixtures(virtual_backend): pass\n")
     assert "fixture 'virtual_backend' not found" in project.run(code=1)
 
 
-def test_a_seeded_test_runs_under_ten_schedules_that_are_the_same_in_each_run(project: Project) -> None:
+def test_a_seeded_test_runs_under_ten_repeatable_schedules(project: Project) -> None:
     project.write("test_schedule.py", ON.format(fixture="seeded_backend"), PRINTS_ITS_SCHEDULE)
 
     def schedules() -> dict[str, str]:
@@ -180,7 +167,7 @@ def test_a_seeded_test_runs_under_ten_schedules_that_are_the_same_in_each_run(pr
     assert schedules() == first
 
 
-def test_a_test_may_be_marked_with_seeds_of_its_own_and_a_plain_one_may_run_a_backend(project: Project) -> None:
+def test_seeds_can_be_chosen_for_a_test(project: Project) -> None:
     project.write(
         "test_seeds.py",
         ON.format(fixture="seeded_backend"),
@@ -199,20 +186,20 @@ def test_plain(virtual_backend):
     assert "62 passed" in project.run()
 
 
-def test_a_failure_tells_its_seed_and_can_be_run_alone_by_its_id(project: Project) -> None:
+def test_a_failure_has_its_seed_in_its_id(project: Project) -> None:
     project.write(
         "test_order.py",
         ON.format(fixture="seeded_backend"),
         """
-async def test_that_the_first_is_first():
+async def test_order():
     order = []
 
-    async def come(number):
+    async def record(number):
         order.append(number)
 
     async with anyio.create_task_group() as group:
         for number in range(3):
-            group.start_soon(come, number)
+            group.start_soon(record, number)
     assert order[0] == 0
 """,
     )
@@ -223,7 +210,7 @@ async def test_that_the_first_is_first():
     assert "1 failed" in project.run(failed[0], code=1)
 
 
-def test_seeds_that_would_do_nothing_are_refused(project: Project) -> None:
+def test_seeds_without_an_effect_are_refused(project: Project) -> None:
     bad = "import pytest\n@pytest.mark.seeds({seeds})\ndef test_bad({fixture}): pass\n"
     project.write("test_unused.py", bad.format(seeds="range(3)", fixture="tmp_path"))
     project.write("test_one.py", bad.format(seeds="3", fixture="seeded_backend"))
@@ -235,7 +222,7 @@ def test_seeds_that_would_do_nothing_are_refused(project: Project) -> None:
     assert "seeds takes the seeds, as in @pytest.mark.seeds(range(100)); got (1, 2)" in output
 
 
-def test_the_example_in_the_docs_runs_as_it_stands(project: Project) -> None:
+def test_the_example_in_the_docs_runs_unchanged(project: Project) -> None:
     conftest, module, *_ = re.findall("```python\n(.*?)```", PAGE.read_text().partition("## Fixtures")[2], re.DOTALL)
     project.write("conftest.py", conftest)
     project.write("test_example.py", module)
@@ -244,7 +231,7 @@ def test_the_example_in_the_docs_runs_as_it_stands(project: Project) -> None:
     assert "220 passed" in project.run()
 
 
-def test_an_assertion_that_fails_prints_what_was_seen_and_not_how_it_looked(project: Project) -> None:
+def test_a_failed_assertion_shows_the_recording_and_no_internals(project: Project) -> None:
     project.write(
         "test_shop.py",
         ON.format(fixture="virtual_backend"),

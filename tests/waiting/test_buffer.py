@@ -1,4 +1,4 @@
-"""`Buffer`, `Fifo` and `KeyedFifo` against naive models."""
+"""`Buffer`, `Fifo` and `Lanes` against naive models."""
 
 from __future__ import annotations
 
@@ -12,23 +12,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import StreamLagged
-from antiphon._waiting.buffer import Buffer, Fifo, KeyedFifo
-from antiphon.testing import Backend, BackendName
+from antiphon._buffers import Buffer, Fifo, Lanes
+from antiphon.testing import Backend
 from antiphon.typing import Overflow
-from tests.cancellation.tasks import noting, settle
-from tests.waiting.helpers import OVERFLOWS, noting_outcome, turns
+from tests.waiting.helpers import OVERFLOWS, asyncio_only, record_outcome, settle, turns
+
+Item = tuple[Hashable, int]
+
+by_key = pytest.mark.parametrize("keyed", [False, True], ids=["fifo", "keyed"])
+schedules = st.builds(Backend, st.sampled_from(("asyncio", "trio")), st.none() | st.integers(0, 1000))
+sizes = st.integers(1, 3)
 
 
-class NaiveLine:
-    """What a line does, written down without a thought about speed."""
+def make_order(*, keyed: bool) -> Any:
+    return Lanes(lambda item: item[0]) if keyed else Fifo()
 
-    def __init__(self, *, lanes: bool) -> None:
-        self.lanes = lanes
-        self.items: list[tuple[Hashable, int]] = []
-        self.out: list[tuple[Hashable, int]] = []
 
-    def pop(self) -> tuple[Hashable, int] | None:
-        busy = {lane for lane, _ in self.out} if self.lanes else set()
+class NaiveOrder:
+    """The order in which items leave, in the simplest code."""
+
+    def __init__(self, *, keyed: bool) -> None:
+        self.keyed = keyed
+        self.items: list[Item] = []
+        self.out: list[Item] = []
+
+    def pop(self) -> Item | None:
+        busy = {key for key, _ in self.out} if self.keyed else set()
         for item in self.items:
             if item[0] not in busy:
                 self.items.remove(item)
@@ -37,82 +46,59 @@ class NaiveLine:
         return None
 
 
-def lane_of(item: tuple[Hashable, int]) -> Hashable:
-    return item[0]
-
-
-_line_steps = st.lists(
-    st.tuples(st.just("push"), st.sampled_from("abc"))
-    | st.tuples(st.sampled_from(("pop", "drop", "done")), st.integers(0, 5)),
-    max_size=60,
+@by_key
+@given(
+    steps=st.lists(
+        st.tuples(st.just("push"), st.sampled_from("abc"))
+        | st.tuples(st.sampled_from(("pop", "drop", "done")), st.integers(0, 5)),
+        max_size=60,
+    )
 )
-
-
-@pytest.mark.parametrize("lanes", [False, True], ids=["fifo", "lanes"])
-@given(steps=_line_steps)
-def test_a_line_does_what_a_naive_one_does(lanes: bool, steps: list[tuple[str, Any]]) -> None:
-    model = NaiveLine(lanes=lanes)
-    line: Any = KeyedFifo(lane_of) if lanes else Fifo()
-    for number, (step, what) in enumerate(steps):
-        with noting(number=number, step=step):
-            if step == "push":
-                item = (what, number)
-                model.items.append(item)
-                line.push(item)
-            elif step == "pop":
-                assert line.pop() == model.pop()
-            elif step == "drop" and model.items:
-                assert line.drop() == model.items.pop(0)
-            elif step == "done" and lanes and model.out:
-                line.done(model.out.pop(what % len(model.out)))
-            assert len(line) == len(model.items)
-
-
-@given(steps=_line_steps)
-def test_lanes_keep_nothing_of_what_has_gone(steps: list[tuple[str, Any]]) -> None:
-    line = KeyedFifo(lane_of)
-    out: list[Any] = []
+def test_items_leave_in_the_order_of_a_naive_model(keyed: bool, steps: list[tuple[str, Any]]) -> None:
+    model, order = NaiveOrder(keyed=keyed), make_order(keyed=keyed)
     for number, (step, what) in enumerate(steps):
         if step == "push":
-            line.push((what, number))
+            model.items.append((what, number))
+            order.push((what, number))
         elif step == "pop":
-            out += filter(None, [line.pop()])
-        elif step == "drop" and len(line):
-            line.drop()
-        elif step == "done" and out:
-            line.done(out.pop(what % len(out)))
-        numbers = sum(map(len, line._lanes.values()))
-        assert numbers == len(line)
-        assert len(line._lanes) <= len(line) + len(out)
-        assert len(line._ready) <= len(line)
+            assert order.pop() == model.pop()
+        elif step == "drop" and model.items:
+            assert order.drop() == model.items.pop(0)
+        elif step == "done" and keyed and model.out:
+            order.done(model.out.pop(what % len(model.out)))
+        assert len(order) == len(model.items)
+        if keyed:
+            # Nothing is kept of an item that has left.
+            assert sum(map(len, order._lanes.values())) == len(order)
+            assert len(order._lanes) <= len(order) + len(model.out)
+            assert len(order._ready) <= len(order)
 
 
 class NaiveBuffer:
-    """What a buffer does to those who do not wait."""
+    """What a buffer does with a sender that does not wait."""
 
-    def __init__(self, size: int, overflow: Overflow, *, lanes: bool) -> None:
-        self.line = NaiveLine(lanes=lanes)
+    def __init__(self, size: int, overflow: Overflow, *, keyed: bool) -> None:
+        self.order = NaiveOrder(keyed=keyed)
         self.size = size
         self.overflow = overflow
-        self.dropped = 0
-        self.missed = 0
+        self.delivered = self.dropped = self.missed = 0
 
-    def put(self, item: tuple[Hashable, int]) -> bool:
-        if len(self.line.items) >= self.size:
+    def put(self, item: Item) -> bool:
+        if len(self.order.items) >= self.size:
             if self.overflow == "suspend":
                 return False
             self.dropped += 1
             if self.overflow == "drop_newest":
                 return True
-            del self.line.items[0]
+            del self.order.items[0]
             self.missed += self.overflow == "raise"
-        self.line.items.append(item)
+        self.order.items.append(item)
         return True
 
 
-@pytest.mark.parametrize("lanes", [False, True], ids=["fifo", "lanes"])
+@by_key
 @given(
-    backend=st.sampled_from(("asyncio", "trio")),
+    backend=schedules,
     overflow=st.sampled_from(OVERFLOWS),
     size=st.integers(1, 4),
     steps=st.lists(
@@ -121,113 +107,112 @@ class NaiveBuffer:
         max_size=40,
     ),
 )
-def test_a_buffer_does_what_a_naive_one_does(
-    lanes: bool, backend: BackendName, overflow: Overflow, size: int, steps: list[tuple[str, Any]]
+def test_a_buffer_does_what_a_naive_model_does(
+    keyed: bool, backend: Backend, overflow: Overflow, size: int, steps: list[tuple[str, Any]]
 ) -> None:
     async def main() -> None:
-        model = NaiveBuffer(size, overflow, lanes=lanes)
-        line: Any = KeyedFifo(lane_of) if lanes else Fifo()
-        buffer: Buffer[tuple[Hashable, int]] = Buffer("owner", line, size, overflow)
-        delivered = 0
+        model = NaiveBuffer(size, overflow, keyed=keyed)
+        out, items = model.order.out, model.order.items
+        buffer: Buffer[Item] = Buffer("owner", make_order(keyed=keyed), size, overflow)
         for number, (step, what) in enumerate(steps):
-            with noting(number=number, step=step):
-                if step == "put":
-                    assert buffer.put_nowait((what, number)) == model.put((what, number))
-                elif step == "done" and lanes and model.line.out:
-                    buffer.done(model.line.out.pop(what % len(model.line.out)))
-                elif step == "get" and model.missed:
-                    with pytest.raises(StreamLagged) as lagged:
-                        await buffer.get()
-                    assert lagged.value.missed == model.missed
-                    model.missed = 0
-                elif step == "get":
-                    expected = model.line.pop()
-                    if expected is not None:
-                        delivered += 1
-                        assert await buffer.get() == expected
-                assert len(buffer) == len(model.line.items) <= size
-                assert buffer.dropped == model.dropped
-                assert buffer.delivered == delivered
-        left = list(model.line.items)
+            if step == "put":
+                assert buffer.put_nowait((what, number)) == model.put((what, number))
+            elif step == "done" and keyed and out:
+                buffer.done(out.pop(what % len(out)))
+            elif step == "get" and model.missed:
+                with pytest.raises(StreamLagged) as lagged:
+                    await buffer.get()
+                assert lagged.value.missed == model.missed
+                model.missed = 0
+            elif step == "get" and (expected := model.order.pop()) is not None:
+                model.delivered += 1
+                assert await buffer.get() == expected
+            assert len(buffer) == len(items) <= size
+            assert (buffer.dropped, buffer.delivered) == (model.dropped, model.delivered)
         buffer.close()
-        assert buffer.clear() == left
+        assert buffer.clear() == items
         assert len(buffer) == 0
 
-    Backend(backend).run(main)
+    backend.run(main)
 
 
 @given(
-    backend=st.sampled_from(("asyncio", "trio")),
-    seed=st.none() | st.integers(0, 1000),
-    size=st.integers(1, 3),
+    backend=schedules,
+    size=sizes,
     puts=st.lists(st.none() | st.integers(0, 6), max_size=8),
     gets=st.lists(st.none() | st.integers(0, 6), max_size=8),
 )
-def test_who_waits_is_woken_as_long_as_there_is_something_to_do(
-    backend: BackendName, seed: int | None, size: int, puts: list[int | None], gets: list[int | None]
+def test_no_task_waits_for_what_is_there(
+    backend: Backend, size: int, puts: list[int | None], gets: list[int | None]
 ) -> None:
-    """After all have had their say, nobody waits for what is there."""
+    """A number is the turn in which a sender or a reader is cancelled."""
 
     async def main() -> None:
         buffer: Buffer[int] = Buffer("owner", Fifo(), size, "suspend")
-        got: list[Any] = []
-        put: list[Any] = []
+        received: list[Any] = []
 
-        async def within(scope: anyio.CancelScope, call: Any, log: list[Any]) -> None:
-            with scope:
-                await noting_outcome(call, log)
+        async def run(call: Any, log: list[Any], cancelled_after: int | None) -> None:
+            async def cancel(after: int) -> None:
+                await turns(after)
+                scope.cancel()
 
-        async def doom(scope: anyio.CancelScope, after: int) -> None:
-            await turns(after)
-            scope.cancel()
+            if cancelled_after is not None:
+                group.start_soon(cancel, cancelled_after)
+            with anyio.CancelScope() as scope:
+                await record_outcome(call, log)
 
         async with anyio.create_task_group() as group:
-            calls: list[Any] = [
-                (lambda number=number: buffer.put(number), put, doomed) for number, doomed in enumerate(puts)
-            ]
-            calls += [(buffer.get, got, doomed) for doomed in gets]
-            for call, log, doomed in calls:
-                scope = anyio.CancelScope()
-                group.start_soon(within, scope, call, log)
-                if doomed is not None:
-                    group.start_soon(doom, scope, doomed)
+            for number, cancelled_after in enumerate(puts):
+                group.start_soon(run, lambda number=number: buffer.put(number), [], cancelled_after)
+            for cancelled_after in gets:
+                group.start_soon(run, buffer.get, received, cancelled_after)
             await settle()
             assert not (len(buffer) and buffer.waiting_receivers)
             assert not (len(buffer) < size and buffer.waiting_senders)
             assert buffer.accepted == buffer.delivered + len(buffer)
-            assert len(got) == buffer.delivered
-            assert len(set(got)) == len(got)
+            assert len(set(received)) == len(received) == buffer.delivered
             group.cancel_scope.cancel()
         assert buffer.waiting_receivers == buffer.waiting_senders == 0
-        left = buffer.clear()
-        assert not set(left) & set(got)
+        assert not set(buffer.clear()) & set(received)
 
-    Backend(backend, seed).run(main)
+    backend.run(main)
 
 
-async def test_an_item_that_may_leave_wakes_one_who_waits_when_its_lane_becomes_free() -> None:
-    buffer: Buffer[tuple[Hashable, int]] = Buffer("owner", KeyedFifo(lane_of), 5, "suspend")
-    got: list[Any] = []
+async def test_a_released_key_wakes_a_waiting_reader() -> None:
+    buffer: Buffer[Item] = Buffer("owner", make_order(keyed=True), 5, "suspend")
+    received: list[Any] = []
     async with anyio.create_task_group() as group:
         for number in range(3):
             await buffer.put(("a", number))
-        for _ in range(3):
-            group.start_soon(noting_outcome, buffer.get, got)
+            group.start_soon(record_outcome, buffer.get, received)
         await settle()
-        assert got == [("a", 0)]
+        assert received == [("a", 0)]
         buffer.done(("a", 0))
         await settle()
-        assert got == [("a", 0), ("a", 1)]
+        assert received == [("a", 0), ("a", 1)]
         await buffer.put(("b", 3))
         await settle()
-        assert got[2:] == [("b", 3)]
+        assert received[2:] == [("b", 3)]
         assert buffer.waiting_receivers == 0
 
 
-async def test_a_reader_cancelled_when_it_is_woken_leaves_the_item_to_another(anyio_backend_name: str) -> None:
-    """The first of two readers is woken for the item, and cancelled before it has had its turn."""
-    if anyio_backend_name == "trio":
-        pytest.skip("a scope spares a task that has been woken, and trio has no other cancellation")
+async def test_room_for_two_wakes_two_senders() -> None:
+    buffer: Buffer[int] = Buffer("owner", Fifo(), 2, "suspend")
+    async with anyio.create_task_group() as group:
+        for number in range(4):
+            group.start_soon(buffer.put, number)
+        await settle()
+        assert buffer.waiting_senders == 2
+        # Both read before a sender has had its turn.
+        group.start_soon(buffer.get)
+        group.start_soon(buffer.get)
+        await settle()
+        assert (buffer.waiting_senders, len(buffer)) == (0, 2)
+
+
+@asyncio_only
+async def test_a_reader_cancelled_when_woken_leaves_its_item() -> None:
+    """The first of two readers is woken for the item, and cancelled before its turn. A scope spares such a task."""
     buffer: Buffer[int] = Buffer("owner", Fifo(), 5, "suspend")
     first = asyncio.create_task(buffer.get())
     await settle()
@@ -242,9 +227,8 @@ async def test_a_reader_cancelled_when_it_is_woken_leaves_the_item_to_another(an
     assert await second == 1
 
 
-async def test_a_sender_cancelled_when_it_is_woken_leaves_the_room_to_the_next(anyio_backend_name: str) -> None:
-    if anyio_backend_name == "trio":
-        pytest.skip("a scope spares a task that has been woken, and trio has no other cancellation")
+@asyncio_only
+async def test_a_sender_cancelled_when_woken_leaves_its_room() -> None:
     buffer: Buffer[int] = Buffer("owner", Fifo(), 1, "suspend")
     assert buffer.put_nowait(0)
     senders = [asyncio.create_task(buffer.put(number)) for number in (1, 2)]
@@ -257,23 +241,15 @@ async def test_a_sender_cancelled_when_it_is_woken_leaves_the_room_to_the_next(a
     assert (await buffer.get(), len(buffer), buffer.accepted, buffer.refused) == (2, 0, 2, 1)
 
 
-@given(
-    backend=st.sampled_from(("asyncio", "trio")),
-    seed=st.none() | st.integers(0, 1000),
-    size=st.integers(1, 3),
-    senders=st.integers(1, 6),
-    readers=st.integers(1, 4),
-)
-def test_senders_that_wait_keep_their_order_under_every_schedule(
-    backend: BackendName, seed: int | None, size: int, senders: int, readers: int
-) -> None:
+@given(backend=schedules, size=sizes, senders=st.integers(1, 6), readers=st.integers(1, 4))
+def test_waiting_senders_keep_their_order(backend: Backend, size: int, senders: int, readers: int) -> None:
     async def main() -> None:
         buffer: Buffer[int] = Buffer("owner", Fifo(), size, "suspend")
-        handed_over: list[int] = []
+        accepted: list[int] = []
 
         async def send(number: int) -> None:
             await buffer.put(number)
-            handed_over.append(number)
+            accepted.append(number)
 
         async def read() -> None:
             while True:
@@ -289,12 +265,12 @@ def test_senders_that_wait_keep_their_order_under_every_schedule(
                 group.start_soon(read)
             await settle()
             group.cancel_scope.cancel()
-        assert handed_over == list(range(senders))
+        assert accepted == list(range(senders))
 
-    Backend(backend, seed).run(main)
+    backend.run(main)
 
 
-async def test_who_does_not_wait_gets_no_room_before_those_who_do() -> None:
+async def test_a_sender_that_does_not_wait_does_not_overtake() -> None:
     buffer: Buffer[int] = Buffer("owner", Fifo(), 1, "suspend")
     assert buffer.put_nowait(0)
     async with anyio.create_task_group() as group:

@@ -1,4 +1,4 @@
-"""Rule 23: what waits on a scope, or on a registration that is removed, ends with it."""
+"""What waits on a scope, or on a registration that is removed, ends with it (rule 23)."""
 
 from __future__ import annotations
 
@@ -12,60 +12,67 @@ from anyio import lowlevel, to_thread
 
 from antiphon import AsyncEventDispatcher, Event, StreamLagged
 from antiphon.typing import Overflow
-from tests.cancellation.tasks import settle
-from tests.waiting.helpers import OVERFLOWS, Numbered, elsewhere, nobody_listens, outcome
-
-ENDINGS: dict[str, Callable[[Any], object]] = {
-    "the end of the scope": lambda scoped: scoped.__exit__(None, None, None),
-    "remove_listener": lambda scoped: [
-        scoped.remove_listener(key, listener) for key, found in scoped.get_listeners().items() for listener in found
-    ],
-    "a handle": lambda scoped: [subscription.unsubscribe() for subscription in scoped._registry.everything()],
-}
-
-every_ending = pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS)
+from tests.waiting.helpers import OVERFLOWS, Order, elsewhere, has_no_listeners, outcome, place, read_all, settle
 
 
-async def place(dispatcher: AsyncEventDispatcher, *numbers: int) -> None:
-    for number in numbers:
-        await dispatcher.adispatch("order.placed", Numbered(number))
+def end_scope(scoped: Any, *_: Any) -> None:
+    scoped.__exit__(None, None, None)
 
 
-async def read_all(stream: Any) -> list[int]:
-    return [event.number async for event in stream]
+def remove_listeners(scoped: Any, *_: Any) -> None:
+    for key, found in scoped.get_listeners().items():
+        for listener in found:
+            scoped.remove_listener(key, listener)
+
+
+def unsubscribe(scoped: Any, *_: Any) -> None:
+    for subscription in scoped._registry.everything():
+        subscription.unsubscribe()
+
+
+def close(_scoped: Any, stream: Any) -> None:
+    stream.close()
+
+
+ENDINGS: list[Callable[..., None]] = [end_scope, remove_listeners, unsubscribe]
+every_ending = pytest.mark.parametrize("end", ENDINGS)
+every_ending_of_a_stream = pytest.mark.parametrize("end", [*ENDINGS, close])
+
+
+@pytest.fixture
+def scoped() -> Any:
+    return AsyncEventDispatcher(name="shop").scope()
 
 
 # Streams
 
 
-@every_ending
-async def test_a_reader_that_waits_ends(end: Any) -> None:
-    scoped = AsyncEventDispatcher().scope()
-    read: list[list[int]] = []
+@every_ending_of_a_stream
+async def test_waiting_readers_end(end: Any, scoped: Any) -> None:
+    received: list[list[int]] = []
 
     async def reader() -> None:
-        read.append(await read_all(stream))
+        received.append(await read_all(stream))
 
     async with anyio.create_task_group() as group, scoped.stream("order.placed") as stream:
-        group.start_soon(reader)
-        group.start_soon(reader)
+        for _ in range(3):
+            group.start_soon(reader)
         await settle()
         await place(scoped, 1)
         await settle()
-        end(scoped)
+        end(scoped, stream)
         await settle()
 
-        assert sorted(read) == [[], [1]]
-    assert nobody_listens(scoped)
+        assert sorted(received) == [[], [], [1]]
+    assert has_no_listeners(scoped)
 
 
-@every_ending
+@every_ending_of_a_stream
 @pytest.mark.parametrize("overflow", OVERFLOWS)
-async def test_readers_read_what_is_left_and_then_end(end: Any, overflow: Overflow) -> None:
-    scoped = AsyncEventDispatcher().scope()
-    async with scoped.stream("order.placed", overflow=overflow) as stream:
+async def test_readers_read_what_is_left(end: Any, overflow: Overflow, scoped: Any) -> None:
+    async with scoped.stream("order.*", Order, "payment.received", overflow=overflow) as stream:
         await place(scoped, 1, 2)
-        end(scoped)
+        end(scoped, stream)
         await place(scoped, 3)
 
         assert await read_all(stream) == [1, 2]
@@ -73,41 +80,40 @@ async def test_readers_read_what_is_left_and_then_end(end: Any, overflow: Overfl
         assert stream.statistics().dropped == 0
 
 
-async def test_a_lag_is_told_before_the_end() -> None:
-    scoped = AsyncEventDispatcher().scope()
+@pytest.mark.parametrize("end", [end_scope, close])
+async def test_lag_is_raised_before_the_end(end: Any, scoped: Any) -> None:
     async with scoped.stream("order.placed", max_buffer_size=1) as stream:
         await place(scoped, 1, 2)
-        ENDINGS["the end of the scope"](scoped)
+        end(scoped, stream)
 
         with pytest.raises(StreamLagged):
             await read_all(stream)
         assert await read_all(stream) == [2]
 
 
-@every_ending
-async def test_dispatches_that_wait_for_room_go_on_and_count_as_dropped(end: Any) -> None:
-    scoped = AsyncEventDispatcher().scope()
+@every_ending_of_a_stream
+async def test_dispatches_that_wait_for_room_go_on(end: Any, scoped: Any) -> None:
+    finished: list[int] = []
+
+    async def dispatch(number: int) -> None:
+        await place(scoped, number)
+        finished.append(number)
+
     async with anyio.create_task_group() as group:
         async with scoped.stream("order.placed", max_buffer_size=1, overflow="suspend") as stream:
-            group.start_soon(place, scoped, 1, 2, 3)
+            for number in range(4):
+                group.start_soon(dispatch, number)
+                await settle()
+            assert (finished, stream.statistics().dispatches_waiting) == ([0], 3)
+            end(scoped, stream)
             await settle()
-            assert stream.statistics().dispatches_waiting == 1
-            end(scoped)
-            await settle()
 
-            assert (stream.statistics().dispatches_waiting, stream.statistics().dropped) == (0, 1)
-            assert await read_all(stream) == [1]
+            assert sorted(finished) == [0, 1, 2, 3]
+            assert await read_all(stream) == [0]
+            assert stream.statistics() == (1, 3, 0, 1, 0, 0)
 
 
-async def test_a_stream_of_several_keys_ends_with_its_scope() -> None:
-    with AsyncEventDispatcher().scope() as scoped:
-        async with scoped.stream("order.*", Numbered, "payment.received") as stream:
-            await place(scoped, 1)
-            ENDINGS["the end of the scope"](scoped)
-            assert await read_all(stream) == [1]
-
-
-async def test_a_stream_goes_on_while_one_of_its_registrations_is_left() -> None:
+async def test_a_stream_goes_on_while_a_registration_is_left() -> None:
     class Double(AsyncEventDispatcher):
         """Registers each listener under two keys."""
 
@@ -126,31 +132,30 @@ async def test_a_stream_goes_on_while_one_of_its_registrations_is_left() -> None
         assert await read_all(stream) == []
 
 
-async def test_a_stream_on_a_nested_scope_outlives_the_outer_one() -> None:
-    outer = AsyncEventDispatcher().scope()
-    with outer.scope() as inner:
+async def test_a_stream_on_a_nested_scope_outlives_the_outer_one(scoped: Any) -> None:
+    with scoped.scope() as inner:
         async with inner.stream("order.placed") as stream:
-            ENDINGS["the end of the scope"](outer)
+            end_scope(scoped)
             await place(inner, 1)
             assert (await stream.__anext__()).number == 1
 
 
-async def test_a_stream_that_could_not_be_entered_can_be_entered_later() -> None:
-    class Reluctant(AsyncEventDispatcher):
-        refusing = True
+async def test_a_failed_entry_can_be_repeated() -> None:
+    class Refusing(AsyncEventDispatcher):
+        refuses = True
 
         def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any:
-            if self.refusing:
+            if self.refuses:
                 raise ZeroDivisionError
             return super().add_listener(key, listener, **options)
 
-    dispatcher = Reluctant()
+    dispatcher = Refusing()
     stream, expected = dispatcher.stream("order.placed"), dispatcher.expect("order.placed")
     for waiting in (stream, expected):
         with pytest.raises(ZeroDivisionError):
             await waiting.__aenter__()
 
-    dispatcher.refusing = False
+    dispatcher.refuses = False
     async with stream, expected:
         await place(dispatcher, 1)
 
@@ -172,12 +177,11 @@ async def expect(dispatcher: AsyncEventDispatcher) -> Any:
 
 @every_ending
 @pytest.mark.parametrize("waiting", [wait, expect])
-async def test_a_waiter_gets_an_error_that_says_why(waiting: Any, end: Any) -> None:
-    scoped = AsyncEventDispatcher(name="shop").scope()
-    outcomes: list[Any] = []
+async def test_waiters_get_an_error_with_the_reason(waiting: Any, end: Any, scoped: Any) -> None:
+    errors: list[Any] = []
 
     async def waiter() -> None:
-        outcomes.append(await outcome(waiting(scoped)))
+        errors.append(await outcome(waiting(scoped)))
 
     async with anyio.create_task_group() as group:
         group.start_soon(waiter)
@@ -186,35 +190,29 @@ async def test_a_waiter_gets_an_error_that_says_why(waiting: Any, end: Any) -> N
         end(scoped)
         await settle()
 
-        assert [type(error) for error in outcomes] == [anyio.ClosedResourceError] * 2
-        for error in outcomes:
+        assert [type(error) for error in errors] == [anyio.ClosedResourceError] * 2
+        reason = "<scope of <AsyncEventDispatcher 'shop'>> has ended" if end is end_scope else "removed"
+        for error in errors:
             assert "<expected 'order.placed'> will not come" in str(error)
-            if end is ENDINGS["the end of the scope"]:
-                assert "<scope of <AsyncEventDispatcher 'shop'>> has ended" in str(error)
-            else:
-                assert "removed" in str(error)
-    assert nobody_listens(scoped)
+            assert reason in str(error)
+    assert has_no_listeners(scoped)
 
 
 @every_ending
-async def test_an_end_while_the_body_runs_is_an_error_at_its_end(end: Any) -> None:
-    scoped = AsyncEventDispatcher().scope()
+async def test_an_end_in_the_body_is_raised_after_it(end: Any, scoped: Any) -> None:
     reached = False
-
     with pytest.raises(anyio.ClosedResourceError, match="will not come"):
         async with scoped.expect("order.placed") as expected:
             end(scoped)
             await settle()
             reached = True
-
     assert reached
     with pytest.raises(LookupError):
         _ = expected.event
 
 
 @every_ending
-async def test_an_event_that_came_before_the_end_counts(end: Any) -> None:
-    scoped = AsyncEventDispatcher().scope()
+async def test_an_event_before_the_end_counts(end: Any, scoped: Any) -> None:
     async with scoped.expect("order.placed") as expected:
         await place(scoped, 1)
         end(scoped)
@@ -222,53 +220,39 @@ async def test_an_event_that_came_before_the_end_counts(end: Any) -> None:
 
 
 @every_ending
-async def test_a_body_that_raises_after_the_end_leaves_with_its_own_error(end: Any) -> None:
-    scoped = AsyncEventDispatcher().scope()
-    with pytest.raises(ZeroDivisionError):
-        async with scoped.expect("order.placed"):
-            end(scoped)
-            raise ZeroDivisionError
-
-
-@every_ending
-async def test_a_cancelled_waiter_is_cancelled_also_after_the_end(end: Any) -> None:
-    scoped = AsyncEventDispatcher().scope()
+async def test_the_end_covers_no_error_and_no_cancellation(end: Any, scoped: Any) -> None:
     with anyio.CancelScope() as scope:
         async with scoped.expect("order.placed"):
             end(scoped)
             scope.cancel()
     assert scope.cancelled_caught
 
+    with AsyncEventDispatcher().scope() as other, pytest.raises(ZeroDivisionError):
+        async with other.expect("order.placed"):
+            end(other)
+            raise ZeroDivisionError
 
-async def test_an_event_whose_dispatch_has_reached_the_waiter_counts_although_the_scope_ends() -> None:
-    scoped = AsyncEventDispatcher().scope()
 
+async def test_an_event_being_dispatched_at_the_end_counts(scoped: Any) -> None:
     def choose(event: Event) -> bool:
-        ENDINGS["the end of the scope"](scoped)
+        end_scope(scoped)
         return True
 
     async with scoped.expect("order.placed", where=choose) as expected:
         await place(scoped, 1)
-
     assert expected.event.number == 1
 
 
-async def test_waiting_on_an_ended_scope_is_refused() -> None:
-    with AsyncEventDispatcher().scope() as scoped:
-        pass
-
+async def test_waiting_on_an_ended_scope_is_refused(scoped: Any) -> None:
+    end_scope(scoped)
     with pytest.raises(RuntimeError, match="has ended"):
         await scoped.wait_for("order.placed")
-    with pytest.raises(RuntimeError, match="has ended"):
-        async with scoped.expect("order.placed"):
-            raise AssertionError("never entered")
-    with pytest.raises(RuntimeError, match="has ended"):
-        async with scoped.stream("order.placed"):
-            raise AssertionError("never entered")
+    for waiting in (scoped.expect("order.placed"), scoped.stream("order.placed")):
+        with pytest.raises(RuntimeError, match="has ended"):
+            await waiting.__aenter__()
 
 
-async def test_what_waits_on_the_parent_waits_on_when_a_scope_ends() -> None:
-    dispatcher = AsyncEventDispatcher()
+async def test_the_end_of_a_scope_leaves_its_parent_alone(dispatcher: AsyncEventDispatcher) -> None:
     async with dispatcher.stream("order.placed") as stream, dispatcher.expect("order.placed") as expected:
         with dispatcher.scope():
             pass
@@ -282,10 +266,7 @@ async def test_what_waits_on_the_parent_waits_on_when_a_scope_ends() -> None:
 
 @every_ending
 @pytest.mark.parametrize("where", ["thread", "loop"])
-async def test_an_end_in_another_thread_or_loop_wakes_what_waits_here(
-    end: Any, where: str, anyio_backend_name: str
-) -> None:
-    scoped = AsyncEventDispatcher().scope()
+async def test_an_end_elsewhere_wakes_what_waits(end: Any, where: str, anyio_backend_name: str, scoped: Any) -> None:
     outcomes: list[Any] = []
 
     async def end_there() -> None:
@@ -306,11 +287,10 @@ async def test_an_end_in_another_thread_or_loop_wakes_what_waits_here(
                 await to_thread.run_sync(end, scoped)
             else:
                 await elsewhere(end_there, anyio_backend_name)
-
     assert sorted(outcomes, key=str) == sorted([[], anyio.ClosedResourceError], key=str)
 
 
-async def test_an_event_in_another_thread_before_the_waiter_is_ready_leaves_nothing_registered() -> None:
+async def test_an_event_of_another_thread_during_the_entry_counts() -> None:
     class Hasty(AsyncEventDispatcher):
         """Dispatches in another loop at the moment when something is registered."""
 
@@ -323,11 +303,11 @@ async def test_an_event_in_another_thread_before_the_waiter_is_ready_leaves_noth
 
     dispatcher = Hasty()
     async with dispatcher.expect("order.placed") as expected:
-        assert nobody_listens(dispatcher)
+        assert has_no_listeners(dispatcher)
     assert expected.event.number == 1
 
 
-async def test_a_registration_that_is_removed_before_the_waiter_is_ready_ends_it() -> None:
+async def test_a_removal_during_the_entry_ends_the_wait() -> None:
     class Removing(AsyncEventDispatcher):
         def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any:
             registered = super().add_listener(key, listener, **options)
@@ -341,24 +321,22 @@ async def test_a_registration_that_is_removed_before_the_waiter_is_ready_ends_it
         await dispatcher.wait_for("order.placed")
 
 
-def test_an_end_after_the_loop_has_gone_hinders_nobody() -> None:
-    dispatcher = AsyncEventDispatcher()
-    for backend in ("asyncio", "trio"):
-        scoped = dispatcher.scope()
-        stream, expected = scoped.stream("order.placed"), scoped.expect("order.placed")
-        anyio.run(stream.__aenter__, backend=backend)
-        anyio.run(expected.__aenter__, backend=backend)
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_what_belongs_to_an_ended_loop_does_no_harm(backend: str, scoped: Any) -> None:
+    stream, expected = scoped.stream("order.placed", max_buffer_size=1), scoped.expect("order.placed")
+    for waiting in (stream, expected, scoped.expect("order.paid")):
+        anyio.run(waiting.__aenter__, backend=backend)
 
-        ENDINGS["the end of the scope"](scoped)
+    anyio.run(place, scoped, 0, 1, 2)
+    assert (stream.statistics().dropped, expected.event.number) == (2, 0)
+    end_scope(scoped)
+    stream.close()
+    assert has_no_listeners(scoped)
 
-        assert nobody_listens(scoped)
 
-
-async def test_nothing_is_kept_of_what_waited() -> None:
-    dispatcher = AsyncEventDispatcher()
+async def test_nothing_is_kept_of_what_waited(dispatcher: AsyncEventDispatcher) -> None:
     for _ in range(10):
         async with dispatcher.stream("order.placed"), dispatcher.expect("order.placed"):
             await place(dispatcher, 1)
-
     assert not dispatcher._registry._watchers
     assert not dispatcher._registry._removed

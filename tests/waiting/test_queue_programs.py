@@ -1,6 +1,6 @@
 """Random programs of queues: posters, listeners that post, fail and clean up, and cancellations at random moments.
 
-On virtual time, so that a program is the same in every run. What it must leave behind is counted by the program itself.
+They use virtual time, so a program is the same in every run. The program itself counts what it must leave behind.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -16,35 +15,30 @@ import pytest
 from anyio import lowlevel
 
 from antiphon import AsyncEventDispatcher, Concurrent, QueueNotDrained, Race, Sequential
-from antiphon.testing import Backend, BackendName
-from tests.cancellation.tasks import Watch, is_cancellation, leaves
-from tests.waiting.helpers import BOTH, Numbered
+from antiphon.testing import Backend, BackendName, backends
+from tests.waiting.helpers import Order, Watch, is_cancellation, leaves
 
 #: How many programs each test runs.
-PROGRAMS = 40
+PROGRAMS = 60
 
 #: No listener cleans up longer than this.
 CLEANUP = 2.0
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    logger = logging.getLogger("antiphon")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    yield
-    logger.setLevel(level)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL + 1, "antiphon")
 
 
-class Shop:
-    """One queue with its body, its posters and its listeners, and what they saw."""
+class QueueProgram:
+    """One queue with its body, its posters and its listeners, and what they recorded."""
 
     def __init__(self, number: int, chance: random.Random, dispatcher: AsyncEventDispatcher) -> None:
         self.chance = chance
         self.number = number
-        self.shops: list[Shop] = []
+        self.queues: list[QueueProgram] = []
         self.dispatcher = dispatcher
-        self.errors: Any = chance.choice(["raise", "collect", "log", self.note])
+        self.errors: Any = chance.choice(["raise", "collect", "log", self.record])
         self.drain_timeout = chance.choice([None, 0, 1, 5, 50])
         self.options: dict[str, Any] = {
             "max_buffer_size": chance.choice([1, 1, 2, 5]),
@@ -57,17 +51,17 @@ class Shop:
         }
         self.queue = dispatcher.queue(**self.options)
         self.accepted = self.finished = self.running = 0
-        self.noted: list[Exception] = []
+        self.recorded: list[Exception] = []
         self.body_error: Exception | None = None
         self.body_ended: float | None = None
         self.ended: float | None = None
         self.left: BaseException | None = None
         dispatcher.add_listener(f"order.{number}", self.serve)
 
-    def note(self, error: Exception, event: Any, name: Any) -> None:
-        self.noted.append(error)
+    def record(self, error: Exception, event: Any, name: Any) -> None:
+        self.recorded.append(error)
 
-    async def serve(self, event: Numbered) -> None:
+    async def serve(self, event: Order) -> None:
         chance = random.Random(repr(event.number))
         self.running += 1
         try:
@@ -99,14 +93,14 @@ class Shop:
             async with anyio.create_task_group() as group:
                 group.start_soon(anyio.sleep, chance.uniform(0, 2))
                 if depth < 2:
-                    group.start_soon(self.shops[chance.randrange(len(self.shops))].post, chance, depth + 1, 1)
+                    group.start_soon(self.queues[chance.randrange(len(self.queues))].post, chance, depth + 1, 1)
         elif depth < 2:
-            shop = self.shops[chance.randrange(len(self.shops))]
-            await shop.post(chance, depth + 1, 0 if what == "nowait" else chance.choice([1, 2]))
+            other = self.queues[chance.randrange(len(self.queues))]
+            await other.post(chance, depth + 1, 0 if what == "nowait" else chance.choice([1, 2]))
 
     async def post(self, chance: random.Random, depth: int, seconds: float) -> None:
-        """Post one event, waiting so many seconds at most; what the queue refuses is not an error here."""
-        event = Numbered((chance.random(), chance.randrange(3), depth))
+        """Post one event, and wait so many seconds at most. A refusal is not an error here."""
+        event = Order((chance.random(), chance.randrange(3), depth))
         try:
             if seconds:
                 with anyio.move_on_after(seconds):
@@ -119,7 +113,7 @@ class Shop:
             if chance.random() < 0.5 and depth:
                 raise
         except RuntimeError as exc:
-            # Before the queue is entered, or where all would wait for each other.
+            # The queue has not been entered, or all its listeners would wait for each other.
             if "has not been entered" not in str(exc) and "wait for each other" not in str(exc):
                 raise AssertionError from exc
 
@@ -159,13 +153,14 @@ class Shop:
     def check(self, *, native: int) -> None:
         found = self.queue.statistics()
         assert (found.running, found.current_buffer_used, found.posts_waiting) == (0, 0, 0), found
-        assert found.posted == found.done + found.failed + found.dropped + found.unfinished == self.accepted, found
+        assert found.posted == found.done + found.failed + found.dropped + found.undone == self.accepted, found
+        assert found.done <= self.finished, found
         assert found.dropped == 0 or "drop" in self.options["overflow"]
         self.check_what_left(found, native)
         assert self.body_ended is not None
         assert self.ended is not None
         if self.drain_timeout is not None or self.body_error is not None:
-            # What is cut off may clean up.
+            # A listener that is cut off may clean up.
             assert self.ended - self.body_ended <= (self.drain_timeout or 0) + CLEANUP + 0.01
 
     def check_what_left(self, found: Any, native: int) -> None:
@@ -173,10 +168,10 @@ class Shop:
         failures = [leaf for leaf in all_left if isinstance(leaf, ValueError)]
         bodies = [leaf for leaf in all_left if isinstance(leaf, KeyError)]
         cancellations = [leaf for leaf in all_left if is_cancellation(leaf)]
-        unfinished = [leaf for leaf in all_left if isinstance(leaf, QueueNotDrained)]
-        rest = set(all_left) - {*failures, *bodies, *cancellations, *unfinished}
-        # A post that another queue refused is an error of the listener; one that its own queue refused is not.
-        others = [shop.queue for shop in self.shops if shop is not self]
+        undone = [leaf for leaf in all_left if isinstance(leaf, QueueNotDrained)]
+        rest = set(all_left) - {*failures, *bodies, *cancellations, *undone}
+        # A post that another queue refused is an error of the listener. One that its own queue refused is not.
+        others = [other.queue for other in self.queues if other is not self]
         for leaf in rest:
             assert isinstance(leaf, (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.WouldBlock)), leaf
             owner = getattr(leaf, "_antiphon_refused_by", None)
@@ -187,7 +182,7 @@ class Shop:
         else:
             assert not failures
             assert not rest
-            assert self.errors == "log" or len(self.noted) == found.failed
+            assert self.errors == "log" or len(self.recorded) == found.failed
         assert bodies == ([] if self.body_error is None else [self.body_error])
         assert len(cancellations) <= 1
         if found.failed and self.errors in ("raise", "collect"):
@@ -196,40 +191,40 @@ class Shop:
             assert left is self.body_error
         elif cancellations and not bodies:
             assert left is cancellations[0]
-        if unfinished:
-            assert [len(error.unfinished) for error in unfinished] == [found.unfinished]
-        elif found.unfinished:
+        if undone:
+            assert [len(error.undone) for error in undone] == [found.undone]
+        elif found.undone:
             assert bodies or cancellations or failures or rest
         if native:
             assert cancellations
 
 
 class Program:
-    """Some shops in one task each, whose queues post to each other, and what is cancelled when."""
+    """Some queues in one task each, which post to each other, and the times of cancellations."""
 
     def __init__(self, seed: int, backend: BackendName) -> None:
         self.chance = random.Random(seed)
         self.native = backend == "asyncio"
-        self.counts: dict[Shop, int] = {}
+        self.counts: dict[QueueProgram, int] = {}
 
     async def main(self) -> None:
         chance = self.chance
         watch = Watch()
         dispatcher = AsyncEventDispatcher()
-        shops = [Shop(number, chance, dispatcher) for number in range(chance.randint(1, 3))]
-        for shop in shops:
-            shop.shops = shops
+        queues = [QueueProgram(number, chance, dispatcher) for number in range(chance.randint(1, 3))]
+        for queue in queues:
+            queue.queues = queues
         with anyio.fail_after(3000):
             async with anyio.create_task_group() as group:
-                for shop in shops:
-                    group.start_soon(self.host, shop)
+                for queue in queues:
+                    group.start_soon(self.host, queue)
                     for _ in range(chance.randint(0, 2)):
-                        group.start_soon(shop.poster, random.Random(chance.random()))
+                        group.start_soon(queue.poster, random.Random(chance.random()))
         watch.assert_alone()
-        for shop in shops:
-            shop.check(native=self.counts.get(shop, 0))
+        for queue in queues:
+            queue.check(native=self.counts.get(queue, 0))
 
-    async def host(self, shop: Shop) -> None:
+    async def host(self, queue: QueueProgram) -> None:
         chance = self.chance
         moments = [
             chance.choice([0, chance.uniform(0, 4), chance.uniform(0, 12)])
@@ -239,28 +234,28 @@ class Program:
         scope = anyio.CancelScope()
         async with anyio.create_task_group() as group:
             if native:
-                task = asyncio.create_task(shop.run())
+                task = asyncio.create_task(queue.run())
                 group.start_soon(self.cancel_natively, task, moments)
                 await asyncio.wait([task])
-                self.counts[shop] = task.cancelling()
+                self.counts[queue] = task.cancelling()
                 if not task.cancelled():
                     task.exception()
             else:
                 scopes = [scope, *(anyio.CancelScope() for _ in moments[1:])]
-                for moment, one in zip(moments, scopes, strict=False):
-                    group.start_soon(self.cancel_scope, one, moment)
-                await self.within(scopes, shop)
+                for moment, cancelled in zip(moments, scopes, strict=False):
+                    group.start_soon(self.cancel_scope, cancelled, moment)
+                await self.within(scopes, queue)
             group.cancel_scope.cancel()
 
-    async def within(self, scopes: list[anyio.CancelScope], shop: Shop) -> None:
+    async def within(self, scopes: list[anyio.CancelScope], queue: QueueProgram) -> None:
         if scopes:
             with scopes[0]:
-                await self.within(scopes[1:], shop)
+                await self.within(scopes[1:], queue)
             return
         try:
-            await shop.run()
+            await queue.run()
         except (Exception, BaseExceptionGroup):
-            # A cancellation in the group is that of a scope, which is still cancelled.
+            # A cancellation in the group belongs to a scope, which is still cancelled.
             await lowlevel.checkpoint()
 
     async def cancel_scope(self, scope: anyio.CancelScope, moment: float) -> None:
@@ -270,17 +265,17 @@ class Program:
     async def cancel_natively(self, task: Any, moments: list[float]) -> None:
         for moment in sorted(moments):
             await anyio.sleep(max(0, moment - anyio.current_time()))
-            # Before it is in the block, it would be the program that is cancelled, not a queue.
+            # Earlier, it would cancel the program, and not a queue.
             await lowlevel.checkpoint()
             task.cancel()
 
 
-@BOTH
+@pytest.mark.parametrize("backend", backends(), ids=str)
 @pytest.mark.parametrize("shuffled", [False, True], ids=["in order", "shuffled"])
-def test_random_programs_of_queues_lose_nothing_and_leave_no_task(backend: BackendName, shuffled: bool) -> None:
+def test_random_programs_lose_nothing_and_leave_no_task(backend: Backend, shuffled: bool) -> None:
     for seed in range(PROGRAMS):
         try:
-            Backend(backend, seed if shuffled else None).run(Program(seed, backend).main)
+            Backend(backend.name, seed if shuffled else None).run(Program(seed, backend.name).main)
         except BaseException as exc:
             exc.add_note(f"the seed of the program is {seed}")
             raise
