@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential, inline
-from antiphon.testing import Recorded, record
+from antiphon.testing import Recording, record
 from tests.testing.orders import BigOrderPlaced, OrderPlaced, Shipped, charge, ship, stop, validate
 
 
@@ -24,7 +24,7 @@ def message_of(assertion: Callable[..., object], *expected: Any, **options: Any)
 
 
 @pytest.fixture
-async def of_events() -> Recorded:
+async def of_events() -> Recording:
     """Dispatches of events of several classes."""
     dispatcher = AsyncEventDispatcher()
     with record(dispatcher) as recorded:
@@ -54,7 +54,7 @@ async def of_events() -> Recorded:
     ],
     ids=repr,
 )
-async def test_a_key_means_what_it_means_to_a_listener(key: Any, times: int, of_events: Recorded) -> None:
+async def test_a_key_means_what_it_means_to_a_listener(key: Any, times: int, of_events: Recording) -> None:
     dispatcher = AsyncEventDispatcher()
     received: list[object] = []
     dispatcher.add_listener(key, inline(received.append))
@@ -70,7 +70,7 @@ async def test_a_key_means_what_it_means_to_a_listener(key: Any, times: int, of_
         of_events.assert_dispatched(*[key] * (times + 1))
 
 
-async def test_an_event_as_a_key_means_that_very_event(of_events: Recorded) -> None:
+async def test_an_event_as_a_key_means_that_very_event(of_events: Recording) -> None:
     first, second, *_ = of_events.events
 
     of_events.assert_dispatched(first, second)
@@ -79,7 +79,7 @@ async def test_an_event_as_a_key_means_that_very_event(of_events: Recorded) -> N
     assert "this very BigOrderPlaced\n    this very OrderPlaced  <- not after this v" in message
 
 
-async def test_the_asserted_events_are_returned(of_events: Recorded) -> None:
+async def test_the_asserted_events_are_returned(of_events: Recording) -> None:
     placed, shipped = of_events.assert_dispatched(BigOrderPlaced, Shipped)
     assert (placed.items, shipped.order) == ((2,), 3)
     assert of_events.assert_only_dispatched("*", "*", "*", "*") == of_events.events
@@ -89,7 +89,7 @@ async def test_the_asserted_events_are_returned(of_events: Recorded) -> None:
     "assertion", ["assert_dispatched", "assert_only_dispatched", "assert_not_dispatched", "assert_stopped"]
 )
 @pytest.mark.parametrize(("key", "error"), [("order*", ValueError), (None, TypeError), ([], TypeError)])
-async def test_an_invalid_key_is_refused(assertion: str, key: Any, error: Any, of_events: Recorded) -> None:
+async def test_an_invalid_key_is_refused(assertion: str, key: Any, error: Any, of_events: Recording) -> None:
     with pytest.raises(error):
         getattr(of_events, assertion)(key)
 
@@ -98,7 +98,7 @@ async def test_an_invalid_key_is_refused(assertion: str, key: Any, error: Any, o
 
 
 @pytest.fixture
-async def recorded() -> Recorded:
+async def recorded() -> Recording:
     dispatcher = AsyncEventDispatcher()
     dispatcher.add_listener("placed", validate)
     dispatcher.add_listener("paid", charge)
@@ -122,11 +122,11 @@ seen:
 @pytest.mark.parametrize(
     "keys", [["placed"], ["placed", "paid"], ["placed", "priced", "paid", "placed"], ["paid", "placed"], ["*"] * 4]
 )
-async def test_dispatches_are_asserted_in_order(keys: list[str], recorded: Recorded) -> None:
+async def test_dispatches_are_asserted_in_order(keys: list[str], recorded: Recording) -> None:
     assert len(recorded.assert_dispatched(*keys)) == len(keys)
 
 
-async def test_calls_are_asserted_in_order(recorded: Recorded) -> None:
+async def test_calls_are_asserted_in_order(recorded: Recording) -> None:
     assert recorded.assert_called(validate, charge, validate) == recorded.calls
     assert recorded.assert_called(charge) == (recorded.calls[1],)
     recorded.assert_not_called(ship)
@@ -179,7 +179,7 @@ IN_ORDER = "in this order (others may come between)"
     ids=lambda value: value if isinstance(value, str) and value.startswith("assert") else "",
 )
 async def test_a_message_marks_the_difference(
-    assertion: str, arguments: list[Any], expected: str, lines: list[str], recorded: Recorded
+    assertion: str, arguments: list[Any], expected: str, lines: list[str], recorded: Recording
 ) -> None:
     text = indent("\n".join(lines), "    ")
     assert message_of(getattr(recorded, assertion), *arguments) == f"expected {expected}:\n{text}\n{SEEN}"
@@ -213,12 +213,12 @@ async def test_a_skipped_listener_was_not_called(shop: AsyncEventDispatcher) -> 
 @pytest.mark.parametrize(
     "assertion", ["assert_dispatched", "assert_not_dispatched", "assert_called", "assert_not_called"]
 )
-async def test_an_assertion_of_nothing_is_refused(assertion: str, recorded: Recorded) -> None:
+async def test_an_assertion_of_nothing_is_refused(assertion: str, recorded: Recording) -> None:
     with pytest.raises(TypeError, match="without any it would assert nothing"):
         getattr(recorded, assertion)()
 
 
-async def test_what_is_not_a_listener_is_refused(recorded: Recorded) -> None:
+async def test_what_is_not_a_listener_is_refused(recorded: Recording) -> None:
     for assertion in (recorded.assert_called, recorded.assert_not_called):
         with pytest.raises(TypeError, match=r"as it was registered; got 'placed' \(str\).* assert_dispatched\(\)"):
             assertion("placed")  # type: ignore[operator, arg-type]

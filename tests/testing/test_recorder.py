@@ -435,4 +435,4 @@ def test_the_text_names_dispatches_by_name_and_event(arguments: Any, text: str) 
         dispatcher.dispatch(*arguments)
 
     assert str(recorded) == f"{text}: nobody listened"
-    assert repr(recorded) == "<Recorded: 1 dispatches, 0 calls>"
+    assert repr(recorded) == "<Recording: 1 dispatches, 0 calls>"

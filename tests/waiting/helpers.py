@@ -117,11 +117,11 @@ def adds_up(queue: Any) -> bool:
     found = queue.statistics()
     waiting = found.running + found.current_buffer_used
     is_over = "ENDED" not in str(queue._state) or waiting + found.posts_waiting == 0
-    return is_over and bool(found.posted == found.done + found.failed + found.dropped + found.undone + waiting)
+    return is_over and bool(found.posted == found.done + found.failed + found.dropped + found.unfinished + waiting)
 
 
 def numbers_of(error: QueueNotDrained) -> list[Any]:
-    return [event.number for _, event in error.undone]
+    return [event.number for _, event in error.unfinished]
 
 
 def types_of(exc: BaseException | None) -> list[type[BaseException]]:

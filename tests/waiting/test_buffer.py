@@ -1,4 +1,4 @@
-"""`Buffer`, `Fifo` and `Lanes` against naive models."""
+"""`Buffer`, `Fifo` and `KeyedFifo` against naive models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import StreamLagged
-from antiphon._buffers import Buffer, Fifo, Lanes
+from antiphon._waiting.buffer import Buffer, Fifo, KeyedFifo
 from antiphon.testing import Backend
 from antiphon.typing import Overflow
 from tests.waiting.helpers import OVERFLOWS, asyncio_only, record_outcome, settle, turns
@@ -25,7 +25,7 @@ sizes = st.integers(1, 3)
 
 
 def make_order(*, keyed: bool) -> Any:
-    return Lanes(lambda item: item[0]) if keyed else Fifo()
+    return KeyedFifo(lambda item: item[0]) if keyed else Fifo()
 
 
 class NaiveOrder:

@@ -12,8 +12,8 @@ import pytest
 from anyio import lowlevel
 
 from antiphon import AsyncEventDispatcher, Event, ListenerCancelled, QueueNotDrained
-from antiphon._buffers import Buffer
-from antiphon._endings import what_leaves
+from antiphon._waiting.buffer import Buffer
+from antiphon._waiting.queue_errors import what_leaves
 from antiphon.testing import Backend
 from tests.waiting.helpers import (
     Order,
@@ -93,7 +93,7 @@ async def test_waiting_posters_are_refused_when_the_queue_is_cut_off(shop: Shop)
     assert isinstance(left, QueueNotDrained)
     assert log[0] is None
     assert [type(found) for found in log[1:]] == [anyio.ClosedResourceError] * 2
-    assert queue.statistics().posted == len(left.undone) == queue.statistics().undone == 2
+    assert queue.statistics().posted == len(left.unfinished) == queue.statistics().unfinished == 2
     assert adds_up(queue)
 
 
@@ -342,7 +342,7 @@ async def test_join_is_refused_for_an_event_that_never_starts(shop: Shop) -> Non
 
         assert isinstance(await ending_of(queue, body), KeyError)
     assert [type(error) for error in joined] == [anyio.ClosedResourceError]
-    assert queue.statistics().undone == 1
+    assert queue.statistics().unfinished == 1
 
 
 @asyncio_only

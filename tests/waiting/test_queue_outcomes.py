@@ -31,9 +31,9 @@ class Case(NamedTuple):
     #: How the body ends after its posts.
     ending: str
     options: dict[str, Any]
-    #: What leaves: the texts of errors, "cancelled", or the numbers of the orders that are undone.
+    #: What leaves: the texts of errors, "cancelled", or the numbers of the orders that are unfinished.
     leaves: list[Any]
-    #: The events that are posted, done, failed, dropped and undone.
+    #: The events that are posted, done, failed, dropped and unfinished.
     counts: tuple[int, int, int, int, int]
     #: When the block ends.
     seconds: float = 0
@@ -58,7 +58,7 @@ CASES: dict[str, Case] = {
         ("forever", "forever", "fail"), "ends at once", {"workers": 3}, ["fail"], (3, 0, 1, 0, 2)
     ),
     "collect": Case(MIXED, "ends", {"errors": "collect"}, ["fail", "fail"], (5, 3, 2, 0, 0)),
-    "collect, and undone": Case(
+    "collect, and unfinished": Case(
         ("fail", "forever", 1),
         "ends",
         {"errors": "collect", "drain_timeout": 0},
@@ -68,7 +68,7 @@ CASES: dict[str, Case] = {
     "log": Case(MIXED, "ends", {"errors": "log"}, [], (5, 3, 2, 0, 0)),
     "function": Case(MIXED, "ends", {"errors": ignore}, [], (5, 3, 2, 0, 0)),
     "function that raises": Case(("fail", 1), "waits", {"errors": convert}, ["'converted'"], (2, 0, 1, 0, 1)),
-    "undone": Case(
+    "unfinished": Case(
         (1, "forever", "forever", 2, 3),
         "ends",
         {"workers": 2, "drain_timeout": 0},
@@ -183,8 +183,8 @@ async def check(case: Case, caplog: pytest.LogCaptureFixture) -> None:
     for leaf in leaves(left):
         if isinstance(leaf, QueueNotDrained):
             found.append(numbers_of(leaf))
-            assert {name for name, _ in leaf.undone} == {"order.placed"}
-            assert str(len(leaf.undone)) in str(leaf)
+            assert {name for name, _ in leaf.unfinished} == {"order.placed"}
+            assert str(len(leaf.unfinished)) in str(leaf)
         else:
             found.append("cancelled" if is_cancellation(leaf) else str(leaf))
     assert found == case.leaves
@@ -200,11 +200,11 @@ async def check(case: Case, caplog: pytest.LogCaptureFixture) -> None:
     assert len(shop.finished) == case.counts[1]
     assert 1 not in shop.started or 1 in shop.finished, "started in a broken queue"
     assert anyio.current_time() - started == pytest.approx(case.seconds, abs=0.2) or not case.seconds
-    logged = [record.getMessage() for record in caplog.records if "undone" in record.getMessage()]
-    undone = case.counts[4]
-    is_logged = undone > 0 and not any(isinstance(item, list) for item in case.leaves)
+    logged = [record.getMessage() for record in caplog.records if "unfinished" in record.getMessage()]
+    unfinished = case.counts[4]
+    is_logged = unfinished > 0 and not any(isinstance(item, list) for item in case.leaves)
     assert len(logged) == is_logged
-    assert all(f"{undone} of its events undone" in message for message in logged)
+    assert all(f"{unfinished} of its events unfinished" in message for message in logged)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

@@ -15,7 +15,7 @@ import pytest
 from anyio import lowlevel, to_thread
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential
-from antiphon._driver import drive
+from antiphon._strategies.driver import drive
 from tests.cancellation.tasks import running_tasks
 from tests.naming import without_address
 from tests.waiting.helpers import Bare, Order, ending_of, forever, in_virtual_time, leaves, outcome, post, settle

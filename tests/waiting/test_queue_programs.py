@@ -153,7 +153,7 @@ class QueueProgram:
     def check(self, *, native: int) -> None:
         found = self.queue.statistics()
         assert (found.running, found.current_buffer_used, found.posts_waiting) == (0, 0, 0), found
-        assert found.posted == found.done + found.failed + found.dropped + found.undone == self.accepted, found
+        assert found.posted == found.done + found.failed + found.dropped + found.unfinished == self.accepted, found
         assert found.done <= self.finished, found
         assert found.dropped == 0 or "drop" in self.options["overflow"]
         self.check_what_left(found, native)
@@ -168,8 +168,8 @@ class QueueProgram:
         failures = [leaf for leaf in all_left if isinstance(leaf, ValueError)]
         bodies = [leaf for leaf in all_left if isinstance(leaf, KeyError)]
         cancellations = [leaf for leaf in all_left if is_cancellation(leaf)]
-        undone = [leaf for leaf in all_left if isinstance(leaf, QueueNotDrained)]
-        rest = set(all_left) - {*failures, *bodies, *cancellations, *undone}
+        unfinished = [leaf for leaf in all_left if isinstance(leaf, QueueNotDrained)]
+        rest = set(all_left) - {*failures, *bodies, *cancellations, *unfinished}
         # A post that another queue refused is an error of the listener. One that its own queue refused is not.
         others = [other.queue for other in self.queues if other is not self]
         for leaf in rest:
@@ -191,9 +191,9 @@ class QueueProgram:
             assert left is self.body_error
         elif cancellations and not bodies:
             assert left is cancellations[0]
-        if undone:
-            assert [len(error.undone) for error in undone] == [found.undone]
-        elif found.undone:
+        if unfinished:
+            assert [len(error.unfinished) for error in unfinished] == [found.unfinished]
+        elif found.unfinished:
             assert bodies or cancellations or failures or rest
         if native:
             assert cancellations
