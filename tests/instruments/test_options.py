@@ -1,301 +1,223 @@
-"""What instruments are told of listeners with options: called when they are really called, skipped otherwise."""
+"""Listeners with options are recorded as called when they are really called, and else as skipped."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher
 from antiphon.testing import settle
-from tests.helpers import AnyDispatcher
-from tests.instruments.recording_instrument import (
-    RecordingInstrument,
-    add_named_async_listener,
-    add_named_listener,
-    name_of,
-)
-from tests.instruments.test_parents import every_strategy
+from tests.instruments.recording_instrument import add, every_strategy, fail, lines, name_of, pause
 
 
 @pytest.fixture
-def observed(dispatcher: AnyDispatcher, witness: RecordingInstrument) -> AnyDispatcher:
-    """A dispatcher of either kind that the witness sees."""
-    dispatcher.add_instrument(witness)
-    return dispatcher
+def limited(observed_async):
+    """A listener with a limit of one call, which waits for ``limited.may_end``."""
 
+    class Limited:
+        may_end = anyio.Event()
+        running = 0
 
-@pytest.fixture
-def asynchronous(witness: RecordingInstrument) -> AsyncEventDispatcher:
-    """An async dispatcher that the witness sees."""
-    dispatcher = AsyncEventDispatcher()
-    dispatcher.add_instrument(witness)
-    return dispatcher
+        async def wait(self, event):
+            self.running += 1
+            await self.may_end.wait()
 
+        async def dispatch_twice(self, group):
+            for _ in range(2):
+                group.start_soon(observed_async.adispatch, "order.placed")
+            await settle()
+            assert self.running == 1
 
-def fail(error: BaseException, event: Any = None) -> None:
-    """Raise an error."""
-    raise error
+    limited = Limited()
+    limited.subscription = add(observed_async, "order.placed", "validate", limited.wait, limit=1)
+    return limited
 
 
 # where
 
 
-async def test_one_whose_where_says_no_is_skipped(observed: AnyDispatcher, witness: RecordingInstrument) -> None:
-    add_named_listener(observed, "order.placed", "alto", where=lambda event: False)
-    add_named_listener(observed, "order.placed", "bass", where=lambda event: True)
+async def test_false_where_skips_the_listener(observed, instrument):
+    add(observed, "order.placed", "validate", where=lambda event: False)
+    add(observed, "order.placed", "charge", where=lambda event: True)
     await observed.adispatch("order.placed")
 
-    assert witness.lines == [
-        "dispatch order.placed",
-        "skip alto: where",
-        "call bass",
-        "called bass: finished",
-        "dispatched order.placed: finished",
-    ]
+    assert instrument.lines == lines("skip validate: where", "charge")
 
 
-async def test_one_that_its_where_removes_is_skipped_as_removed(
-    observed: AnyDispatcher, witness: RecordingInstrument
-) -> None:
-    alto = add_named_listener(observed, "order.placed", "alto", where=lambda event: alto.unsubscribe())
+async def test_where_that_removes_its_listener_skips_it(observed, instrument):
+    validate = add(observed, "order.placed", "validate", where=lambda event: validate.unsubscribe())
     await observed.adispatch("order.placed")
 
-    assert witness.call_of("alto").skipped_because == "removed"
+    assert instrument.lines == lines("skip validate: removed")
 
 
-async def test_a_failing_where_is_a_call_that_failed_at_once(
-    observed: AnyDispatcher, witness: RecordingInstrument
-) -> None:
-    error = LookupError()
-    called: list[Any] = []
-    add_named_listener(observed, "order.placed", "alto", called.append, where=partial(fail, error))
+async def test_raising_where_is_a_failed_call(observed, instrument):
+    error, called = LookupError(), []
+    add(observed, "order.placed", "validate", called.append, where=partial(fail, error))
     with pytest.raises(LookupError):
         await observed.adispatch("order.placed")
 
-    assert witness.lines == [
-        "dispatch order.placed",
-        "call alto",
-        "called alto: failed",
-        "dispatched order.placed: failed",
-    ]
-    assert witness.call_of("alto").error is error
+    assert instrument.lines == lines("validate: failed", outcome="failed")
+    assert instrument.call_of("validate").error is error
     assert called == []
 
 
-async def test_an_interrupt_in_a_where_skips_the_listener(
-    observed: AnyDispatcher, witness: RecordingInstrument
-) -> None:
-    add_named_listener(observed, "order.placed", "alto", where=partial(fail, KeyboardInterrupt()))
+async def test_interrupt_in_where_skips_the_listener(observed, instrument):
+    add(observed, "order.placed", "validate", where=partial(fail, KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         await observed.adispatch("order.placed")
 
-    assert witness.call_of("alto").skipped_because == "cancelled"
+    assert instrument.lines == lines("skip validate: cancelled", outcome="cancelled")
 
 
 # once
 
 
-async def test_once_in_overlapping_dispatches(asynchronous: AsyncEventDispatcher, witness: RecordingInstrument) -> None:
-    calls: list[Any] = []
-    add_named_async_listener(asynchronous, "order.placed", "first", lambda event: anyio.lowlevel.checkpoint())
-    add_named_listener(asynchronous, "order.placed", "alto", calls.append, once=True)
+async def test_once_is_recorded_as_one_call(observed, instrument):
+    add(observed, "order.placed", "validate", once=True)
+    await observed.adispatch("order.placed")
+    await observed.adispatch("order.placed")
+
+    assert instrument.lines == lines("validate") + lines()
+
+
+async def test_once_in_overlapping_dispatches(observed_async, instrument):
+    calls = []
+    add(observed_async, "order.placed", "validate", pause)
+    add(observed_async, "order.placed", "charge", calls.append, once=True)
     async with anyio.create_task_group() as group:
         for _ in range(2):
-            group.start_soon(asynchronous.adispatch, "order.placed")
+            group.start_soon(observed_async.adispatch, "order.placed")
 
-    altos = [record for record in witness.listeners if name_of(record) == "alto"]
+    charges = [record for record in instrument.listeners if name_of(record) == "charge"]
     assert len(calls) == 1
-    assert sorted(record.outcome for record in altos) == ["finished", "skipped"]
-    # The claim took the registration back before the other dispatch reached it.
-    assert {record.skipped_because for record in altos} == {None, "removed"}
+    # The call removed the registration before the other dispatch reached it.
+    ends = [(record.outcome, record.skipped_because) for record in charges]
+    assert sorted(ends) == [("finished", None), ("skipped", "removed")]
 
 
-async def test_a_claim_that_comes_too_late_is_told_as_once() -> None:
-    dispatcher, witness = EventDispatcher(), RecordingInstrument()
-    dispatcher.add_instrument(witness)
-    alto = add_named_listener(dispatcher, "order.placed", "alto", once=True)
-    registry: Any = dispatcher._registry
-    discard = registry.discard
+async def test_late_claim_is_skipped_as_once(instrument):
+    dispatcher = EventDispatcher()
+    dispatcher.add_instrument(instrument)
+    validate = add(dispatcher, "order.placed", "validate", once=True)
+    discard = dispatcher._registry.discard
 
-    class Late:
-        """As if another thread had claimed the call in between."""
-
-        def discard(self, subscription: Any) -> bool:
+    class ClaimedByAnotherThread:
+        def discard(self, subscription):
             discard(subscription)
             return False
 
-    alto._owner = Late()
+    validate._owner = ClaimedByAnotherThread()
     dispatcher.dispatch("order.placed")
 
-    assert witness.lines == ["dispatch order.placed", "skip alto: once", "dispatched order.placed: finished"]
-
-
-async def test_the_first_call_of_a_once_is_told_as_any(observed: AnyDispatcher, witness: RecordingInstrument) -> None:
-    add_named_listener(observed, "order.placed", "alto", once=True)
-    await observed.adispatch("order.placed")
-    await observed.adispatch("order.placed")
-
-    assert witness.lines == [
-        "dispatch order.placed",
-        "call alto",
-        "called alto: finished",
-        "dispatched order.placed: finished",
-        "dispatch order.placed",
-        "dispatched order.placed: finished",
-    ]
+    assert instrument.lines == lines("skip validate: once")
 
 
 # timeout
 
 
 @every_strategy
-async def test_a_timeout_is_the_error_of_the_listener(
-    strategy: Any, asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
-) -> None:
-    add_named_async_listener(asynchronous, "order.placed", "alto", lambda event: anyio.sleep_forever(), timeout=1e-9)
+async def test_timeout_is_the_error_of_its_listener(strategy, observed_async, instrument):
+    add(observed_async, "order.placed", "validate", lambda event: anyio.sleep_forever(), timeout=1e-9)
     with pytest.raises((TimeoutError, ExceptionGroup)):
-        await asynchronous.adispatch("order.placed", strategy=strategy)
+        await observed_async.adispatch("order.placed", strategy=strategy)
 
-    assert witness.lines == [
-        "dispatch order.placed",
-        "call alto",
-        "called alto: failed",
-        "dispatched order.placed: failed",
-    ]
-    assert isinstance(witness.call_of("alto").error, TimeoutError)
+    assert instrument.lines == lines("validate: failed", outcome="failed")
+    assert isinstance(instrument.call_of("validate").error, TimeoutError)
 
 
 # limit
 
 
-async def test_one_that_waits_for_its_limit_is_not_called_yet(
-    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
-) -> None:
-    go_on = anyio.Event()
-    add_named_async_listener(asynchronous, "order.placed", "alto", lambda event: go_on.wait(), limit=1)
+async def test_listener_that_waits_for_its_limit_is_not_called(limited, instrument):
     async with anyio.create_task_group() as group:
-        for _ in range(2):
-            group.start_soon(asynchronous.adispatch, "order.placed")
-        await settle()
-        assert witness.lines.count("call alto") == 1
-        go_on.set()
+        await limited.dispatch_twice(group)
+        assert instrument.lines.count("call validate") == 1
+        limited.may_end.set()
 
-    assert [record.outcome for record in witness.listeners] == ["finished", "finished"]
-    first, second = witness.listeners
-    assert first.finished is not None
-    assert second.started is not None
+    first, second = instrument.listeners
+    assert (first.outcome, second.outcome) == ("finished", "finished")
     assert first.finished <= second.started
 
 
-async def test_observed_calls_and_others_share_the_limit(witness: RecordingInstrument) -> None:
-    dispatcher, go_on, running = AsyncEventDispatcher(), anyio.Event(), []
+async def test_observed_and_plain_calls_share_the_limit(instrument):
+    dispatcher, may_end, running = AsyncEventDispatcher(), anyio.Event(), []
 
-    async def sing(event: Any) -> None:
+    async def wait(event):
         running.append(event)
-        await go_on.wait()
+        await may_end.wait()
 
-    add_named_async_listener(dispatcher, "order.placed", "alto", sing, limit=1)
+    add(dispatcher, "order.placed", "validate", wait, limit=1)
     with dispatcher.scope() as scoped:
-        scoped.add_instrument(witness)
+        scoped.add_instrument(instrument)
         async with anyio.create_task_group() as group:
-            for one in (dispatcher, scoped):
-                group.start_soon(one.adispatch, "order.placed")
+            for each in (dispatcher, scoped):
+                group.start_soon(each.adispatch, "order.placed")
             await settle()
             assert len(running) == 1
-            go_on.set()
+            may_end.set()
 
     assert len(running) == 2
 
 
-async def test_one_that_is_cancelled_while_it_waits_for_its_limit_is_skipped(
-    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
-) -> None:
-    go_on = anyio.Event()
-    add_named_async_listener(asynchronous, "order.placed", "alto", lambda event: go_on.wait(), limit=1)
+@pytest.mark.parametrize("end", ["removed", "cancelled"])
+async def test_listener_is_skipped_while_it_waits_for_its_limit(limited, observed_async, instrument, end):
     async with anyio.create_task_group() as group:
-        group.start_soon(asynchronous.adispatch, "order.placed")
-        await settle()
-        with anyio.move_on_after(0):
-            await asynchronous.adispatch("order.placed")
-        go_on.set()
+        if end == "removed":
+            await limited.dispatch_twice(group)
+            limited.subscription.unsubscribe()
+        else:
+            group.start_soon(observed_async.adispatch, "order.placed")
+            await settle()
+            with anyio.move_on_after(0):
+                await observed_async.adispatch("order.placed")
+        limited.may_end.set()
 
-    assert [(record.outcome, record.skipped_because) for record in witness.listeners] == [
-        ("finished", None),
-        ("skipped", "cancelled"),
-    ] or [record.skipped_because for record in witness.listeners] == ["cancelled", None]
-
-
-async def test_one_that_is_removed_while_it_waits_for_its_limit_is_skipped(
-    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
-) -> None:
-    go_on = anyio.Event()
-    alto = add_named_async_listener(asynchronous, "order.placed", "alto", lambda event: go_on.wait(), limit=1)
-    async with anyio.create_task_group() as group:
-        for _ in range(2):
-            group.start_soon(asynchronous.adispatch, "order.placed")
-        await settle()
-        alto.unsubscribe()
-        go_on.set()
-
-    assert sorted(str(record.skipped_because) for record in witness.listeners) == ["None", "removed"]
+    ends = [(record.outcome, record.skipped_because) for record in instrument.listeners]
+    assert sorted(ends) == [("finished", None), ("skipped", end)]
 
 
-async def test_one_that_would_wait_for_itself_has_failed(
-    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
-) -> None:
-    add_named_async_listener(
-        asynchronous, "order.placed", "alto", lambda event: asynchronous.adispatch("order.placed"), limit=1
-    )
+async def test_listener_that_would_wait_for_itself_fails(observed_async, instrument):
+    add(observed_async, "order.placed", "validate", lambda event: observed_async.adispatch("order.placed"), limit=1)
     with pytest.raises(RuntimeError, match="it would wait for itself"):
-        await asynchronous.adispatch("order.placed")
+        await observed_async.adispatch("order.placed")
 
-    assert witness.lines == [
-        "dispatch order.placed",
-        "call alto",
-        "dispatch order.placed",
-        "call alto",
-        "called alto: failed",
-        "dispatched order.placed: failed",
-        "called alto: failed",
-        "dispatched order.placed: failed",
-    ]
+    inner = lines("validate: failed", outcome="failed")
+    assert instrument.lines == [*inner[:2], *inner, *inner[2:]]
 
 
 # All together
 
 
-async def test_all_options_together(asynchronous: AsyncEventDispatcher, witness: RecordingInstrument) -> None:
-    called: list[Any] = []
+async def test_all_options_together(observed_async, instrument):
+    called = []
 
-    async def sing(event: Any) -> None:
+    async def listener(event):
         called.append(event)
-        await asynchronous.adispatch("verse")
+        await observed_async.adispatch("order.paid")
 
-    add_named_async_listener(asynchronous, "order.placed", "alto", sing, where=bool, once=True, timeout=60, limit=2)
-    add_named_async_listener(asynchronous, "order.placed", "bass", sing, where=bool, timeout=60, limit=2)
+    add(observed_async, "order.placed", "validate", listener, where=bool, once=True, timeout=60, limit=2)
+    add(observed_async, "order.placed", "charge", listener, where=bool, timeout=60, limit=2)
     event = Event()
-    await asynchronous.adispatch("order.placed", event, strategy=Concurrent())
+    await observed_async.adispatch("order.placed", event, strategy=Concurrent())
 
     assert called == [event, event]
-    assert sorted(record.outcome for record in witness.listeners) == ["finished", "finished"]
-    assert {name_of(record.parent) for record in witness.dispatches} == {None, "alto", "bass"}
+    assert [record.outcome for record in instrument.listeners] == ["finished", "finished"]
+    assert {name_of(record.parent) for record in instrument.dispatches} == {None, "validate", "charge"}
 
 
-async def test_options_do_the_same_after_the_instruments_have_gone(
-    asynchronous: AsyncEventDispatcher, witness: RecordingInstrument
-) -> None:
-    called: list[Any] = []
-    alto = add_named_listener(
-        asynchronous, "order.placed", "alto", called.append, where=lambda event: len(called) < 2, limit=1
+async def test_options_are_unchanged_after_the_instrument_is_removed(observed_async, instrument):
+    called = []
+    validate = add(
+        observed_async, "order.placed", "validate", called.append, where=lambda event: len(called) < 2, limit=1
     )
-    before = alto.call
-    await asynchronous.adispatch("order.placed")
-    asynchronous.remove_instrument(witness)
+    before = validate.call
+    await observed_async.adispatch("order.placed")
+    observed_async.remove_instrument(instrument)
     for _ in range(3):
-        await asynchronous.adispatch("order.placed")
+        await observed_async.adispatch("order.placed")
 
     assert len(called) == 2
-    assert alto.call is before
+    assert validate.call is before

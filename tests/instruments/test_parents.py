@@ -1,402 +1,295 @@
-"""A dispatch knows the call of a listener in which it was started."""
+"""The parent of a dispatch is the listener call in which it was started."""
 
 from __future__ import annotations
 
 import gc
 import threading
+from contextvars import ContextVar, copy_context
 from functools import partial
-from typing import Any
+from types import SimpleNamespace, coroutine
 
 import anyio
 import anyio.from_thread
 import anyio.to_thread
 import pytest
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, in_thread
+from antiphon import AsyncEventDispatcher, EventDispatcher, in_thread
 from antiphon.instruments import DispatchRecord
 from antiphon.testing import settle
-from tests.helpers import AnyDispatcher
-from tests.instruments.recording_instrument import (
-    RecordingInstrument,
-    add_named_async_listener,
-    add_named_listener,
-    name_of,
-    named,
-)
+from tests.instruments.recording_instrument import add, every_strategy, fail, lines, name_of, named, pause
 
 
-class OneByOne:
-    """A strategy of somebody's own."""
-
-    async def run(self, plan: Any, event: Any) -> None:
-        for tier in plan:
-            for subscription in tier:
-                await subscription.call(event)
-
-    def __repr__(self) -> str:
-        return "OneByOne()"
+def parents(instrument):
+    """Return for each name the listener in which it was dispatched."""
+    return {record.name: name_of(record.parent) for record in instrument.dispatches}
 
 
-class Spread:
-    """A strategy of somebody's own, with a task for each listener of the plan."""
-
-    async def run(self, plan: Any, event: Any) -> None:
-        async with anyio.create_task_group() as group:
-            for subscription in plan.listeners:
-                group.start_soon(subscription.call, event)
-
-    def __repr__(self) -> str:
-        return "Spread()"
+def make_observed(instrument, strategy=None):
+    dispatcher = AsyncEventDispatcher(strategy=strategy)
+    dispatcher.add_instrument(instrument)
+    return dispatcher
 
 
-STRATEGIES = [Sequential(), Concurrent(), Concurrent(1), Race(), OneByOne(), Spread()]
-
-every_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
-
-
-def parents(witness: RecordingInstrument) -> dict[Any, str | None]:
-    """For each name, the listener in which it was dispatched."""
-    return {record.name: name_of(record.parent) for record in witness.dispatches}
-
-
-async def test_a_dispatch_by_a_listener_has_its_call_for_parent(
-    dispatcher: AnyDispatcher, witness: RecordingInstrument
-) -> None:
+async def test_dispatch_in_a_listener_has_its_call_as_parent(observed, instrument):
     sync = EventDispatcher()
-    for one in (dispatcher, sync):
-        one.add_instrument(witness)
-    add_named_listener(dispatcher, "order.placed", "alto", lambda event: sync.dispatch("verse"))
-    add_named_listener(sync, "verse", "tenor", lambda event: sync.dispatch("line"))
-    add_named_listener(sync, "verse", "bass", lambda event: sync.dispatch("word"))
+    sync.add_instrument(instrument)
+    add(observed, "order.placed", "validate", lambda event: sync.dispatch("order.paid"))
+    add(sync, "order.paid", "charge", lambda event: sync.dispatch("order.packed"))
+    add(sync, "order.paid", "receipt", lambda event: sync.dispatch("order.sent"))
 
-    await dispatcher.adispatch("order.placed")
+    await observed.adispatch("order.placed")
 
-    assert parents(witness) == {"order.placed": None, "verse": "alto", "line": "tenor", "word": "bass"}
-    assert witness.of("verse").parent is witness.call_of("alto")
-    assert witness.call_of("alto").dispatch is witness.of("order.placed")
+    assert parents(instrument) == {
+        "order.placed": None,
+        "order.paid": "validate",
+        "order.packed": "charge",
+        "order.sent": "receipt",
+    }
+    assert instrument.of("order.paid").parent is instrument.call_of("validate")
+    assert instrument.call_of("validate").dispatch is instrument.of("order.placed")
 
 
 @every_strategy
-async def test_dispatches_by_listeners_know_which_one_it_was(strategy: Any, witness: RecordingInstrument) -> None:
-    dispatcher = AsyncEventDispatcher(strategy=strategy)
-    dispatcher.add_instrument(witness)
-    arrived = {name: anyio.Event() for name in ("alto", "bass")}
+async def test_concurrent_listeners_are_told_apart(strategy, instrument):
+    dispatcher = make_observed(instrument, strategy)
+    arrived = {name: anyio.Event() for name in ("validate", "charge")}
 
-    async def sing(name: str, event: Any) -> None:
-        await dispatcher.adispatch(f"verse of {name}")
+    async def dispatch_twice(name, event):
+        await dispatcher.adispatch(f"start of {name}")
         arrived[name].set()
-        if repr(strategy) in ("Concurrent()", "Race()", "Spread()"):
-            # Both run now.
+        if repr(strategy) in ("Concurrent()", "Race()", "CustomConcurrent()"):
             for each in arrived.values():
                 await each.wait()
         await dispatcher.adispatch(f"end of {name}")
 
+    async def dispatch_later(name, event):
+        await pause()
+        await dispatcher.adispatch(f"inner of {name}")
+
     for name in arrived:
-        add_named_async_listener(dispatcher, "order.placed", name, partial(sing, name))
-        add_named_async_listener(
-            dispatcher, f"verse of {name}", f"{name}'s friend", partial(sing_line, dispatcher, name)
-        )
+        add(dispatcher, "order.placed", name, partial(dispatch_twice, name))
+        add(dispatcher, f"start of {name}", f"audit of {name}", partial(dispatch_later, name))
 
     await dispatcher.adispatch("order.placed")
 
-    assert parents(witness) == {
+    assert parents(instrument) == {
         "order.placed": None,
-        **{f"verse of {name}": name for name in arrived},
-        **{f"line of {name}": f"{name}'s friend" for name in arrived},
+        **{f"start of {name}": name for name in arrived},
+        **{f"inner of {name}": f"audit of {name}" for name in arrived},
         **{f"end of {name}": name for name in arrived},
     }
 
 
-async def sing_line(dispatcher: AsyncEventDispatcher, name: str, event: Any) -> None:
-    """Dispatch once more, a little later."""
-    await anyio.lowlevel.checkpoint()
-    await dispatcher.adispatch(f"line of {name}")
-
-
 @every_strategy
-async def test_what_is_dispatched_after_a_dispatch_has_no_parent(strategy: Any, witness: RecordingInstrument) -> None:
-    dispatcher = AsyncEventDispatcher(strategy=strategy)
-    dispatcher.add_instrument(witness)
-    add_named_async_listener(dispatcher, "order.placed", "alto", lambda event: anyio.lowlevel.checkpoint())
+async def test_next_dispatch_has_no_parent(strategy, instrument):
+    dispatcher = make_observed(instrument, strategy)
+    add(dispatcher, "order.placed", "validate", pause)
 
-    for name in ("order.placed", "end"):
+    for name in ("order.placed", "order.paid"):
         await dispatcher.adispatch(name)
 
-    assert parents(witness) == {"order.placed": None, "end": None}
+    assert parents(instrument) == {"order.placed": None, "order.paid": None}
 
 
-async def test_what_is_dispatched_after_a_dispatch_that_failed_has_no_parent(
-    dispatcher: AnyDispatcher, witness: RecordingInstrument
-) -> None:
-    def fail(event: Any) -> None:
-        raise LookupError
-
-    dispatcher.add_instrument(witness)
-    add_named_listener(dispatcher, "order.placed", "alto", fail)
+async def test_next_dispatch_after_a_failure_has_no_parent(observed, instrument):
+    add(observed, "order.placed", "validate", partial(fail, LookupError()))
     with pytest.raises(LookupError):
-        await dispatcher.adispatch("order.placed")
+        await observed.adispatch("order.placed")
 
-    await dispatcher.adispatch("end")
+    await observed.adispatch("order.paid")
 
-    assert parents(witness) == {"order.placed": None, "end": None}
+    assert parents(instrument) == {"order.placed": None, "order.paid": None}
 
 
 @every_strategy
-async def test_a_task_that_a_listener_starts_is_part_of_its_call(strategy: Any, witness: RecordingInstrument) -> None:
-    dispatcher = AsyncEventDispatcher(strategy=strategy)
-    dispatcher.add_instrument(witness)
-    over = anyio.Event()
+async def test_task_of_a_listener_is_part_of_its_call(strategy, instrument):
+    dispatcher, finished = make_observed(instrument, strategy), anyio.Event()
 
-    async def later() -> None:
-        await over.wait()
-        await dispatcher.adispatch("echo")
+    async def dispatch_later():
+        await finished.wait()
+        await dispatcher.adispatch("order.paid")
 
     async with anyio.create_task_group() as group:
 
-        async def start(event: Any) -> None:
-            group.start_soon(later)
+        def start(event):
+            group.start_soon(dispatch_later)
 
-        add_named_async_listener(dispatcher, "order.placed", "alto", start)
+        add(dispatcher, "order.placed", "validate", start)
         await dispatcher.adispatch("order.placed")
-        over.set()
+        finished.set()
 
-    assert parents(witness) == {"order.placed": None, "echo": "alto"}
-
-
-async def test_the_parent_may_belong_to_another_dispatcher(witness: RecordingInstrument) -> None:
-    outer, inner = AsyncEventDispatcher(), AsyncEventDispatcher()
-    for one in (outer, inner):
-        one.add_instrument(witness)
-    add_named_async_listener(outer, "order.placed", "alto", lambda event: inner.adispatch("verse"))
-
-    await outer.adispatch("order.placed")
-
-    assert parents(witness) == {"order.placed": None, "verse": "alto"}
+    assert parents(instrument) == {"order.placed": None, "order.paid": "validate"}
 
 
-async def test_dispatchers_without_instruments_are_no_parents(witness: RecordingInstrument) -> None:
-    seen, unseen = AsyncEventDispatcher(), AsyncEventDispatcher()
-    seen.add_instrument(witness)
-    add_named_async_listener(seen, "order.placed", "alto", lambda event: unseen.adispatch("verse"))
-    add_named_async_listener(unseen, "verse", "tenor", lambda event: seen.adispatch("line"))
+@pytest.mark.parametrize("inner_is_observed", [True, False])
+async def test_parents_across_dispatchers(inner_is_observed, observed_async, instrument):
+    """A dispatcher without instruments is skipped: the parent is the nearest call that was recorded."""
+    inner = make_observed(instrument) if inner_is_observed else AsyncEventDispatcher()
+    add(observed_async, "order.placed", "validate", lambda event: inner.adispatch("order.paid"))
+    add(inner, "order.paid", "charge", lambda event: observed_async.adispatch("order.sent"))
 
-    await seen.adispatch("order.placed")
+    await observed_async.adispatch("order.placed")
 
-    assert parents(witness) == {"order.placed": None, "line": "alto"}
+    if inner_is_observed:
+        assert parents(instrument) == {"order.placed": None, "order.paid": "validate", "order.sent": "charge"}
+    else:
+        assert parents(instrument) == {"order.placed": None, "order.sent": "validate"}
 
 
-async def test_a_scope_and_its_parent_share_parents(witness: RecordingInstrument) -> None:
-    dispatcher = AsyncEventDispatcher()
-    dispatcher.add_instrument(witness)
-    with dispatcher.scope() as scoped:
-        add_named_async_listener(scoped, "order.placed", "alto", lambda event: dispatcher.adispatch("verse"))
-        add_named_async_listener(dispatcher, "verse", "tenor", lambda event: scoped.adispatch("line"))
+async def test_parents_across_a_scope_and_its_parent(observed_async, instrument):
+    with observed_async.scope() as scoped:
+        add(scoped, "order.placed", "validate", lambda event: observed_async.adispatch("order.paid"))
+        add(observed_async, "order.paid", "charge", lambda event: scoped.adispatch("order.sent"))
         await scoped.adispatch("order.placed")
 
-    assert parents(witness) == {"order.placed": None, "verse": "alto", "line": "tenor"}
+    assert parents(instrument) == {"order.placed": None, "order.paid": "validate", "order.sent": "charge"}
 
 
-# Queues
+# Queues, and how long records live
 
 
 @every_strategy
-async def test_an_event_from_a_queue_has_the_call_that_posted_it_for_parent(
-    strategy: Any, witness: RecordingInstrument
-) -> None:
-    dispatcher = AsyncEventDispatcher(strategy=strategy)
-    dispatcher.add_instrument(witness)
+async def test_parent_of_a_queued_event_is_the_call_that_posted_it(strategy, instrument):
+    dispatcher = make_observed(instrument, strategy)
     async with dispatcher.queue(workers=2) as queue:
-        add_named_async_listener(dispatcher, "order.placed", "alto", lambda event: queue.post("verse"))
-        add_named_async_listener(dispatcher, "order.placed", "bass", lambda event: anyio.lowlevel.checkpoint())
-        add_named_listener(dispatcher, "verse", "tenor", lambda event: queue.post_nowait("line"))
+        add(dispatcher, "order.placed", "validate", lambda event: queue.post("order.paid"))
+        add(dispatcher, "order.placed", "charge", pause)
+        add(dispatcher, "order.paid", "receipt", lambda event: queue.post_nowait("order.sent"))
         await dispatcher.adispatch("order.placed")
-        await queue.post("coda")
+        await queue.post("order.closed")
 
-    assert parents(witness) == {"order.placed": None, "coda": None, "verse": "alto", "line": "tenor"}
-
-
-class Counting:
-    """Keeps no record, but counts."""
-
-    def __init__(self) -> None:
-        self.with_parent: list[bool] = []
-
-    def dispatch_started(self, record: DispatchRecord) -> None:
-        self.with_parent.append(record.parent is not None)
+    assert parents(instrument) == {
+        "order.placed": None,
+        "order.closed": None,
+        "order.paid": "validate",
+        "order.sent": "receipt",
+    }
 
 
-def records_alive() -> int:
-    """How many dispatches are remembered by anybody."""
+def count_dispatch_records():
     gc.collect()
-    return sum(isinstance(thing, DispatchRecord) for thing in gc.get_objects())
+    return sum(isinstance(each, DispatchRecord) for each in gc.get_objects())
 
 
+@pytest.mark.parametrize("way", ["queue of 1", "queue of 2", "tasks"])
 @every_strategy
-@pytest.mark.parametrize("workers", [1, 2])
-async def test_a_chain_of_posted_events_does_not_grow_without_end(strategy: Any, workers: int) -> None:
-    dispatcher, counting, alive = AsyncEventDispatcher(strategy=strategy), Counting(), []
-    dispatcher.add_instrument(counting)
-    before = records_alive()
-    async with dispatcher.queue(workers=workers) as queue:
+async def test_chain_of_dispatches_keeps_no_chain_of_records(strategy, way):
+    dispatcher, has_parent, alive = AsyncEventDispatcher(strategy=strategy), [], []
+    dispatcher.add_instrument(
+        SimpleNamespace(dispatch_started=lambda record: has_parent.append(record.parent is not None))
+    )
+    before = count_dispatch_records()
 
-        async def tick(event: Any) -> None:
-            if len(counting.with_parent) < 20:
-                await queue.post("tick")
-                # With two workers, the next one starts before this call ends.
-                await settle()
-            else:
-                alive.append(records_alive())
-
-        dispatcher.add_listener("tick", tick)
-        await queue.post("tick")
-
-    assert counting.with_parent == [False] + [True] * 19
-    assert alive[0] - before < 5
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
-async def test_a_chain_of_tasks_does_not_grow_without_end(strategy: Any) -> None:
-    dispatcher, counting, alive = AsyncEventDispatcher(strategy=strategy), Counting(), []
-    dispatcher.add_instrument(counting)
-    before = records_alive()
-
-    async def later() -> None:
+    async def dispatch_later():
         await settle()
         await dispatcher.adispatch("tick")
 
-    async with anyio.create_task_group() as group:
+    async with anyio.create_task_group() as group, dispatcher.queue(workers=2 if way == "queue of 2" else 1) as queue:
 
-        async def tick(event: Any) -> None:
-            if len(counting.with_parent) < 20:
-                group.start_soon(later)
+        async def tick(event):
+            if len(has_parent) == 20:
+                alive.append(count_dispatch_records())
+            elif way == "tasks":
+                group.start_soon(dispatch_later)
             else:
-                alive.append(records_alive())
+                await queue.post("tick")
+                # With two workers, the next dispatch starts before this call ends.
+                await settle()
 
         dispatcher.add_listener("tick", tick)
-        await dispatcher.adispatch("tick")
+        await (dispatcher.adispatch if way == "tasks" else queue.post)("tick")
 
-    assert counting.with_parent == [False] + [True] * 19
+    assert has_parent == [False] + [True] * 19
     assert alive[0] - before < 5
 
 
-async def test_a_parent_is_there_after_the_dispatch_if_its_record_was_kept(witness: RecordingInstrument) -> None:
-    dispatcher = AsyncEventDispatcher()
-    dispatcher.add_instrument(witness)
-    add_named_async_listener(dispatcher, "order.placed", "alto", lambda event: dispatcher.adispatch("verse"))
-    await dispatcher.adispatch("order.placed")
+async def test_parent_lives_as_long_as_its_record_is_kept(observed_async, instrument):
+    add(observed_async, "order.placed", "validate", lambda event: observed_async.adispatch("order.paid"))
+    await observed_async.adispatch("order.placed")
     gc.collect()
 
-    verse = witness.of("verse")
-    assert verse.parent is witness.call_of("alto")
+    paid = instrument.of("order.paid")
+    assert paid.parent is instrument.call_of("validate")
 
-    witness.dispatches.clear()
-    witness.listeners.clear()
+    instrument.dispatches.clear()
+    instrument.listeners.clear()
     gc.collect()
-    assert verse.parent is None
+    assert paid.parent is None
 
 
 # Threads
 
 
 @every_strategy
-async def test_dispatches_from_a_worker_thread_have_the_listener_that_runs_there_for_parent(
-    strategy: Any, witness: RecordingInstrument
-) -> None:
-    dispatcher, sync = AsyncEventDispatcher(strategy=strategy), EventDispatcher()
-    for one in (dispatcher, sync):
-        one.add_instrument(witness)
+async def test_worker_thread_is_part_of_the_call_of_its_listener(strategy, instrument):
+    dispatcher, sync = make_observed(instrument, strategy), EventDispatcher()
+    sync.add_instrument(instrument)
 
-    def work(event: Any) -> None:
+    def work(event):
         sync.dispatch("in the thread")
         anyio.from_thread.run(dispatcher.adispatch, "on the loop")
 
-    dispatcher.add_listener("order.placed", named_thread(work, "alto"))
-    add_named_async_listener(dispatcher, "order.placed", "bass", lambda event: anyio.lowlevel.checkpoint())
+    validate = in_thread(named("validate", work))
+    dispatcher.add_listener("order.placed", validate)
+    add(dispatcher, "order.placed", "charge", pause)
 
     await dispatcher.adispatch("order.placed")
 
-    alto = repr(named_thread(work, "alto"))
-    assert parents(witness) == {"order.placed": None, "in the thread": alto, "on the loop": alto}
+    assert parents(instrument) == {
+        "order.placed": None,
+        "in the thread": repr(validate),
+        "on the loop": repr(validate),
+    }
 
 
-def named_thread(function: Any, name: str) -> Any:
-    """Make it run in a thread."""
-    return in_thread(named(name, function))
+async def test_other_loop_in_a_thread_is_part_of_the_call(observed_async, instrument):
+    def work(event):
+        return anyio.to_thread.run_sync(anyio.run, observed_async.adispatch, "elsewhere")
+
+    add(observed_async, "order.placed", "validate", work)
+
+    await observed_async.adispatch("order.placed")
+
+    assert parents(instrument) == {"order.placed": None, "elsewhere": "validate"}
 
 
-async def test_a_loop_that_a_listener_runs_in_a_thread_is_part_of_its_call(witness: RecordingInstrument) -> None:
-    dispatcher = AsyncEventDispatcher()
-    dispatcher.add_instrument(witness)
-    add_named_async_listener(
-        dispatcher,
-        "order.placed",
-        "alto",
-        lambda event: anyio.to_thread.run_sync(anyio.run, dispatcher.adispatch, "elsewhere"),
-    )
-
-    await dispatcher.adispatch("order.placed")
-
-    assert parents(witness) == {"order.placed": None, "elsewhere": "alto"}
-
-
-def test_a_thread_with_a_context_of_its_own_has_no_parent(witness: RecordingInstrument) -> None:
+def test_thread_with_its_own_context_has_no_parent(instrument):
     dispatcher = EventDispatcher()
-    dispatcher.add_instrument(witness)
+    dispatcher.add_instrument(instrument)
 
-    def start(event: Any) -> None:
+    def start(event):
         thread = threading.Thread(target=dispatcher.dispatch, args=("elsewhere",))
         thread.start()
         thread.join()
 
-    add_named_listener(dispatcher, "order.placed", "alto", start)
+    add(dispatcher, "order.placed", "validate", start)
     dispatcher.dispatch("order.placed")
 
-    assert parents(witness)["order.placed"] is None
-    # 3.14 has threads that inherit a context, where it is built that way.
-    assert parents(witness)["elsewhere"] in (None, "alto")
+    assert parents(instrument)["order.placed"] is None
+    # Threads of some builds of Python 3.14 inherit the context.
+    assert parents(instrument)["elsewhere"] in (None, "validate")
 
 
 # Contexts
 
 
-async def test_a_listener_of_a_sequential_dispatch_runs_in_the_context_of_the_caller(
-    witness: RecordingInstrument,
-) -> None:
-    from contextvars import ContextVar
+async def test_sequential_listener_runs_in_the_context_of_the_caller(observed_async):
+    variable = ContextVar("variable")
+    add(observed_async, "order.placed", "validate", lambda event: variable.set("set") and None)
+    await observed_async.adispatch("order.placed")
 
-    variable: ContextVar[str] = ContextVar("variable")
-    dispatcher = AsyncEventDispatcher()
-    dispatcher.add_instrument(witness)
-
-    async def leave(event: Event) -> None:
-        variable.set("left")
-
-    dispatcher.add_listener("order.placed", leave)
-    await dispatcher.adispatch("order.placed")
-
-    assert variable.get() == "left"
+    assert variable.get() == "set"
 
 
-def test_a_coroutine_that_is_driven_by_hand_may_be_closed_in_another_context(witness: RecordingInstrument) -> None:
-    from contextvars import copy_context
-    from types import coroutine
-
-    dispatcher = AsyncEventDispatcher()
-    dispatcher.add_instrument(witness)
-
+def test_coroutine_may_be_closed_in_another_context(observed_async, instrument):
     @coroutine
-    def pause() -> Any:
+    def suspend():
         yield
 
-    add_named_async_listener(dispatcher, "order.placed", "alto", lambda event: pause())
-    steps = dispatcher.adispatch("order.placed")
+    add(observed_async, "order.placed", "validate", lambda event: suspend())
+    steps = observed_async.adispatch("order.placed")
     copy_context().run(steps.send, None)
 
     steps.close()
 
-    assert witness.lines == [
-        "dispatch order.placed",
-        "call alto",
-        "called alto: cancelled",
-        "dispatched order.placed: cancelled",
-    ]
+    assert instrument.lines == lines("validate: cancelled", outcome="cancelled")

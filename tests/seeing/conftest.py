@@ -1,4 +1,4 @@
-"""Programs that are written into a folder, to be looked at."""
+"""A fixture that writes programs for tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def program(tmp_path, monkeypatch):
-    """Writes modules into an empty folder, which is the current directory and importable until the test ends."""
+    """Write modules to an empty folder, which is the current directory and importable until the test ends."""
     before = set(sys.modules)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

@@ -1,8 +1,9 @@
-"""The catalogue: what it tells of names, classes and patterns, and where events are dispatched."""
+"""The catalogue: entries of names, classes and patterns, and where events are dispatched."""
 
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,16 +123,19 @@ def shop(program):
     return importlib.import_module("shop")
 
 
-def section(page, name):
-    return page.partition(f"\n## `{name}`\n")[2].partition("\n## ")[0].strip()
-
-
 @pytest.fixture
 def page(shop):
     return reference_of("shop.app:dispatcher").write()
 
 
-def test_the_page_begins_with_what_it_is(page):
+def section(page, name):
+    return page.partition(f"\n## `{name}`\n")[2].partition("\n## ")[0].strip()
+
+
+# A whole page
+
+
+def test_page_starts_with_its_subject(page):
     assert page.splitlines()[:4] == [
         "# Events of shop (AsyncEventDispatcher)",
         "",
@@ -140,7 +144,7 @@ def test_the_page_begins_with_what_it_is(page):
     ]
 
 
-def test_names_come_as_they_are_defined_then_other_names_classes_and_patterns(page):
+def test_entries_are_ordered_by_definition_and_kind(page):
     headings = [line.removeprefix("## `").removesuffix("`") for line in page.splitlines() if line.startswith("## ")]
 
     assert headings == [
@@ -148,7 +152,7 @@ def test_names_come_as_they_are_defined_then_other_names_classes_and_patterns(pa
     ]  # fmt: skip
 
 
-def test_a_name_tells_its_constant_class_docstring_attributes_listeners_and_dispatches(page):
+def test_entry_of_a_name(page):
     assert (
         section(page, "order.placed")
         == """\
@@ -176,149 +180,146 @@ Dispatched in:
     )
 
 
-def test_a_class_belongs_to_the_name_that_it_has(page):
-    told = section(page, "order.paid")
+@pytest.mark.parametrize(
+    ("name", "start", "parts"),
+    [
+        # The class has this name.
+        (
+            "order.paid",
+            "`ORDER_PAID`, with `Paid()`",
+            ["The money \\| is there.", "- `Service.others`, `shop/app.py:33`"],
+        ),
+        # The class is dispatched under this name.
+        (
+            "order.lost",
+            "`ORDER_LOST`, with `Strange(number: int, when: datetime)`",
+            ["| `Strange` |", "- `Service.others`, `shop/app.py:30`\n- `Service.others`, `shop/app.py:31`"],
+        ),
+        ("Other.LATE", "`Other.LATE`", ["Nobody listens.", "- `Service.others`, `shop/app.py:32`"]),
+        ("foreign", "with `Foreign()`", ["No place was found that dispatches it."]),
+        (
+            "order.sent",
+            "| Priority |",
+            [
+                "- `Service.others`, `shop/app.py:34`\n- `Service.others`, `shop/app.py:35`\n- `shop.app`, `shop/app.py:43`"
+            ],
+        ),
+        (
+            "OrderEvent",
+            "A class: `OrderEvent()`.\n\nWhat all of them have.\n\n- `number`: `int` – Its number.",
+            ["The base of `OrderPlacedEvent`, `Paid`."],
+        ),
+        ("order.*", "A pattern.\n\n| Priority | Listener |", []),
+    ],
+)
+def test_entries(page, name, start, parts):
+    entry = section(page, name)
 
-    assert "`ORDER_PAID`, with `Paid()`" in told
-    assert "The money \\| is there." in told
-    assert "- `Service.others`, `shop/app.py:33`" in told
-
-
-def test_a_class_belongs_to_the_name_under_which_it_is_dispatched(page):
-    told = section(page, "order.lost")
-
-    assert "with `Strange(number: int, when: datetime)`" in told
-    assert "| `Strange` |" in told
-    assert [line for line in told.splitlines() if line.startswith("- `Service")] == [
-        "- `Service.others`, `shop/app.py:30`",
-        "- `Service.others`, `shop/app.py:31`",
-    ]
-
-
-def test_members_of_an_enumeration_are_names(page):
-    assert "`Other.LATE`" in section(page, "Other.LATE")
-    assert "Nobody listens." in section(page, "Other.LATE")
-    assert "`shop/app.py:32`" in section(page, "Other.LATE")
-
-
-def test_a_class_that_gives_a_name_makes_an_entry_without_a_constant(page):
-    assert section(page, "foreign").startswith("with `Foreign()`")
-    assert "No place was found that dispatches it." in section(page, "foreign")
-
-
-def test_a_dispatch_at_the_top_of_a_module_is_found(page):
-    assert "- `shop.app`, `shop/app.py:43`" in section(page, "order.sent")
-    assert "- `Service.others`, `shop/app.py:34`" in section(page, "order.sent")
-    assert "- `Service.others`, `shop/app.py:35`" in section(page, "order.sent")
-    assert "`shop/app.py:36`" not in page
-
-
-def test_a_base_class_tells_of_what_it_is_the_base(page):
-    told = section(page, "OrderEvent")
-
-    assert told.startswith("A class: `OrderEvent()`.\n\nWhat all of them have.\n\n- `number`: `int` – Its number.")
-    assert "The base of `OrderPlacedEvent`, `Paid`." in told
-    assert "No place" not in told
-    assert "_secret" not in page
+    assert entry.startswith(start)
+    for part in parts:
+        assert part in entry
+    assert ("No place was found" in entry) == (name == "foreign")
+    assert entry.count("- `Service.others`") == sum(part.count("- `Service.others`") for part in parts)
 
 
-def test_a_class_of_another_module_tells_what_it_is(program):
-    program(
-        other="class Letter:\n    'A `letter` | on paper.\\n\\n    More.'",
-        app="from antiphon import EventDispatcher\nfrom other import Letter\ndispatcher = EventDispatcher()\n"
-        "dispatcher.add_listener(Letter, print)",
-    )
-
-    told = section(reference_of("app:dispatcher").write(), "Letter")
-
-    assert told.startswith("A class.\n\nA `letter` \\| on paper.\n\nDefined in `other.py:1`.")
-
-
-def test_a_pattern_tells_who_listens_to_it(page):
-    assert section(page, "order.*").startswith("A pattern.\n\n| Priority | Listener |")
-
-
-def test_what_was_not_asked_for_is_not_told(page):
-    for hidden in ("HIDDEN", "TIMEOUT", "lower", "_Private", "NoEvent", "JSONDecoder"):
+def test_private_and_foreign_names_are_omitted(page):
+    for hidden in ("HIDDEN", "TIMEOUT", "lower", "_Private", "_secret", "NoEvent", "JSONDecoder", "`shop/app.py:36`"):
         assert hidden not in page
 
 
-def test_the_same_program_has_the_same_page(shop, page):
-    assert reference_of("shop.app:dispatcher").write() == page
+def test_page_is_the_same_each_time_and_may_be_part_of_another(shop, page):
+    reference = reference_of("shop.app:dispatcher")
 
-
-def test_the_page_can_be_a_part_of_another(shop):
-    lines = reference_of("shop.app:dispatcher").write(level=3).splitlines()
-
+    assert reference.write() == page
+    lines = reference.write(level=3).splitlines()
     assert lines[0] == "### Events of shop (AsyncEventDispatcher)"
     assert "#### `order.placed`" in lines
 
 
-def test_classes_with_other_listeners_are_told_one_by_one(program):
+def test_files_of_a_page(shop):
+    files = {file.name for file in reference_of("shop.app:dispatcher").files()}
+
+    assert files == {"__init__.py", "events.py", "app.py", "broken.py", "unloaded.py"}
+
+
+# Other programs
+
+HEAD = "from antiphon import Event, EventDispatcher\ndispatcher = EventDispatcher()\n"
+
+
+def test_class_of_another_module(program):
     program(
-        app="""
-        from antiphon import EventDispatcher, Event
-        PLACED = "placed"
-        class Small(Event): ...
-        class Large(Event): ...
-        class Huge(Large): ...
-        dispatcher = EventDispatcher()
-        def count(event): ...
-        dispatcher.add_listener(Large, count)
-        dispatcher.dispatch(PLACED, Small())
-        dispatcher.dispatch(PLACED, Large())
-        dispatcher.dispatch(PLACED, Huge())
-        """
+        other="class Letter:\n    'A `letter` | on paper.\\n\\n    More.'",
+        app=HEAD + "from other import Letter\ndispatcher.add_listener(Letter, print)",
     )
 
-    told = section(reference_of("app:dispatcher").write(), "placed")
+    entry = section(reference_of("app:dispatcher").write(), "Letter")
 
-    assert "`PLACED`, with `Small()` or `Large()` or `Huge()`" in told
-    assert "With `Small`:\n\nNobody listens.\n\nWith `Large` or `Huge`:\n\n| Priority | Listener |" in told
+    assert entry.startswith("A class.\n\nA `letter` \\| on paper.\n\nDefined in `other.py:1`.")
 
 
-def test_an_event_class_from_elsewhere_is_told_where_it_is_dispatched(program):
+def test_classes_with_different_listeners_are_separate(program):
+    program(
+        app=HEAD
+        + "PLACED = 'placed'\nclass Small(Event): ...\nclass Large(Event): ...\nclass Huge(Large): ...\n"
+        + "def count(event): ...\ndispatcher.add_listener(Large, count)\n"
+        + "".join(f"dispatcher.dispatch(PLACED, {name}())\n" for name in ("Small", "Large", "Huge"))
+    )
+
+    entry = section(reference_of("app:dispatcher").write(), "placed")
+
+    assert "`PLACED`, with `Small()` or `Large()` or `Huge()`" in entry
+    assert "With `Small`:\n\nNobody listens.\n\nWith `Large` or `Huge`:\n\n| Priority | Listener |" in entry
+
+
+def test_event_class_outside_of_the_events_module(program):
     program(
         shop__init="",
         shop__events="SENT = 'sent'",
-        shop__app="""
-        from antiphon import EventDispatcher, Event
-        from shop.events import SENT
-        class Letter(Event):
-            \"\"\"A letter.\"\"\"
-        dispatcher = EventDispatcher()
-        def send(): dispatcher.dispatch(SENT, Letter())
-        """,
+        shop__app=HEAD
+        + "from shop.events import SENT\nclass Letter(Event):\n    'A letter.'\n"
+        + "def send(): dispatcher.dispatch(SENT, Letter())",
     )
 
-    told = section(reference_of("shop.app:dispatcher").write(), "sent")
+    entry = section(reference_of("shop.app:dispatcher").write(), "sent")
 
-    assert told.startswith("`SENT`, with `Letter()`\n\nA letter.")
-
-
-def test_without_an_events_module_the_names_are_looked_for_in_the_module_itself(program):
-    program(app="from antiphon import EventDispatcher\nPLACED = 'placed'\ndispatcher = EventDispatcher()")
-
-    page = reference_of("app:dispatcher").write()
-
-    assert "`PLACED`" in page
-    assert "sources of `app`." in page
+    assert entry.startswith("`SENT`, with `Letter()`\n\nA letter.")
 
 
-def test_the_events_beside_a_package_are_its_own(program):
+def test_plain_event_has_a_place(program):
+    program(app=HEAD + "dispatcher.add_listener('order.placed', print)\ndispatcher.dispatch('order.placed', Event())")
+
+    entry = section(reference_of("app:dispatcher").write(), "order.placed")
+
+    assert entry.startswith("with `Event()`")
+    assert "Dispatched in:\n\n- `app`, `app.py:" in entry
+
+
+@pytest.mark.parametrize(
+    ("modules", "path"),
+    [
+        ({"app": HEAD + "SENT = 'sent'"}, "app:dispatcher"),
+        ({"shop__init": HEAD, "shop__events": "SENT = 'sent'"}, "shop:dispatcher"),
+    ],
+    ids=["the module itself", "events of the package"],
+)
+def test_default_modules_of_events(program, modules, path):
+    program(**modules)
+
+    page = reference_of(path).write()
+
+    assert "`SENT`" in page
+    assert f"sources of `{path.partition(':')[0]}`." in page
+
+
+def test_modules_of_events_and_sources_may_be_named(program):
     program(
-        shop__init="from antiphon import EventDispatcher\ndispatcher = EventDispatcher()", shop__events="SENT = 'sent'"
+        shop__init="",
+        shop__app="from antiphon import EventDispatcher\nmake = EventDispatcher",
+        one="A = 'a'",
+        two="B = 'b'",
+        three="from one import A\nfrom two import B\ndef run(d):\n    d.dispatch(A)\n    d.dispatch(B)",
     )
-
-    assert "`SENT`" in reference_of("shop:dispatcher").write()
-
-
-def test_modules_of_events_and_sources_can_be_named(program):
-    program(
-        shop__init="", shop__app="from antiphon import EventDispatcher\nmake = EventDispatcher", one="A = 'a'",
-        two="B = 'b'", three="from one import A\nfrom two import B\nimport shop\nshop.dispatch(A)\nshop.dispatch(B)",
-    )  # fmt: skip
-    program(three="from one import A\nfrom two import B\ndef run(d):\n    d.dispatch(A)\n    d.dispatch(B)")
 
     page = reference_of("shop.app:make()", events=["one", "two"], sources=["three"]).write()
 
@@ -326,21 +327,21 @@ def test_modules_of_events_and_sources_can_be_named(program):
     assert "- `run`, `three.py:5`" in section(page, "b")
 
 
-@pytest.mark.parametrize("named", [{"events": ["nowhere"]}, {"sources": ["nowhere"]}])
-def test_a_module_that_is_not_there_is_refused(shop, named):
+@pytest.mark.parametrize("options", [{"events": ["nowhere"]}, {"sources": ["nowhere"]}])
+def test_missing_module_is_refused(shop, options):
     with pytest.raises(NotFound, match="there is no module nowhere"):
-        reference_of("shop.app:dispatcher", **named)
+        reference_of("shop.app:dispatcher", **options)
 
 
-def test_an_events_module_that_raises_is_refused(program):
+def test_raising_events_module_is_refused(program):
     program(shop__init="", shop__events="1 / 0", shop__app="from antiphon import EventDispatcher as make")
 
     with pytest.raises(NotFound, match=r"importing shop\.events raises ZeroDivisionError"):
         reference_of("shop.app:make()")
 
 
-def test_modules_without_source_have_nothing_to_tell():
-    page = diagrams.catalogue(AsyncEventDispatcher().describe(), events=[importlib.import_module("sys")])
+def test_module_without_source_has_no_entries():
+    page = diagrams.catalogue(AsyncEventDispatcher().describe(), events=[sys])
 
     assert page.splitlines() == [
         "# Events of AsyncEventDispatcher",
@@ -351,36 +352,24 @@ def test_modules_without_source_have_nothing_to_tell():
 
 def test_relative_imports_and_reexports_are_followed(program):
     program(
-        shop__init="from .events import SENT\nfrom antiphon import EventDispatcher\ndispatcher = EventDispatcher()",
+        shop__init="from .events import SENT\n" + HEAD,
         shop__events="SENT = 'sent'",
         shop__deep__init="from .. import SENT as S\nfrom ..events import SENT as T\n"
         "def a(d): d.dispatch(S)\ndef b(d): d.dispatch(T)\ndef c(d):\n    from shop import SENT\n    d.dispatch(SENT)",
     )
     shop = importlib.import_module("shop")
 
-    found = [found.function for source in sources_of(shop) for found in dispatches_in(source) if found.name == "sent"]
+    found = [each.function for source in sources_of(shop) for each in dispatches_in(source) if each.name == "sent"]
 
     assert found == ["a", "b", "c"]
 
 
-def test_the_files_that_a_page_is_made_of_are_known(shop):
-    files = {file.name for file in reference_of("shop.app:dispatcher").files()}
-
-    assert files == {"__init__.py", "events.py", "app.py", "broken.py", "unloaded.py"}
-
-
-def test_reading_sources_imports_and_runs_nothing(program):
-    import sys
-
-    program(
-        shop__init="from antiphon import EventDispatcher\ndispatcher = EventDispatcher()", shop__trap="raise SystemExit"
-    )
+def test_sources_are_not_imported(program):
+    program(shop__init=HEAD, shop__trap="raise SystemExit")
     reference_of("shop:dispatcher").write()
 
     assert "shop.trap" not in sys.modules
 
-
-# Odd programs
 
 ODD = {
     "an empty module": "",
@@ -408,15 +397,13 @@ ORDER = Text('order.placed')
     "a module that refuses attributes": "def __getattr__(name):\n    raise RuntimeError(name)",
     "a dispatch without arguments": "def never():\n    dispatcher.dispatch()\n    dispatcher.dispatch(*[], **{})",
 }
-WITHOUT_IMPORTS = ("", "'Events.'")
 
 
 @pytest.mark.parametrize("source", ODD.values(), ids=ODD.keys())
 @pytest.mark.parametrize("where", ["events", "app"])
-def test_an_odd_program_has_a_page(program, source, where):
-    head = "from antiphon import Event, EventDispatcher\ndispatcher = EventDispatcher()\n"
-    events = source if source in WITHOUT_IMPORTS else head + source
-    app = head + "dispatcher.add_listener('order.placed', print)\n"
+def test_odd_program_has_a_page(program, source, where):
+    app = HEAD + "dispatcher.add_listener('order.placed', print)\n"
+    events = source if source in ("", "'Events.'") else HEAD + source
     program(
         shop__init="",
         shop__events=events if where == "events" else "",
@@ -427,23 +414,7 @@ def test_an_odd_program_has_a_page(program, source, where):
         assert "`order.placed`" in reference_of("shop.app:dispatcher", events=modules).write()
 
 
-def test_it_is_told_where_a_bare_event_is_dispatched(program):
-    program(
-        app="""
-        from antiphon import Event, EventDispatcher
-        dispatcher = EventDispatcher()
-        dispatcher.add_listener("order.placed", print)
-        dispatcher.dispatch("order.placed", Event())
-        """
-    )
-
-    told = section(reference_of("app:dispatcher").write(), "order.placed")
-
-    assert told.startswith("with `Event()`")
-    assert "Dispatched in:\n\n- `app`, `app.py:" in told
-
-
-# Names that are computed
+# Computed names
 
 COMPUTED = """
     from antiphon import Event, EventDispatcher
@@ -486,65 +457,55 @@ WRITTEN = [
 ]
 
 
-def listeners_in(told):
-    return {name for name in ("by_name", "by_pattern", "by_other", "by_class") if f"`{name}`" in told}
+@pytest.fixture
+def page_of(program):
+    """Return the page of the program whose ``ship`` dispatches under a written name."""
+
+    def make(written=WRITTEN[0]):
+        program(app=COMPUTED.replace("WRITTEN", written))
+        return reference_of("app:dispatcher").write()
+
+    return make
 
 
-@pytest.mark.parametrize("name", WRITTEN)
-def test_a_class_dispatched_under_a_computed_name_tells_who_may_listen(program, name):
-    program(app=COMPUTED.replace("WRITTEN", name))
-
-    told = section(reference_of("app:dispatcher").write(), "Shipped")
-
-    assert "Dispatched under `order.{kind" in told
-    assert "Nobody listens." not in told
-    assert listeners_in(told) == {"by_name", "by_pattern"}
-    assert "- `ship`, `app.py:" in told
+def listeners_in(entry):
+    return {name for name in ("by_name", "by_pattern", "by_other", "by_class") if f"`{name}`" in entry}
 
 
-def test_a_name_tells_of_the_computed_names_that_may_be_it(program):
-    program(app=COMPUTED.replace("WRITTEN", WRITTEN[0]))
-    page = reference_of("app:dispatcher").write()
+@pytest.mark.parametrize(
+    ("written", "cls", "under", "listeners"),
+    [
+        *((each, "Shipped", "`order.{kind", {"by_name", "by_pattern"}) for each in WRITTEN),
+        ('"order.cards"', "Shipped", "`order.cards`.", {"by_pattern"}),
+        # The end of a computed name counts as well.
+        (WRITTEN[0], "Paid", "`order.{kind}.paid`.", {"by_pattern", "by_class"}),
+        # Nothing is known of the name.
+        (WRITTEN[0], "Lost", "`{names.lost}`.", {"by_name", "by_pattern", "by_other"}),
+    ],
+)
+def test_class_under_a_computed_name_has_its_possible_listeners(page_of, written, cls, under, listeners):
+    entry = section(page_of(written), cls)
+
+    assert f"Dispatched under {under}" in entry
+    assert "Nobody listens." not in entry
+    assert listeners_in(entry) == listeners
+    assert f"- `{({'Shipped': 'ship', 'Paid': 'pay', 'Lost': 'lose'})[cls]}`, `app.py:" in entry
+
+
+def test_name_lists_the_computed_names_that_may_be_it(page_of):
+    page = page_of()
 
     assert "- `ship`, `app.py:" in section(page, "order.books")
     assert "- `ship`" not in section(page, "payment.books")
-    assert "- `lose`" not in section(page, "order.books"), "of which nothing is known"
-
-
-def test_the_end_of_a_computed_name_counts_as_well(program):
-    program(app=COMPUTED.replace("WRITTEN", WRITTEN[0]))
-    page = reference_of("app:dispatcher").write()
-
-    assert listeners_in(section(page, "Paid")) == {"by_pattern", "by_class"}
     assert "- `pay`" not in section(page, "order.books")
+    assert "- `lose`" not in section(page, "order.books")
 
 
-def test_under_a_name_of_which_nothing_is_known_all_may_listen(program):
-    program(app=COMPUTED.replace("WRITTEN", WRITTEN[0]))
-
-    told = section(reference_of("app:dispatcher").write(), "Lost")
-
-    assert "Dispatched under `{names.lost}`." in told
-    assert listeners_in(told) == {"by_name", "by_pattern", "by_other"}
+def test_f_string_of_constants_is_a_name(page_of):
+    assert section(page_of('f"{PREFIX}.books"'), "order.books").startswith("with `Shipped()`")
 
 
-def test_a_class_dispatched_under_a_name_without_an_entry_tells_who_listens(program):
-    program(app=COMPUTED.replace("WRITTEN", '"order.cards"'))
-
-    told = section(reference_of("app:dispatcher").write(), "Shipped")
-
-    assert "Dispatched under `order.cards`." in told
-    assert listeners_in(told) == {"by_pattern"}
-
-
-def test_an_f_string_of_constants_is_a_name(program):
-    program(app=COMPUTED.replace("WRITTEN", 'f"{PREFIX}.books"'))
-    page = reference_of("app:dispatcher").write()
-
-    assert section(page, "order.books").startswith("with `Shipped()`")
-
-
-def test_the_example_proxy_has_a_place_for_each_of_its_events(monkeypatch):
+def test_each_event_of_the_example_proxy_has_a_place(monkeypatch):
     monkeypatch.chdir(ROOT)
 
     page = reference_of("examples.proxy.dispatcher:make_dispatcher()").write()

@@ -1,4 +1,4 @@
-"""One instrument on all dispatchers of the process."""
+"""``everywhere()``: one instrument on all dispatchers of the process."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ class Names(Instrument):
         self.names.append(record.name)
 
 
-def test_it_sees_the_old_and_the_new_ones_until_the_end():
-    old, seen = EventDispatcher(), Names()
+@pytest.fixture
+def seen():
+    return Names()
+
+
+def test_sees_old_and_new_dispatchers_in_its_block(seen):
+    old = EventDispatcher()
 
     with everywhere(seen):
         new = EventDispatcher()
@@ -29,8 +34,8 @@ def test_it_sees_the_old_and_the_new_ones_until_the_end():
     assert seen.names == ["old", "new"]
 
 
-async def test_a_scope_is_seen_once():
-    dispatcher, seen = AsyncEventDispatcher(), Names()
+async def test_sees_a_scope_once(seen):
+    dispatcher = AsyncEventDispatcher()
 
     with dispatcher.scope() as older, everywhere(seen), dispatcher.scope() as scoped:
         await older.adispatch("older")
@@ -39,8 +44,8 @@ async def test_a_scope_is_seen_once():
     assert seen.names == ["older", "scoped"]
 
 
-def test_a_dispatcher_that_has_it_already_shows_each_dispatch_once_and_keeps_it():
-    dispatcher, seen = EventDispatcher(), Names()
+def test_dispatcher_keeps_an_instrument_that_it_had(seen):
+    dispatcher = EventDispatcher()
     dispatcher.add_instrument(seen)
 
     with everywhere(seen):
@@ -50,8 +55,8 @@ def test_a_dispatcher_that_has_it_already_shows_each_dispatch_once_and_keeps_it(
     assert seen.names == ["one", "two"]
 
 
-def test_a_dispatcher_in_the_making_is_seen_when_it_is_made():
-    half, never, seen = (*(EventDispatcher.__new__(EventDispatcher) for _ in range(2)), Names())
+def test_sees_a_dispatcher_once_it_is_initialized(seen):
+    half, never = (EventDispatcher.__new__(EventDispatcher) for _ in range(2))
 
     with everywhere(seen):
         half.__init__()
@@ -62,9 +67,7 @@ def test_a_dispatcher_in_the_making_is_seen_when_it_is_made():
     assert never
 
 
-def test_an_error_in_the_block_ends_it():
-    seen = Names()
-
+def test_error_in_the_block_ends_it(seen):
     with pytest.raises(ValueError), everywhere(seen):
         raise ValueError
     EventDispatcher().dispatch("after")
@@ -72,9 +75,7 @@ def test_an_error_in_the_block_ends_it():
     assert seen.names == []
 
 
-def test_refuses_to_be_everywhere_twice():
-    seen = Names()
-
+def test_same_instrument_twice_is_refused(seen):
     with everywhere(seen), pytest.raises(ValueError, match="is on all dispatchers already"), everywhere(seen):
         raise AssertionError
     with everywhere(seen):
@@ -83,6 +84,6 @@ def test_refuses_to_be_everywhere_twice():
     assert seen.names == ["again"]
 
 
-def test_refuses_what_is_no_instrument():
+def test_other_objects_are_refused():
     with pytest.raises(TypeError), everywhere(print):
         raise AssertionError

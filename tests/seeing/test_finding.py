@@ -1,4 +1,4 @@
-"""From a path to a dispatcher, and one clear line where there is none."""
+"""``find()``: from a path to a dispatcher, or to one line that explains why there is none."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def app(program):
         ("app:AsyncEventDispatcher()", "AsyncEventDispatcher"),
     ],
 )
-def test_a_dispatcher_is_found(app, path, name):
+def test_dispatcher_is_found(app, path, name):
     module, dispatcher = find(path)
 
     assert module.__name__ == "app"
@@ -81,20 +81,31 @@ def test_a_dispatcher_is_found(app, path, name):
     assert dispatcher.describe().dispatcher == name
 
 
-def test_what_a_module_and_a_function_print_goes_to_stderr(app, capsys):
+def test_printed_text_goes_to_stderr(app, capsys):
     find("app:make()")
 
     assert capsys.readouterr() == ("", "imported\nmaking\n")
 
 
-def test_a_dispatcher_in_a_package_is_found(program):
+def test_dispatcher_in_a_package_is_found(program):
     program(shop__init="", shop__app="from antiphon import EventDispatcher\ndispatcher = EventDispatcher()")
 
     assert find("shop.app:dispatcher")[0].__name__ == "shop.app"
 
 
+def message_of(path):
+    """Return the message for a path that leads to no dispatcher."""
+    with pytest.raises(NotFound) as raised:
+        find(path)
+
+    message = str(raised.value)
+    assert "\n" not in message
+    assert len(message) < 300
+    return message
+
+
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "start"),
     [
         ("app.dispatcher", "'app.dispatcher' has no module and attribute: write module:attribute, such as"),
         ("app", "'app' has no module and attribute"),
@@ -118,10 +129,7 @@ def test_a_dispatcher_in_a_package_is_found(program):
         ("app:Own", "app:Own is a class: write Own() for one of its dispatchers"),
         ("app:number", "app:number is 7 (int), and no EventDispatcher or AsyncEventDispatcher"),
         ("app:number()", "app:number is 7 (int), and cannot be called: write it without ()"),
-        (
-            "app:dispatcher()",
-            "app:dispatcher is <AsyncEventDispatcher 'shop'> (AsyncEventDispatcher), and cannot be called",
-        ),
+        ("app:dispatcher()", "app:dispatcher is <AsyncEventDispatcher 'shop'> (AsyncEventDispatcher), and cannot be"),
         ("app:make_nothing()", "app:make_nothing() is None (NoneType), and no EventDispatcher"),
         ("app:make_async()", "app:make_async() is async, and no event loop runs here: name a plain function"),
         ("app:make_with()", "app:make_with() raises TypeError: make_with() missing 1 required positional argument"),
@@ -132,23 +140,16 @@ def test_a_dispatcher_in_a_package_is_found(program):
         ("app:long", f"app:long is '{'x' * 59}… (str), and no EventDispatcher"),
     ],
 )
-def test_a_path_that_leads_nowhere_says_why_in_one_line(app, path, said):
-    with pytest.raises(NotFound) as raised:
-        find(path)
-
-    message = str(raised.value)
-    assert message.startswith(said)
-    assert "\n" not in message
-    assert len(message) < 300
+def test_wrong_path_is_explained_in_one_line(app, path, start):
+    assert message_of(path).startswith(start)
 
 
-def test_nobody_is_sent_to_a_private_attribute(app):
-    with pytest.raises(NotFound, match=r"^app:dispatcher has no registr$"):
-        find("app:dispatcher.registr")
+def test_private_attributes_are_not_suggested(app):
+    assert message_of("app:dispatcher.registr") == "app:dispatcher has no registr"
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "start"),
     [
         ("import nowhere", "importing bad raises ModuleNotFoundError: No module named 'nowhere' (bad.py:1)"),
         ("from json import nothing", "importing bad raises ImportError: cannot import name 'nothing' from 'json'"),
@@ -159,44 +160,36 @@ def test_nobody_is_sent_to_a_private_attribute(app):
         ("import sys\nsys.exit(1)", "importing bad ends the program: what it runs should stand in a function"),
     ],
 )
-def test_a_module_that_raises_says_what_and_where_in_one_line(program, source, said):
+def test_raising_module_is_explained_in_one_line(program, source, start):
     program(bad=source)
 
-    with pytest.raises(NotFound) as raised:
-        find("bad:dispatcher")
+    message = message_of("bad:dispatcher")
 
-    assert str(raised.value).startswith(said)
-    assert "\n" not in str(raised.value)
-
-
-def test_the_place_is_where_the_program_goes_wrong_and_not_the_library_that_it_calls(program):
-    program(bad="import json\n\njson.loads('')")
-
-    with pytest.raises(NotFound, match=r"\(bad\.py:3\)$"):
-        find("bad:dispatcher")
+    assert message.startswith(start)
+    # The place is in the program, and not in the library that it calls.
+    assert "json.loads" not in source or message.endswith("(bad.py:3)")
 
 
-def test_the_place_is_not_in_an_environment_that_lies_in_the_current_directory(program, monkeypatch):
+def test_place_is_not_in_an_environment_of_the_project(program, monkeypatch):
     folder = program(bad="import fragile\n\n\nfragile.fail()")
     library = folder / ".venv" / "site-packages" / "fragile.py"
     library.parent.mkdir(parents=True)
     library.write_text("def fail():\n    raise ValueError\n")
     monkeypatch.syspath_prepend(library.parent)
 
-    with pytest.raises(NotFound, match=r"\(bad\.py:4\)$"):
-        find("bad:dispatcher")
+    assert message_of("bad:dispatcher").endswith("(bad.py:4)")
 
 
-def test_a_module_that_is_missing_within_a_package_is_told_from_one_that_a_module_imports(program):
+def test_missing_module_differs_from_a_missing_import(program):
     program(shop__init="", shop__app="import shop.nowhere")
 
-    with pytest.raises(NotFound, match=r"^there is no module shop\.ap$"):
-        find("shop.ap:dispatcher")
-    with pytest.raises(NotFound, match=r"^importing shop\.app raises ModuleNotFoundError: .* \(shop/app\.py:1\)$"):
-        find("shop.app:dispatcher")
+    assert message_of("shop.ap:dispatcher") == "there is no module shop.ap"
+    message = message_of("shop.app:dispatcher")
+    assert message.startswith("importing shop.app raises ModuleNotFoundError: ")
+    assert message.endswith(" (shop/app.py:1)")
 
 
-def test_ctrl_c_while_a_module_is_imported_passes(program):
+def test_ctrl_c_during_an_import_is_raised(program):
     program(bad="raise KeyboardInterrupt")
 
     with pytest.raises(KeyboardInterrupt):

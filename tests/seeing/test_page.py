@@ -1,4 +1,4 @@
-"""What the page "Seeing what your events do" shows is what one sees; ``python -m tests.seeing.test_page`` renews it."""
+"""The page docs/seeing.md shows what the commands print; ``python -m tests.seeing.test_page`` renews it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BLOCK = re.compile(r"^(?P<fence>`{3,})console\n(?P<shown>.*?)^(?P=fence)$", re.M
 
 
 def run_again(shown):
-    """Run the commands of a block, and give what is to be shown."""
+    """Run the commands of a block and return its new text."""
     lines = []
     for command in re.findall(r"^\$ python -m antiphon (.*)$", shown, re.MULTILINE):
         out, err = io.StringIO(), io.StringIO()
@@ -33,7 +33,7 @@ def run_again(shown):
 
 
 def renewed(page):
-    """Give the text of a page with what its commands print today."""
+    """Return the text of a page with the current output of its commands."""
 
     def block(match):
         shown = run_again(match["shown"])
@@ -43,19 +43,19 @@ def renewed(page):
     return BLOCK.sub(block, page)
 
 
-def test_the_page_shows_commands():
+def test_page_has_all_commands():
     assert PAGE.read_text(encoding="utf-8").count("\n$ python -m antiphon ") == 9
 
 
 @pytest.mark.parametrize(
     "match", [*BLOCK.finditer(PAGE.read_text(encoding="utf-8"))], ids=lambda match: match["shown"][:80]
 )
-def test_the_commands_of_the_page_print_what_it_shows(match):
+def test_commands_print_what_the_page_shows(match):
     assert run_again(match["shown"]) == match["shown"], "python -m tests.seeing.test_page renews the page"
 
 
 @pytest.mark.parametrize("picture", ["shop-dot.svg", "shop-mermaid.svg"])
-def test_the_pictures_show_the_shop_of_today(picture, monkeypatch):
+def test_pictures_show_the_current_shop(picture, monkeypatch):
     monkeypatch.chdir(ROOT)
     svg = ET.parse(ROOT / "docs" / "pictures" / picture)
 
@@ -64,7 +64,7 @@ def test_the_pictures_show_the_shop_of_today(picture, monkeypatch):
     labels = re.findall(r'label="(.*?)"', diagrams.dot(shop.describe()))
     expected = [line for label in labels for line in label.split("\\n")]
     if picture == "shop-dot.svg":
-        # Graphviz writes lines; and, in titles, the ids of nodes and edges.
+        # Graphviz writes one text for each line, and ids of nodes and edges in titles.
         shown = [text.replace("\xa0", " ") for text in written]
         titles = re.compile(r"(key|listener)\d|shop \(AsyncEventDispatcher\)")
         assert sorted(line for line in shown if not titles.match(line)) == sorted(expected)

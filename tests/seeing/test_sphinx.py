@@ -1,4 +1,4 @@
-"""The catalogue in a build of Sphinx. Our own docs use it, too, and ``nox -s docs`` fails when it warns."""
+"""The catalogue in a Sphinx build. The docs of antiphon use it as well; ``nox -s docs`` fails if it warns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,16 +14,6 @@ import antiphon
 from antiphon.diagrams import sphinx as extension
 
 SOURCE = Path(antiphon.__file__).parent.parent
-
-
-class Application:
-    """Stands in for Sphinx's."""
-
-    def __init__(self):
-        self.directives = {}
-
-    def add_directive(self, name, directive):
-        self.directives[name] = directive
 
 
 @pytest.fixture
@@ -33,7 +24,7 @@ def build(program):
         conf="import sys, pathlib\nsys.path.insert(0, str(pathlib.Path(__file__).parent))\n"
         "extensions = ['myst_parser', 'antiphon.diagrams.sphinx']\nexclude_patterns = ['out']\n",
         app="from antiphon import EventDispatcher\nPLACED = 'order|placed'\ndispatcher = EventDispatcher(name='shop')\n"
-        "@dispatcher.listen(PLACED)\ndef price(event):\n    'Say <what> it | costs.'\n",
+        "@dispatcher.listen(PLACED)\ndef price(event):\n    'Return <the> price | cost.'\n",
         more="LOST = 'order.lost'",
     )
 
@@ -52,18 +43,18 @@ def build(program):
     return run
 
 
-def test_the_directive_puts_the_catalogue_into_a_page(build):
+def test_directive_inserts_the_catalogue(build):
     done, html = build("# Shop\n\nBefore.\n\n```{antiphon-catalogue} app:dispatcher\n```\n\n## After\n")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "<h2>Events of shop (EventDispatcher)" in html
     assert "<h3>" in html
     assert ">order|placed</span>" in html
-    assert "Say &lt;what&gt; it | costs." in html
+    assert "Return &lt;the&gt; price | cost." in html
     assert html.index("Events of shop") < html.index("<h2>After")
 
 
-def test_the_directive_has_the_options_of_the_command(build):
+def test_directive_has_the_options_of_the_command(build):
     page = "# Shop\n\n## Part\n\n```{antiphon-catalogue} app:dispatcher\n:events: app more\n:sources: app\n:level: 3\n```\n"
     done, html = build(page)
 
@@ -72,7 +63,7 @@ def test_the_directive_has_the_options_of_the_command(build):
     assert "order.lost" in html
 
 
-def test_a_path_that_leads_nowhere_is_a_warning_that_says_why(build):
+def test_wrong_path_is_a_warning_with_the_reason(build):
     done, _ = build("# Shop\n\n```{antiphon-catalogue} app:dispacher\n```\n")
 
     assert done.returncode == 1
@@ -80,7 +71,7 @@ def test_a_path_that_leads_nowhere_is_a_warning_that_says_why(build):
 
 
 class Directive(extension._Catalogue):
-    """What Sphinx's base class gives to the directive, as far as it asks."""
+    """The directive with the parts of the Sphinx base class that it uses."""
 
     def __init__(self, *arguments, **options):
         self.arguments, self.options, self.env, self.files = list(arguments), options, self, []
@@ -96,7 +87,7 @@ class Directive(extension._Catalogue):
         return [text]
 
 
-def test_a_change_of_what_a_page_is_made_of_makes_it_anew(program):
+def test_page_depends_on_the_files_of_the_catalogue(program):
     program(app="from antiphon import EventDispatcher\ndispatcher = EventDispatcher(name='shop')", more="A = 'a'")
     directive = Directive("app:dispatcher", events="app more", sources="app", level=4)
 
@@ -106,14 +97,14 @@ def test_a_change_of_what_a_page_is_made_of_makes_it_anew(program):
     assert directive.files == ["app.py", "more.py", "app.py"]
 
 
-def test_a_path_that_leads_nowhere_is_an_error_of_the_directive(program):
+def test_wrong_path_is_an_error_of_the_directive(program):
     program(app="")
 
     with pytest.raises(LookupError, match="app has no dispatcher"):
         Directive("app:dispatcher").run()
 
 
-def test_importing_the_extension_does_not_import_sphinx():
+def test_extension_does_not_import_sphinx():
     done = subprocess.run(
         [sys.executable, "-c", "import sys, antiphon.diagrams.sphinx; print('sphinx' in sys.modules)"],
         capture_output=True,
@@ -124,9 +115,10 @@ def test_importing_the_extension_does_not_import_sphinx():
     assert done.stdout.strip() == b"False"
 
 
-def test_the_extension_says_that_it_may_run_in_parallel():
+def test_extension_may_run_in_parallel():
     pytest.importorskip("sphinx")
-    application = Application()
+    directives = {}
+    application = SimpleNamespace(add_directive=directives.__setitem__)
 
     assert extension.setup(application) == {"parallel_read_safe": True, "parallel_write_safe": True}
-    assert set(application.directives) == {"antiphon-catalogue"}
+    assert set(directives) == {"antiphon-catalogue"}

@@ -1,4 +1,4 @@
-"""What things are called in a timeline, and how times are written."""
+"""The labels of listeners, names and errors in a timeline, and the texts of times."""
 
 from __future__ import annotations
 
@@ -30,111 +30,99 @@ class Warehouse:
     async def __call__(self, event): ...
 
 
-class Stubborn:
-    def __repr__(self):
-        raise RuntimeError("I have no repr")
-
-    def __getattr__(self, name):
-        raise RuntimeError("nor anything else")
-
-    async def __call__(self, event): ...
-
-
 class Named(Warehouse):
     def __repr__(self):
         return "the warehouse\nin the harbour"
 
 
+class Unprintable:
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+    def __getattr__(self, name):
+        raise RuntimeError("no attributes")
+
+    async def __call__(self, event): ...
+
+
+class UnprintableError(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
 async def charge(event): ...
 
 
-class Colour(Enum):
+def local():
+    async def nested(event): ...
+
+    return nested
+
+
+class Color(Enum):
     RED = 1
 
 
 @pytest.mark.parametrize(
-    ("listener", "label"),
+    ("label", "expected"),
     [
-        (charge, "charge"),
-        (Warehouse().reserve, "Warehouse.reserve"),
-        (Warehouse(), "Warehouse"),
-        (Named(), "the warehouse\\nin the harbour"),
-        (inline(print), "print"),
-        (in_thread(Warehouse().reserve.__func__ and print, abandon_on_cancel=True), "print"),
-        (partial(charge), "charge()"),
+        (listener_label(charge), "charge"),
+        (listener_label(local()), "nested"),
+        (listener_label(Warehouse().reserve), "Warehouse.reserve"),
+        (listener_label(Warehouse()), "Warehouse"),
+        (listener_label(Named()), "the warehouse\\nin the harbour"),
+        (listener_label(inline(print)), "print"),
+        (listener_label(in_thread(print, abandon_on_cancel=True)), "print"),
+        (listener_label(partial(charge)), "charge()"),
         (
-            partial(Warehouse().reserve, "ledger", retry=Warehouse().reserve),
+            listener_label(partial(Warehouse().reserve, "ledger", retry=Warehouse().reserve)),
             "Warehouse.reserve('ledger', retry=Warehouse.reserve)",
         ),
-        (partial(partial(charge, 1), 2), "charge(1, 2)"),
-        (lambda event: None, "<lambda>"),
+        (listener_label(partial(partial(charge, 1), 2)), "charge(1, 2)"),
+        (listener_label(partial(charge, Unprintable())), "charge(Unprintable)"),
+        (listener_label(lambda event: None), "<lambda>"),
+        (name_label("order.placed"), "order.placed"),
+        (name_label(Color.RED), "Color.RED"),
+        (name_label(Event), "Event"),
+        (name_label(("a", 1)), "('a', 1)"),
+        (name_label("a\x00\ud800b"), "a\\x00\\ud800b"),
+        (process_label(AsyncEventDispatcher(name="shop")), "<AsyncEventDispatcher 'shop'>"),
+        (error_label(ValueError("first\nsecond")), "ValueError: first"),
+        (error_label(ValueError()), "ValueError"),
+        (error_label(UnprintableError()), "UnprintableError"),
     ],
 )
-def test_listeners(listener, label):
-    assert listener_label(listener) == label
+def test_labels(label, expected):
+    assert label == expected
 
 
-def test_local_functions_are_called_as_they_are_written():
-    async def local(event): ...
-
-    assert listener_label(local) == "local"
-
-
-def test_whatever_listens_has_a_label_of_one_line():
+def test_every_listener_has_a_label_of_one_line():
     assert listener_label(AsyncMock(name="mocked")).startswith("<AsyncMock name='mocked'")
-    assert "Stubborn" in listener_label(Stubborn())
-    assert listener_label(partial(charge, Stubborn())) == "charge(Stubborn)"
+    assert "Unprintable" in listener_label(Unprintable())
+    assert "Unprintable" in process_label(Unprintable())
     assert len(listener_label(partial(charge, *range(1000)))) == 200
 
 
-def test_the_name_with_its_module_is_there_for_whatever_listens():
-    play = TimelineBuilder()
-    record = play.dispatch("order.placed", 0, 1)
-
-    assert qualified_label(play.call(record, Warehouse().reserve, 0, 1)).endswith(
-        "test_timeline_labels.Warehouse.reserve"
-    )
-    assert "Stubborn" in qualified_label(play.call(record, Stubborn(), 0, 1))
-
-
 @pytest.mark.parametrize(
-    ("name", "label"),
-    [
-        ("order.placed", "order.placed"),
-        (Colour.RED, "Colour.RED"),
-        (Event, "Event"),
-        (("a", 1), "('a', 1)"),
-        ("a\x00\ud800b", "a\\x00\\ud800b"),
-    ],
+    ("listener", "label"),
+    [(Warehouse().reserve, "test_timeline_labels.Warehouse.reserve"), (Unprintable(), "Unprintable")],
+    ids=["method", "unprintable"],
 )
-def test_names(name, label):
-    assert name_label(name) == label
+def test_qualified_label(listener, label):
+    builder = TimelineBuilder()
 
-
-def test_dispatchers():
-    assert process_label(AsyncEventDispatcher(name="shop")) == "<AsyncEventDispatcher 'shop'>"
-    assert "Stubborn" in process_label(Stubborn())
-
-
-def test_errors():
-    class Unspeakable(Exception):
-        def __str__(self):
-            raise RuntimeError
-
-    assert error_label(ValueError("first\nsecond")) == "ValueError: first"
-    assert error_label(ValueError()) == "ValueError"
-    assert error_label(Unspeakable()).endswith("Unspeakable")
+    assert label in qualified_label(builder.call(builder.dispatch("order.placed", 0, 1), listener, 0, 1))
 
 
 @given(st.text(), st.integers(0, 30))
-def test_a_shortened_text_fits_and_says_that_it_is_cut(text, width):
+def test_shortened_text_fits_and_ends_with_an_ellipsis(text, width):
     short = shortened(text, width)
 
     assert columns(short) <= width
     assert short == text or not width or short[-1] == "…"
 
 
-def test_wide_characters_take_two_columns():
+def test_wide_characters_have_two_columns():
     assert columns("日本") == 4
     assert columns("e\u0301") == 1
     assert shortened("日本語", 4) == "日…"
@@ -175,7 +163,7 @@ def test_ticks_are_round(span, at_most, labels):
 
 
 @given(st.floats(1e-9, 1e6), st.integers(3, 20))
-def test_ticks_are_within_the_span_and_not_too_many(span, at_most):
+def test_ticks_are_few_and_within_the_span(span, at_most):
     times = ticks(span, at_most)
 
     assert times[0] == 0 and times[-1] <= span * (1 + 1e-6)

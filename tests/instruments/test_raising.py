@@ -1,0 +1,130 @@
+"""An instrument that raises is logged once and removed; the dispatch continues."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+import anyio
+import pytest
+
+from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher
+from tests.instruments.recording_instrument import RecordingInstrument, add, fail, lines
+
+METHODS = ["dispatch_started", "dispatch_finished", "listener_started", "listener_finished", "listener_skipped"]
+
+
+class Broken(RecordingInstrument):
+    """Raises in one of its methods."""
+
+    def __init__(self, method, error=None):
+        super().__init__()
+        self.error = error or OSError("disk full")
+        setattr(self, method, partial(fail, self.error))
+
+    def __repr__(self):
+        return "<broken>"
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_raising_instrument_is_logged_once_and_removed(dispatcher, method, caplog):
+    before, broken, behind = RecordingInstrument(), Broken(method), RecordingInstrument()
+    for instrument in (before, broken, behind):
+        dispatcher.add_instrument(instrument)
+    add(dispatcher, "order.placed", "validate")
+    add(dispatcher, "order.placed", "charge", where=lambda event: False)
+
+    with caplog.at_level(logging.ERROR, "antiphon"):
+        await dispatcher.adispatch("order.placed")
+        await dispatcher.adispatch("order.placed")
+
+    assert before.lines == behind.lines == lines("validate", "skip charge: where") * 2
+    (logged,) = caplog.records
+    assert logged.name == "antiphon"
+    assert logged.getMessage() == f"<broken> raised in {method}, and is taken out: it sees no further dispatch"
+    assert logged.exc_info[1] is broken.error
+    with pytest.raises(ValueError, match="taken out because it raised"):
+        dispatcher.remove_instrument(broken)
+
+
+async def test_running_dispatch_notifies_it_no_more(dispatcher):
+    broken = Broken("listener_started")
+    dispatcher.add_instrument(broken)
+    add(dispatcher, "order.placed", "validate")
+    add(dispatcher, "order.placed", "charge")
+
+    await dispatcher.adispatch("order.placed")
+
+    assert broken.lines == ["dispatch order.placed"]
+
+
+async def test_other_running_dispatches_notify_it_no_more(caplog):
+    dispatcher, broken = AsyncEventDispatcher(strategy=Concurrent()), Broken("listener_finished")
+    dispatcher.add_instrument(broken)
+    running, both_run = [], anyio.Event()
+
+    async def wait(event):
+        running.append(event)
+        if len(running) == 2:
+            both_run.set()
+        await both_run.wait()
+
+    add(dispatcher, "order.placed", "validate", wait)
+    async with anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(dispatcher.adispatch, "order.placed")
+
+    assert sorted(broken.lines) == sorted(["dispatch order.placed", "call validate"] * 2)
+    assert len(caplog.records) == 1
+
+
+async def test_listener_error_is_unchanged_by_a_raising_instrument(dispatcher):
+    error = LookupError()
+    dispatcher.add_instrument(Broken("listener_finished"))
+    add(dispatcher, "order.placed", "validate", partial(fail, error))
+
+    with pytest.raises(LookupError) as caught:
+        await dispatcher.adispatch("order.placed")
+
+    assert caught.value is error
+    assert (error.__cause__, error.__context__) == (None, None)
+
+
+async def test_raising_in_a_scope_removes_it_from_the_parent(dispatcher, caplog):
+    broken = Broken("dispatch_finished")
+    dispatcher.add_instrument(broken)
+    with dispatcher.scope() as scoped:
+        await scoped.adispatch("order.placed")
+    await dispatcher.adispatch("order.placed")
+
+    assert broken.lines == ["dispatch order.placed"]
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+async def test_interrupt_in_an_instrument_ends_the_dispatch(observed, instrument, interrupt):
+    observed.add_instrument(Broken("dispatch_started", interrupt()))
+    event = Event()
+
+    with pytest.raises(interrupt):
+        await observed.adispatch("order.placed", event)
+
+    assert instrument.lines == lines(outcome="cancelled")
+    assert event._antiphon_in_flight is None
+
+
+async def test_instrument_that_dispatches_endlessly_is_removed(caplog):
+    dispatcher, records = EventDispatcher(), []
+
+    class Echo:
+        def dispatch_started(self, record):
+            records.append(record)
+            dispatcher.dispatch("echo")
+
+    dispatcher.add_instrument(Echo())
+    dispatcher.dispatch("order.placed")
+    seen = len(records)
+    dispatcher.dispatch("order.placed")
+
+    assert len(records) == seen
+    assert len(caplog.records) == 1
