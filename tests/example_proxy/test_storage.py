@@ -127,7 +127,7 @@ async def test_blocked_disk_is_reported_with_its_records(folder):
             await slow.end(1)
             await slow.end(2)
 
-    assert [event.row.target for _, event in raised.value.undone] == ["1", "2"]
+    assert [event.row.target for _, event in raised.value.unfinished] == ["1", "2"]
     assert list(folder.iterdir()) == []
 
 

@@ -317,7 +317,7 @@ async def test_listener_that_a_strategy_omits_is_skipped(observed_async, instrum
     await observed_async.adispatch("order.placed", strategy=EverySecond())
 
     skipped = {name_of(call): call.skipped_because for call in instrument.of("order.placed").listeners}
-    assert skipped == {"validate": None, "charge": "left out", "receipt": None}
+    assert skipped == {"validate": None, "charge": "omitted", "receipt": None}
 
 
 async def test_repeated_call_has_a_record_behind_the_others(observed_async, instrument):
@@ -376,7 +376,7 @@ async def test_overridden_dispatch_is_observed(kind, instrument):
     with dispatcher.scope() as scoped:
         await scoped.adispatch("order.paid")
 
-    observed = lines("validate", "charge", "skip receipt: left out")
+    observed = lines("validate", "charge", "skip receipt: omitted")
     assert instrument.lines == [*observed, "dispatch order.paid", "dispatched order.paid: finished"]
 
 

@@ -15,8 +15,8 @@ import pytest
 
 import antiphon
 from antiphon import diagrams
-from antiphon._command import main
-from antiphon._command._demo import make_dispatcher
+from antiphon._cli import main
+from antiphon._cli.demo import make_dispatcher
 from examples.shop.app import dispatcher as shop
 
 ROOT = Path(__file__).parent.parent.parent
@@ -100,7 +100,7 @@ def test_ctrl_c_is_status_130(monkeypatch):
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("antiphon._command.find", interrupted)
+    monkeypatch.setattr("antiphon._cli.find", interrupted)
 
     assert main(["listeners", SHOP]) == 130
 
@@ -154,7 +154,7 @@ def test_demo_shows_listeners_and_bars(capsys):
 
 
 def test_demo_without_trio(capsys, monkeypatch):
-    monkeypatch.setattr("antiphon._command._demo.find_spec", lambda name: None if name == "trio" else object())
+    monkeypatch.setattr("antiphon._cli.demo.find_spec", lambda name: None if name == "trio" else object())
 
     main(["demo"])
 

@@ -100,7 +100,7 @@ def test_listeners_of_a_name_are_in_dispatch_order(dispatcher):
     dispatcher.add_listener("*", Stock.release, priority=-5)
     dispatcher.add_listener("order.paid", Stock.count)
 
-    described = dispatcher.describe().of("order.placed").listeners
+    described = dispatcher.describe().describe_key("order.placed").listeners
 
     assert [(one.priority, one.name, one.key_label) for one in described] == [
         (-5, "Stock.release", "*"),
@@ -134,7 +134,7 @@ async def test_description_agrees_with_dispatches(dispatcher):
     ]:
         ran.clear()
         await (dispatcher.adispatch(event) if name is None else dispatcher.adispatch(name, event))
-        assert names(description.heard(name, type(event))) == ran
+        assert names(description.listeners_for(name, type(event))) == ran
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_listeners_of_a_key(dispatcher, key, expected):
         dispatcher.add_listener("order.placed", Stock.count)
     dispatcher.add_listener("*", Stock.count)
 
-    assert names(dispatcher.describe().of(key).listeners) == expected
+    assert names(dispatcher.describe().describe_key(key).listeners) == expected
 
 
 def test_keys_are_sorted_by_kind_and_text(dispatcher):
@@ -398,10 +398,10 @@ def test_adapter_of_a_listener(sync_listeners, listener, adapter):
 async def test_streams_and_expectations_are_described(dispatcher):
     async with dispatcher.stream("order", "payment.*") as stream:
         description = dispatcher.describe()
-        listeners = description.of("order").listeners
+        listeners = description.describe_key("order").listeners
         assert names(listeners) == [repr(stream)] == ["<stream of 'order' | 'payment.*'>"]
         assert [key.label for key in description.keys] == ["order", "payment.*"]
-        assert listeners == description.of("payment.*").listeners
+        assert listeners == description.describe_key("payment.*").listeners
         assert listeners[0].key_label == "order | payment.*"
 
     async with anyio.create_task_group() as tasks:
@@ -459,16 +459,16 @@ def shop(dispatcher):
     ],
 )
 def test_description_of_some_keys(shop, pattern, kept):
-    assert [key.label for key in shop.only(pattern).keys] == kept
+    assert [key.label for key in shop.filter(pattern).keys] == kept
 
 
 def test_description_of_an_unknown_name_and_of_all(shop):
-    (key,) = shop.only("order.lost").keys
+    (key,) = shop.filter("order.lost").keys
 
     assert [listener.key_label for listener in key.listeners] == ["order.*", "**"]
-    assert shop.only("*") == shop
+    assert shop.filter("*") == shop
 
 
 def test_invalid_pattern_is_refused(shop):
     with pytest.raises(ValueError, match="whole segment"):
-        shop.only("order.pl*")
+        shop.filter("order.pl*")

@@ -62,7 +62,7 @@ def test_format_is_the_same_for_the_same_registrations(draw):
 
 @every_format
 def test_format_without_listeners(draw):
-    for description in (EventDispatcher().describe(), described("order").only("order.lost")):
+    for description in (EventDispatcher().describe(), described("order").filter("order.lost")):
         text = draw(description)
         assert text
         assert ("obody listens" in text) == (draw in (diagrams.table, diagrams.tree, diagrams.markdown))
@@ -72,7 +72,7 @@ def test_format_without_listeners(draw):
 
 
 def test_table_has_a_line_for_each_listener():
-    lines = diagrams.table(shop.describe().only("order.placed")).splitlines()
+    lines = diagrams.table(shop.describe().filter("order.placed")).splitlines()
 
     assert re.split(r"\s{2,}", lines[0]) == [
         "event", "priority", "listener", "through", "options", "defined in", "what it does",

@@ -115,7 +115,7 @@ async def test_keeps_the_latest_dispatches():
     assert recorded.dropped == 3
     assert "3 earlier dispatches were dropped" in recorded.text()
     assert "3 earlier dispatches were dropped" in recorded.svg()
-    assert json.loads(recorded.chrome())["otherData"] == {"dispatches": 2, "dropped": 3}
+    assert json.loads(recorded.chrome_trace())["otherData"] == {"dispatches": 2, "dropped": 3}
 
 
 def test_max_dispatches_may_be_none():
@@ -173,7 +173,9 @@ async def test_concurrent_listeners_overlap():
     with timeline() as recorded:
         await shop(meet, meet, strategy=Concurrent()).adispatch(NAME)
 
-    one, other = (event for event in json.loads(recorded.chrome())["traceEvents"] if event.get("cat") == "listener")
+    one, other = (
+        event for event in json.loads(recorded.chrome_trace())["traceEvents"] if event.get("cat") == "listener"
+    )
     assert one["name"] == other["name"] == "meet" and one["tid"] != other["tid"]
     assert max(one["ts"], other["ts"]) <= min(one["ts"] + one["dur"], other["ts"] + other["dur"])
 
@@ -212,7 +214,7 @@ async def test_nested_dispatch_is_below_its_listener():
 
     rows = [line.split() for line in recorded.text(width=120).splitlines()[:4]]
     assert [row[row[0] == "0"] for row in rows] == [NAME, "pay", "payment.wanted", "charge"]
-    assert len([event for event in json.loads(recorded.chrome())["traceEvents"] if event["ph"] in "sf"]) == 2
+    assert len([event for event in json.loads(recorded.chrome_trace())["traceEvents"] if event["ph"] in "sf"]) == 2
 
 
 async def test_running_calls_are_shown_within_the_block():

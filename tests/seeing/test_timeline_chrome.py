@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 
 from antiphon import AsyncEventDispatcher
-from antiphon.instruments.timeline import as_chrome
+from antiphon.instruments.timeline import as_chrome_trace
 from docs import pictures
 from docs.pictures import BEGINNING, TimelineBuilder
 from tests.seeing.timeline_records import timeline, timeline_records
 
 
 def events(records, **options):
-    return json.loads(as_chrome(records, **options))["traceEvents"]
+    return json.loads(as_chrome_trace(records, **options))["traceEvents"]
 
 
 def tracks(trace):
@@ -149,7 +149,7 @@ def test_running_bars_end_now():
 
 
 def test_trace_without_dispatches():
-    assert json.loads(as_chrome([], dropped=2)) == {
+    assert json.loads(as_chrome_trace([], dropped=2)) == {
         "displayTimeUnit": "ms",
         "otherData": {"dispatches": 0, "dropped": 2},
         "traceEvents": [],
@@ -158,7 +158,7 @@ def test_trace_without_dispatches():
 
 @given(timeline_records())
 def test_trace_follows_the_rules_of_the_format(records):
-    text = as_chrome(records)
+    text = as_chrome_trace(records)
     trace = json.loads(text)["traceEvents"]
     timed = [event for event in trace if event["ph"] != "M"]
 
