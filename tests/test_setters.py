@@ -103,9 +103,7 @@ def in_flight(event: Any) -> bool:
 
 @KINDS
 @ATTRIBUTES
-async def test_an_event_whose_setter_raises_is_not_in_flight_afterwards(
-    dispatcher: AnyDispatcher, kind: Any, which: str
-) -> None:
+async def test_a_failed_setter_leaves_no_event_in_flight(dispatcher: AnyDispatcher, kind: Any, which: str) -> None:
     called: list[Any] = []
     dispatcher.add_listener("payment.received", make_listener(dispatcher, called.append))
     event = kind()
@@ -122,9 +120,7 @@ async def test_an_event_whose_setter_raises_is_not_in_flight_afterwards(
 
 
 @KINDS
-async def test_a_nested_dispatch_whose_setter_raises_leaves_the_outer_view(
-    dispatcher: AnyDispatcher, kind: Any
-) -> None:
+async def test_a_failed_setter_leaves_the_outer_view(dispatcher: AnyDispatcher, kind: Any) -> None:
     seen: list[Any] = []
     inner = type(dispatcher)()
 
@@ -156,9 +152,7 @@ async def test_a_nested_dispatch_whose_setter_raises_leaves_the_outer_view(
 
 
 @KINDS
-async def test_a_setter_that_refuses_the_outer_view_is_an_error_and_the_rest_is_put_back(
-    dispatcher: AnyDispatcher, kind: Any
-) -> None:
+async def test_a_setter_that_refuses_the_outer_view_is_an_error(dispatcher: AnyDispatcher, kind: Any) -> None:
     seen: list[Any] = []
     inner = type(dispatcher)()
 
@@ -192,7 +186,7 @@ async def test_a_setter_that_refuses_the_outer_view_is_an_error_and_the_rest_is_
 
 @KINDS
 @pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt])
-async def test_a_setter_that_raises_at_the_end_hides_no_error_of_the_dispatch(kind: Any, error: Any) -> None:
+async def test_a_failed_setter_hides_no_error_of_the_dispatch(kind: Any, error: Any) -> None:
     inner, outer = EventDispatcher(), EventDispatcher()
     left: list[Any] = []
 
@@ -216,7 +210,7 @@ async def test_a_setter_that_raises_at_the_end_hides_no_error_of_the_dispatch(ki
     assert not in_flight(event)
 
 
-def test_another_object_at_the_address_of_a_refused_event_is_not_taken_for_it() -> None:
+def test_a_refused_event_leaves_no_address_behind() -> None:
     dispatcher = EventDispatcher()
     for event in (DuckTyped(), Pretending()):
         event.__dict__["refused"].add(("name", "*"))
@@ -226,7 +220,7 @@ def test_another_object_at_the_address_of_a_refused_event_is_not_taken_for_it() 
     assert _DuckTyped._in_flight == {}
 
 
-async def test_instruments_see_the_end_of_a_dispatch_whose_event_cannot_be_asked_for_its_stop() -> None:
+async def test_instruments_see_the_end_if_the_mark_cannot_be_read() -> None:
     class Unreadable(Event):
         @property
         def propagation_stopped(self) -> bool:
