@@ -69,7 +69,7 @@ async def test_services_share_the_dispatcher_of_a_container(services: Any, dispa
     assert warehouse.placed == [7]
 
 
-def test_an_empty_dispatcher_is_registered_like_any_other_object() -> None:
+def test_an_empty_dispatcher_is_registered_as_any_object() -> None:
     container, dispatcher = rodi.Container(), EventDispatcher()
 
     container.add_instance(dispatcher, IEventDispatcher)

@@ -236,7 +236,7 @@ def returns_a_constant(event: Any) -> int:
 @pytest.mark.parametrize(
     "listener", [returns_nothing, returns_none_early, returns_a_constant], ids=lambda f: f.__name__
 )
-def test_a_function_that_returns_only_constants_is_called_as_it_is(listener: Any) -> None:
+def test_a_function_that_returns_constants_is_called_as_it_is(listener: Any) -> None:
     subscription: Subscription = EventDispatcher().add_listener("order.placed", listener)
 
     assert subscription.call is listener
@@ -392,7 +392,7 @@ def test_an_async_function_is_refused_where_none_awaits_it(listener: Any) -> Non
 
 
 @every_generator
-def test_an_error_policy_that_is_a_generator_function_is_refused(function: Any) -> None:
+def test_a_generator_function_as_error_policy_is_refused(function: Any) -> None:
     with pytest.raises(TypeError, match="is a generator function"):
         EventDispatcher(errors=function)
 

@@ -390,7 +390,7 @@ async def test_once_holds_over_overlapping_dispatches(strategy: Any) -> None:
     assert log == ["called"]
 
 
-async def test_once_listeners_cancelled_before_their_turn_keep_their_call() -> None:
+async def test_once_listeners_that_never_started_keep_their_call() -> None:
     dispatcher, started = AsyncEventDispatcher(), []
 
     async def wait(event: Event) -> None:

@@ -67,7 +67,7 @@ def test_the_object_of_a_removed_method_is_not_kept() -> None:
     assert reference() is None
 
 
-def test_a_dispatcher_keeps_its_listeners_and_they_do_not_keep_it() -> None:
+def test_a_dispatcher_keeps_its_listeners_alone() -> None:
     dispatcher = EventDispatcher()
     listener = make_listener(dispatcher, print)
     dispatcher.add_listener(PLACED, listener)

@@ -357,7 +357,7 @@ def test_adding_an_instrument_does_not_wait_for_a_registration() -> None:
         assert not thread.is_alive(), "deadlock"
 
 
-def test_an_instrument_removed_while_a_dispatcher_is_made_is_not_on_it() -> None:
+def test_an_instrument_removed_meanwhile_is_not_on_a_dispatcher() -> None:
     blocks: list[Any] = []
     leaving, staying = Recording(lambda: blocks and blocks.pop().__exit__(None, None, None)), Recording()
     block = everywhere(leaving)
