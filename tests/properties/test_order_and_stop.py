@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon import AsyncEventDispatcher, Event, Race
 from antiphon.testing import Backend, BackendName
+from tests.helpers import make_listener, make_recording_listener
 from tests.properties.generating import ordered_scenarios
 from tests.properties.interpreter import interpret
 from tests.properties.reference import sort_listeners, split_into_tiers
@@ -126,3 +129,34 @@ def test_the_reference_is_as_a_reader_expects() -> None:
     assert sort_listeners(listeners) == [early, first, stops, late]
     assert split_into_tiers(listeners) == [[early], [first, stops], [late]]
     assert take_until_stop(split_into_tiers(listeners)) == [[early], [first, stops]]
+
+
+@backends
+@pytest.mark.parametrize("outlives", [False, True], ids=["in its listener", "in a task that outlives it"])
+def test_a_stop_within_an_inner_race_reaches_a_running_outer_one(backend: BackendName, outlives: bool) -> None:
+    dispatcher, log, outer = AsyncEventDispatcher(strategy=Race()), list[str](), Event()
+
+    async def dispatch_inner() -> None:
+        if outlives:
+            await anyio.sleep(1)
+        await dispatcher.adispatch("inner")
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+
+            @dispatcher.listen("outer")
+            async def nest(event: Event) -> None:
+                await (dispatch_inner() if not outlives else anyio.lowlevel.checkpoint())
+                if outlives:
+                    group.start_soon(dispatch_inner)
+
+            # A tier of one listener is no race.
+            for name in ("outer", "inner"):
+                dispatcher.add_listener(name, make_listener(dispatcher, lambda event: None))
+            dispatcher.add_listener("outer", make_recording_listener(dispatcher, log, "later"), priority=1)
+            dispatcher.add_listener("inner", make_listener(dispatcher, lambda event: outer.stop_propagation()))
+            await dispatcher.adispatch("outer", outer)
+
+    Backend(backend).run(main)
+
+    assert (log, outer.propagation_stopped) == (["later"] * outlives, True)

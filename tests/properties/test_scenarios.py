@@ -92,9 +92,7 @@ async def test_memory_of_a_dispatcher_does_not_grow(sync: bool, data: st.DataObj
 
 @backends
 @given(scenario=scenarios(), seed=st.integers(0, 1000))
-def test_a_seed_repeats_a_scenario_also_with_an_instrument(
-    backend: BackendName, scenario: Scenario, seed: int
-) -> None:
+def test_a_seed_repeats_a_scenario_also_with_an_instrument(backend: BackendName, scenario: Scenario, seed: int) -> None:
     def outline(interpret: Callable[[Scenario, Backend], History]) -> list[object]:
         history = interpret(scenario, Backend(backend, seed))
         return [
