@@ -13,6 +13,8 @@ from importlib.util import find_spec
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.helpers import BOTH, AnyDispatcher
+
 # Timings differ from machine to machine, and a deadline would fail an example for it: pytest-timeout guards instead.
 # Fixtures of function scope are set up once for all examples of a test; ours hold no state.
 _COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -50,6 +52,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object
     """Every backend in turn, with its options; ``anyio_backend_name`` gives the name alone."""
     backend: tuple[str, dict[str, object]] = request.param
     return backend
+
+
+@pytest.fixture(params=BOTH, ids=lambda kind: kind.__name__)
+def dispatcher(request: pytest.FixtureRequest) -> AnyDispatcher:
+    """An empty dispatcher of each kind."""
+    made: AnyDispatcher = request.param()
+    return made
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -13,14 +13,14 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
-from antiphon._registry.registry import MAX_CACHED_NAMES_WITHOUT_LISTENERS
+from antiphon._registry import MAX_UNHEARD_NAMES
 
 MANY = 1_000_000
-#: The plans of names that nobody listens to are forgotten when there are so many; so it ends as full as it began.
-FEWER = 20 * MAX_CACHED_NAMES_WITHOUT_LISTENERS
+#: The plans of names that no listener to are forgotten when there are so many; so it ends as full as it began.
+FEWER = 20 * MAX_UNHEARD_NAMES
 DEAREST = 5_000
 
-#: Fills every cache, also the bounded one of names that nobody listens to.
+#: Fills every cache, also the bounded one of names that no listener to.
 WARM_UPS = 1_500
 
 #: What an event loop and the interpreter take or give back meanwhile, however long it lasts. One block for each of
@@ -62,7 +62,7 @@ def passed_over(error, event, listener):
     pass
 
 
-def heard_by(*listeners, strategy=None):
+def make_dispatcher(*listeners, strategy=None):
     dispatcher = AsyncEventDispatcher(strategy=strategy)
     for listener in listeners:
         dispatcher.add_listener("order.placed", listener)
@@ -83,7 +83,7 @@ def repeated(dispatcher):
 
 
 def given_again():
-    dispatcher, event = heard_by(returning), OrderPlaced()
+    dispatcher, event = make_dispatcher(returning), OrderPlaced()
 
     async def work(times):
         for _ in range(times):
@@ -104,7 +104,7 @@ def synchronous():
 
 
 def nested():
-    dispatcher = heard_by()
+    dispatcher = make_dispatcher()
 
     async def again(event):
         await dispatcher.adispatch("order.placed.again", event)
@@ -115,7 +115,7 @@ def nested():
 
 
 def under_new_names():
-    dispatcher = heard_by()
+    dispatcher = make_dispatcher()
     dispatcher.add_listener("order.*", returning)
 
     async def work(times):
@@ -126,7 +126,7 @@ def under_new_names():
 
 
 def with_events_of_new_classes():
-    dispatcher = heard_by(returning)
+    dispatcher = make_dispatcher(returning)
 
     async def work(times):
         for _ in range(times // 10):  # a class is dear
@@ -135,8 +135,8 @@ def with_events_of_new_classes():
     return work
 
 
-def heard_once():
-    dispatcher = heard_by()
+def once():
+    dispatcher = make_dispatcher()
 
     async def work(times):
         for _ in range(times):
@@ -147,7 +147,7 @@ def heard_once():
 
 
 def added_and_removed():
-    dispatcher = heard_by(suspending)
+    dispatcher = make_dispatcher(suspending)
 
     async def work(times):
         for number in range(times):
@@ -160,7 +160,7 @@ def added_and_removed():
 
 
 def on_scopes():
-    dispatcher = heard_by(returning)
+    dispatcher = make_dispatcher(returning)
 
     async def work(times):
         for _ in range(times):
@@ -175,19 +175,21 @@ TOGETHER = {"Concurrent": Concurrent, "Race": Race}
 POLICIES = {"raise": "raise", "collect": "collect", "callable": passed_over}
 
 CASES = {
-    "nobody listens": (lambda: repeated(heard_by()), MANY),
-    "one listener": (lambda: repeated(heard_by(returning)), MANY),
+    "no listener": (lambda: repeated(make_dispatcher()), MANY),
+    "one listener": (lambda: repeated(make_dispatcher(returning)), MANY),
     "the same event again": (given_again, MANY),
     "synchronous": (synchronous, MANY),
     "nested": (nested, FEWER),
     "under new names": (under_new_names, FEWER),
     "with events of new classes": (with_events_of_new_classes, FEWER),
-    "heard once": (heard_once, FEWER),
+    "once": (once, FEWER),
     "added and removed": (added_and_removed, FEWER),
     "on scopes": (on_scopes, FEWER // 2),
     **{
         f"{name}, {listener.__name__}": (
-            lambda strategy=strategy, listener=listener: repeated(heard_by(listener, returning, strategy=strategy())),
+            lambda strategy=strategy, listener=listener: repeated(
+                make_dispatcher(listener, returning, strategy=strategy())
+            ),
             DEAREST if listener is stopping else FEWER,
         )
         for name, strategy in TOGETHER.items()
@@ -196,7 +198,7 @@ CASES = {
     **{
         f"{name}, errors {policy}": (
             lambda strategy=strategy, errors=errors: repeated(
-                heard_by(returning, failing, strategy=strategy(errors=errors))
+                make_dispatcher(returning, failing, strategy=strategy(errors=errors))
             ),
             DEAREST,
         )
@@ -237,4 +239,4 @@ async def test_a_block_left_behind_by_each_dispatch_is_seen():
     async def keeping(event):
         kept.append(event)
 
-    assert await grown(repeated(heard_by(keeping)), FEWER) >= FEWER
+    assert await grown(repeated(make_dispatcher(keeping)), FEWER) >= FEWER

@@ -60,25 +60,16 @@ def services(dispatcher: AsyncEventDispatcher) -> Any:
     return container.build_provider()
 
 
-def test_a_container_gives_the_dispatcher_under_its_protocol(services: Any, dispatcher: AsyncEventDispatcher) -> None:
-    assert services.get(IAsyncEventDispatcher) is dispatcher
-
-
-def test_two_services_share_the_dispatcher(services: Any, dispatcher: AsyncEventDispatcher) -> None:
+async def test_services_share_the_dispatcher_of_a_container(services: Any, dispatcher: AsyncEventDispatcher) -> None:
     shop, warehouse = services.get(Shop), services.get(Warehouse)
-
-    assert shop.dispatcher is warehouse.dispatcher is dispatcher
-
-
-async def test_what_one_service_dispatches_the_other_hears(services: Any) -> None:
-    shop, warehouse = services.get(Shop), services.get(Warehouse)
+    assert shop.dispatcher is warehouse.dispatcher is services.get(IAsyncEventDispatcher) is dispatcher
 
     await shop.place(7)
 
     assert warehouse.placed == [7]
 
 
-def test_an_empty_dispatcher_is_registered_like_any_other_object() -> None:
+def test_an_empty_dispatcher_is_registered_as_any_object() -> None:
     container, dispatcher = rodi.Container(), EventDispatcher()
 
     container.add_instance(dispatcher, IEventDispatcher)
@@ -98,13 +89,13 @@ def test_both_kinds_of_dispatcher_have_their_own_key(dispatcher: AsyncEventDispa
 
 
 def test_a_subclass_is_registered_under_the_protocol() -> None:
-    class Choir(AsyncEventDispatcher): ...
+    class ShopDispatcher(AsyncEventDispatcher): ...
 
-    container, choir = rodi.Container(), Choir()
-    container.add_instance(choir, IAsyncEventDispatcher)
+    container, dispatcher = rodi.Container(), ShopDispatcher()
+    container.add_instance(dispatcher, IAsyncEventDispatcher)
     container.add_singleton(Shop)
 
-    assert container.build_provider().get(Shop).dispatcher is choir
+    assert container.build_provider().get(Shop).dispatcher is dispatcher
 
 
 def test_the_container_may_make_the_dispatcher_itself() -> None:

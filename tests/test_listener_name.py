@@ -1,4 +1,4 @@
-"""`listener_name`: what a listener is called, in notes, logs, diagrams, the recorder and error policies alike."""
+"""`listener_name`: one name of a listener for notes, logs, diagrams, the recorder and error policies."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ LISTENERS = [pytest.param(listener, name, id=f"{number} {name}") for number, (li
 
 
 @pytest.mark.parametrize(("listener", "name"), LISTENERS)
-def test_a_listener_is_called_by_what_it_calls_with_its_module(listener: Any, name: str) -> None:
+def test_a_listener_has_the_name_of_what_it_calls(listener: Any, name: str) -> None:
     assert listener_name(listener) == f"{HERE}.{name}"
 
 
@@ -124,7 +124,7 @@ def test_a_label_has_no_address_in_it() -> None:
     assert listener_name(WithAddress()) == "<books>"
 
 
-def test_a_method_made_of_an_object_without_a_name_has_that_of_the_object() -> None:
+def test_a_method_of_a_nameless_object_has_its_name() -> None:
     assert listener_name(MethodType(partial(charge), Stock())) == f"{HERE}.charge"
 
 
@@ -139,7 +139,7 @@ def test_a_function_in_a_function_keeps_its_qualified_name() -> None:
 
 
 @pytest.mark.parametrize(("listener", "name"), LISTENERS)
-def test_diagrams_timeline_and_recorder_show_the_name_without_its_module(listener: Any, name: str) -> None:
+def test_diagrams_and_timelines_omit_the_module(listener: Any, name: str) -> None:
     dispatcher = AsyncEventDispatcher()
     dispatcher.add_listener("order.placed", listener)
     (described,) = dispatcher.describe().listeners
@@ -152,7 +152,7 @@ def test_diagrams_timeline_and_recorder_show_the_name_without_its_module(listene
 
 
 @pytest.mark.parametrize(("listener", "name"), LISTENERS)
-async def test_note_record_and_error_policy_name_a_listener_alike(listener: Any, name: str) -> None:
+async def test_notes_records_and_policies_use_one_name(listener: Any, name: str) -> None:
     dispatcher, names = AsyncEventDispatcher(), list[str]()
     dispatcher.add_listener("order.placed", listener)
 
@@ -191,7 +191,7 @@ def check_crash(error: BaseException) -> None:
 
 
 @every_strategy
-async def test_the_error_of_a_policy_does_not_blame_the_listener(make: Make) -> None:
+async def test_a_policy_error_does_not_blame_the_listener(make: Make) -> None:
     dispatcher = AsyncEventDispatcher(name="shop")
     dispatcher.add_listener("order.placed", inline(charge_plainly))
 
@@ -202,7 +202,7 @@ async def test_the_error_of_a_policy_does_not_blame_the_listener(make: Make) -> 
     assert "no such card" in "".join(traceback.format_exception(left))
 
 
-def test_the_error_of_a_sync_policy_does_not_blame_the_listener() -> None:
+def test_a_sync_policy_error_does_not_blame_the_listener() -> None:
     dispatcher = EventDispatcher(errors=crash, name="shop")
     dispatcher.add_listener("order.placed", partial(charge_plainly))
 
@@ -213,7 +213,7 @@ def test_the_error_of_a_sync_policy_does_not_blame_the_listener() -> None:
     assert "no such card" in "".join(traceback.format_exception(caught.value))
 
 
-def test_the_error_of_a_sync_policy_keeps_its_own_cause() -> None:
+def test_a_sync_policy_error_keeps_its_cause() -> None:
     cause = KeyError("the log")
 
     def refuse(exc: Exception, event: Any, listener: Any) -> None:
@@ -229,7 +229,7 @@ def test_the_error_of_a_sync_policy_keeps_its_own_cause() -> None:
 
 
 @every_strategy
-async def test_a_policy_that_raises_the_error_again_leaves_the_note_of_the_listener(make: Make) -> None:
+async def test_a_policy_that_raises_again_keeps_the_note(make: Make) -> None:
     def raise_again(exc: Exception, event: Any, listener: Any) -> None:
         raise exc
 

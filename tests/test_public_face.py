@@ -1,4 +1,4 @@
-"""What `antiphon` shows: its names, their docstrings and signatures, and what importing it costs."""
+"""The public names of `antiphon`, their docstrings and signatures, and what importing it costs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,12 @@ import antiphon
 ROOT = Path(antiphon.__file__).parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages([str(ROOT)], "antiphon."))
 
-#: Private packages, whose ``__init__`` is a docstring and nothing else.
-FOLDERS = sorted(f"antiphon.{path.parent.name}" for path in ROOT.glob("_*/__init__.py") if path.parent.name != "_cli")
-
-#: Documented by the comment above them, for a docstring they cannot have.
+#: Documented by the comment above them, because they cannot have a docstring.
 ALIASES = {"ErrorPolicy", "IListener"}
 
 CLASSES = [name for name in antiphon.__all__ if inspect.isclass(getattr(antiphon, name))]
 
-#: The names that the docs promise, all of them: a name comes or goes on purpose.
+#: All names that the docs promise.
 PROMISED = {
     "AsyncEventDispatcher",
     "AsyncScope",
@@ -67,116 +64,77 @@ PROMISED = {
 # Names
 
 
-def test_the_names_are_sorted() -> None:
-    assert list(antiphon.__all__) == sorted(antiphon.__all__)
-
-
-def test_no_name_is_there_twice() -> None:
-    assert len(set(antiphon.__all__)) == len(antiphon.__all__)
-
-
 def test_the_promised_names_are_public_and_no_others() -> None:
-    assert set(antiphon.__all__) == PROMISED
-
-
-@pytest.mark.parametrize("name", antiphon.__all__)
-def test_the_public_name_is_there(name: str) -> None:
-    assert hasattr(antiphon, name)
-
-
-def test_what_can_be_seen_is_what_is_public() -> None:
+    namespace: dict[str, Any] = {}
+    exec("from antiphon import *", namespace)
     seen = {
         name
         for name in dir(antiphon)
         if not name.startswith("_") and not isinstance(getattr(antiphon, name), ModuleType) and name != "annotations"
     }
 
-    assert seen == set(antiphon.__all__)
+    assert list(antiphon.__all__) == sorted(PROMISED)
+    assert seen == set(namespace) - {"__builtins__"} == PROMISED
 
 
-def test_a_star_import_gives_the_public_names() -> None:
-    namespace: dict[str, Any] = {}
-    exec("from antiphon import *", namespace)
-
-    assert set(namespace) - {"__builtins__"} == set(antiphon.__all__)
-
-
-@pytest.mark.parametrize("name", sorted({*MODULES, "antiphon"}.difference(FOLDERS)))
-def test_the_names_that_a_module_exports_are_there(name: str) -> None:
-    module = importlib.import_module(name)
-
-    assert [exported for exported in module.__all__ if not hasattr(module, exported)] == []
-
-
-@pytest.mark.parametrize("name", sorted({*MODULES, "antiphon"}.difference(FOLDERS)))
-def test_the_names_that_a_module_exports_are_sorted_by_kind(name: str) -> None:
-    exported = list(importlib.import_module(name).__all__)
-
+def test_each_module_has_a_docstring_and_sorted_exports() -> None:
     def kind_then_name(text: str) -> tuple[int, str]:
         return (0 if text.isupper() else 1 if text[0].isupper() else 2), text
 
-    assert exported == sorted(exported, key=kind_then_name)
+    for name in (*MODULES, "antiphon"):
+        module = importlib.import_module(name)
+        exported = list(module.__all__)
+        assert module.__doc__, name
+        assert [each for each in exported if not hasattr(module, each)] == [], name
+        assert exported == sorted(exported, key=kind_then_name), name
 
 
-@pytest.mark.parametrize("name", sorted(PROMISED - ALIASES))
-def test_what_is_public_says_where_to_import_it_from(name: str) -> None:
-    public = getattr(antiphon, name)
+def test_public_names_know_their_module() -> None:
+    for name in sorted(PROMISED - ALIASES):
+        expected = "antiphon.typing" if name in antiphon.typing.__all__ else "antiphon"
+        assert getattr(antiphon, name).__module__ == expected, name
 
-    assert public.__module__ == ("antiphon.typing" if name in antiphon.typing.__all__ else "antiphon")
 
-
-def test_the_package_says_that_it_is_typed() -> None:
+def test_the_package_is_typed() -> None:
     assert (ROOT / "py.typed").is_file()
 
 
 # Docstrings
 
 
-@pytest.mark.parametrize("name", [*MODULES, "antiphon"])
-def test_the_module_says_what_it_is(name: str) -> None:
-    assert importlib.import_module(name).__doc__
+def test_public_names_are_documented() -> None:
+    for name in sorted(PROMISED - ALIASES):
+        # Not inspect.getdoc, which would be content with the docstring of a base class.
+        assert vars(getattr(antiphon, name)).get("__doc__") or getattr(antiphon, name).__doc__, name
+    lines = [line for path in ROOT.rglob("*.py") for line in path.read_text().splitlines()]
+    for name in ALIASES:
+        above = [lines[number - 1] for number, line in enumerate(lines) if line.startswith(f"{name}: ")]
+        assert [line[:3] for line in above] == ["#: "], name
 
 
-@pytest.mark.parametrize("name", [name for name in antiphon.__all__ if name not in ALIASES])
-def test_the_public_name_says_what_it_is(name: str) -> None:
-    # Not inspect.getdoc, which would be content with the docstring of a base class.
-    assert vars(getattr(antiphon, name)).get("__doc__") or getattr(antiphon, name).__doc__
-
-
-@pytest.mark.parametrize("name", sorted(ALIASES))
-def test_the_public_alias_says_what_it_is_in_a_comment(name: str) -> None:
-    sources = [path.read_text().splitlines() for path in ROOT.rglob("*.py")]
-
-    above = [
-        lines[number - 1] for lines in sources for number, line in enumerate(lines) if line.startswith(f"{name}: ")
-    ]
-    assert [line[:3] for line in above] == ["#: "]
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_the_public_methods_say_what_they_do(name: str) -> None:
-    cls = getattr(antiphon, name)
-    members = {
-        member: value
-        for base in cls.__mro__
+def test_public_methods_are_documented() -> None:
+    undocumented = [
+        f"{name}.{member}"
+        for name in CLASSES
+        for base in getattr(antiphon, name).__mro__
         if base.__module__.startswith("antiphon")
         for member, value in vars(base).items()
         if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, property))
-    }
+        if not getattr(getattr(antiphon, name), member).__doc__
+    ]
 
-    assert [member for member, value in members.items() if not value.__doc__] == []
+    assert undocumented == []
 
 
 # Signatures
 
 
-@pytest.mark.parametrize(
-    "kind", [antiphon.AsyncEventDispatcher, antiphon.EventDispatcher], ids=lambda kind: kind.__name__
-)
+@pytest.mark.parametrize("kind", [antiphon.AsyncEventDispatcher, antiphon.EventDispatcher])
 def test_the_options_of_a_dispatcher_are_keyword_only(kind: Any) -> None:
     kinds = {parameter.kind for parameter in inspect.signature(kind).parameters.values()}
 
     assert kinds == {inspect.Parameter.KEYWORD_ONLY}
+    assert inspect.iscoroutinefunction(antiphon.AsyncEventDispatcher.adispatch)
 
 
 @pytest.mark.parametrize(
@@ -199,15 +157,11 @@ def test_a_method_takes_positional_subjects_and_keyword_options(
     assert {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY} >= keywords
 
 
-def test_adispatch_is_a_coroutine_function() -> None:
-    assert inspect.iscoroutinefunction(antiphon.AsyncEventDispatcher.adispatch)
-
-
 # What importing it costs
 
 
 def modules_after(code: str) -> set[str]:
-    """Tell which modules a fresh interpreter has after running some code."""
+    """Return the modules that a fresh interpreter has after running some code."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
     environment.pop("COVERAGE_PROCESS_START", None)
     done = subprocess.run(
@@ -221,12 +175,13 @@ def modules_after(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["asyncio", "trio", "uvloop", "anyio._backends._asyncio", "anyio._backends._trio"])
-def test_importing_antiphon_starts_no_backend(module: str) -> None:
-    assert module not in modules_after("import antiphon")
+def test_importing_antiphon_starts_no_backend() -> None:
+    backends = {"asyncio", "trio", "uvloop", "anyio._backends._asyncio", "anyio._backends._trio"}
+
+    assert modules_after("import antiphon").isdisjoint(backends)
 
 
-def test_importing_antiphon_imports_hardly_more_than_its_own_modules_and_those_of_anyio() -> None:
+def test_importing_antiphon_imports_little_besides_anyio() -> None:
     anyio_alone = modules_after(
         "import contextvars, enum, functools, itertools, operator, threading, types, typing\n"
         "import anyio, anyio.from_thread, anyio.lowlevel, anyio.to_thread\n"
@@ -239,42 +194,25 @@ def test_importing_antiphon_imports_hardly_more_than_its_own_modules_and_those_o
     assert {module for module in added if module.partition(".")[0] != "antiphon"} <= {"heapq", "_heapq"}
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: path.stem)
-def test_a_module_of_the_house_makes_no_dataclasses(path: Path) -> None:
+def test_no_module_makes_dataclasses() -> None:
     """They are made by running generated code at import, and their module is slow to import by itself."""
-    imported = {
-        name
-        for node in ast.parse(path.read_text()).body
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
-
-    assert "dataclasses" not in imported
+    for path in sorted(ROOT.rglob("*.py")):
+        imports = [node for node in ast.parse(path.read_text()).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        names = [alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names]
+        names += [node.module or "" for node in imports if isinstance(node, ast.ImportFrom)]
+        assert "dataclasses" not in names, path
 
 
-def test_a_sync_dispatcher_works_without_a_backend() -> None:
+def test_a_backend_is_imported_only_to_dispatch() -> None:
     modules = modules_after(
         "import antiphon\n"
         "dispatcher = antiphon.EventDispatcher()\n"
-        "dispatcher.listen('hymn')(lambda event: event.stop_propagation())\n"
-        "assert dispatcher.dispatch('hymn').propagation_stopped\n"
-    )
-
-    assert modules.isdisjoint({"asyncio", "trio"})
-
-
-def test_an_async_dispatcher_is_made_and_filled_without_a_backend() -> None:
-    modules = modules_after(
-        "import antiphon\n"
+        "dispatcher.listen('order.placed')(lambda event: event.stop_propagation())\n"
+        "assert dispatcher.dispatch('order.placed').propagation_stopped\n"
         "dispatcher = antiphon.AsyncEventDispatcher(strategy=antiphon.Concurrent(limit=2))\n"
-        "@dispatcher.listen('hymn', once=True)\n"
-        "async def sing(event): pass\n"
-        "assert dispatcher.has_listeners('hymn')\n"
+        "@dispatcher.listen('order.placed', once=True)\n"
+        "async def charge(event): pass\n"
+        "assert dispatcher.has_listeners('order.placed')\n"
     )
 
     assert modules.isdisjoint({"asyncio", "trio"})
@@ -285,26 +223,26 @@ def test_a_dispatch_on_one_backend_does_not_import_the_other(used: str, other: s
     modules = modules_after(
         "import anyio, antiphon\n"
         "dispatcher = antiphon.AsyncEventDispatcher(strategy=antiphon.Concurrent())\n"
-        "@dispatcher.listen('hymn')\n"
-        "async def sing(event): pass\n"
-        f"anyio.run(dispatcher.adispatch, 'hymn', antiphon.Event(), backend={used!r})\n"
+        "@dispatcher.listen('order.placed')\n"
+        "async def charge(event): pass\n"
+        f"anyio.run(dispatcher.adispatch, 'order.placed', antiphon.Event(), backend={used!r})\n"
     )
 
     assert (used in modules, other in modules) == (True, False)
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error_as_of_any_module() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'antiphon' has no attribute 'Signal'"):
         antiphon.Signal
 
 
-def test_what_waits_is_imported_when_it_is_asked_for() -> None:
+def test_modules_that_wait_are_imported_on_demand() -> None:
     program = """
 import sys, antiphon
-lazy = [f"antiphon._waiting.{name}" for name in ("buffer", "expectation", "queue", "stream")]
-assert not [name for name in (*lazy, "antiphon._introspection.description") if name in sys.modules]
+lazy = [f"antiphon._{name}" for name in ("buffers", "description", "expectations", "queue", "streams")]
+assert not [name for name in lazy if name in sys.modules]
 from antiphon import Queue
 assert antiphon.Queue is Queue and Queue.__module__ == "antiphon"
-assert "antiphon._waiting.queue" in sys.modules
+assert "antiphon._queue" in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)

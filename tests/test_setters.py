@@ -1,33 +1,37 @@
-"""Rules 8 and 10: a setter of an event that raises ends its dispatch, and leaves nothing of it behind."""
+"""Rules 8 and 10: a setter of an event that raises ends the dispatch, and leaves nothing behind."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
-from antiphon._events.attributes import DispatchInfo
-from antiphon._events.capabilities import PROXY_EVENT, _DuckTyped, get_capabilities
+from antiphon._events import View
+from antiphon._services import PRETENDING, _DuckTyped, service_of
 from tests.helpers import AnyDispatcher, make_listener
 from tests.instruments.recording_instrument import RecordingInstrument
 
 
-@pytest.fixture(params=["asynchronous", "concurrent", "collecting", "synchronous", "observed"])
+def make_observed() -> AsyncEventDispatcher:
+    dispatcher = AsyncEventDispatcher()
+    dispatcher.add_instrument(RecordingInstrument())
+    return dispatcher
+
+
+DISPATCHERS: dict[str, Callable[[], AnyDispatcher]] = {
+    "asynchronous": AsyncEventDispatcher,
+    "concurrent": lambda: AsyncEventDispatcher(strategy=Concurrent()),
+    "collecting": lambda: AsyncEventDispatcher(strategy=Sequential(errors="collect")),
+    "synchronous": EventDispatcher,
+    "observed": make_observed,
+}
+
+
+@pytest.fixture(params=DISPATCHERS)
 def dispatcher(request: pytest.FixtureRequest) -> AnyDispatcher:
-    match request.param:
-        case "concurrent":
-            return AsyncEventDispatcher(strategy=Concurrent())
-        case "collecting":
-            return AsyncEventDispatcher(strategy=Sequential(errors="collect"))
-        case "synchronous":
-            return EventDispatcher()
-        case "observed":
-            observed = AsyncEventDispatcher()
-            observed.add_instrument(RecordingInstrument())
-            return observed
-        case _:
-            return AsyncEventDispatcher()
+    return DISPATCHERS[request.param]()
 
 
 class Refused(Exception):
@@ -35,7 +39,7 @@ class Refused(Exception):
 
 
 class Payment:
-    """What the events here share: values that their setters refuse, and those that they have taken."""
+    """Base of the events: values that the setters refuse, and those that they accepted."""
 
     def __init__(self) -> None:
         self.__dict__.update(refused=set(), shown={})
@@ -70,7 +74,7 @@ class DuckTyped(Payment):
 
 
 class Pretending(Payment):
-    """Says that it is of another class, as a mock or a proxy does, and sees to its attributes itself."""
+    """Claims another class, as a mock or a proxy does, and handles its attributes itself."""
 
     @property  # type: ignore[misc]  # that is its subject
     def __class__(self) -> type[Event]:  # type: ignore[override]
@@ -94,18 +98,16 @@ ATTRIBUTES = pytest.mark.parametrize("which", ["name", "dispatcher", "propagatio
 
 
 def in_flight(event: Any) -> bool:
-    """Whether a dispatch takes the event for one that is being dispatched."""
-    service = PROXY_EVENT if type(event) is Pretending else get_capabilities(type(event))
-    outer = service.begin_dispatch(event, DispatchInfo("probe", None))
-    service.end_dispatch(event, outer)
+    """Return whether a dispatch treats the event as one that is being dispatched."""
+    service = PRETENDING if type(event) is Pretending else service_of(type(event))
+    outer = service.enter(event, View("probe", None))
+    service.leave(event, outer)
     return outer is not None
 
 
 @KINDS
 @ATTRIBUTES
-async def test_an_event_whose_setter_raises_is_not_in_flight_afterwards(
-    dispatcher: AnyDispatcher, kind: Any, which: str
-) -> None:
+async def test_a_failed_setter_leaves_no_event_in_flight(dispatcher: AnyDispatcher, kind: Any, which: str) -> None:
     called: list[Any] = []
     dispatcher.add_listener("payment.received", make_listener(dispatcher, called.append))
     event = kind()
@@ -121,78 +123,53 @@ async def test_an_event_whose_setter_raises_is_not_in_flight_afterwards(
     assert (len(called), event.name, event.dispatcher) == (1, "payment.received", dispatcher)
 
 
+def make_failing_nested_dispatch(inner: AnyDispatcher) -> Any:
+    """Make a listener that dispatches its event again, which a setter refuses."""
+
+    async def pay(event: Any) -> None:
+        with pytest.raises(Refused):
+            await inner.adispatch("payment.booked", event)
+
+    def pay_plainly(event: Any) -> None:
+        with pytest.raises(Refused):
+            cast("EventDispatcher", inner).dispatch("payment.booked", event)
+
+    return pay if isinstance(inner, AsyncEventDispatcher) else pay_plainly
+
+
 @KINDS
-async def test_a_nested_dispatch_whose_setter_raises_leaves_the_outer_view(
-    dispatcher: AnyDispatcher, kind: Any
+@pytest.mark.parametrize("which", ["inner name", "inner dispatcher", "outer name"])
+async def test_a_failed_setter_of_a_nested_dispatch_restores_the_rest(
+    dispatcher: AnyDispatcher, kind: Any, which: str
 ) -> None:
     seen: list[Any] = []
-    inner = type(dispatcher)()
-
-    if isinstance(dispatcher, AsyncEventDispatcher):
-
-        async def pay(event: Any) -> None:
-            with pytest.raises(Refused):
-                await inner.adispatch("payment.booked", event)
-    else:
-
-        def pay(event: Any) -> None:  # type: ignore[misc]  # one name, of either kind
-            with pytest.raises(Refused):
-                inner.dispatch("payment.booked", event)
+    event, inner = kind(), type(dispatcher)()
+    refused: Any = {
+        "inner name": ("name", "payment.booked"),
+        "inner dispatcher": ("dispatcher", inner),
+        "outer name": ("name", "payment.received"),
+    }[which]
 
     def look(event: Any) -> None:
         seen.append((event.name, event.dispatcher, event.propagation_stopped))
 
-    dispatcher.add_listener("payment.received", pay)
-    dispatcher.add_listener("payment.received", make_listener(dispatcher, look), priority=1)
-
-    for refused in (("name", "payment.booked"), ("dispatcher", inner)):
-        event = kind()
-        event.refused.add(refused)
-        await dispatcher.adispatch("payment.received", event)
-        event.refused.clear()
-        assert not in_flight(event)
-
-    assert seen == [("payment.received", dispatcher, False)] * 2
-
-
-@KINDS
-async def test_a_setter_that_refuses_the_outer_view_is_an_error_and_the_rest_is_put_back(
-    dispatcher: AnyDispatcher, kind: Any
-) -> None:
-    seen: list[Any] = []
-    inner = type(dispatcher)()
-
-    def refuse_outer(event: Any) -> None:
-        event.refused.add(("name", "payment.received"))
-
-    inner.add_listener("payment.booked", make_listener(dispatcher, refuse_outer))
-    if isinstance(dispatcher, AsyncEventDispatcher):
-
-        async def pay(event: Any) -> None:
-            with pytest.raises(Refused):
-                await inner.adispatch("payment.booked", event)
+    if which == "outer name":
+        inner.add_listener("payment.booked", make_listener(inner, lambda event: event.refused.add(refused)))
     else:
-
-        def pay(event: Any) -> None:  # type: ignore[misc]  # one name, of either kind
-            with pytest.raises(Refused):
-                inner.dispatch("payment.booked", event)
-
-    dispatcher.add_listener("payment.received", pay)
-    dispatcher.add_listener(
-        "payment.received", make_listener(dispatcher, lambda event: seen.append(event.dispatcher)), priority=1
-    )
-
-    event = kind()
+        event.refused.add(refused)
+    dispatcher.add_listener("payment.received", make_failing_nested_dispatch(inner))
+    dispatcher.add_listener("payment.received", make_listener(dispatcher, look), priority=1)
     await dispatcher.adispatch("payment.received", event)
     event.refused.clear()
 
-    assert seen == [dispatcher]
+    name = "payment.booked" if which == "outer name" else "payment.received"
+    assert seen == [(name, dispatcher, False)]
     assert not in_flight(event)
 
 
 @KINDS
 @pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt])
-async def test_a_setter_that_raises_at_the_end_hides_no_error_of_the_dispatch(kind: Any, error: Any) -> None:
+async def test_a_failed_setter_hides_no_error_of_the_dispatch(kind: Any, error: Any) -> None:
     inner, outer = EventDispatcher(), EventDispatcher()
     left: list[Any] = []
 
@@ -216,7 +193,7 @@ async def test_a_setter_that_raises_at_the_end_hides_no_error_of_the_dispatch(ki
     assert not in_flight(event)
 
 
-def test_another_object_at_the_address_of_a_refused_event_is_not_taken_for_it() -> None:
+def test_a_refused_event_leaves_no_address_behind() -> None:
     dispatcher = EventDispatcher()
     for event in (DuckTyped(), Pretending()):
         event.__dict__["refused"].add(("name", "*"))
@@ -226,7 +203,7 @@ def test_another_object_at_the_address_of_a_refused_event_is_not_taken_for_it() 
     assert _DuckTyped._in_flight == {}
 
 
-async def test_instruments_see_the_end_of_a_dispatch_whose_event_cannot_be_asked_for_its_stop() -> None:
+async def test_instruments_see_the_end_if_the_mark_cannot_be_read() -> None:
     class Unreadable(Event):
         @property
         def propagation_stopped(self) -> bool:

@@ -1,4 +1,7 @@
-"""Rule 4: ``once``, ``where``, ``timeout`` and ``limit``, alone and together, and the order in which they are asked."""
+"""Rule 4: ``once``, ``where`` and ``timeout``, alone and together, and the order in which they apply.
+
+The limit has tests of its own, in ``test_limit.py``.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import gc
 import math
 import weakref
 from collections.abc import Callable
-from contextvars import copy_context
-from functools import partial
 from itertools import product
 from typing import Any
 from unittest.mock import AsyncMock
@@ -21,13 +22,14 @@ from tests.conftest import BACKENDS
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 from tests.naming import without_address
 
+PLACED = "order.placed"
 #: A span that passes at once in virtual time, and one that no test waits for.
 SOON, NEVER = 1.0, 3600.0
 
 
 @pytest.fixture(params=BACKENDS)
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    """Every backend in turn, and for a test that is marked so each with virtual time."""
+    """Every backend in turn; for a test marked with ``in_virtual_time``, each with virtual time."""
     backend: Any = request.param
     given: tuple[str, dict[str, Any]] = backend.as_anyio() if isinstance(backend, Backend) else backend
     return given
@@ -44,18 +46,14 @@ STRATEGIES: list[Any] = [
 ]
 
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
+every_kind = pytest.mark.parametrize("kind", [Sequential, Concurrent, Race])
+
+
+class Failing(Exception): ...
 
 
 def yes(event: object) -> bool:
     return True
-
-
-def no(event: object) -> bool:
-    return False
-
-
-class Failing(Exception):
-    pass
 
 
 def fail(event: object) -> bool:
@@ -73,10 +71,10 @@ COMBINATIONS: list[dict[str, Any]] = [
 every_combination = pytest.mark.parametrize("options", COMBINATIONS, ids=lambda options: "+".join(options) or "none")
 
 
-async def errors_of(dispatcher: AsyncEventDispatcher, strategy: Any = None) -> list[BaseException]:
-    """Dispatch, and give what left of it, taken out of its groups."""
+async def get_errors(dispatcher: AsyncEventDispatcher, strategy: Any = None) -> list[BaseException]:
+    """Dispatch, and return what left, without its group."""
     try:
-        await dispatcher.adispatch("hymn", strategy=strategy)
+        await dispatcher.adispatch(PLACED, strategy=strategy)
     except BaseExceptionGroup as group:
         return list(group.exceptions)
     except Exception as error:
@@ -84,209 +82,179 @@ async def errors_of(dispatcher: AsyncEventDispatcher, strategy: Any = None) -> l
     return []
 
 
+async def wait_forever(event: Event) -> None:
+    await anyio.sleep_forever()
+
+
 # Any combination
 
 
 @every_strategy
-async def test_a_listener_with_any_options_hears_an_event_that_they_all_allow(strategy: Any) -> None:
+async def test_any_options_let_an_accepted_event_through(strategy: Any) -> None:
     for options in COMBINATIONS:
-        dispatcher, log = AsyncEventDispatcher(strategy=strategy), []
+        dispatcher, log, tasks = AsyncEventDispatcher(strategy=strategy), [], set()
 
-        @dispatcher.listen("hymn", **options)
-        async def sing(event: Event) -> None:
+        @dispatcher.listen(PLACED, **options)
+        async def charge(event: Event) -> None:
             log.append(event)
+            tasks.add(anyio.get_current_task().id)
 
-        events = [await dispatcher.adispatch("hymn", Event()) for _ in range(3)]
+        events = [await dispatcher.adispatch(PLACED, Event()) for _ in range(3)]
 
         assert log == (events[:1] if "once" in options else events), options
-
-
-async def test_a_listener_with_any_options_runs_in_the_task_and_context_of_a_sequential_dispatch() -> None:
-    for options in COMBINATIONS:
-        dispatcher, tasks = AsyncEventDispatcher(), []
-
-        @dispatcher.listen("hymn", **options)
-        async def sing(event: Event) -> None:
-            tasks.append(anyio.get_current_task().id)
-
-        await dispatcher.adispatch("hymn")
-
-        assert tasks == [anyio.get_current_task().id], options
+        assert tasks == {anyio.get_current_task().id} or not isinstance(strategy, Sequential), options
 
 
 @every_strategy
-async def test_the_error_of_a_listener_with_any_options_leaves_as_the_same_object(strategy: Any) -> None:
+async def test_an_error_leaves_any_options_as_the_same_object(strategy: Any) -> None:
     for options in COMBINATIONS:
         dispatcher, error = AsyncEventDispatcher(), Failing()
 
-        @dispatcher.listen("hymn", **options)
-        async def sing(event: Event) -> None:
+        @dispatcher.listen(PLACED, **options)
+        async def charge(event: Event) -> None:
             raise error
 
-        assert (await errors_of(dispatcher, strategy))[0] is error, options
+        assert (await get_errors(dispatcher, strategy))[0] is error, options
 
 
 @every_strategy
-async def test_a_listener_with_any_options_that_was_removed_during_the_dispatch_is_asked_nothing(strategy: Any) -> None:
+async def test_the_options_of_a_removed_listener_are_not_asked(strategy: Any) -> None:
     for options in COMBINATIONS:
         dispatcher, log = AsyncEventDispatcher(), []
 
-        def asked(event: Event) -> bool:
-            log.append("asked")
-            return True
-
-        @dispatcher.listen("hymn", priority=-1)
+        @dispatcher.listen(PLACED, priority=-1)
         async def remove(event: Event) -> None:
-            dispatcher.remove_listener("hymn", sing)
+            dispatcher.remove_listener(PLACED, charge)
 
-        @dispatcher.listen("hymn", **{**options, **({"where": asked} if "where" in options else {})})
-        async def sing(event: Event) -> None:
-            log.append("sung")
+        where = {"where": lambda event: log.append("asked") or True} if "where" in options else {}
 
-        await dispatcher.adispatch("hymn", strategy=strategy)
+        @dispatcher.listen(PLACED, **{**options, **where})
+        async def charge(event: Event) -> None:
+            log.append("called")
+
+        await dispatcher.adispatch(PLACED, strategy=strategy)
 
         assert log == [], options
 
 
-async def test_a_refusal_uses_up_none_of_the_options() -> None:
-    for options in COMBINATIONS:
-        dispatcher, log, willing = AsyncEventDispatcher(), [], False
-
-        @dispatcher.listen("hymn", **{**options, "where": lambda event: willing})
-        async def sing(event: Event) -> None:
-            log.append("sung")
-
-        for _ in range(3):
-            await dispatcher.adispatch("hymn")
-        willing = True
-        await dispatcher.adispatch("hymn")
-
-        assert log == ["sung"], options
-
-
 @every_strategy
-async def test_a_failing_where_uses_up_none_of_the_options(strategy: Any) -> None:
+@pytest.mark.parametrize("refuse", [lambda event: False, fail], ids=["no", "error"])
+async def test_a_false_or_failing_where_uses_up_no_option(strategy: Any, refuse: Any) -> None:
     for options in COMBINATIONS:
         dispatcher, log = AsyncEventDispatcher(strategy=strategy), []
-        answers: list[Callable[[Any], bool]] = [fail, fail, yes]
+        answers: list[Callable[[Any], bool]] = [refuse, refuse, yes]
 
-        @dispatcher.listen("hymn", **{**options, "where": lambda event: answers.pop(0)(event)})
-        async def sing(event: Event) -> None:
-            log.append("sung")
+        @dispatcher.listen(PLACED, **{**options, "where": lambda event: answers.pop(0)(event)})
+        async def charge(event: Event) -> None:
+            log.append("called")
 
-        failures = [await errors_of(dispatcher) for _ in range(3)]
+        failures = [[type(error) for error in await get_errors(dispatcher)] for _ in range(3)]
 
-        assert ([[type(error) for error in each] for each in failures], log) == (
-            [[Failing], [Failing], []],
-            ["sung"],
-        ), options
+        assert (failures, log) == ([[Failing] * (refuse is fail)] * 2 + [[]], ["called"]), options
 
 
 @every_strategy
-async def test_a_listener_with_any_options_that_is_cancelled_before_its_start_keeps_its_call(strategy: Any) -> None:
+async def test_a_listener_cancelled_before_its_start_keeps_its_call(strategy: Any) -> None:
     for options in COMBINATIONS:
         dispatcher, log = AsyncEventDispatcher(), []
 
-        @dispatcher.listen("hymn", **options)
-        async def sing(event: Event) -> None:
-            log.append("sung")
+        @dispatcher.listen(PLACED, **options)
+        async def charge(event: Event) -> None:
+            log.append("called")
 
         with anyio.CancelScope() as scope:
             scope.cancel()
-            await dispatcher.adispatch("hymn", strategy=strategy)
+            await dispatcher.adispatch(PLACED, strategy=strategy)
 
         # A sequential dispatch has no checkpoint of its own: there the listener may well have started.
-        assert bool(log) or dispatcher.has_listeners("hymn"), options
+        assert bool(log) or dispatcher.has_listeners(PLACED), options
 
 
-async def test_a_listener_with_any_options_leaves_no_reference_behind() -> None:
-    for options in COMBINATIONS:
-        dispatcher = AsyncEventDispatcher()
+@every_combination
+async def test_options_change_neither_handle_nor_removal(options: dict[str, Any]) -> None:
+    dispatcher = AsyncEventDispatcher()
 
-        async def sing(event: Event) -> None: ...
+    async def charge(event: Event) -> None: ...
 
-        witness = weakref.ref(sing)
-        dispatcher.add_listener("hymn", sing, **options)
-        await dispatcher.adispatch("hymn")
-        if "once" not in options:
-            dispatcher.remove_listener("hymn", sing)
-        del sing
-        gc.collect()
+    reference = weakref.ref(charge)
+    subscription = dispatcher.add_listener(PLACED, charge, priority=3, **options)
+    assert (subscription.listener, subscription.priority) == (charge, 3)
+    assert {option: value for option, value in subscription.options._asdict().items() if value} == options
+    assert dispatcher.get_listeners(PLACED) == (charge,)
+    dispatcher.remove_listener(PLACED, charge)
+    assert not dispatcher.has_listeners()
 
-        assert witness() is None, options
+    dispatcher.add_listener(PLACED, charge, **options)
+    await dispatcher.adispatch(PLACED)
+    if "once" not in options:
+        dispatcher.remove_listener(PLACED, charge)
+    del charge, subscription
+    gc.collect()
+
+    assert reference() is None
+
+
+def test_without_options_the_listener_itself_is_called() -> None:
+    async def charge(event: Event) -> None: ...
+
+    options: dict[str, Any] = {"once": False, "where": None, "timeout": None, "limit": None}
+    assert AsyncEventDispatcher().add_listener(PLACED, charge, **options).call is charge
 
 
 # once
 
 
 @every_strategy
-async def test_once_is_claimed_before_the_call_so_that_the_listener_itself_is_not_called_again(strategy: Any) -> None:
+async def test_once_is_claimed_before_the_call(strategy: Any) -> None:
     dispatcher, log = AsyncEventDispatcher(strategy=strategy), []
 
-    @dispatcher.listen("hymn", once=True, limit=1, timeout=NEVER)
-    async def sing(event: Event) -> None:
-        log.append(dispatcher.has_listeners("hymn"))
-        await dispatcher.adispatch("hymn")
+    @dispatcher.listen(PLACED, once=True, limit=1, timeout=NEVER)
+    async def charge(event: Event) -> None:
+        log.append(dispatcher.has_listeners(PLACED))
+        await dispatcher.adispatch(PLACED)
 
-    await dispatcher.adispatch("hymn")
+    await dispatcher.adispatch(PLACED)
 
     assert log == [False]
 
 
 @every_strategy
-async def test_where_is_asked_by_every_overlapping_dispatch_but_once_is_claimed_by_one(strategy: Any) -> None:
+async def test_once_is_claimed_by_one_of_overlapping_dispatches(strategy: Any) -> None:
     dispatcher, log, go_on = AsyncEventDispatcher(strategy=strategy), [], anyio.Event()
 
-    def asked(event: Event) -> bool:
-        log.append("asked")
-        return True
-
-    @dispatcher.listen("hymn", priority=-1)
+    @dispatcher.listen(PLACED, priority=-1)
     async def wait(event: Event) -> None:
         await go_on.wait()
 
-    @dispatcher.listen("hymn", once=True, where=asked)
-    async def sing(event: Event) -> None:
-        log.append("sung")
+    @dispatcher.listen(PLACED, once=True, where=lambda event: log.append("asked") or True)
+    async def charge(event: Event) -> None:
+        log.append("called")
 
     async with anyio.create_task_group() as group:
         for _ in range(3):
-            group.start_soon(dispatcher.adispatch, "hymn")
+            group.start_soon(dispatcher.adispatch, PLACED)
         await settle()
         go_on.set()
 
-    assert log == ["asked", "sung"]
+    assert log == ["asked", "called"]
 
 
-async def test_once_is_the_claim_of_one_registration_and_not_of_the_listener(dispatcher: AnyDispatcher) -> None:
-    log: list[str] = []
-    listener = make_recording_listener(dispatcher, log, "sung")
-    dispatcher.add_listener("hymn", listener, once=True)
-    dispatcher.add_listener("psalm", listener, once=True)
-
-    for name in ("hymn", "hymn", "psalm", "psalm"):
-        await dispatcher.adispatch(name, Event())
-
-    assert log == ["sung", "sung"]
-
-
-async def test_the_handle_of_a_used_up_registration_takes_nothing_back(dispatcher: AnyDispatcher) -> None:
-    subscription = dispatcher.add_listener("hymn", make_listener(dispatcher, lambda event: None), once=True, where=yes)
-    await dispatcher.adispatch("hymn", Event())
+async def test_the_handle_of_a_used_registration_removes_nothing(dispatcher: AnyDispatcher) -> None:
+    subscription = dispatcher.add_listener(PLACED, make_listener(dispatcher, lambda event: None), once=True, where=yes)
+    await dispatcher.adispatch(PLACED, Event())
 
     assert subscription.unsubscribe() is False
 
 
 @in_virtual_time
-async def test_a_call_that_is_cancelled_has_used_up_its_once() -> None:
+@pytest.mark.parametrize("timeout", [None, SOON / 2], ids=["cancelled", "timed out"])
+async def test_a_cancelled_or_late_call_has_used_up_its_once(timeout: float | None) -> None:
     dispatcher = AsyncEventDispatcher()
-
-    @dispatcher.listen("hymn", once=True)
-    async def sing(event: Event) -> None:
-        await anyio.sleep_forever()
+    dispatcher.add_listener(PLACED, wait_forever, once=True, timeout=timeout)
 
     with anyio.move_on_after(SOON):
-        await dispatcher.adispatch("hymn")
+        errors = await get_errors(dispatcher)
+        assert [type(error) for error in errors] == [TimeoutError] * (timeout is not None)
 
     assert not dispatcher.has_listeners()
 
@@ -294,101 +262,60 @@ async def test_a_call_that_is_cancelled_has_used_up_its_once() -> None:
 # where
 
 
-async def test_where_is_given_the_event(dispatcher: AnyDispatcher) -> None:
+@pytest.mark.parametrize(
+    ("answer", "runs"),
+    [(answer, True) for answer in (1, "yes", [0], object())] + [(answer, False) for answer in (0, "", [], None)],
+    ids=without_address,
+)
+async def test_where_decides_by_the_truth_of_its_answer(dispatcher: AnyDispatcher, answer: Any, runs: bool) -> None:
     seen: list[Any] = []
-
-    def where(event: Any) -> bool:
-        seen.append(event)
-        return True
-
-    dispatcher.add_listener("hymn", make_listener(dispatcher, seen.append), where=where)
-
-    event = await dispatcher.adispatch("hymn", Event())
-
-    assert seen == [event, event]
-
-
-@pytest.mark.parametrize("answer", [1, "yes", [0], object()], ids=without_address)
-async def test_what_counts_as_true_is_a_yes(dispatcher: AnyDispatcher, answer: object) -> None:
-    log: list[str] = []
-    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "sung"), where=lambda event: answer)
-
-    await dispatcher.adispatch("hymn", Event())
-
-    assert log == ["sung"]
-
-
-@pytest.mark.parametrize("answer", [0, "", [], None], ids=repr)
-async def test_what_counts_as_false_is_a_no(dispatcher: AnyDispatcher, answer: object) -> None:
-    log: list[str] = []
-    dispatcher.add_listener("hymn", make_recording_listener(dispatcher, log, "sung"), where=lambda event: answer)
-
-    await dispatcher.adispatch("hymn", Event())
-
-    assert log == []
-
-
-async def test_where_sees_what_earlier_listeners_made_of_the_event(dispatcher: AnyDispatcher) -> None:
-    log: list[str] = []
-
-    def raise_pitch(event: Any) -> None:
-        event.pitch = 440
-
-    dispatcher.add_listener("hymn", make_listener(dispatcher, raise_pitch), priority=-1)
     dispatcher.add_listener(
-        "hymn", make_recording_listener(dispatcher, log, "sung"), where=lambda event: event.pitch == 440
+        PLACED, make_listener(dispatcher, seen.append), where=lambda event: [seen.append(event), answer][1]
     )
 
-    await dispatcher.adispatch("hymn", Event())
+    event = await dispatcher.adispatch(PLACED, Event())
 
-    assert log == ["sung"]
+    assert seen == [event] * (1 + runs)
 
 
-async def test_where_is_not_asked_behind_a_stop(dispatcher: AnyDispatcher) -> None:
-    log: list[Any] = []
-    dispatcher.add_listener("hymn", make_listener(dispatcher, Event.stop_propagation), priority=-1)
+async def test_where_is_asked_at_the_turn_of_its_listener(dispatcher: AnyDispatcher) -> None:
+    log: list[str] = []
+
+    def set_amount(event: Any) -> None:
+        event.amount = 440
+
+    dispatcher.add_listener(PLACED, make_listener(dispatcher, set_amount), priority=-1)
     dispatcher.add_listener(
-        "hymn", make_recording_listener(dispatcher, log, "sung"), where=lambda event: log.append("asked")
+        PLACED, make_recording_listener(dispatcher, log, "called"), where=lambda event: event.amount == 440
     )
+    dispatcher.add_listener(PLACED, make_listener(dispatcher, Event.stop_propagation))
+    dispatcher.add_listener(PLACED, make_recording_listener(dispatcher, log, "later"), where=fail)
 
-    await dispatcher.adispatch("hymn", Event())
+    await dispatcher.adispatch(PLACED, Event())
 
-    assert log == []
+    assert log == ["called"]
 
 
 async def test_what_where_raises_is_the_error_of_its_listener(dispatcher: AnyDispatcher) -> None:
     listener = make_listener(dispatcher, print)
-    dispatcher.add_listener("hymn", listener, where=fail)
+    dispatcher.add_listener(PLACED, listener, where=fail)
 
     with pytest.raises(Failing) as caught:
-        await dispatcher.adispatch("hymn", Event())
+        await dispatcher.adispatch(PLACED, Event())
 
     assert any(listener.__qualname__ in note for note in caught.value.__notes__)
 
 
-@pytest.mark.parametrize("strategy", [Sequential, Concurrent, Race])
-async def test_a_policy_is_told_what_where_raised_and_of_whom(strategy: Any) -> None:
-    told: list[Any] = []
-    dispatcher = AsyncEventDispatcher(strategy=strategy(errors=lambda *what: told.append(what)))
-
-    @dispatcher.listen("hymn", where=fail)
-    async def sing(event: Event) -> None: ...
-
-    event = await dispatcher.adispatch("hymn")
-
-    assert [(type(error), about, listener) for error, about, listener in told] == [(Failing, event, sing)]
-
-
-async def test_a_where_that_removes_its_own_listener_keeps_it_from_starting(dispatcher: AnyDispatcher) -> None:
+async def test_a_where_that_removes_its_listener_prevents_the_call(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
-    listener = make_recording_listener(dispatcher, log, "sung")
+    listener = make_recording_listener(dispatcher, log, "called")
 
     def remove(event: Event) -> bool:
-        dispatcher.remove_listener("hymn", listener)
+        dispatcher.remove_listener(PLACED, listener)
         return True
 
-    dispatcher.add_listener("hymn", listener, where=remove)
-    await dispatcher.adispatch("hymn", Event())
+    dispatcher.add_listener(PLACED, listener, where=remove)
+    await dispatcher.adispatch(PLACED, Event())
 
     assert log == []
 
@@ -397,635 +324,110 @@ async def test_a_where_that_removes_its_own_listener_keeps_it_from_starting(disp
 
 
 @in_virtual_time
-@every_strategy
-async def test_a_timeout_is_a_timeout_error_of_its_listener(strategy: Any) -> None:
-    dispatcher = AsyncEventDispatcher()
+@every_kind
+@pytest.mark.parametrize("options", [{"timeout": SOON}, {"where": fail}], ids=["timeout", "where"])
+async def test_a_policy_handles_errors_of_options(kind: Any, options: Any) -> None:
+    log: list[Any] = []
+    dispatcher = AsyncEventDispatcher(strategy=kind(errors=lambda *handled: log.append(handled)))
+    dispatcher.add_listener(PLACED, wait_forever, **options)
+    dispatcher.add_listener(PLACED, make_recording_listener(dispatcher, log, "later"), priority=1)
 
-    @dispatcher.listen("hymn", timeout=SOON)
-    async def sing_on(event: Event) -> None:
-        await anyio.sleep_forever()
+    event = await dispatcher.adispatch(PLACED)
 
-    (error,) = await errors_of(dispatcher, strategy)
-
-    assert isinstance(error, TimeoutError)
-    assert any("sing_on" in note for note in error.__notes__)
+    (error, *handled), last = log
+    assert (type(error), handled, last) == (
+        TimeoutError if "timeout" in options else Failing,
+        [event, wait_forever],
+        "later",
+    )
 
 
 @in_virtual_time
-@pytest.mark.parametrize("strategy", [Sequential, Concurrent, Race])
-async def test_a_policy_is_told_of_a_timeout_and_the_dispatch_goes_on(strategy: Any) -> None:
-    log: list[Any] = []
-    dispatcher = AsyncEventDispatcher(
-        strategy=strategy(errors=lambda error, event, who: log.append((type(error), who)))
-    )
+@every_strategy
+async def test_a_timeout_is_an_error_of_its_listener(strategy: Any) -> None:
+    dispatcher = AsyncEventDispatcher()
+    dispatcher.add_listener(PLACED, wait_forever, timeout=SOON)
 
-    @dispatcher.listen("hymn", timeout=SOON)
-    async def sing_on(event: Event) -> None:
-        await anyio.sleep_forever()
+    (error,) = await get_errors(dispatcher, strategy)
 
-    @dispatcher.listen("hymn", priority=1)
-    async def close(event: Event) -> None:
-        log.append("closed")
-
-    await dispatcher.adispatch("hymn")
-
-    assert log == [(TimeoutError, sing_on), "closed"]
+    assert isinstance(error, TimeoutError)
+    assert any("wait_forever" in note for note in error.__notes__)
 
 
 @in_virtual_time
 @pytest.mark.parametrize("strategy", [Sequential(errors="collect"), Concurrent(errors="collect")], ids=repr)
 async def test_a_timeout_ends_its_listener_alone(strategy: Any) -> None:
     dispatcher, log = AsyncEventDispatcher(strategy=strategy), []
+    dispatcher.add_listener(PLACED, wait_forever, timeout=SOON)
 
-    @dispatcher.listen("hymn", timeout=SOON)
-    async def sing_on(event: Event) -> None:
-        await anyio.sleep_forever()
-
-    @dispatcher.listen("hymn")
-    async def sing(event: Event) -> None:
+    @dispatcher.listen(PLACED)
+    async def charge(event: Event) -> None:
         await anyio.lowlevel.checkpoint()
-        log.append("sung")
+        log.append("called")
 
-    errors = await errors_of(dispatcher)
+    errors = await get_errors(dispatcher)
 
-    assert ([type(error) for error in errors], log) == ([TimeoutError], ["sung"])
-
-
-@in_virtual_time
-async def test_a_timeout_uses_up_the_once() -> None:
-    dispatcher = AsyncEventDispatcher()
-
-    @dispatcher.listen("hymn", once=True, timeout=SOON)
-    async def sing_on(event: Event) -> None:
-        await anyio.sleep_forever()
-
-    with pytest.raises(TimeoutError):
-        await dispatcher.adispatch("hymn")
-
-    assert not dispatcher.has_listeners("hymn")
-
-
-@in_virtual_time
-async def test_a_timeout_gives_the_place_under_the_limit_back() -> None:
-    dispatcher, log = AsyncEventDispatcher(), list[Any]()
-
-    @dispatcher.listen("hymn", timeout=SOON, limit=1)
-    async def sing(event: Any) -> None:
-        if log:
-            log.append("sung")
-        else:
-            log.append("too long")
-            await anyio.sleep_forever()
-
-    with pytest.raises(TimeoutError):
-        await dispatcher.adispatch("hymn")
-    await dispatcher.adispatch("hymn")
-
-    assert log == ["too long", "sung"]
+    assert ([type(error) for error in errors], log) == ([TimeoutError], ["called"])
 
 
 @in_virtual_time
 @every_strategy
-async def test_what_a_listener_raises_at_its_timeout_is_its_error(strategy: Any) -> None:
+async def test_an_error_raised_at_the_timeout_replaces_it(strategy: Any) -> None:
     dispatcher = AsyncEventDispatcher()
 
-    @dispatcher.listen("hymn", timeout=SOON)
-    async def sing_on(event: Event) -> None:
+    @dispatcher.listen(PLACED, timeout=SOON)
+    async def charge(event: Event) -> None:
         try:
             await anyio.sleep_forever()
         finally:
             raise Failing
 
-    assert [type(error) for error in await errors_of(dispatcher, strategy)] == [Failing]
+    assert [type(error) for error in await get_errors(dispatcher, strategy)] == [Failing]
 
 
 @in_virtual_time
-async def test_a_cancellation_from_outside_is_no_timeout() -> None:
+@pytest.mark.parametrize("timeout", [NEVER, math.inf])
+async def test_a_cancellation_from_outside_is_not_a_timeout(timeout: float) -> None:
     dispatcher = AsyncEventDispatcher(strategy=Sequential(errors="collect"))
-
-    @dispatcher.listen("hymn", timeout=NEVER)
-    async def sing_on(event: Event) -> None:
-        await anyio.sleep_forever()
+    dispatcher.add_listener(PLACED, wait_forever, timeout=timeout)
 
     with anyio.move_on_after(SOON) as scope:
-        await dispatcher.adispatch("hymn")
+        await dispatcher.adispatch(PLACED)
 
     assert scope.cancelled_caught
 
 
-async def test_an_infinite_timeout_is_none() -> None:
-    dispatcher, log = AsyncEventDispatcher(), []
-
-    @dispatcher.listen("hymn", timeout=math.inf)
-    async def sing(event: Event) -> None:
-        log.append("sung")
-
-    await dispatcher.adispatch("hymn")
-
-    assert log == ["sung"]
-
-
 @pytest.mark.parametrize("backend", backends(seeds=[None, 1, 2]), ids=str)
-def test_a_timeout_ends_a_listener_at_its_time(backend: Backend) -> None:
-    async def main() -> float:
-        dispatcher = AsyncEventDispatcher()
-
-        @dispatcher.listen("hymn", timeout=7)
-        async def sing_on(event: Event) -> None:
-            await anyio.sleep(8)
-
-        before = anyio.current_time()
-        with pytest.raises(TimeoutError):
-            await dispatcher.adispatch("hymn")
-        return anyio.current_time() - before
-
-    assert backend.run(main) == pytest.approx(7)
-
-
-@pytest.mark.parametrize("backend", backends(seeds=[None, 1, 2]), ids=str)
-def test_a_timeout_starts_to_count_when_the_wait_for_the_limit_is_over(backend: Backend) -> None:
-    async def main() -> list[float]:
-        dispatcher, sung = AsyncEventDispatcher(), []
-
-        @dispatcher.listen("hymn", timeout=7, limit=1)
-        async def sing(event: Event) -> None:
-            await anyio.sleep(5)
-            sung.append(anyio.current_time() - before)
-
-        before = anyio.current_time()
-        async with anyio.create_task_group() as group:
-            for _ in range(3):
-                group.start_soon(dispatcher.adispatch, "hymn")
-        return sung
-
-    assert backend.run(main) == pytest.approx([5, 10, 15])
-
-
-@pytest.mark.parametrize("backend", backends(seeds=[None, 1, 2]), ids=str)
-def test_each_call_has_its_own_timeout(backend: Backend) -> None:
-    async def main() -> list[int]:
-        dispatcher, sung = AsyncEventDispatcher(), []
-
-        @dispatcher.listen("hymn", timeout=7)
-        async def sing(event: Event) -> None:
-            await anyio.sleep(5)
-            sung.append(1)
-
-        for _ in range(3):
-            await dispatcher.adispatch("hymn")
-        return sung
-
-    assert backend.run(main) == [1, 1, 1]
-
-
-# limit
-
-
-class Choir:
-    """A limited listener that counts how many of its calls run, until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.running = self.most = self.sung = 0
-        self.go_on = anyio.Event()
-
-    async def sing(self, event: Event) -> None:
-        self.running += 1
-        self.most = max(self.most, self.running)
-        try:
-            await self.go_on.wait()
-            self.sung += 1
-        finally:
-            self.running -= 1
-
-
-@every_strategy
-@pytest.mark.parametrize("limit", [1, 2, 5])
-async def test_no_more_calls_than_the_limit_run_at_a_time_and_none_is_lost(strategy: Any, limit: int) -> None:
-    dispatcher, choir = AsyncEventDispatcher(strategy=strategy), Choir()
-    dispatcher.add_listener("hymn", choir.sing, limit=limit)
-
-    async with anyio.create_task_group() as group:
-        for _ in range(7):
-            group.start_soon(dispatcher.adispatch, "hymn")
-        await settle()
-        choir.go_on.set()
-
-    assert (choir.most, choir.sung, choir.running) == (limit, 7, 0)
-
-
-async def test_the_limit_belongs_to_the_registration() -> None:
-    dispatcher, choir = AsyncEventDispatcher(strategy=Concurrent()), Choir()
-    dispatcher.add_listener("hymn", choir.sing, limit=1)
-    dispatcher.add_listener("hymn", choir.sing, limit=1)
-
-    async with anyio.create_task_group() as group:
-        for _ in range(3):
-            group.start_soon(dispatcher.adispatch, "hymn")
-        await settle()
-        choir.go_on.set()
-
-    assert (choir.most, choir.sung) == (2, 6)
-
-
-async def test_the_limit_holds_for_all_names_and_through_scopes() -> None:
-    dispatcher, choir = AsyncEventDispatcher(), Choir()
-    dispatcher.add_listener("**", choir.sing, limit=1)
-
-    with dispatcher.scope() as scoped:
-        async with anyio.create_task_group() as group:
-            group.start_soon(dispatcher.adispatch, "hymn")
-            group.start_soon(scoped.adispatch, "psalm")
-            await settle()
-            choir.go_on.set()
-
-    assert (choir.most, choir.sung) == (1, 2)
-
-
-async def test_calls_wait_for_the_limit_in_the_order_they_came() -> None:
-    dispatcher, log, go_on = AsyncEventDispatcher(), [], anyio.Event()
-
-    @dispatcher.listen("hymn", limit=1)
-    async def sing(event: Any) -> None:
-        await go_on.wait()
-        log.append(event)
-
-    async with anyio.create_task_group() as group:
-        events = [Event() for _ in range(4)]
-        for event in events:
-            group.start_soon(dispatcher.adispatch, "hymn", event)
-            await settle()
-        go_on.set()
-
-    assert log == events
-
-
-async def test_a_listener_that_is_removed_while_it_waits_for_the_limit_does_not_start() -> None:
-    dispatcher, choir = AsyncEventDispatcher(), Choir()
-    subscription = dispatcher.add_listener("hymn", choir.sing, limit=1)
-
-    async with anyio.create_task_group() as group:
-        for _ in range(4):
-            group.start_soon(dispatcher.adispatch, "hymn")
-        await settle()
-        subscription.unsubscribe()
-        choir.go_on.set()
-
-    assert choir.sung == 1
-
-
-async def test_a_call_that_is_cancelled_while_it_waits_takes_no_place() -> None:
-    dispatcher, choir = AsyncEventDispatcher(), Choir()
-    dispatcher.add_listener("hymn", choir.sing, limit=1)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(dispatcher.adispatch, "hymn")
-        await settle()
-        async with anyio.create_task_group() as impatient:
-            impatient.start_soon(dispatcher.adispatch, "hymn")
-            await settle()
-            impatient.cancel_scope.cancel()
-        group.start_soon(dispatcher.adispatch, "hymn")
-        await settle()
-        choir.go_on.set()
-
-    assert (choir.most, choir.sung) == (1, 2)
-
-
-@in_virtual_time
-@pytest.mark.parametrize("ending", [Failing, None], ids=["an error", "a cancellation"])
-async def test_a_call_that_ends_badly_gives_its_place_back(ending: type[Exception] | None) -> None:
-    dispatcher, log = AsyncEventDispatcher(), list[Any]()
-
-    @dispatcher.listen("hymn", limit=1)
-    async def sing(event: Event) -> None:
-        if not log:
-            log.append("failed")
-            if ending is not None:
-                raise ending
-            await anyio.sleep_forever()
-        log.append("sung")
-
-    with anyio.move_on_after(SOON):
-        await errors_of(dispatcher)
-    await dispatcher.adispatch("hymn")
-
-    assert log == ["failed", "sung"]
-
-
-async def test_the_limit_is_counted_for_each_event_loop() -> None:
-    dispatcher, calls = AsyncEventDispatcher(), []
-
-    @dispatcher.listen("hymn", limit=1)
-    async def sing(event: Event) -> None:
-        calls.append(event)
-        if len(calls) == 1:
-            await anyio.to_thread.run_sync(in_another_loop)
-
-    def in_another_loop() -> None:
-        # The other loop is one of another thread, which this call waits for: what runs there has a count of its own.
-        anyio.run(partial(dispatcher.adispatch, "hymn"))
-
-    await dispatcher.adispatch("hymn")
-
-    assert len(calls) == 2
-
-
-def test_a_limited_listener_works_in_one_loop_after_the_other() -> None:
-    dispatcher, choirs = AsyncEventDispatcher(), []
-
-    @dispatcher.listen("hymn", limit=1)
-    async def sing(event: Event) -> None:
-        await anyio.lowlevel.checkpoint()
-        choirs.append("sung")
-
-    async def main() -> None:
-        async with anyio.create_task_group() as group:
-            for _ in range(2):
-                group.start_soon(dispatcher.adispatch, "hymn")
-
-    for backend in ("asyncio", "trio", "asyncio"):
-        anyio.run(main, backend=backend)
-
-    assert choirs == ["sung"] * 6
-
-
-def test_a_limited_listener_keeps_no_loop_alive() -> None:
-    dispatcher = AsyncEventDispatcher()
-    loops: list[weakref.ref[Any]] = []
-
-    @dispatcher.listen("hymn", limit=1)
-    async def sing(event: Event) -> None:
-        loops.append(weakref.ref(anyio.lowlevel.current_token().native_token))
-        await anyio.lowlevel.checkpoint()
-
-    async def main() -> None:
-        async with anyio.create_task_group() as group:
-            for _ in range(3):
-                group.start_soon(dispatcher.adispatch, "hymn")
-
-    for backend in ("asyncio", "trio"):
-        anyio.run(main, backend=backend)
-    gc.collect()
-
-    assert [loop() for loop in loops] == [None] * 6
-
-
-# A limited listener that dispatches what it hears itself
-
-
-@every_strategy
-@pytest.mark.parametrize("limit", [1, 2, 3])
-async def test_a_listener_that_re_enters_itself_beyond_its_limit_is_an_error_and_no_deadlock(
-    strategy: Any, limit: int
+@pytest.mark.parametrize(
+    ("seconds", "limit", "expected"),
+    [(8, None, [7, 14, 21]), (5, None, [5, 10, 15]), (5, 1, [5, 10, 15])],
+    ids=["too long", "each call", "after the wait for the limit"],
+)
+def test_a_timeout_counts_from_the_start_of_each_call(
+    backend: Backend, seconds: int, limit: int | None, expected: list[float]
 ) -> None:
-    dispatcher, depth = AsyncEventDispatcher(), 0
+    async def main() -> list[float]:
+        dispatcher, ended = AsyncEventDispatcher(), []
 
-    @dispatcher.listen("hymn", limit=limit)
-    async def sing(event: Event) -> None:
-        nonlocal depth
-        depth += 1
-        await dispatcher.adispatch("hymn", strategy=strategy)
+        @dispatcher.listen(PLACED, timeout=7, limit=limit)
+        async def charge(event: Event) -> None:
+            await anyio.sleep(seconds)
 
-    with pytest.raises((RuntimeError, ExceptionGroup)) as caught:
-        await dispatcher.adispatch("hymn", strategy=strategy)
+        async def dispatch() -> None:
+            errors = await get_errors(dispatcher)
+            assert [type(error) for error in errors] == [TimeoutError] * (seconds > 7)
+            ended.append(anyio.current_time() - before)
 
-    error: BaseException = caught.value
-    while isinstance(error, BaseExceptionGroup):
-        (error,) = error.exceptions
-    assert isinstance(error, RuntimeError)
-    assert f"may run {limit} at a time" in str(error)
-    assert depth == limit
-
-
-async def test_a_listener_may_re_enter_itself_up_to_its_limit() -> None:
-    dispatcher, depth = AsyncEventDispatcher(), 0
-
-    @dispatcher.listen("hymn", limit=3)
-    async def sing(event: Event) -> None:
-        nonlocal depth
-        depth += 1
-        if depth < 3:
-            await dispatcher.adispatch("hymn")
-
-    await dispatcher.adispatch("hymn")
-
-    assert depth == 3
-
-
-async def test_re_entering_by_way_of_another_dispatcher_is_seen_too() -> None:
-    here, there = AsyncEventDispatcher(), AsyncEventDispatcher()
-
-    @here.listen("hymn", limit=1)
-    async def sing(event: Event) -> None:
-        await there.adispatch("psalm")
-
-    @there.listen("psalm", limit=1)
-    async def answer(event: Event) -> None:
-        await here.adispatch("hymn")
-
-    with pytest.raises(RuntimeError, match=r"sing.* may run 1 at a time"):
-        await here.adispatch("hymn")
-
-
-async def test_re_entering_by_way_of_a_worker_thread_is_seen_too() -> None:
-    dispatcher = AsyncEventDispatcher()
-
-    @dispatcher.listen("hymn", limit=1)
-    async def sing(event: Event) -> None:
-        await anyio.to_thread.run_sync(partial(anyio.from_thread.run, dispatcher.adispatch, "hymn"))
-
-    with pytest.raises(RuntimeError, match="may run 1 at a time"):
-        await dispatcher.adispatch("hymn")
-
-
-async def test_re_entering_by_way_of_a_task_that_the_listener_waits_for_is_seen_too() -> None:
-    dispatcher = AsyncEventDispatcher()
-
-    @dispatcher.listen("hymn", limit=1)
-    async def sing(event: Event) -> None:
+        before = anyio.current_time()
         async with anyio.create_task_group() as group:
-            group.start_soon(dispatcher.adispatch, "hymn")
+            for _ in range(3):
+                if limit is None:
+                    await dispatch()
+                else:
+                    group.start_soon(dispatch)
+        return ended
 
-    with pytest.raises(ExceptionGroup) as caught:
-        await dispatcher.adispatch("hymn")
-
-    assert caught.group_contains(RuntimeError, match="may run 1 at a time")
-
-
-@in_virtual_time
-@pytest.mark.parametrize("limit", [2, 3])
-async def test_calls_that_all_re_enter_themselves_do_not_wait_for_each_other(limit: int) -> None:
-    dispatcher, running, together = AsyncEventDispatcher(), 0, anyio.Event()
-    errors: list[BaseException] = []
-
-    @dispatcher.listen("hymn", limit=limit)
-    async def sing(event: Event) -> None:
-        nonlocal running
-        running += 1
-        if running == limit:
-            together.set()
-        await together.wait()
-        if running <= limit:
-            await dispatcher.adispatch("hymn")
-
-    async def dispatch() -> None:
-        errors.extend(await errors_of(dispatcher))
-
-    with anyio.move_on_after(SOON) as deadlock:
-        async with anyio.create_task_group() as group:
-            for _ in range(limit):
-                group.start_soon(dispatch)
-
-    assert not deadlock.cancelled_caught
-    assert {type(error) for error in errors} <= {RuntimeError}
-
-
-async def test_a_call_that_re_enters_itself_waits_for_another_that_works() -> None:
-    dispatcher, log, go_on = AsyncEventDispatcher(), [], anyio.Event()
-
-    class OrderPlaced(Event):
-        def __init__(self, what: str) -> None:
-            self.what = what
-
-    @dispatcher.listen("order.placed", limit=2)
-    async def book(event: OrderPlaced) -> None:
-        if event.what == "works":
-            await go_on.wait()
-        elif event.what == "re-enters":
-            await dispatcher.adispatch("order.placed", OrderPlaced("inner"))
-        log.append(event.what)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(dispatcher.adispatch, "order.placed", OrderPlaced("works"))
-        await settle()
-        group.start_soon(dispatcher.adispatch, "order.placed", OrderPlaced("re-enters"))
-        await settle()
-        assert log == []
-        go_on.set()
-
-    assert log == ["works", "inner", "re-enters"]
-
-
-async def test_a_where_that_says_no_keeps_a_limited_listener_from_re_entering_itself() -> None:
-    dispatcher, log = AsyncEventDispatcher(), []
-
-    @dispatcher.listen("hymn", limit=1, where=lambda event: not log)
-    async def sing(event: Event) -> None:
-        log.append("sung")
-        await dispatcher.adispatch("hymn")
-
-    await dispatcher.adispatch("hymn")
-
-    assert log == ["sung"]
-
-
-async def test_a_task_that_a_call_left_behind_is_not_taken_for_the_call() -> None:
-    dispatcher, log, over = AsyncEventDispatcher(), [], anyio.Event()
-
-    async def follow() -> None:
-        await over.wait()
-        await dispatcher.adispatch("hymn")
-
-    async with anyio.create_task_group() as group:
-
-        @dispatcher.listen("hymn", limit=1)
-        async def sing(event: Event) -> None:
-            log.append("sung")
-            if len(log) == 1:
-                group.start_soon(follow)
-
-        await dispatcher.adispatch("hymn")
-        over.set()
-
-    assert log == ["sung", "sung"]
-
-
-async def test_a_task_that_a_call_left_behind_waits_for_other_calls() -> None:
-    dispatcher, log, over, go_on = AsyncEventDispatcher(), [], anyio.Event(), anyio.Event()
-
-    async def follow() -> None:
-        await over.wait()
-        await dispatcher.adispatch("hymn")
-
-    async with anyio.create_task_group() as group:
-
-        @dispatcher.listen("hymn", limit=1)
-        async def sing(event: Event) -> None:
-            log.append("begun")
-            if len(log) == 1:
-                group.start_soon(follow)
-            elif len(log) == 2:
-                await go_on.wait()
-
-        await dispatcher.adispatch("hymn")
-        group.start_soon(dispatcher.adispatch, "hymn")
-        await settle()
-        over.set()
-        await settle()
-        waiting = list(log)
-        go_on.set()
-
-    assert (waiting, log) == (["begun"] * 2, ["begun"] * 3)
-
-
-async def test_a_limited_listener_may_post_to_a_queue_what_it_hears_itself() -> None:
-    dispatcher, log = AsyncEventDispatcher(), []
-
-    async with dispatcher.queue(max_buffer_size=4) as queue:
-
-        @dispatcher.listen("hymn", limit=1)
-        async def sing(event: Event) -> None:
-            log.append("begun")
-            if len(log) == 1:
-                await queue.post("hymn", Event())
-                # Until the queue has taken it, and waits for us to end.
-                await settle()
-            log.append("ended")
-
-        await dispatcher.adispatch("hymn")
-
-    assert log == ["begun", "ended"] * 2
-
-
-async def test_a_task_that_a_call_left_behind_keeps_no_listener_alive() -> None:
-    dispatcher, over = AsyncEventDispatcher(), anyio.Event()
-
-    async with anyio.create_task_group() as group:
-
-        async def sing(event: Event) -> None:
-            group.start_soon(over.wait)
-
-        witness = weakref.ref(sing)
-        with dispatcher.add_listener("hymn", sing, limit=1):
-            await dispatcher.adispatch("hymn")
-        del sing
-        await settle()
-        gc.collect()
-        kept = witness()
-        over.set()
-
-    assert kept is None
-
-
-async def test_calls_that_each_leave_the_next_one_behind_carry_nothing_along() -> None:
-    dispatcher, carried = AsyncEventDispatcher(), []
-
-    async def follow() -> None:
-        await settle()
-        await dispatcher.adispatch("hymn")
-
-    async with anyio.create_task_group() as group:
-
-        @dispatcher.listen("hymn", limit=1)
-        async def sing(event: Event) -> None:
-            carried.append(sum(len(value) for value in copy_context().values() if isinstance(value, tuple)))
-            if len(carried) < 5:
-                group.start_soon(follow)
-
-        await dispatcher.adispatch("hymn")
-
-    assert len(carried) == 5
-    assert carried[-1] == carried[1]
+    assert backend.run(main) == pytest.approx(expected)
 
 
 # What the options refuse
@@ -1035,7 +437,7 @@ async def test_calls_that_each_leave_the_next_one_behind_carry_nothing_along() -
     ("options", "error"),
     [
         ({"where": 3}, TypeError),
-        ({"where": "sunday"}, TypeError),
+        ({"where": "paid"}, TypeError),
         ({"where": AsyncMock()}, TypeError),
         ({"timeout": "1"}, TypeError),
         ({"once": 0}, TypeError),
@@ -1043,100 +445,42 @@ async def test_calls_that_each_leave_the_next_one_behind_carry_nothing_along() -
         ({"timeout": 0}, ValueError),
         ({"timeout": -1}, ValueError),
         ({"timeout": math.nan}, ValueError),
+        ({"timeout": 10**400}, ValueError),
+        pytest.param({"timeout": 10**5000}, ValueError, id="more digits than are printed"),
+        pytest.param({"timeout": -(10**5000)}, ValueError, id="fewer than none"),
         ({"limit": 1.0}, TypeError),
         ({"limit": True}, TypeError),
         ({"limit": 0}, ValueError),
         ({"limit": -2}, ValueError),
+        pytest.param({"limit": -(10**5000)}, ValueError, id="limit with more digits than are printed"),
     ],
-    ids=without_address,
+    ids=lambda value: without_address(value)[:40],
 )
-def test_an_option_that_makes_no_sense_is_refused_and_nothing_is_registered(
-    options: dict[str, Any], error: type[Exception]
-) -> None:
+def test_a_wrong_option_is_refused_at_registration(options: dict[str, Any], error: type[Exception]) -> None:
     dispatcher, (option,) = AsyncEventDispatcher(), options
 
-    async def sing(event: Event) -> None: ...
-
     for register in (
-        lambda: dispatcher.add_listener("hymn", sing, **options),
-        lambda: dispatcher.listen("hymn", **options),
-        lambda: dispatcher.temporarily().add_listener("hymn", sing, **options),
-        lambda: dispatcher.temporarily().listen("hymn", **options)(sing),
+        lambda: dispatcher.add_listener(PLACED, wait_forever, **options),
+        lambda: dispatcher.listen(PLACED, **options),
+        lambda: dispatcher.temporarily().add_listener(PLACED, wait_forever, **options),
+        lambda: dispatcher.temporarily().listen(PLACED, **options)(wait_forever),
     ):
-        with pytest.raises(error, match=f"{option}="):
+        with pytest.raises(error, match=f"{option}= is"):
             register()
-
-    assert not dispatcher.has_listeners()
-
-
-@pytest.mark.parametrize(
-    ("option", "number"),
-    [("timeout", 10**400), ("timeout", 10**5000), ("timeout", -(10**5000)), ("limit", -(10**5000))],
-    ids=["more than a float", "more than has digits", "less than has digits", "limit"],
-)
-def test_a_number_out_of_range_is_refused_when_it_is_registered(option: str, number: int) -> None:
-    dispatcher, options = AsyncEventDispatcher(), {option: number}
-
-    async def sing(event: Event) -> None: ...
-
-    with pytest.raises(ValueError, match=f"{option}= is how"):
-        dispatcher.add_listener("hymn", sing, **options)  # type: ignore[arg-type]
-    assert not dispatcher.has_listeners()
-
-
-def test_options_are_keywords_only(dispatcher: AnyDispatcher) -> None:
-    with pytest.raises(TypeError):
-        dispatcher.add_listener("hymn", make_listener(dispatcher, print), 0, True)  # type: ignore[call-arg]  # the slip under test
 
     assert not dispatcher.has_listeners()
 
 
 @pytest.mark.parametrize("option", ["timeout", "limit"])
-def test_what_needs_an_event_loop_is_refused_by_a_dispatcher_without_one(option: str) -> None:
+def test_a_sync_dispatcher_refuses_timeout_and_limit(option: str) -> None:
     dispatcher, options = EventDispatcher(), {option: 1}
 
     for register in (
-        lambda: dispatcher.add_listener("hymn", print, **options),  # type: ignore[arg-type]  # the slip under test
-        lambda: dispatcher.listen("hymn", **options),  # type: ignore[arg-type]  # the slip under test
-        lambda: dispatcher.scope().add_listener("hymn", print, **options),  # type: ignore[arg-type]  # the slip under test
+        lambda: dispatcher.add_listener(PLACED, print, **options),  # type: ignore[arg-type]  # the slip under test
+        lambda: dispatcher.listen(PLACED, **options),  # type: ignore[arg-type]  # the slip under test
+        lambda: dispatcher.scope().add_listener(PLACED, print, **options),  # type: ignore[arg-type]  # the slip under test
     ):
         with pytest.raises(TypeError, match=f"{option}= is for listeners of an AsyncEventDispatcher"):
             register()
 
     assert not dispatcher.has_listeners()
-
-
-# The handle of a listener with options
-
-
-@every_combination
-def test_a_handle_tells_what_it_was_registered_with(options: dict[str, Any]) -> None:
-    dispatcher = AsyncEventDispatcher()
-
-    async def sing(event: Event) -> None: ...
-
-    subscription = dispatcher.add_listener("hymn", sing, priority=3, **options)
-
-    assert (subscription.listener, subscription.priority) == (sing, 3)
-    assert {option: value for option, value in subscription.options._asdict().items() if value} == options
-
-
-@every_combination
-def test_options_change_nothing_in_who_is_looked_up_and_removed(options: dict[str, Any]) -> None:
-    dispatcher = AsyncEventDispatcher()
-
-    async def sing(event: Event) -> None: ...
-
-    dispatcher.add_listener("hymn", sing, **options)
-    heard = dispatcher.get_listeners("hymn")
-    dispatcher.remove_listener("hymn", sing)
-
-    assert (heard, dispatcher.has_listeners()) == ((sing,), False)
-
-
-def test_without_options_the_listener_itself_is_called() -> None:
-    dispatcher = AsyncEventDispatcher()
-
-    async def sing(event: Event) -> None: ...
-
-    assert dispatcher.add_listener("hymn", sing, once=False, where=None, timeout=None, limit=None).call is sing

@@ -1,1 +1,1 @@
-"""Properties: what holds for any program that registers, removes and dispatches, checked with hypothesis."""
+"""Properties: what holds for any scenario that registers, removes and dispatches, checked with hypothesis."""

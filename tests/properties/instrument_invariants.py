@@ -1,46 +1,48 @@
-"""Laws about instruments: what they are told is what happened."""
+"""Invariants about instruments: the records they receive are what happened."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import Any
 
-from tests.properties.trace import Call, Dispatched, History, end
+from tests.properties.interpreter import get_registration
+from tests.properties.trace import Call, Dispatched, History, Registered, get_end
 
 __all__ = (
-    "each_call_is_told",
-    "each_dispatch_is_told",
-    "in_pairs",
+    "calls_are_recorded",
+    "dispatches_are_recorded",
+    "listeners_are_recorded",
+    "records_come_in_pairs",
     "skips_have_reasons",
-    "who_listened",
-    "who_stopped",
+    "stops_are_recorded",
 )
 
 
-def _told(history: History, method: str) -> list[Any]:
-    return [record for told, record in history.told if told == method]
+def _get_started(history: History) -> list[tuple[Dispatched, Any]]:
+    records = [record for method, record in history.records if method == "dispatch_started"]
+    return list(zip(history.dispatches, records, strict=True))
 
 
-def _dispatches(history: History) -> list[tuple[Dispatched, Any]]:
-    return list(zip(history.dispatches, _told(history, "dispatch_started"), strict=True))
+def _get_registration(record: Any) -> Registered:
+    return get_registration(record.listener)
 
 
-def _call_of(record: Any, dispatch: Dispatched) -> Call | None:
-    (*calls,) = (call for call in dispatch.calls if call.registration is record.listener.registration)
-    assert len(calls) <= 1
-    return calls[0] if calls else None
+def _get_call(record: Any, dispatch: Dispatched) -> Call | None:
+    return next((call for call in dispatch.calls if call.registration is _get_registration(record)), None)
 
 
-def each_dispatch_is_told(history: History) -> None:
+def _get_outcome(error: BaseException) -> str:
+    return "failed" if isinstance(error, Exception) else "cancelled"
+
+
+def dispatches_are_recorded(history: History) -> None:
     """Each dispatch has one record, with its event, its name, its outcome, its error, and the call it came from."""
-    records = dict(_dispatches(history))
+    records = dict(_get_started(history))
     for dispatch, record in records.items():
         assert (record.event, record.name) == (dispatch.event, dispatch.name)
         assert record.error is dispatch.error
-        if dispatch.error is not None:
-            assert record.outcome == ("failed" if isinstance(dispatch.error, Exception) else "cancelled")
-        else:
-            assert record.outcome == ("finished" if dispatch.stopped is None else "stopped")
+        finished = "finished" if dispatch.stopped is None else "stopped"
+        assert record.outcome == (finished if dispatch.error is None else _get_outcome(dispatch.error))
         if dispatch.within is None:
             assert record.parent is None
         else:
@@ -48,30 +50,29 @@ def each_dispatch_is_told(history: History) -> None:
             assert record.parent.listener is dispatch.within.registration.listener
 
 
-def who_listened(history: History) -> None:
-    """A record has its listeners in the order in which they are heard."""
-    for dispatch, record in _dispatches(history):
-        assert [listener.listener.registration for listener in record.listeners] == history.heard_by(dispatch)
+def listeners_are_recorded(history: History) -> None:
+    """A record has its listeners in the order in which they are called."""
+    for dispatch, record in _get_started(history):
+        assert [_get_registration(each) for each in record.listeners] == history.find_listeners_of(dispatch)
 
 
-def each_call_is_told(history: History) -> None:
-    """Who was called was told as called, with what left it; nobody else was."""
-    for dispatch, record in _dispatches(history):
+def calls_are_recorded(history: History) -> None:
+    """The record of a listener says whether it was called, and what left it."""
+    for dispatch, record in _get_started(history):
         called = {call.registration for call in dispatch.calls}
-        assert {listener.listener.registration for listener in record.listeners if listener.started} == called
+        assert {_get_registration(each) for each in record.listeners if each.started} == called
         for listener in record.listeners:
-            call = _call_of(listener, dispatch)
+            call = _get_call(listener, dispatch)
             if call is None:
                 assert (listener.outcome, listener.error) == ("skipped", None)
             else:
                 assert listener.error is call.error
-                expected = "failed" if isinstance(call.error, Exception) else "cancelled"
-                assert listener.outcome == ("finished" if call.error is None else expected)
+                assert listener.outcome == ("finished" if call.error is None else _get_outcome(call.error))
 
 
-def who_stopped(history: History) -> None:
-    """The one that stopped the event first is named."""
-    for dispatch, record in _dispatches(history):
+def stops_are_recorded(history: History) -> None:
+    """The record of a dispatch names the listener that stopped the event first."""
+    for dispatch, record in _get_started(history):
         if dispatch.stopped_by is None:
             assert record.stopped_by is None
         else:
@@ -79,16 +80,18 @@ def who_stopped(history: History) -> None:
 
 
 def skips_have_reasons(history: History) -> None:
-    """Who was not called has a reason, and it is true."""
-    for dispatch, record in _dispatches(history):
+    """A listener that was not called has a reason, and it is true."""
+    for dispatch, record in _get_started(history):
         for listener in record.listeners:
+            registration = _get_registration(listener)
             match listener.skipped_because:
                 case None:
                     assert listener.outcome != "skipped"
                 case "removed" | "once":
-                    gone = listener.listener.registration.gone
-                    assert gone is not None
-                    assert dispatch.began < gone < end(dispatch.ended)
+                    assert registration.gone is not None
+                    assert dispatch.began < registration.gone < get_end(dispatch.ended)
+                case "where":
+                    assert registration.where and not dispatch.accepted
                 case "stopped":
                     assert dispatch.stopped is not None
                 case reason:
@@ -96,19 +99,19 @@ def skips_have_reasons(history: History) -> None:
                     assert record.outcome == reason
 
 
-def in_pairs(history: History) -> None:
-    """What begins ends, once, and what is in it lies between; who is skipped does neither."""
+def records_come_in_pairs(history: History) -> None:
+    """What begins ends, once, and what is in it lies between; a skipped listener does neither."""
     places: dict[Any, list[tuple[int, str]]] = {}
-    for place, (method, record) in enumerate(history.told):
+    for place, (method, record) in enumerate(history.records):
         places.setdefault(record, []).append((place, method.partition("_")[2]))
-    for told in places.values():
-        assert [method for _, method in told] in (["started", "finished"], ["skipped"])
-    for record in _told(history, "dispatch_started"):
+    for methods in places.values():
+        assert [method for _, method in methods] in (["started", "finished"], ["skipped"])
+    dispatches = [record for _, record in _get_started(history)]
+    for record in dispatches:
         (began, _), (ended, _) = places[record]
         for listener in record.listeners:
             assert all(began < place < ended for place, _ in places[listener])
         if record.parent is not None:
             (outer_began, _), (outer_ended, _) = places[record.parent]
             assert outer_began < began < ended < outer_ended
-    times = [record.started for record in _told(history, "dispatch_started")]
-    assert all(earlier <= later for earlier, later in pairwise(times))
+    assert all(earlier.started <= later.started for earlier, later in pairwise(dispatches))

@@ -1,22 +1,35 @@
-"""Programs: what listeners and the code around them do, as plain data.
+"""Scenarios: what listeners and the code around them do, as plain data.
 
-A program has some voices (what its listeners do when they are called) and a script (what the code around them does).
-Both are tuples of steps. A program's ``repr`` is Python that makes it again.
+A scenario has some behaviors (what its listeners do when they are called) and a script (what the code around them does).
+Both are tuples of steps. The ``repr`` of a scenario is Python that makes it again.
+A number that is too high for what it counts (dispatchers, registrations, blocks and so on) wraps around.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
+
+from antiphon import Event
 
 __all__ = (
+    "KEYS",
+    "NAMES",
     "Add",
+    "AddSubscriber",
+    "CloseBlock",
+    "CloseScope",
     "Dispatch",
     "Fail",
     "How",
+    "LookUp",
+    "OpenBlock",
+    "OpenScope",
     "Pause",
-    "Program",
     "Remove",
+    "RemoveSubscriber",
+    "Scenario",
     "Step",
     "Steps",
     "Stop",
@@ -26,11 +39,27 @@ __all__ = (
 )
 
 
+class OrderPlaced(Event): ...
+
+
+class GiftOrderPlaced(OrderPlaced): ...
+
+
+#: The keys and names of scenarios, by what they are called there.
+KEYS: Final[dict[str, Hashable]] = {
+    **{text: text for text in ("order.placed", "order.paid", "other", "order.*", "*.placed", "**", "*")},
+    "7": 7,
+    **{cls.__name__: cls for cls in (Event, OrderPlaced, GiftOrderPlaced, object)},
+}
+#: None is a dispatch without a name.
+NAMES: Final = ("order.placed", "order.paid", "other", "7", None)
+
+
 class Brief:
-    """Dataclasses whose repr leaves out what is as by default."""
+    """Dataclasses whose repr leaves out defaults."""
 
     def arguments(self) -> list[tuple[str, Any]]:
-        """The names and values of the fields that are not as by default."""
+        """Return the names and values of the fields that do not have their defaults."""
         mine = [(field, getattr(self, field.name)) for field in fields(self)]  # type: ignore[arg-type]
         return [(field.name, value) for field, value in mine if field.default is MISSING or value != field.default]
 
@@ -38,93 +67,158 @@ class Brief:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.arguments())})"
 
 
-@dataclass(frozen=True, repr=False)
+step = dataclass(frozen=True, repr=False)
+
+
+@step
 class How(Brief):
     """A strategy and its error policy.
 
-    ``"tell"`` stands for a function that takes the error and returns, ``"tell and raise"`` for one that raises another.
+    ``"handle"`` is a function that takes the error and returns, ``"replace"`` one that raises another error.
     """
 
     strategy: Literal["sequential", "concurrent", "race"] = "sequential"
-    errors: Literal["raise", "collect", "tell", "tell and raise"] = "raise"
+    errors: Literal["raise", "collect", "handle", "replace"] = "raise"
     limit: int | None = None
 
 
-@dataclass(frozen=True, repr=False)
+@step
 class Pause(Brief):
     """Sleep for some seconds of virtual time; 0 is a bare checkpoint."""
 
     seconds: int = 0
 
 
-@dataclass(frozen=True, repr=False)
+@step
 class Stop(Brief):
     """Stop the propagation of the event, by the method or by setting the attribute."""
 
     by_attribute: bool = False
 
 
-@dataclass(frozen=True, repr=False)
+@step
 class Fail(Brief):
     """Raise an error."""
 
 
-@dataclass(frozen=True, repr=False)
+@step
 class Add(Brief):
-    """Register a voice for a name, on one of two dispatchers."""
+    """Register a listener with a behavior, on a dispatcher or through a block of ``temporarily``.
 
-    voice: int
-    name: str = "x"
+    Two listeners are equal if they have the same behavior. With ``where``, only accepted events reach the listener.
+    """
+
+    behavior: int
+    key: str = "order.placed"
     priority: int = 0
     once: bool = False
-    dispatcher: int = 0
+    where: bool = False
+    on: int = 0
+    block: int | None = None
 
 
-@dataclass(frozen=True, repr=False)
+@step
+class AddSubscriber(Brief):
+    """Register a subscriber of one of the kinds of the interpreter."""
+
+    kind: int = 0
+    on: int = 0
+    block: int | None = None
+
+
+@step
 class Remove(Brief):
-    """Remove all registrations of a voice under a name."""
+    """Remove all registrations of equal listeners under a key."""
 
-    voice: int
-    name: str = "x"
-    dispatcher: int = 0
+    behavior: int
+    key: str = "order.placed"
+    on: int = 0
 
 
-@dataclass(frozen=True, repr=False)
+@step
 class Unsubscribe(Brief):
-    """Use the handle of one registration; the number counts all registrations so far, from 0, and wraps around."""
+    """Use the handle of one registration; the number counts all registrations so far."""
 
     registration: int
 
 
-@dataclass(frozen=True, repr=False)
+@step
+class RemoveSubscriber(Brief):
+    """Use the handle of a subscriber."""
+
+    subscriber: int
+
+
+@step
+class OpenScope(Brief):
+    """Open a scope; it is one more dispatcher."""
+
+    parent: int = 0
+
+
+@step
+class CloseScope(Brief):
+    """Close a scope; it may be closed already."""
+
+    scope: int = 0
+
+
+@step
+class OpenBlock(Brief):
+    """Open a block of ``temporarily`` on a dispatcher."""
+
+    on: int = 0
+
+
+@step
+class CloseBlock(Brief):
+    """Close a block; it may be closed already."""
+
+    block: int = 0
+
+
+@step
+class LookUp(Brief):
+    """Ask which listeners a dispatch would run."""
+
+    name: str | None = "order.placed"
+    on: int = 0
+    event: int = 0
+
+
+@step
 class Dispatch(Brief):
     """Dispatch an event.
 
     Attributes:
-        name: Under which name.
+        name: Under which name; None for the event alone.
         how: With which strategy; None for the dispatcher's own.
         again: Whether a listener dispatches the very event that it was given, and the script the event it dispatched
             before. Where others could see it at the same time (in concurrent dispatches and in `Together`), a fresh
             event is dispatched instead.
         caught: Whether the code around catches an ``Exception`` that leaves.
-        dispatcher: On which of the two.
+        on: On which dispatcher.
+        event: Of which of the scenario's classes a fresh event is.
+        accepted: Whether listeners with ``where`` accept a fresh event.
     """
 
-    name: str = "x"
+    name: str | None = "order.placed"
     how: How | None = None
     again: bool = False
     caught: bool = False
-    dispatcher: int = 0
+    on: int = 0
+    event: int = 0
+    accepted: bool = True
 
 
-@dataclass(frozen=True, repr=False)
+@step
 class Together(Brief):
     """Take several steps at the same time, each in a task."""
 
     steps: Steps
 
 
-@dataclass(frozen=True, repr=False)
+@step
 class Within(Brief):
     """Take steps one after another, until they are cancelled after some seconds of virtual time."""
 
@@ -132,23 +226,42 @@ class Within(Brief):
     steps: Steps
 
 
-Step: TypeAlias = Pause | Stop | Fail | Add | Remove | Unsubscribe | Dispatch | Together | Within
+Step: TypeAlias = (
+    Pause
+    | Stop
+    | Fail
+    | Add
+    | AddSubscriber
+    | Remove
+    | Unsubscribe
+    | RemoveSubscriber
+    | OpenScope
+    | CloseScope
+    | OpenBlock
+    | CloseBlock
+    | LookUp
+    | Dispatch
+    | Together
+    | Within
+)
 Steps: TypeAlias = tuple[Step, ...]
 
 
-@dataclass(frozen=True, repr=False)
-class Program(Brief):
-    """What to perform.
+@step
+class Scenario(Brief):
+    """What to interpret.
 
     Attributes:
-        voices: What each listener does when it is called.
+        behaviors: What each listener does when it is called.
         script: What the code around them does.
-        default: The strategy of both dispatchers.
-        event: Of which class events are: `Event` itself, a frozen dataclass that inherits from it, or a class of its own
-            that looks like one.
+        default: The strategy of the dispatchers.
+        event: Of which kind events are: `Event` and subclasses, a frozen dataclass that inherits from it, or a class
+            that only looks like one.
+        sync: Whether the dispatchers are sync; then no step waits, and each dispatch has the default policy.
     """
 
-    voices: tuple[Steps, ...]
+    behaviors: tuple[Steps, ...]
     script: Steps
     default: How = How()
     event: Literal["plain", "frozen", "duck"] = "plain"
+    sync: bool = False

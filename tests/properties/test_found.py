@@ -1,4 +1,4 @@
-"""Bugs that random programs have found, each as the smallest program that shows it."""
+"""Faults that random scenarios have found, each as the smallest scenario that shows it."""
 
 from __future__ import annotations
 
@@ -7,41 +7,31 @@ from typing import Any
 import anyio
 import pytest
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential, Strategy
+from antiphon import AsyncEventDispatcher, Concurrent, Sequential, Strategy
 from antiphon.testing import Backend, BackendName
-from tests.properties.interpreter import perform
-from tests.properties.scenarios import Add, Dispatch, Fail, How, Program, Together
+from tests.properties.interpreter import interpret
+from tests.properties.scenarios import Add, Dispatch, Fail, How, Scenario, Stop, Together
+
+backends = pytest.mark.parametrize("name", ["asyncio", "trio"])
 
 
-@pytest.mark.parametrize("name", ["asyncio", "trio"])
-def test_a_stop_in_a_nested_dispatch_of_the_same_event_does_not_win_the_race_around_it(name: BackendName) -> None:
-    """A stop speaks to the running dispatch: here the inner one, which nobody races in."""
-    dispatcher = AsyncEventDispatcher()
-    called: list[str] = []
+@backends
+def test_a_nested_stop_does_not_win_the_outer_race(name: BackendName) -> None:
+    """A stop ends the running dispatch: here the inner one, in which no listener races."""
+    scenario = Scenario(
+        behaviors=((Dispatch("order.paid", How(), again=True),), (Stop(),), ()),
+        script=(Add(0), Add(1, "order.paid"), Add(2, priority=1), Dispatch(how=How("race"))),
+    )
 
-    @dispatcher.listen("outer")
-    async def redispatches(event: Any) -> None:
-        await dispatcher.adispatch("inner", event, strategy=Sequential())
+    outer, inner = interpret(scenario, Backend(name)).dispatches
 
-    @dispatcher.listen("inner")
-    async def stops(event: Any) -> None:
-        event.stop_propagation()
-
-    @dispatcher.listen("outer", priority=1)
-    async def comes_later(event: Any) -> None:
-        called.append("comes later")
-
-    Backend(name).run(lambda: dispatcher.adispatch("outer", Event(), strategy=Race()))
-
-    assert called == ["comes later"]
+    assert [len(outer.calls), len(inner.calls)] == [2, 1]
 
 
 @pytest.mark.parametrize("strategy", [Sequential(errors="collect"), Concurrent(errors="collect")], ids=repr)
-@pytest.mark.parametrize("name", ["asyncio", "trio"])
-def test_errors_in_hand_do_not_leave_alone_when_a_later_listener_cancelled_the_scope_around(
-    name: BackendName, strategy: Strategy
-) -> None:
-    """A group of errors alone is caught by ``except Exception``, and the code goes on as if nobody had cancelled it."""
+@backends
+def test_collected_errors_do_not_hide_a_cancellation(name: BackendName, strategy: Strategy) -> None:
+    """``except Exception`` catches a group of errors alone, and the code goes on as if no scope had been cancelled."""
     dispatcher = AsyncEventDispatcher(strategy=strategy)
     scopes: list[anyio.CancelScope] = []
     left: list[BaseException] = []
@@ -68,22 +58,22 @@ def test_errors_in_hand_do_not_leave_alone_when_a_later_listener_cancelled_the_s
     assert not isinstance(left[0], Exception)
 
 
-@pytest.mark.parametrize("name", ["asyncio", "trio"])
-def test_a_cancellation_is_that_of_the_scope_which_asked_for_it_and_ends_there(name: BackendName) -> None:
+@backends
+def test_a_cancellation_ends_at_the_scope_that_requested_it(name: BackendName) -> None:
     """On asyncio a cancelled scope makes native requests too; a cancellation made up for these would pass the scope."""
     together = How("concurrent", limit=2)
-    program = Program(
-        voices=(
+    scenario = Scenario(
+        behaviors=(
             (Together((Dispatch(again=True),)), Dispatch(how=together, again=True, caught=True)),
             (Together((Fail(), Dispatch(again=True))),),
         ),
         script=(
-            Add(voice=0, priority=1),
-            Add(voice=1),
-            Add(voice=1, once=True),
-            Add(voice=0, priority=1, once=True),
+            Add(behavior=0, priority=1),
+            Add(behavior=1),
+            Add(behavior=1, once=True),
+            Add(behavior=0, priority=1, once=True),
             Together((Dispatch(), Dispatch(again=True), Dispatch(again=True))),
         ),
         default=together,
     )
-    perform(program, Backend(name, 84))
+    interpret(scenario, Backend(name, 84))

@@ -1,175 +1,162 @@
-"""Who runs, in which order, and who no longer does: the first properties of a dispatch.
+"""Properties of ordering and of stop-propagation, each against the naive reference.
 
-A random choir sings on a real dispatcher, and is compared with the naive one of ``model.py``. (``test_programs.py`` asks
-far more, of programs that do anything at any time.)
+``test_scenarios.py`` asks far more, of scenarios that do anything at any time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, Strategy
+from antiphon import AsyncEventDispatcher, Event, Race
 from antiphon.testing import Backend, BackendName
-from tests.properties.model import Singer, in_order, performed_sequentially, performed_together, tiers_of
+from tests.helpers import make_listener, make_recording_listener
+from tests.properties.generating import ordered_scenarios
+from tests.properties.interpreter import interpret
+from tests.properties.reference import sort_listeners, split_into_tiers
+from tests.properties.scenarios import Add, Dispatch, How, LookUp, Scenario, Stop
+from tests.properties.trace import get_end
 
-
-@st.composite
-def choirs(draw: st.DrawFn) -> list[Singer]:
-    """Up to eight singers in few tiers, of whom some stop the event."""
-    singers = draw(
-        st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 2), st.sampled_from([False, False, True])), max_size=8)
-    )
-    return [Singer(number, *singer) for number, singer in enumerate(singers)]
-
-
-class Heard:
-    """What was heard of a choir: who started and who finished, in order."""
-
-    def __init__(self) -> None:
-        self.log: list[tuple[str, Singer]] = []
-
-    def listener_of(self, singer: Singer) -> Callable[[Event], Any]:
-        async def listener(event: Event) -> None:
-            self.log.append(("starts", singer))
-            if singer.stops:
-                event.stop_propagation()
-            for _ in range(singer.pauses):
-                await anyio.lowlevel.checkpoint()
-            self.log.append(("finishes", singer))
-
-        return listener
-
-    def started(self) -> list[Singer]:
-        return [singer for what, singer in self.log if what == "starts"]
-
-    def finished(self) -> list[Singer]:
-        return [singer for what, singer in self.log if what == "finishes"]
-
-
-def sing(choir: list[Singer], strategy: Strategy | None, backend: Backend) -> Heard:
-    """Register a choir, and dispatch one event to it."""
-    heard = Heard()
-    dispatcher = AsyncEventDispatcher()
-    for singer in choir:
-        dispatcher.add_listener("mass", heard.listener_of(singer), priority=singer.priority)
-    event = Event()
-    assert backend.run(lambda: dispatcher.adispatch("mass", event, strategy=strategy)) is event
-    return heard
-
-
-on_both_backends = pytest.mark.parametrize("name", ["asyncio", "trio"])
+backends = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 seeds = st.none() | st.integers(0, 1000)
 
 
-@on_both_backends
-@pytest.mark.parametrize("strategy", [None, Sequential(), Sequential(errors="collect")], ids=repr)
-@given(choir=choirs(), seed=seeds)
-def test_sequential_runs_in_order_up_to_the_first_that_stops(
-    strategy: Strategy | None, name: BackendName, choir: list[Singer], seed: int | None
-) -> None:
-    heard = sing(choir, strategy, Backend(name, seed))
-
-    one_after_another = [(what, singer) for singer in performed_sequentially(choir) for what in ("starts", "finishes")]
-    assert heard.log == one_after_another
+class Listener(NamedTuple):
+    number: int
+    priority: int
+    stops: bool
 
 
-@given(choir=choirs())
-def test_a_sync_dispatcher_runs_in_order_up_to_the_first_that_stops(choir: list[Singer]) -> None:
-    heard: list[Singer] = []
-
-    def listener_of(singer: Singer) -> Callable[[Event], None]:
-        def listener(event: Event) -> None:
-            heard.append(singer)
-            event.propagation_stopped = singer.stops
-
-        return listener
-
-    dispatcher = EventDispatcher()
-    for singer in choir:
-        dispatcher.add_listener("mass", listener_of(singer), priority=singer.priority)
-    dispatcher.dispatch("mass")
-
-    assert heard == performed_sequentially(choir)
+def get_listeners(scenario: Scenario) -> list[Listener]:
+    """Return the listeners that a scenario registers."""
+    found = zip(scenario.script, scenario.behaviors, strict=True)
+    return [
+        Listener(number, step.priority, any(isinstance(each, Stop) for each in behavior))
+        for number, (step, behavior) in enumerate(found)
+        if isinstance(step, Add)
+    ]
 
 
-@on_both_backends
+def take_until_stop(groups: list[list[Listener]]) -> list[list[Listener]]:
+    """Return the groups up to the first in which a listener stops the event, and this one."""
+    stopping = [number for number, group in enumerate(groups) if any(each.stops for each in group)]
+    return groups[: stopping[0] + 1] if stopping else groups
+
+
+def get_log(scenario: Scenario, how: How, backend: Backend) -> list[tuple[str, Listener]]:
+    """Dispatch one event to the listeners of a scenario; return which started and which finished, in order."""
+    listeners = get_listeners(scenario)
+    dispatching = Scenario(scenario.behaviors, (*scenario.script, Dispatch(how=how)), how, sync=scenario.sync)
+    (dispatch,) = interpret(dispatching, backend).dispatches
+    assert dispatch.returned is dispatch.event
+    log = [(call.began, "starts", call) for call in dispatch.calls]
+    log += [(get_end(call.ended), "finishes", call) for call in dispatch.calls if call.error is None]
+    return [(what, listeners[call.registration.number]) for _, what, call in sorted(log, key=lambda entry: entry[0])]
+
+
+def both(listeners: list[Listener]) -> list[tuple[str, Listener]]:
+    return [(what, listener) for listener in listeners for what in ("starts", "finishes")]
+
+
+@pytest.mark.parametrize("errors", ["raise", "collect"])
+@pytest.mark.parametrize("backend", ["asyncio", "trio", "sync"])
+@given(data=st.data(), seed=seeds)
+def test_sequential_runs_in_order_up_to_a_stop(backend: Any, errors: Any, data: Any, seed: int | None) -> None:
+    sync = backend == "sync"
+    scenario = data.draw(ordered_scenarios(waits=not sync))
+    log = get_log(scenario, How(errors=errors), Backend("asyncio" if sync else backend, seed))
+
+    in_order = [[listener] for listener in sort_listeners(get_listeners(scenario))]
+    assert log == both([listener for group in take_until_stop(in_order) for listener in group])
+
+
+@backends
 @pytest.mark.parametrize("limit", [None, 1, 2])
-@given(choir=choirs(), seed=seeds)
-def test_concurrent_runs_tier_by_tier_up_to_the_first_in_which_one_stops(
-    limit: int | None, name: BackendName, choir: list[Singer], seed: int | None
+@given(scenario=ordered_scenarios(), seed=seeds)
+def test_concurrent_runs_tier_by_tier_up_to_a_stop(
+    limit: int | None, backend: BackendName, scenario: Scenario, seed: int | None
 ) -> None:
-    heard = sing(choir, Concurrent(limit), Backend(name, seed))
+    log = iter(get_log(scenario, How("concurrent", limit=limit), Backend(backend, seed)))
 
-    log = iter(heard.log)
-    for tier in performed_together(choir):
+    for tier in take_until_stop(split_into_tiers(get_listeners(scenario))):
         # The whole of a tier, in any order, before the next one starts.
-        tier_log = [next(log) for _ in range(2 * len(tier))]
-        assert sorted(tier_log) == sorted((what, singer) for singer in tier for what in ("starts", "finishes"))
+        assert sorted(next(log) for _ in range(2 * len(tier))) == sorted(both(tier))
     assert not list(log)
 
 
-@on_both_backends
-@given(choir=choirs(), seed=seeds)
-def test_concurrent_with_a_limit_of_one_still_lets_a_tier_finish_after_a_stop(
-    name: BackendName, choir: list[Singer], seed: int | None
-) -> None:
-    heard = sing(choir, Concurrent(limit=1), Backend(name, seed))
+@backends
+@given(scenario=ordered_scenarios(), seed=seeds)
+def test_a_race_has_one_winner_and_ends_at_its_stop(backend: BackendName, scenario: Scenario, seed: int | None) -> None:
+    log = get_log(scenario, How("race"), Backend(backend, seed))
+    started, finished = ([each for what, each in log if what == wanted] for wanted in ("starts", "finishes"))
 
-    assert heard.started() == heard.finished()
-    assert len(heard.finished()) == sum(map(len, performed_together(choir)))
-
-
-@on_both_backends
-@given(choir=choirs(), seed=seeds)
-def test_a_race_nobody_wins_is_run_tier_by_tier(name: BackendName, choir: list[Singer], seed: int | None) -> None:
-    choir = [singer._replace(stops=False) for singer in choir]
-    heard = sing(choir, Race(), Backend(name, seed))
-
-    finished = [singer.priority for singer in heard.finished()]
-    assert finished == sorted(finished)
-    assert sorted(heard.finished()) == sorted(choir)
-
-
-@on_both_backends
-@given(choir=choirs(), seed=seeds)
-def test_a_race_has_one_winner_that_finishes_and_all_others_of_its_tier_end_at_its_stop(
-    name: BackendName, choir: list[Singer], seed: int | None
-) -> None:
-    heard = sing(choir, Race(), Backend(name, seed))
-
-    *before, last = performed_together(choir) or [[]]
-    winners = [singer for singer in heard.started() if singer.stops]
-    assert len(winners) == any(singer.stops for singer in last)
-    assert set(heard.started()) <= {singer for tier in (*before, last) for singer in tier}
-    assert set(heard.finished()) >= {singer for tier in before for singer in tier} | set(winners)
+    *before, last = take_until_stop(split_into_tiers(get_listeners(scenario))) or [[]]
+    winners = [listener for listener in started if listener.stops]
+    earlier = {listener for tier in before for listener in tier}
+    assert len(winners) == any(listener.stops for listener in last)
+    assert set(started) <= earlier | set(last)
+    # Without a stop, the race runs all tiers.
+    assert set(finished) >= earlier | set(winners or last)
+    assert [each.priority for each in started] == sorted(each.priority for each in started)
     for winner in winners:
-        after = heard.log[heard.log.index(("starts", winner)) + 1 :]
-        assert after == [("finishes", winner)]
+        assert log[log.index(("starts", winner)) + 1 :] == [("finishes", winner)]
 
 
-@given(choir=choirs())
-def test_get_listeners_tells_who_would_run_in_order(choir: list[Singer]) -> None:
-    heard = Heard()
-    dispatcher = AsyncEventDispatcher()
-    listeners = {singer: heard.listener_of(singer) for singer in choir}
-    for singer, listener in listeners.items():
-        dispatcher.add_listener("mass", listener, priority=singer.priority)
+@pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])
+@given(data=st.data())
+def test_lookups_give_the_order_of_a_dispatch(sync: bool, data: Any) -> None:
+    scenario = data.draw(ordered_scenarios(waits=not sync))
+    asking = Scenario(scenario.behaviors, (*scenario.script, LookUp()), sync=sync)
+    (_, found, _), (_, has_listeners, _) = interpret(asking, Backend("asyncio")).outcomes[-2:]
 
-    assert list(dispatcher.get_listeners("mass")) == [listeners[singer] for singer in in_order(choir)]
-    assert dispatcher.has_listeners("mass") is bool(choir)
+    assert [each.number for each in found] == [each.number for each in sort_listeners(get_listeners(scenario))]
+    assert has_listeners is bool(found)
 
 
-def test_the_naive_choir_is_as_a_reader_expects() -> None:
-    first, late, early, stops = Singer(0, 0), Singer(1, 5), Singer(2, -5), Singer(3, 0, stops=True)
-    choir = [first, late, early, stops]
+def test_the_reference_is_as_a_reader_expects() -> None:
+    first, late, early, stops = (
+        Listener(0, 0, False),
+        Listener(1, 5, False),
+        Listener(2, -5, False),
+        Listener(3, 0, True),
+    )
+    listeners = [first, late, early, stops]
 
-    assert in_order(choir) == [early, first, stops, late]
-    assert tiers_of(choir) == [[early], [first, stops], [late]]
-    assert performed_sequentially(choir) == [early, first, stops]
-    assert performed_together(choir) == [[early], [first, stops]]
+    assert sort_listeners(listeners) == [early, first, stops, late]
+    assert split_into_tiers(listeners) == [[early], [first, stops], [late]]
+    assert take_until_stop(split_into_tiers(listeners)) == [[early], [first, stops]]
+
+
+@backends
+@pytest.mark.parametrize("outlives", [False, True], ids=["in its listener", "in a task that outlives it"])
+def test_a_stop_within_an_inner_race_reaches_a_running_outer_one(backend: BackendName, outlives: bool) -> None:
+    dispatcher, log, outer = AsyncEventDispatcher(strategy=Race()), list[str](), Event()
+
+    async def dispatch_inner() -> None:
+        if outlives:
+            await anyio.sleep(1)
+        await dispatcher.adispatch("inner")
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+
+            @dispatcher.listen("outer")
+            async def nest(event: Event) -> None:
+                await (dispatch_inner() if not outlives else anyio.lowlevel.checkpoint())
+                if outlives:
+                    group.start_soon(dispatch_inner)
+
+            # A tier of one listener is no race.
+            for name in ("outer", "inner"):
+                dispatcher.add_listener(name, make_listener(dispatcher, lambda event: None))
+            dispatcher.add_listener("outer", make_recording_listener(dispatcher, log, "later"), priority=1)
+            dispatcher.add_listener("inner", make_listener(dispatcher, lambda event: outer.stop_propagation()))
+            await dispatcher.adispatch("outer", outer)
+
+    Backend(backend).run(main)
+
+    assert (log, outer.propagation_stopped) == (["later"] * outlives, True)
