@@ -107,11 +107,11 @@ def test_figures_add_up(backend, name, capsys):
         (FILTER_RESPONSE, lambda event: setattr(event.response, "body", event.response.body + b"!"), "a body of"),
         (FILTER_RESPONSE, lambda event: setattr(event.response, "status", 299), "status 299 instead of 200"),
         (FILTER_RESPONSE, lambda event: event.response.headers.remove("via"), "via: '' instead of"),
-        (FILTER_RESPONSE, lambda event: event.response.headers.add("te", "x"), "te came through to the client"),
+        (FILTER_RESPONSE, lambda event: event.response.headers.add("te", "x"), "te was forwarded to the client"),
         (FILTER_RESPONSE, lambda event: event.response.headers.add("connection", "close"), "was not kept"),
         (FILTER_RESPONSE, lambda event: event.response.headers.add("x", "two\nlines"), "RemoteProtocolError"),
-        (FILTER_REQUEST, lambda event: event.request.headers.remove("via"), "the upstream was not told"),
-        (FILTER_REQUEST, lambda event: event.request.headers.add("te", "x"), "te came through to the upstream"),
+        (FILTER_REQUEST, lambda event: event.request.headers.remove("via"), "the upstream did not receive the header"),
+        (FILTER_REQUEST, lambda event: event.request.headers.add("te", "x"), "te was forwarded to the upstream"),
     ],
     ids=["body", "status", "no via", "te", "closed", "unsendable", "no via upstream", "te upstream"],
 )
@@ -126,7 +126,7 @@ def test_uncached_response_is_status_1(capsys):
     assert main(["--backend", "asyncio", "--requests", "9"], lambda: [Guard(), HeaderFilter()]) == 1
 
     errors = capsys.readouterr().err
-    assert "not the response that was cached" in errors
+    assert "not the cached response" in errors
     assert "stops: 1 instead of" in errors
 
 

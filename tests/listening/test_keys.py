@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
-from antiphon._keys import AnyOf, matcher_of
+from antiphon._registry.keys import AnyOf, get_matcher
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 from tests.naming import without_address
 from tests.properties.reference import key_matches, pattern_matches
@@ -37,8 +37,8 @@ def listening(dispatcher: AnyDispatcher, *keys: Hashable) -> list[Any]:
     return log
 
 
-def get_matcher(pattern: str) -> Any:
-    matches = matcher_of(pattern)
+def find_matcher(pattern: str) -> Any:
+    matches = get_matcher(pattern)
     assert matches is not None
     return matches
 
@@ -58,7 +58,7 @@ SHORT = ["", "a", "b", "a.a", "a.b", "b.a", "b.b", ".", "a.", ".a", "a.a.a", "a.
 @settings(max_examples=200)
 @given(pattern=patterns | st.sampled_from(ANY_NUMBER_OF_SEGMENTS), name=names)
 def test_a_pattern_matches_as_the_reference_says(pattern: str, name: str) -> None:
-    matches = get_matcher(pattern)
+    matches = find_matcher(pattern)
 
     for each in (name, *SHORT):
         assert matches(each, Event) == pattern_matches(pattern, each)
@@ -66,7 +66,7 @@ def test_a_pattern_matches_as_the_reference_says(pattern: str, name: str) -> Non
 
 @pytest.mark.parametrize("pattern", [*ANY_NUMBER_OF_SEGMENTS, "*", "a.*"])
 def test_a_pattern_matches_short_names(pattern: str) -> None:
-    matches = get_matcher(pattern)
+    matches = find_matcher(pattern)
 
     assert [name for name in SHORT if matches(name, Event)] == [
         name for name in SHORT if pattern_matches(pattern, name)

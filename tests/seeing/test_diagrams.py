@@ -49,7 +49,7 @@ every_format = pytest.mark.parametrize("draw", FORMATS, ids=lambda draw: draw.__
 def test_format_contains_priorities_options_and_places(draw):
     text = draw(shop.describe())
 
-    for part in ("ask_the_boss", "is_large", "-5", "limit", "examples/shop/app.py", "OrderEvent", "in"):
+    for part in ("review_order", "is_large", "-5", "limit", "examples/shop/app.py", "OrderEvent", "in"):
         assert part in text.replace("\\_", "_")
     assert text == text.rstrip()
     assert [line for line in text.split("\n") if line != line.rstrip()] == []
@@ -79,7 +79,7 @@ def test_table_has_a_line_for_each_listener():
     ]  # fmt: skip
     assert [re.split(r"\s{2,}", line.strip())[:3] for line in lines[2:4]] == [
         ["order.placed", "-10", "validate"],
-        ["-5", "ask_the_boss", "where is_large, limit 1"],
+        ["-5", "review_order", "where is_large, limit 1"],
     ]
     assert "  log            order.*  " in lines[5]
 

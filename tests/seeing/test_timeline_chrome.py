@@ -12,7 +12,7 @@ from hypothesis import given
 from antiphon import AsyncEventDispatcher
 from antiphon.instruments.timeline import as_chrome_trace
 from docs import pictures
-from docs.pictures import BEGINNING, TimelineBuilder
+from docs.pictures import START, TimelineBuilder
 from tests.seeing.timeline_records import timeline, timeline_records
 
 
@@ -73,7 +73,7 @@ def test_times_are_microseconds_from_the_first_dispatch():
     trace = bars(events(pictures.race()))
 
     assert (trace["price.wanted"]["ts"], trace["price.wanted"]["dur"]) == (0, 6200)
-    assert (trace["ask_neighbour"]["ts"], trace["ask_neighbour"]["dur"]) == (1400, 4400)
+    assert (trace["query_replica"]["ts"], trace["query_replica"]["dur"]) == (1400, 4400)
 
 
 def test_bars_have_arguments():
@@ -109,9 +109,9 @@ def test_other_outcomes_than_finished_have_marks():
     names = {event["tid"]: event["args"]["name"] for event in trace if event["name"] == "thread_name"}
 
     assert {(names[mark["tid"]], mark["name"], mark["ts"]) for mark in trace if mark["ph"] == "i"} == {
-        ("ask_neighbour", "stopped the event", 5800),
-        ("ask_database", "cancelled", 6200),
-        ("note_the_miss", "skipped: stopped", 6200),
+        ("query_replica", "stopped the event", 5800),
+        ("query_origin", "cancelled", 6200),
+        ("record_misses", "skipped: stopped", 6200),
     }
 
 
@@ -143,7 +143,7 @@ def test_dropped_parent_has_no_arrow():
 
 
 def test_running_bars_end_now():
-    trace = bars(events(timeline("order.placed 0 - | charge 1 -"), until=BEGINNING + 0.005))
+    trace = bars(events(timeline("order.placed 0 - | charge 1 -"), until=START + 0.005))
 
     assert [trace[name]["dur"] for name in ("order.placed", "charge")] == [5000, 4000]
 

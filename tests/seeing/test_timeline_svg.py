@@ -58,7 +58,7 @@ def test_has_a_title_and_a_description():
     [
         (
             pictures.race(),
-            {"price.wanted", "  0  ask_neighbour", "4.4 ms, stopped the event", "skipped: stopped", "5 ms"},
+            {"price.wanted", "  0  query_replica", "4.4 ms, stopped the event", "skipped: stopped", "5 ms"},
         ),
         ([], {"No dispatch was seen"}),
     ],
@@ -160,4 +160,4 @@ def test_pictures_of_the_docs_are_current(name):
 def test_text_of_the_docs_is_current():
     page = pictures.PAGE.read_text(encoding="utf-8")
 
-    assert pictures.with_text(page) == page
+    assert pictures.update_page(page) == page

@@ -41,10 +41,10 @@ PICTURES = [
         """
         price.wanted          -----------------------  6.2 ms, stopped
           -10  authorize      #####                    1.4 ms
-            0  ask_memory          ###                 700 us
-            0  ask_neighbour       #################   4.4 ms, stopped the event
-            0  ask_database        ~~~~~~~~~~~~~~~~~~  4.8 ms, cancelled
-           10  note_the_miss                           skipped: stopped
+            0  read_cache          ###                 700 us
+            0  query_replica       #################   4.4 ms, stopped the event
+            0  query_origin        ~~~~~~~~~~~~~~~~~~  4.8 ms, cancelled
+           10  record_misses                           skipped: stopped
                               +------------------+---
                               0                  5 ms
         """,
@@ -106,7 +106,7 @@ def test_overlapping_dispatches_share_a_start():
 def test_running_bars_reach_to_the_end():
     records = timeline("order.placed 0 - | charge 5 -")
 
-    lines = as_text(records, width=60, until=pictures.BEGINNING + 0.01).splitlines()
+    lines = as_text(records, width=60, until=pictures.START + 0.01).splitlines()
 
     assert lines[0].endswith("10 ms, running")
     assert lines[1].endswith("░  5 ms, running")

@@ -26,7 +26,7 @@ def remove_listeners(scoped: Any, *_: Any) -> None:
 
 
 def unsubscribe(scoped: Any, *_: Any) -> None:
-    for subscription in scoped._registry.everything():
+    for subscription in scoped._registry.find_all():
         subscription.unsubscribe()
 
 

@@ -231,7 +231,7 @@ def test_an_invalid_strategy_is_refused() -> None:
         (AsyncEventDispatcher(), Concurrent, "strategy= is"),
         (AsyncEventDispatcher(), "concurrent", "strategy= is"),
         (Own(), Concurrent(), "overrides _adispatch"),
-        (Logging(), Concurrent(), "takes none"),
+        (Logging(), Concurrent(), "does not take a strategy"),
     ]
     for dispatcher, strategy, message in cases:
         with pytest.raises(TypeError, match=message):

@@ -204,16 +204,16 @@ class _RaceEntry:
 class _RaceStopObserver(StopObserver):
     """Receives what is stopped in the context of a listener, and in the tasks and threads that it starts."""
 
-    __slots__ = ("_entry", "_make_tier_runner")
+    __slots__ = ("_entry", "_tier")
 
     def __init__(self, tier: RaceRunner, entry: _RaceEntry) -> None:
         super().__init__()
-        self._make_tier_runner = tier
+        self._tier = tier
         self._entry = entry
 
     def is_finished(self) -> bool:
-        return self._make_tier_runner.is_finished()
+        return self._tier.is_finished()
 
     def __call__(self, event: Event) -> None:
-        if not self._make_tier_runner.on_stopped(self._entry, event) and self.parent is not None:
+        if not self._tier.on_stopped(self._entry, event) and self.parent is not None:
             self.parent(event)
