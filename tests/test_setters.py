@@ -8,7 +8,7 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
 from antiphon._events.attributes import DispatchInfo
-from antiphon._events.capabilities import PROXY_EVENT, _DuckTyped, get_capabilities
+from antiphon._events.capabilities import _DuckTyped, get_event_capabilities
 from tests.helpers import AnyDispatcher, make_listener
 from tests.instruments.recording_instrument import RecordingInstrument
 
@@ -95,9 +95,9 @@ ATTRIBUTES = pytest.mark.parametrize("which", ["name", "dispatcher", "propagatio
 
 def in_flight(event: Any) -> bool:
     """Whether a dispatch takes the event for one that is being dispatched."""
-    service = PROXY_EVENT if type(event) is Pretending else get_capabilities(type(event))
-    outer = service.begin_dispatch(event, DispatchInfo("probe", None))
-    service.end_dispatch(event, outer)
+    capabilities = get_event_capabilities(event)
+    outer = capabilities.begin_dispatch(event, DispatchInfo("probe", None))
+    capabilities.end_dispatch(event, outer)
     return outer is not None
 
 

@@ -35,6 +35,7 @@ __all__ = (
     "find_class_name_attribute",
     "get_capabilities",
     "get_class_name_attribute",
+    "get_event_capabilities",
     "is_stoppable",
 )
 
@@ -236,6 +237,13 @@ def get_capabilities(cls: type[Any]) -> EventCapabilities:
     if service is None:
         service = _capabilities_by_class[cls] = _choose_capabilities(cls)
     return service
+
+
+def get_event_capabilities(event: object) -> EventCapabilities:
+    """Return what a dispatch can do with an event. The ``__class__`` of a mock or a proxy is not its type."""
+    cls = event.__class__
+    capabilities = get_capabilities(cls)
+    return PROXY_EVENT if capabilities.stoppable and type(event) is not cls else capabilities
 
 
 def is_stoppable(event: object) -> bool:
