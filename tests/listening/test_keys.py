@@ -599,7 +599,7 @@ def test_ever_new_names_fill_no_memory(dispatcher: AnyDispatcher, key: Hashable)
         dispatcher._get_cached_plan(f"user.{number}.joined", Event())
 
     assert plans_of(dispatcher) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
-    assert len(dispatcher._registry._unheard) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
+    assert len(dispatcher._registry._names_without_listeners) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
 
 
 def test_twenty_thousand_names_that_a_pattern_hears_fill_no_memory() -> None:
