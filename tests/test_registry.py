@@ -13,8 +13,8 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
-from antiphon._registry.registry import (
-    MAX_CACHED_ANSWERS_PER_NAME,
+from antiphon._registry.caches import (
+    MAX_CACHED_ANSWERS,
     MAX_CACHED_CLASSES_PER_NAME,
     MAX_CACHED_NAMES_WITHOUT_LISTENERS,
 )
@@ -89,7 +89,7 @@ def test_looking_up_ever_new_names_fills_no_memory() -> None:
         dispatcher.get_listeners(number)
 
     assert (names_with_plans(dispatcher), dispatcher.has_listeners()) == (0, False)
-    assert len(dispatcher._registry.answers) <= MAX_CACHED_ANSWERS_PER_NAME
+    assert len(dispatcher._registry.answers) <= MAX_CACHED_ANSWERS
 
 
 def test_ever_new_classes_of_events_fill_no_memory() -> None:

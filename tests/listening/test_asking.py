@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher
-from antiphon._registry.registry import MAX_CACHED_ANSWERS_PER_NAME, MAX_CACHED_NAMES_WITHOUT_LISTENERS, Registry
+from antiphon._registry.caches import MAX_CACHED_ANSWERS, MAX_CACHED_NAMES_WITHOUT_LISTENERS
+from antiphon._registry.registry import Registry
 from tests.helpers import AnyDispatcher, make_listener
 
 
@@ -163,23 +164,23 @@ def test_a_question_about_an_unhashable_name_is_an_error_also_when_asked_again(a
 def test_names_that_are_only_asked_about_fill_no_memory(dispatcher: AnyDispatcher) -> None:
     dispatcher.add_listener("order.*", make_listener(dispatcher, print))
 
-    for number in range(MAX_CACHED_ANSWERS_PER_NAME * 3):
+    for number in range(MAX_CACHED_ANSWERS * 3):
         assert dispatcher.has_listeners(f"order.{number}")
         dispatcher.get_listeners(f"payment.{number}")
 
-    assert answers_kept(dispatcher) <= MAX_CACHED_ANSWERS_PER_NAME
-    assert len(dispatcher._registry.answers) <= MAX_CACHED_ANSWERS_PER_NAME
+    assert answers_kept(dispatcher) <= MAX_CACHED_ANSWERS
+    assert len(dispatcher._registry.answers) <= MAX_CACHED_ANSWERS
 
 
 def test_classes_that_are_only_asked_about_fill_no_memory(dispatcher: AnyDispatcher) -> None:
-    for _ in range(MAX_CACHED_ANSWERS_PER_NAME + 100):
+    for _ in range(MAX_CACHED_ANSWERS + 100):
         dispatcher.has_listeners("order.placed", type("Ephemeral", (Event,), {}))
 
-    assert answers_kept(dispatcher) <= MAX_CACHED_ANSWERS_PER_NAME
+    assert answers_kept(dispatcher) <= MAX_CACHED_ANSWERS
 
 
 def test_after_many_names_an_answer_is_kept_again(dispatcher: AnyDispatcher, looks: list[Any]) -> None:
-    for number in range(MAX_CACHED_ANSWERS_PER_NAME + 1):
+    for number in range(MAX_CACHED_ANSWERS + 1):
         dispatcher.has_listeners(number)
     looks.clear()
 

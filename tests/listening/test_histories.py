@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, listens_to
-from antiphon._registry.registry import MAX_CACHED_CLASSES_PER_NAME
+from antiphon._registry.caches import MAX_CACHED_CLASSES_PER_NAME
 from tests.helpers import AnyDispatcher
 from tests.listening.reference_model import hears
 

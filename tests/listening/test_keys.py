@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
+from antiphon._registry.caches import MAX_CACHED_CLASSES_PER_NAME, MAX_CACHED_NAMES_WITHOUT_LISTENERS
 from antiphon._registry.keys import AnyOf, get_matcher
-from antiphon._registry.registry import MAX_CACHED_CLASSES_PER_NAME, MAX_CACHED_NAMES_WITHOUT_LISTENERS
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 from tests.listening.reference_model import hears, hears_pattern
 from tests.naming import without_address
@@ -599,7 +599,7 @@ def test_ever_new_names_fill_no_memory(dispatcher: AnyDispatcher, key: Hashable)
         dispatcher._get_cached_plan(f"user.{number}.joined", Event())
 
     assert plans_of(dispatcher) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
-    assert len(dispatcher._registry._names_without_listeners) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
+    assert len(dispatcher._registry._caches._names_without_listeners) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
 
 
 def test_twenty_thousand_names_that_a_pattern_hears_fill_no_memory() -> None:

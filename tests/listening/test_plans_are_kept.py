@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from antiphon import AsyncEventDispatcher, Event
-from antiphon._registry.registry import MAX_CACHED_NAMES_WITHOUT_LISTENERS
+from antiphon._registry.caches import MAX_CACHED_NAMES_WITHOUT_LISTENERS
 
 
 class Noting:

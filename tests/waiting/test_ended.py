@@ -20,7 +20,7 @@ ENDINGS: dict[str, Callable[[Any], object]] = {
     "remove_listener": lambda scoped: [
         scoped.remove_listener(key, listener) for key, found in scoped.get_listeners().items() for listener in found
     ],
-    "a handle": lambda scoped: [subscription.unsubscribe() for subscription in scoped._registry.everything()],
+    "a handle": lambda scoped: [subscription.unsubscribe() for subscription in scoped._registry.find_all()],
 }
 
 every_ending = pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS)
@@ -360,5 +360,6 @@ async def test_nothing_is_kept_of_what_waited() -> None:
         async with dispatcher.stream("order.placed"), dispatcher.expect("order.placed"):
             await place(dispatcher, 1)
 
-    assert not dispatcher._registry._watchers
-    assert not dispatcher._registry._removed
+    callbacks = dispatcher._registry._removal_callbacks
+    assert callbacks is not None
+    assert (callbacks._waiting, callbacks._due) == ({}, [])
