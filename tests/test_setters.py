@@ -8,7 +8,7 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
 from antiphon._events.attributes import DispatchInfo
-from antiphon._events.capabilities import _DuckTyped, get_event_capabilities
+from antiphon._events.capabilities import _depths_by_identity, get_event_capabilities
 from tests.helpers import AnyDispatcher, make_listener
 from tests.instruments.recording_instrument import RecordingInstrument
 
@@ -223,7 +223,7 @@ def test_another_object_at_the_address_of_a_refused_event_is_not_taken_for_it() 
         with pytest.raises(Refused):
             dispatcher.dispatch("payment.received", event)
 
-    assert _DuckTyped._in_flight == {}
+    assert _depths_by_identity == {}
 
 
 async def test_instruments_see_the_end_of_a_dispatch_whose_event_cannot_be_asked_for_its_stop() -> None:
