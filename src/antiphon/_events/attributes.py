@@ -63,9 +63,6 @@ class DispatchInfo:  # noqa: PLW1641  its name need not have a hash
 
     __slots__ = ("dispatcher", "name")
 
-    name: Any
-    dispatcher: Any
-
     def __init__(self, name: Any, dispatcher: Any) -> None:
         self.name = name
         self.dispatcher = dispatcher

@@ -74,7 +74,8 @@ class EventCapabilities:
     Args:
         attributes: The dispatch attributes that can be set.
         stoppable: Whether listeners can stop a dispatch.
-        is_fast: Whether plain assignments have the effect of `begin_dispatch` and `end_dispatch`.
+        is_fast: Whether plain assignments have the effect of `begin_dispatch` and `end_dispatch`, so that dispatchers
+            inline them.
         has_descriptors: Whether all attributes are a `DispatchAttribute`, whose values are stored directly.
         set_attribute: Sets an attribute.
         depths: The nesting depths by identity. If None, each event stores its own. Events that are not stoppable have
@@ -82,11 +83,6 @@ class EventCapabilities:
     """
 
     __slots__ = ("_attributes", "_depths", "_has_descriptors", "_set_attribute", "is_fast", "stoppable")
-
-    #: Whether listeners can stop a dispatch of such an event.
-    stoppable: bool
-    #: Whether plain assignments have the effect of `begin_dispatch` and `end_dispatch`. Then dispatchers inline them.
-    is_fast: bool
 
     def __init__(
         self,

@@ -25,15 +25,13 @@ class StopObserver:
 
     __slots__ = ("parent",)
 
-    #: The observer of the enclosing context, which `__call__` has to call as well.
-    parent: Callable[[Any], None] | None
-
     def __init__(self) -> None:
         parent = stop_observer.get()
         while isinstance(parent, StopObserver) and parent.is_finished():
             # Tasks that outlive their dispatch and dispatch again would build an ever-growing chain.
             parent = parent.parent
-        self.parent = parent
+        #: The observer of the enclosing context, which `__call__` has to call as well.
+        self.parent: Callable[[Any], None] | None = parent
 
     def is_finished(self) -> bool:
         """Return whether the observer has nothing left to do."""

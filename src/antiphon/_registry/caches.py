@@ -41,14 +41,11 @@ class RegistryCaches:
 
     __slots__ = ("_answer_count", "_names_without_listeners", "_plan_count_without_listeners", "answers", "plans")
 
-    #: The plans, by name, then by event class.
-    plans: dict[Hashable, dict[type, CachedPlan]]
-    #: The listeners that `Registry.answer` found, by name, then by event class.
-    answers: dict[Hashable, dict[type, tuple[Any, ...]]]
-
     def __init__(self) -> None:
-        self.plans = {}
-        self.answers = {}
+        #: The plans, by name, then by event class.
+        self.plans: dict[Hashable, dict[type, CachedPlan]] = {}
+        #: The listeners that `Registry.answer` found, by name, then by event class.
+        self.answers: dict[Hashable, dict[type, tuple[Any, ...]]] = {}
         # The names in `plans` that are not keys. Only these could grow without bound.
         self._names_without_listeners: set[Hashable] = set()
         # The number of plans made for such names since they were last dropped.

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from _thread import RLock
 from collections.abc import Callable, Hashable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 from antiphon._events.event import Event
@@ -34,8 +34,10 @@ from antiphon._registry.bucket import Bucket, BucketEntry
 from antiphon._registry.caches import RegistryCaches
 from antiphon._registry.keys import Matcher, check_key, get_exact_names, get_matcher
 from antiphon._registry.plan import CachedPlan, sort_subscriptions
-from antiphon._registry.removals import RemovalCallback, RemovalCallbacks
 from antiphon._util.naming import safe_repr
+
+if TYPE_CHECKING:
+    from antiphon._registry.removals import RemovalCallback, RemovalCallbacks
 
 __all__ = ("Registry",)
 
@@ -63,12 +65,6 @@ class Registry:
         "answers",
         "cached_plans",
     )
-
-    #: The cached plans, by name, then by event class.
-    cached_plans: dict[Hashable, dict[type, CachedPlan]]
-
-    #: The listeners that `answer` found, by name, then by event class.
-    answers: dict[Hashable, dict[type, tuple[Any, ...]]]
 
     def __init__(
         self,
@@ -98,7 +94,9 @@ class Registry:
         # The matchers of those keys that match more than their own name.
         self._matchers: dict[Hashable, Matcher] = {}
         self._caches = caches = RegistryCaches()
+        #: The cached plans, by name, then by event class.
         self.cached_plans = caches.plans
+        #: The listeners that `answer` found, by name, then by event class.
         self.answers = caches.answers
         self._ended_scope: object = None
         self._parent = parent
@@ -301,6 +299,9 @@ class Registry:
 
         The call is made in the thread that removes the subscription.
         """
+        # Imported here, because many programs have no such callback.
+        from antiphon._registry.removals import RemovalCallbacks
+
         with self._lock:
             if self._removal_callbacks is None:
                 self._removal_callbacks = RemovalCallbacks()
@@ -336,9 +337,7 @@ class Registry:
     def find_all(self) -> tuple[Subscription, ...]:
         """Return all subscriptions, including those of the parent, sorted."""
         with self._lock:
-            return sort_subscriptions(
-                subscription for key in self.keys() for subscription in self._collect_for_key(key)
-            )
+            return sort_subscriptions(found for key in self.keys() for found in self._collect_for_key(key))
 
     def by_key(self) -> dict[Hashable, tuple[Subscription, ...]]:
         """Return the subscriptions of each key, including those of the parent, sorted."""
@@ -379,7 +378,7 @@ class Registry:
         try:
             self._caches.drop(names)
         except BaseException as exc:  # noqa: ASYNC103  raised if it is not an error
-            # A cached name cannot be compared with one of these. It is always safe to drop more plans.
+            # A cached name cannot be compared with one of these. Dropping more plans is always safe.
             self._clear_plans()
             if not isinstance(exc, Exception):
                 raise
@@ -396,5 +395,5 @@ class Registry:
 
     def _get_children(self) -> list[Registry]:
         # Copy the set in one step, because finalizers and other threads change it without the lock.
-        children = [child() for child in list(self._children or ())]
-        return [child for child in children if child is not None]
+        references = list(self._children or ())
+        return [child for reference in references if (child := reference()) is not None]
