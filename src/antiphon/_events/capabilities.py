@@ -51,7 +51,7 @@ __all__ = (
     "is_stoppable",
 )
 
-#: The nesting depth of each event in flight that is not an `Event`, by identity.
+#: The nesting depths of events in flight that do not store it themselves, by identity.
 _depths_by_identity: Final[dict[int, int]] = {}
 
 
@@ -73,16 +73,15 @@ class EventCapabilities:
 
     Args:
         attributes: The dispatch attributes that can be set.
-        stoppable: Whether listeners can stop a dispatch.
+        stoppable: Whether listeners can stop a dispatch. If not, no attribute and no depth is stored.
         is_fast: Whether plain assignments have the effect of `begin_dispatch` and `end_dispatch`, so that dispatchers
             inline them.
         has_descriptors: Whether all attributes are a `DispatchAttribute`, whose values are stored directly.
-        set_attribute: Sets an attribute.
-        depths: The nesting depths by identity. If None, each event stores its own. Events that are not stoppable have
-            no depth, and nothing is set on them, so their ``depths`` stay empty.
+        setter: Sets an attribute of an event.
+        depths: The nesting depths of events, by identity. If None, each event stores its own depth.
     """
 
-    __slots__ = ("_attributes", "_depths", "_has_descriptors", "_set_attribute", "is_fast", "stoppable")
+    __slots__ = ("_attributes", "_depths", "_has_descriptors", "_setter", "is_fast", "stoppable")
 
     def __init__(
         self,
@@ -91,14 +90,14 @@ class EventCapabilities:
         stoppable: bool = True,
         is_fast: bool = False,
         has_descriptors: bool = False,
-        set_attribute: Callable[[Any, str, Any], None] = set_attribute,
+        setter: Callable[[Any, str, Any], None] = set_attribute,
         depths: dict[int, int] | None = None,
     ) -> None:
         self.stoppable = stoppable
         self.is_fast = is_fast
         self._attributes = attributes
         self._has_descriptors = has_descriptors
-        self._set_attribute = set_attribute
+        self._setter = setter
         self._depths = depths
 
     def begin_dispatch(self, event: Any, info: DispatchInfo, /) -> SavedState | None:
@@ -116,6 +115,7 @@ class EventCapabilities:
             else:
                 set_attribute(event, IN_FLIGHT, event)
         elif not self.stoppable:
+            # Checked only here, because events that store their own depth are always stoppable.
             return None
         elif id(event) in depths:
             outer = SavedState.capture(event)
@@ -147,7 +147,7 @@ class EventCapabilities:
         if depths is None:
             set_attribute(event, NESTING_DEPTH, event.__dict__.get(NESTING_DEPTH, 0) - 1)
         elif id(event) in depths:
-            # The outermost dispatch has not ended in another task.
+            # Otherwise the outermost dispatch, in another task, has already ended.
             depths[id(event)] -= 1
         info, stopped = outer
         try:
@@ -156,7 +156,7 @@ class EventCapabilities:
             # A setter that raises must not keep the other attributes from being restored.
             for attribute, value in self._get_values(info, stopped):
                 with suppress(Exception):
-                    self._set_attribute(event, attribute, value)
+                    self._setter(event, attribute, value)
             raise
 
     def get_nesting_depth(self, event: Any, /) -> int:
@@ -171,7 +171,7 @@ class EventCapabilities:
             set_attribute(event, STOPPED, stopped)
         else:
             for attribute, value in self._get_values(info, stopped):
-                self._set_attribute(event, attribute, value)
+                self._setter(event, attribute, value)
 
     def _get_values(self, info: DispatchInfo, stopped: bool) -> list[tuple[str, object]]:
         values = {"name": info.name, "dispatcher": info.dispatcher, "propagation_stopped": stopped}
@@ -182,11 +182,11 @@ class EventCapabilities:
 NO_CAPABILITIES: Final = EventCapabilities((), stoppable=False, depths={})
 
 #: For mocks and proxies, whose ``__class__`` is not their type. Their attributes may be stored in another object.
-PROXY_EVENT: Final = EventCapabilities(tuple(DISPATCH_ATTRIBUTES), set_attribute=setattr, depths=_depths_by_identity)
+PROXY_EVENT: Final = EventCapabilities(tuple(DISPATCH_ATTRIBUTES), setter=setattr, depths=_depths_by_identity)
 
 _FAST_EVENT: Final = EventCapabilities(tuple(DISPATCH_ATTRIBUTES), has_descriptors=True, is_fast=True)
 
-#: For classes that refuse plain assignments, such as frozen dataclasses.
+#: For classes whose ``__setattr__`` refuses assignments, such as frozen dataclasses.
 _FROZEN_EVENT: Final = EventCapabilities(tuple(DISPATCH_ATTRIBUTES), has_descriptors=True)
 
 _capabilities_by_class: Final[WeakKeyDictionary[type[Any], EventCapabilities]] = WeakKeyDictionary()

@@ -32,7 +32,7 @@ class Bucket(dict[Hashable, BucketEntry]):
     has_unhashable = False
 
     def insert(self, subscription: Subscription) -> None:
-        """Add a subscription, whether or not its listener has others."""
+        """Add a subscription. Its listener may already have others."""
         entry_key: Hashable = subscription.listener
         try:
             entry = self.get(entry_key)
@@ -50,12 +50,12 @@ class Bucket(dict[Hashable, BucketEntry]):
             self[entry_key] = {entry: None, subscription: None}
 
     def discard(self, subscription: Subscription) -> bool:
-        """Remove a subscription if the hash or the identity of its listener leads to it. Return whether it did."""
+        """Remove a subscription, and return whether it was found by the hash or the identity of its listener."""
         listener = subscription.listener
         for entry_key in (listener, _get_identity_key(listener)):
             try:
                 entry = self.get(entry_key)
-            except Exception:  # noqa: S112  only the identity can lead to a listener without a hash
+            except Exception:  # noqa: S112  without a hash, the listener can only be found by its identity
                 continue
             if entry is subscription:
                 del self[entry_key]
@@ -69,7 +69,7 @@ class Bucket(dict[Hashable, BucketEntry]):
         return False
 
     def discard_by_search(self, subscription: Subscription) -> None:
-        """Remove a subscription wherever it is. The hash of its listener may be what raised."""
+        """Remove a subscription without looking up its listener, whose hash may have changed or raise."""
         for entry_key, entry in list(self.items()):
             if entry is subscription:
                 del self[entry_key]
@@ -77,7 +77,7 @@ class Bucket(dict[Hashable, BucketEntry]):
                 entry.pop(subscription, None)
 
     def copy_without(self, subscription: Subscription) -> Self:
-        """Return a bucket with the other subscriptions, in which each listener has the hash that it has now."""
+        """Return a bucket with the other subscriptions, stored by the present hashes of their listeners."""
         bucket = type(self)()
         for other in self.get_subscriptions():
             if other is not subscription:

@@ -1,7 +1,7 @@
 """The registry: all subscriptions of a dispatcher, and the plans cached from them. This is the only mutable state.
 
-A `Registry` has one `Bucket` for each key, and a `RegistryCaches` with the plans. It alone acquires the lock; its parts
-have none.
+A `Registry` has one `Bucket` of subscriptions for each key, and a `RegistryCaches` with the plans.
+Only the registry acquires the lock. Its buckets, caches and removal callbacks rely on it.
 The registry of a scope has a parent, whose subscriptions are part of its own plans.
 
 Invariants:
@@ -87,7 +87,7 @@ class Registry:
         # Reentrant, because comparing listeners and finalizers of collected objects may run code that registers.
         # Scopes share the lock of their parent, because a change of the parent drops plans of its scopes.
         self._lock: RLock = RLock() if parent is None else parent._lock
-        # Frequent operations call these methods, because a `with` statement takes twice as long.
+        # For frequent operations, in which a `with` statement is too slow.
         self._acquire = self._lock.acquire
         self._release = self._lock.release
         self._buckets: dict[Hashable, Bucket] = {}
@@ -106,9 +106,9 @@ class Registry:
         # None until the first callback, because most registries have none.
         self._removal_callbacks: RemovalCallbacks | None = None
         if parent is not None:
-            parent._adopt(self)
+            parent._add_child(self)
 
-    def _adopt(self, child: Registry) -> None:
+    def _add_child(self, child: Registry) -> None:
         with self._lock:
             if self._ended_scope is not None:
                 raise RuntimeError(
@@ -192,11 +192,11 @@ class Registry:
             if is_found:
                 del bucket[listener]
                 if bucket and not (self.cached_plans or self._children or self.answers or self._removal_callbacks):
-                    # As in `remove`.
+                    # No plan and no callback depends on the subscription, and the bucket is still needed.
                     subscription.call = self._placeholder
                     return True
             elif not bucket.discard(subscription):
-                # The hash of the listener has changed, or it is not registered.
+                # The hash of the listener has changed, or the subscription is not in the bucket.
                 if subscription not in bucket.get_subscriptions():
                     return False
                 self._buckets[key] = bucket.copy_without(subscription)
@@ -231,7 +231,7 @@ class Registry:
                 and bucket
                 and not (self.cached_plans or self._children or self.answers or self._removal_callbacks)
             ):
-                # Nothing else depends on the subscription, and the bucket is still needed.
+                # No plan and no callback depends on the subscription, and the bucket is still needed.
                 entry.call = self._placeholder
             else:
                 self._finish_removal(key, entry)
@@ -287,7 +287,7 @@ class Registry:
             for bucket in buckets.values():
                 for subscription in bucket.get_subscriptions():
                     self._disable(subscription)
-                # An `add` that ended the scope, through user code, finds that its subscription is gone.
+                # If user code within `add` has ended the scope, `add` finds that the bucket is empty.
                 bucket.clear()
             if self.cached_plans or self._children or self.answers:
                 self._clear_plans()
@@ -356,7 +356,7 @@ class Registry:
         return found if self._parent is None else [*self._parent._collect_for_key(key), *found]
 
     def _collect_for_event(self, name: Hashable, cls: type) -> list[Subscription]:
-        # A pattern that is dispatched as a name is not added twice.
+        # If the name is itself a pattern or a class, its matcher decides.
         bucket = self._buckets.get(name)
         found = [] if bucket is None or name in self._matchers else bucket.get_subscriptions()
         # A list, because a matcher may run user code that registers.

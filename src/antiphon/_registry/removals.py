@@ -2,8 +2,8 @@
 
 Invariants:
 
-- The registry holds its lock while it calls a method, with the exception of `RemovalCallbacks.run_due`.
-- Callbacks run without the lock, because they acquire locks of their own.
+- The registry holds its lock while it calls `RemovalCallbacks.add` and `RemovalCallbacks.on_removed`.
+- It releases the lock before it calls `RemovalCallbacks.run_due`, because the callbacks acquire locks of their own.
 """
 
 from __future__ import annotations
