@@ -13,7 +13,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
-from antiphon._registry.registry import MAX_CACHED_NAMES_WITHOUT_LISTENERS
+from antiphon._registry.caches import MAX_CACHED_NAMES_WITHOUT_LISTENERS
 
 MANY = 1_000_000
 #: The plans of names that no listener to are forgotten when there are so many; so it ends as full as it began.

@@ -1,4 +1,4 @@
-"""The event class, the attributes that a dispatch sets, and which of them an object can carry.
+"""The event class, the attributes that a dispatch sets, and which of them can be set on an object.
 
 It imports `_util`.
 Every layer above may import it.

@@ -1,4 +1,11 @@
-"""The three attributes of an event that a dispatch sets, and where their values are stored."""
+"""The three attributes of an event that a dispatch sets: ``name``, ``dispatcher`` and ``propagation_stopped``.
+
+`Event` exposes them through descriptors, which store their values under private names.
+CPython stores an attribute faster if no class in the MRO defines a default for it, and most events are dispatched once.
+The name and the dispatcher are stored together, as a `DispatchInfo` that the dispatches of a plan share.
+
+Classes that customize attribute access (a property, ``__setattr__``) use plain attributes instead.
+"""
 
 from __future__ import annotations
 
@@ -22,61 +29,59 @@ __all__ = (
     "overrides_attribute_access",
     "reports_stops",
     "set_attribute",
+    "strip_dispatch_state",
     "use_plain_attributes",
 )
 
 
-set_attribute = object.__setattr__
+#: Sets an attribute also if the class refuses assignments, as a frozen dataclass does.
+set_attribute: Final = object.__setattr__
 
+# No class has a default for the four attributes below, so that storing them is fast.
 
-#: The attribute of an event that holds the `DispatchInfo` it shows. No class has a default for it, nor for those below.
+#: The attribute of an event that stores its `DispatchInfo`.
 INFO: Final = "_antiphon_info"
 
-
-#: Whether a listener stopped the dispatch.
+#: The attribute of an event that stores whether a listener stopped the dispatch.
 STOPPED: Final = "_antiphon_stopped"
 
-
-#: While an event is dispatched, this attribute of it is the event itself. That it is the event, and not just
-#: True, keeps a copy made by a listener from passing for an event in flight.
+#: The attribute of an event that stores the event itself during a dispatch. Not True, because a copy that a listener
+#: makes would then be treated as an event in flight.
 IN_FLIGHT: Final = "_antiphon_in_flight"
 
-
-#: How many dispatches of the event run within the outermost one, each in a listener of the one before.
+#: The attribute of an event that stores the number of running dispatches within its outermost dispatch.
 NESTING_DEPTH: Final = "_antiphon_nesting_depth"
 
-
-#: Of a class: that its attributes are plain ones.
+#: The attribute of a class that marks it as using plain attributes.
 USES_PLAIN_ATTRIBUTES: Final = "_antiphon_uses_plain_attributes"
+
+_TRANSIENT_ATTRIBUTES: Final = frozenset((INFO, STOPPED, IN_FLIGHT, NESTING_DEPTH, "dispatcher"))
 
 
 class DispatchInfo:  # noqa: PLW1641  its name need not have a hash
-    """What the events of a dispatch show of it. Nobody changes it: an event is given another one."""
+    """The name and the dispatcher of a dispatch. Immutable: to change one of them, store a new object."""
 
     __slots__ = ("dispatcher", "name")
-
-    name: Any
-    dispatcher: Any
 
     def __init__(self, name: Any, dispatcher: Any) -> None:
         self.name = name
         self.dispatcher = dispatcher
 
     def __eq__(self, other: object) -> bool:
-        # For events that compare, or tell, all that they have.
+        # For event classes that compare all attributes.
         return isinstance(other, DispatchInfo) and self.name == other.name and self.dispatcher is other.dispatcher
 
     def __reduce__(self) -> Any:
-        # For events with a state of their own: copies leave the dispatcher behind.
+        # For event classes with their own `__getstate__`: a copy does not keep the dispatcher.
         return DispatchInfo, (self.name, None)
 
 
 class DispatchAttribute:
-    """An attribute of events that shows what is set elsewhere; on the class it is its default.
+    """A descriptor for an attribute of events that a dispatch sets. Read on the class, it returns the default.
 
     Args:
-        attribute: What it is called.
-        default: What an event shows before its first dispatch.
+        attribute: The name of the attribute.
+        default: The value before the first dispatch.
     """
 
     __slots__ = ("attribute", "default")
@@ -86,28 +91,28 @@ class DispatchAttribute:
         self.default = default
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
-        # What was set while the class had a plain attribute, and what a copy took over, lies there under its own name.
+        # Values of copies, and values set while the class had a plain attribute, are stored under the attribute's name.
         return self.default if event is None else event.__dict__.get(self.attribute, self.default)
 
     def __set__(self, event: Any, value: object) -> None:
-        shown: DispatchInfo | None = event.__dict__.get(INFO)
-        if shown is not None:
-            view = DispatchInfo(shown.name, shown.dispatcher)
+        current: DispatchInfo | None = event.__dict__.get(INFO)
+        if current is not None:
+            info = DispatchInfo(current.name, current.dispatcher)
         else:
-            # Not the attribute of the event, which may be a property: that has nothing to do with what is set here.
-            name = find_static_attribute(event.__class__, "name")
-            view = DispatchInfo(
-                DispatchAttribute.__get__(name, event) if isinstance(name, DispatchAttribute) else None, None
-            )
-        setattr(view, self.attribute, value)
-        # Not a plain assignment, which a frozen dataclass would refuse.
-        set_attribute(event, INFO, view)
+            # Do not read ``event.name``: it may be a property, which has nothing to do with the attribute set here.
+            static = find_static_attribute(event.__class__, "name")
+            name = DispatchAttribute.__get__(static, event) if isinstance(static, DispatchAttribute) else None
+            info = DispatchInfo(name, None)
+        setattr(info, self.attribute, value)
+        set_attribute(event, INFO, info)
 
     def __delete__(self, event: Any) -> None:
         self.__set__(event, self.default)
 
 
 class NameAttribute(DispatchAttribute):
+    """The descriptor of ``name``."""
+
     __slots__ = ()
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
@@ -120,6 +125,8 @@ class NameAttribute(DispatchAttribute):
 
 
 class DispatcherAttribute(DispatchAttribute):
+    """The descriptor of ``dispatcher``."""
+
     __slots__ = ()
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
@@ -132,6 +139,8 @@ class DispatcherAttribute(DispatchAttribute):
 
 
 class StoppedAttribute(DispatchAttribute):
+    """The descriptor of ``propagation_stopped``."""
+
     __slots__ = ()
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
@@ -144,15 +153,14 @@ class StoppedAttribute(DispatchAttribute):
 
     def __set__(self, event: Any, value: object) -> None:
         if value:
-            # A race is told before its other listeners can see the mark, or one of them might pass for the one that
-            # set it.
+            # Notify a race before another of its listeners can read the attribute, and seem to have set it.
             observer = stop_observer.get()
             if observer is not None:
                 observer(event)
         set_attribute(event, STOPPED, value)
 
 
-#: How each attribute is shown.
+#: The descriptor class of each attribute.
 DISPATCH_ATTRIBUTES: Final[dict[str, type[DispatchAttribute]]] = {
     "name": NameAttribute,
     "dispatcher": DispatcherAttribute,
@@ -161,7 +169,7 @@ DISPATCH_ATTRIBUTES: Final[dict[str, type[DispatchAttribute]]] = {
 
 
 def find_static_attribute(cls: type[Any], attribute: str) -> object:
-    """What a class or one of its bases says of an attribute, as it is written there."""
+    """Return the attribute of a class or its bases without running descriptors, None if there is none."""
     for base in cls.__mro__:
         if attribute in base.__dict__:
             return base.__dict__[attribute]
@@ -169,51 +177,63 @@ def find_static_attribute(cls: type[Any], attribute: str) -> object:
 
 
 def reports_stops(cls: type[Any]) -> bool:
-    """Return whether `stop_observer` receives it when the events of a class are stopped by an assignment."""
-    return not hasattr(cls, USES_PLAIN_ATTRIBUTES) and isinstance(
-        find_static_attribute(cls, "propagation_stopped"), StoppedAttribute
-    )
+    """Return whether `stop_observer` is called if ``propagation_stopped`` is set on an event of a class."""
+    if hasattr(cls, USES_PLAIN_ATTRIBUTES):
+        return False
+    return isinstance(find_static_attribute(cls, "propagation_stopped"), StoppedAttribute)
 
 
 def overrides_attribute_access(cls: type[Any]) -> bool:
-    """Tell whether a class of events does something of its own when an attribute is read."""
+    """Return whether reading an attribute of a class may run code other than a `DispatchAttribute`."""
     return (
         find_static_attribute(cls, "__getattr__") is not None
-        or find_static_attribute(cls, "__getattribute__") is not vars(object)["__getattribute__"]
+        or find_static_attribute(cls, "__getattribute__") is not object.__getattribute__
         or any(_is_foreign_descriptor(find_static_attribute(cls, attribute)) for attribute in DISPATCH_ATTRIBUTES)
     )
 
 
-def _is_foreign_descriptor(raw: object) -> bool:
-    return hasattr(type(raw), "__get__") and not isinstance(raw, DispatchAttribute)
+def _is_foreign_descriptor(static: object) -> bool:
+    return hasattr(type(static), "__get__") and not isinstance(static, DispatchAttribute)
 
 
 def use_plain_attributes(cls: type[Any]) -> None:
-    """Give a class plain defaults of the attributes that it would show."""
+    """Replace the descriptors of a class with their defaults."""
     for attribute in DISPATCH_ATTRIBUTES:
-        raw = find_static_attribute(cls, attribute)
-        if isinstance(raw, DispatchAttribute):
-            type.__setattr__(cls, attribute, raw.default)
+        static = find_static_attribute(cls, attribute)
+        if isinstance(static, DispatchAttribute):
+            type.__setattr__(cls, attribute, static.default)
     if (
         find_static_attribute(cls, "__setattr__") is not set_attribute
         and find_static_attribute(cls, "propagation_stopped") is False
     ):
-        type.__setattr__(cls, "propagation_stopped", _MARK)
+        type.__setattr__(cls, "propagation_stopped", _STOPPED_PROPERTY)
     type.__setattr__(cls, USES_PLAIN_ATTRIBUTES, True)
 
 
-class _Mark(property):
-    """The mark of a stopped event, where the class has a ``__setattr__`` of its own.
+class _StoppedProperty(property):
+    """The ``propagation_stopped`` of classes that override ``__setattr__``.
 
-    That of a pydantic model assigns nothing but fields and properties, and the mark is not a field.
+    A pydantic model accepts assignments to fields and properties only, and the attribute is not a field.
     """
 
     def __bool__(self) -> bool:
-        # Read on the class, like the default of other classes.
+        # Read on the class, it is false, like the default of other classes.
         return False
 
 
-_MARK: Final = _Mark(
+_STOPPED_PROPERTY: Final = _StoppedProperty(
     lambda event: event.__dict__.get("propagation_stopped", False),
     lambda event, stopped: event.__dict__.update(propagation_stopped=stopped),
 )
+
+
+def strip_dispatch_state(cls: type[Any], attributes: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the attributes of an event that a copy keeps: not the running dispatch, and plain values of the others."""
+    if attributes is None:
+        return None
+    state = {name: value for name, value in attributes.items() if name not in _TRANSIENT_ATTRIBUTES}
+    if INFO in attributes and isinstance(find_static_attribute(cls, "name"), DispatchAttribute):
+        state["name"] = attributes[INFO].name
+    if STOPPED in attributes and isinstance(find_static_attribute(cls, "propagation_stopped"), DispatchAttribute):
+        state["propagation_stopped"] = attributes[STOPPED]
+    return state

@@ -1,7 +1,18 @@
-"""What an event object lets a dispatch do with it.
+"""Which dispatch attributes can be set on an event, decided once per class.
 
 A dispatch sets three attributes of its event: ``name``, ``dispatcher`` and ``propagation_stopped``.
-Which objects take them is a matter of their class, so it is decided once per class, by `get_capabilities`.
+`EventCapabilities` sets them, and restores them after a nested dispatch of the same event.
+There are five kinds of events:
+
+============================================  =========================  ================
+events                                        attributes                 nesting depth
+============================================  =========================  ================
+`Event` and most subclasses                   stored for descriptors     on the event
+`Event` subclasses with plain attributes      those that can be set      on the event
+other classes with a ``stop_propagation()``   those that can be set      by identity
+mocks and proxies of the classes above        all, by ``setattr``        by identity
+other objects                                 none                       none
+============================================  =========================  ================
 """
 
 from __future__ import annotations
@@ -9,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import Any, Final, NamedTuple, Self
 from weakref import WeakKeyDictionary
 
 from antiphon._events.attributes import (
@@ -23,6 +34,7 @@ from antiphon._events.attributes import (
     DispatchInfo,
     find_static_attribute,
     overrides_attribute_access,
+    set_attribute,
     use_plain_attributes,
 )
 from antiphon._events.event import Event
@@ -35,211 +47,172 @@ __all__ = (
     "find_class_name_attribute",
     "get_capabilities",
     "get_class_name_attribute",
+    "get_event_capabilities",
     "is_stoppable",
 )
 
-_set = object.__setattr__
+#: The nesting depths of events in flight that do not store it themselves, by identity.
+_depths_by_identity: Final[dict[int, int]] = {}
 
 
 class SavedState(NamedTuple):
-    """What an event showed of a dispatch, kept while one of its listeners dispatches it again."""
+    """The dispatch attributes of an event, saved while one of its listeners dispatches it again."""
 
-    view: DispatchInfo
+    info: DispatchInfo
     stopped: bool
 
     @classmethod
     def capture(cls, event: Any) -> Self:
-        """What an event shows now."""
-        view = DispatchInfo(getattr(event, "name", None), getattr(event, "dispatcher", None))
-        return cls(view, getattr(event, "propagation_stopped", False))
+        """Return the current attributes of an event."""
+        info = DispatchInfo(getattr(event, "name", None), getattr(event, "dispatcher", None))
+        return cls(info, getattr(event, "propagation_stopped", False))
 
 
-class EventCapabilities(Protocol):
-    """How a dispatch treats the events of one class."""
+class EventCapabilities:
+    """What a dispatch can do with the events of one class.
 
-    #: Whether a listener can stop a dispatch of such an event.
-    stoppable: bool
-    #: Whether is_fast assignments do the work of `begin_dispatch` and `end_dispatch`, so that dispatchers inline them.
-    is_fast: bool
+    Args:
+        attributes: The dispatch attributes that can be set.
+        stoppable: Whether listeners can stop a dispatch. If not, no attribute and no depth is stored.
+        is_fast: Whether plain assignments have the effect of `begin_dispatch` and `end_dispatch`, so that dispatchers
+            inline them.
+        has_descriptors: Whether all attributes are a `DispatchAttribute`, whose values are stored directly.
+        setter: Sets an attribute of an event.
+        depths: The nesting depths of events, by identity. If None, each event stores its own depth.
+    """
 
-    def begin_dispatch(self, event: Any, view: DispatchInfo, /) -> SavedState | None:
-        """Start a dispatch of the event, which shows it. Returns what it showed of an outer one, None without one.
+    __slots__ = ("_attributes", "_depths", "_has_descriptors", "_setter", "is_fast", "stoppable")
 
-        Raises:
-            Exception: What a setter of the event raised. Then nothing was started.
-        """
-        ...
-
-    def end_dispatch(self, event: Any, outer: SavedState | None, /) -> None:
-        """End a dispatch of the event; an outer one's view is put back.
-
-        Raises:
-            Exception: What a setter of the event raised first. The dispatch has ended all the same, and all that could
-                be put back has been.
-        """
-        ...
-
-    def get_nesting_depth(self, event: Any, /) -> int:
-        """Tell how many dispatches of the event run within its outermost one."""
-        ...
-
-
-class _NoCapabilities:
-    """For objects on which nothing is set, and which cannot be stopped."""
-
-    stoppable = False
-    is_fast = False
-
-    def begin_dispatch(self, event: Any, view: DispatchInfo, /) -> SavedState | None:
-        return None
-
-    def end_dispatch(self, event: Any, outer: SavedState | None, /) -> None:
-        return None
-
-    def get_nesting_depth(self, event: Any, /) -> int:
-        return 0
-
-
-class _EventSubclass:
-    """For subclasses of `Event`; of an attribute that is a property, say, it is known whether it can be set."""
-
-    stoppable = True
-
-    def __init__(self, settable: frozenset[str], *, is_fast: bool = False) -> None:
-        self._settable = settable
+    def __init__(
+        self,
+        attributes: tuple[str, ...],
+        *,
+        stoppable: bool = True,
+        is_fast: bool = False,
+        has_descriptors: bool = False,
+        setter: Callable[[Any, str, Any], None] = set_attribute,
+        depths: dict[int, int] | None = None,
+    ) -> None:
+        self.stoppable = stoppable
         self.is_fast = is_fast
+        self._attributes = attributes
+        self._has_descriptors = has_descriptors
+        self._setter = setter
+        self._depths = depths
 
-    def begin_dispatch(self, event: Any, view: DispatchInfo, /) -> SavedState | None:
+    def begin_dispatch(self, event: Any, info: DispatchInfo, /) -> SavedState | None:
+        """Begin a dispatch of an event. Return the state to pass to `end_dispatch`, None for an outermost dispatch.
+
+        Raises:
+            Exception: If a setter of the event raises. Then no dispatch has begun.
+        """
         outer: SavedState | None = None
-        if event.__dict__.get(IN_FLIGHT) is event:
+        depths = self._depths
+        if depths is None:
+            if event.__dict__.get(IN_FLIGHT) is event:
+                outer = SavedState.capture(event)
+                set_attribute(event, NESTING_DEPTH, event.__dict__.get(NESTING_DEPTH, 0) + 1)
+            else:
+                set_attribute(event, IN_FLIGHT, event)
+        elif not self.stoppable:
+            # Checked only here, because events that store their own depth are always stoppable.
+            return None
+        elif id(event) in depths:
             outer = SavedState.capture(event)
-            _set(event, NESTING_DEPTH, self.get_nesting_depth(event) + 1)
+            depths[id(event)] += 1
         else:
-            _set(event, IN_FLIGHT, event)
+            depths[id(event)] = 0
         try:
-            self._set_attributes(event, view)
+            self._set_attributes(event, info, False)
         except BaseException:
-            self._abandon(event, outer)
+            # Raise this exception, even if the setters raise again while the attributes are restored.
+            with suppress(Exception):
+                self.end_dispatch(event, outer)
             raise
         return outer
 
     def end_dispatch(self, event: Any, outer: SavedState | None, /) -> None:
+        """End a dispatch of an event, and restore the attributes of the outer dispatch.
+
+        Raises:
+            Exception: If a setter of the event raises. The dispatch has ended, and the other attributes are restored.
+        """
+        depths = self._depths
         if outer is None:
-            _set(event, IN_FLIGHT, None)
-        else:
-            _set(event, NESTING_DEPTH, self.get_nesting_depth(event) - 1)
-            self._restore_attributes(event, outer)
+            if depths is None:
+                set_attribute(event, IN_FLIGHT, None)
+            else:
+                depths.pop(id(event), None)
+            return
+        if depths is None:
+            set_attribute(event, NESTING_DEPTH, event.__dict__.get(NESTING_DEPTH, 0) - 1)
+        elif id(event) in depths:
+            # Otherwise the outermost dispatch, in another task, has already ended.
+            depths[id(event)] -= 1
+        info, stopped = outer
+        try:
+            self._set_attributes(event, info, stopped)
+        except BaseException:
+            # A setter that raises must not keep the other attributes from being restored.
+            for attribute, value in self._get_values(info, stopped):
+                with suppress(Exception):
+                    self._setter(event, attribute, value)
+            raise
 
     def get_nesting_depth(self, event: Any, /) -> int:
+        """Return the number of running dispatches of the event within its outermost dispatch."""
+        if self._depths is not None:
+            return self._depths.get(id(event), 0)
         return int(event.__dict__.get(NESTING_DEPTH, 0))
 
-    def _abandon(self, event: Any, outer: SavedState | None) -> None:
-        # What a setter raised at the start leaves, whatever one raises now.
-        with suppress(Exception):
-            self.end_dispatch(event, outer)
-
-    def _restore_attributes(self, event: Any, outer: SavedState) -> None:
-        try:
-            self._set_attributes(event, *outer)
-        except BaseException:
-            # One setter that raises does not keep the others from showing the outer dispatch.
-            view, stopped = outer
-            shown = {"name": view.name, "dispatcher": view.dispatcher, "propagation_stopped": stopped}
-            for attribute, value in shown.items():
-                if attribute in self._settable:
-                    with suppress(Exception):
-                        self._assign(event, attribute, value)
-            raise
-
-    def _set_attributes(self, event: Any, view: DispatchInfo, stopped: bool = False) -> None:
-        shown = {"name": view.name, "dispatcher": view.dispatcher, "propagation_stopped": stopped}
-        for attribute in self._settable:
-            _set(event, attribute, shown[attribute])
-
-    def _assign(self, event: Any, attribute: str, value: object) -> None:
-        _set(event, attribute, value)
-
-
-class _DescriptorEvent(_EventSubclass):
-    """For subclasses of `Event` that show what is set elsewhere: nearly all."""
-
-    def _set_attributes(self, event: Any, view: DispatchInfo, stopped: bool = False) -> None:
-        _set(event, INFO, view)
-        _set(event, STOPPED, stopped)
-
-
-class _DuckTyped(_EventSubclass):
-    """For foreign classes with a ``stop_propagation()``; their marks are kept here, not on the foreign object."""
-
-    #: For each event in flight, by its identity, how many dispatches of it run within the outermost one.
-    _in_flight: Final[dict[int, int]] = {}
-
-    def begin_dispatch(self, event: Any, view: DispatchInfo, /) -> SavedState | None:
-        outer: SavedState | None = None
-        if id(event) in self._in_flight:
-            outer = SavedState.capture(event)
-            self._in_flight[id(event)] += 1
+    def _set_attributes(self, event: Any, info: DispatchInfo, stopped: bool) -> None:
+        if self._has_descriptors:
+            set_attribute(event, INFO, info)
+            set_attribute(event, STOPPED, stopped)
         else:
-            self._in_flight[id(event)] = 0
-        try:
-            self._set_attributes(event, view)
-        except BaseException:
-            self._abandon(event, outer)
-            raise
-        return outer
+            for attribute, value in self._get_values(info, stopped):
+                self._setter(event, attribute, value)
 
-    def end_dispatch(self, event: Any, outer: SavedState | None, /) -> None:
-        if outer is None:
-            self._in_flight.pop(id(event), None)
-            return
-        if id(event) in self._in_flight:
-            self._in_flight[id(event)] -= 1
-        self._restore_attributes(event, outer)
-
-    def get_nesting_depth(self, event: Any, /) -> int:
-        return self._in_flight.get(id(event), 0)
+    def _get_values(self, info: DispatchInfo, stopped: bool) -> list[tuple[str, object]]:
+        values = {"name": info.name, "dispatcher": info.dispatcher, "propagation_stopped": stopped}
+        return [(attribute, values[attribute]) for attribute in self._attributes]
 
 
-class _ProxyEvent(_DuckTyped):
-    """For what passes itself off as an event, and has its attributes elsewhere: mocks and proxies."""
+#: For objects that accept no attributes and cannot be stopped.
+NO_CAPABILITIES: Final = EventCapabilities((), stoppable=False, depths={})
 
-    def _set_attributes(self, event: Any, view: DispatchInfo, stopped: bool = False) -> None:
-        event.name = view.name
-        event.dispatcher = view.dispatcher
-        event.propagation_stopped = stopped
+#: For mocks and proxies, whose ``__class__`` is not their type. Their attributes may be stored in another object.
+PROXY_EVENT: Final = EventCapabilities(tuple(DISPATCH_ATTRIBUTES), setter=setattr, depths=_depths_by_identity)
 
-    def _assign(self, event: Any, attribute: str, value: object) -> None:
-        setattr(event, attribute, value)
+_FAST_EVENT: Final = EventCapabilities(tuple(DISPATCH_ATTRIBUTES), has_descriptors=True, is_fast=True)
 
+#: For classes whose ``__setattr__`` refuses assignments, such as frozen dataclasses.
+_FROZEN_EVENT: Final = EventCapabilities(tuple(DISPATCH_ATTRIBUTES), has_descriptors=True)
 
-NO_CAPABILITIES: Final[EventCapabilities] = _NoCapabilities()
-
-PROXY_EVENT: Final[EventCapabilities] = _ProxyEvent(frozenset(DISPATCH_ATTRIBUTES))
-
-_FAST_EVENT: Final[EventCapabilities] = _DescriptorEvent(frozenset(DISPATCH_ATTRIBUTES), is_fast=True)
-
-#: For those that refuse is_fast assignments: frozen dataclasses.
-_FROZEN_EVENT: Final[EventCapabilities] = _DescriptorEvent(frozenset(DISPATCH_ATTRIBUTES))
-
-
-#: What was decided about a class.
 _capabilities_by_class: Final[WeakKeyDictionary[type[Any], EventCapabilities]] = WeakKeyDictionary()
 
 
 def get_capabilities(cls: type[Any]) -> EventCapabilities:
-    """Tell what a dispatch may do with the events of a class; it is decided once.
+    """Return what a dispatch can do with the events of a class.
 
-    Subclasses of `Event`, and classes that quack like it (a callable ``stop_propagation`` and room for
-    ``propagation_stopped``), get full service; everything else is dispatched bare.
+    Classes with a callable ``stop_propagation`` and a settable ``propagation_stopped`` are treated like `Event`.
+    Nothing is set on any other object.
     """
-    service = _capabilities_by_class.get(cls)
-    if service is None:
-        service = _capabilities_by_class[cls] = _choose_capabilities(cls)
-    return service
+    capabilities = _capabilities_by_class.get(cls)
+    if capabilities is None:
+        capabilities = _capabilities_by_class[cls] = _choose_capabilities(cls)
+    return capabilities
+
+
+def get_event_capabilities(event: object) -> EventCapabilities:
+    """Return what a dispatch can do with an event. The ``__class__`` of a mock or a proxy is not its type."""
+    cls = event.__class__
+    capabilities = get_capabilities(cls)
+    return PROXY_EVENT if capabilities.stoppable and type(event) is not cls else capabilities
 
 
 def is_stoppable(event: object) -> bool:
-    """Return whether a listener can stop a dispatch of this event; nothing is read from the event itself."""
+    """Return whether a listener can stop a dispatch of this event. Reads no attribute of the event but its class."""
     return isinstance(event, Event) or get_capabilities(event.__class__).stoppable
 
 
@@ -247,40 +220,38 @@ def _choose_capabilities(cls: type[Any]) -> EventCapabilities:
     if issubclass(cls, Event):
         try:
             if _install_descriptors(cls):
-                return (
-                    _FAST_EVENT
-                    if find_static_attribute(cls, "__setattr__") is vars(object)["__setattr__"]
-                    else _FROZEN_EVENT
-                )
+                return _FAST_EVENT if find_static_attribute(cls, "__setattr__") is set_attribute else _FROZEN_EVENT
         except AttributeError:
-            # Its metaclass has an attribute of that name.
+            # The metaclass has an attribute of that name.
             pass
-    settable = frozenset(attribute for attribute in DISPATCH_ATTRIBUTES if _is_settable(cls, attribute))
+    settable = tuple(attribute for attribute in DISPATCH_ATTRIBUTES if _is_settable(cls, attribute))
     if issubclass(cls, Event):
-        return _EventSubclass(settable)
+        return EventCapabilities(settable)
     if callable(getattr(cls, "stop_propagation", None)) and "propagation_stopped" in settable:
-        return _DuckTyped(settable)
+        return EventCapabilities(settable, depths=_depths_by_identity)
     return NO_CAPABILITIES
 
 
 def _install_descriptors(cls: type[Event]) -> bool:
-    """Have a class show all three attributes, or none. Returns which of these."""
+    """Make all three attributes of a class a `DispatchAttribute`, or all plain. Return whether they are descriptors."""
     if USES_PLAIN_ATTRIBUTES in vars(cls) or overrides_attribute_access(cls):
-        # Again, for another base may have kept `Event` from that, or taken the defaults away (pydantic).
+        # Also if the class has them already: another base may have skipped ``Event.__init_subclass__``, and pydantic
+        # removes the defaults.
         use_plain_attributes(cls)
         return False
-    for attribute, kind in DISPATCH_ATTRIBUTES.items():
-        raw = find_static_attribute(cls, attribute)
-        if not isinstance(raw, DispatchAttribute):
-            # Not before the first dispatch: what makes classes of classes (attrs) reads what they say.
-            type.__setattr__(cls, attribute, kind(attribute, raw))
+    for attribute, descriptor_class in DISPATCH_ATTRIBUTES.items():
+        default = find_static_attribute(cls, attribute)
+        if not isinstance(default, DispatchAttribute):
+            # Not when the class is created, because a class decorator that builds a new class (attrs) reads the
+            # default.
+            type.__setattr__(cls, attribute, descriptor_class(attribute, default))
     return True
 
 
 def get_class_name_attribute(cls: type[Any]) -> Any:
-    """The name that a class gives to its events, None if it gives none.
+    """Return the ``name`` that a class gives its events, None if it gives none.
 
-    A property, a slot and (outside of `Event`) a dataclass field called ``name`` are the event's data, not its name.
+    A property, a slot or (outside of `Event`) a dataclass field called ``name`` is data of the event.
     """
     name: Any = getattr(cls, "name", None)
     if name is None or hasattr(name, "__get__"):
@@ -290,7 +261,7 @@ def get_class_name_attribute(cls: type[Any]) -> Any:
     if not isinstance(name, (str, Enum)):
         return None
     if hasattr(cls, "__dataclass_fields__"):
-        # Imported here, since whoever made the dataclass has paid for it.
+        # Imported here, because a program with a dataclass has imported the module.
         from dataclasses import fields
 
         if any(field.name == "name" for field in fields(cls)):
@@ -299,20 +270,16 @@ def get_class_name_attribute(cls: type[Any]) -> Any:
 
 
 def find_class_name_attribute(cls: type[Any]) -> Any:
-    """Return the name that a class gives to its events, for texts: None if its metaclass raises, too."""
+    """Return the ``name`` that a class gives its events, None if there is none or if reading it raises."""
     try:
         return get_class_name_attribute(cls)
     except Exception:
         return None
 
 
-def _is_descriptor(cls: type[Any], attribute: str) -> bool:
-    return hasattr(type(find_static_attribute(cls, attribute)), "__set__")
-
-
 def _is_settable(cls: type[Any], attribute: str) -> bool:
-    raw = find_static_attribute(cls, attribute)
-    if isinstance(raw, property):
-        setter: Callable[[Any, Any], None] | None = raw.fset
+    static = find_static_attribute(cls, attribute)
+    if isinstance(static, property):
+        setter: Callable[[Any, Any], None] | None = static.fset
         return setter is not None
-    return _is_descriptor(cls, attribute) or cls.__dictoffset__ != 0
+    return hasattr(type(static), "__set__") or cls.__dictoffset__ != 0

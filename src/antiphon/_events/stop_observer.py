@@ -1,4 +1,4 @@
-"""Who is notified when an event is stopped in the current context."""
+"""The observer that is called when an event is stopped in the current context."""
 
 from __future__ import annotations
 
@@ -12,33 +12,31 @@ __all__ = (
 )
 
 
-#: Told of each event that is stopped in this context. Only a race listens: it has to act at once, and to know which
-#: of its listeners it was, also when a helper task or a worker thread of that listener stops the event.
+#: Called with each event that is stopped in this context. A race uses it to react immediately, and to know which of its
+#: listeners stopped the event, also if a helper task or a worker thread of that listener did.
 stop_observer: Final[ContextVar[Callable[[Any], None] | None]] = ContextVar("stop_observer", default=None)
 
 
 class StopObserver:
-    """Told of each event that is stopped in a context, on behalf of something that will be over one day.
+    """A callback that is called when an event is stopped in the current context, until its dispatch has finished.
 
-    A base, never made by itself: whoever observes says when it is over, and what it does when it is told.
+    Abstract: subclasses define `is_finished` and `__call__`.
     """
 
     __slots__ = ("parent",)
 
-    #: Who was told before, and is told too.
-    parent: Callable[[Any], None] | None
-
     def __init__(self) -> None:
         parent = stop_observer.get()
         while isinstance(parent, StopObserver) and parent.is_finished():
-            # Tasks that outlive their dispatch and dispatch again would grow a chain without end.
+            # Tasks that outlive their dispatch and dispatch again would build an ever-growing chain.
             parent = parent.parent
-        self.parent = parent
+        #: The observer of the enclosing context, which `__call__` has to call as well.
+        self.parent: Callable[[Any], None] | None = parent
 
     def is_finished(self) -> bool:
-        """Whether it has nothing to do any more."""
+        """Return whether the observer has nothing left to do."""
         raise NotImplementedError
 
     def __call__(self, event: Any) -> None:
-        """Hear that an event was stopped."""
+        """Receive an event that was stopped."""
         raise NotImplementedError

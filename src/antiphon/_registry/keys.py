@@ -1,13 +1,14 @@
-"""Keys: what one listens to, and which dispatches each kind of key matches.
+"""Keys of listeners, and the dispatches that each kind of key matches.
 
 ============================  ========================================================================
 key                           matches
 ============================  ========================================================================
-a string                      events dispatched under that very name
-a string with ``*`` segments  names of that pattern: ``*`` one segment between dots, ``**`` any number
-``"*"``                       every event, also one without a name
-a class                       events of that class and its subclasses, under whatever name
-any other hashable            events dispatched under that very object
+a string                      events with exactly this name
+a string with ``*`` segments  events with a name of this pattern: ``*`` matches one segment between dots,
+                              ``**`` matches any number of segments
+``"*"``                       all events, also those without a name
+a class                       events of this class and its subclasses, with any name
+any other hashable            events whose name equals this object
 ============================  ========================================================================
 """
 
@@ -20,14 +21,14 @@ from antiphon._util.naming import safe_repr
 
 __all__ = ("AnyOf", "Matcher", "check_key", "check_name", "get_exact_names", "get_matcher", "key_matches")
 
-#: Tells whether a key matches events of a class that are dispatched under a name.
+#: Returns whether a key matches events of a class that are dispatched under a name.
 Matcher: TypeAlias = Callable[[Hashable, type[Any]], bool]
 
 
 class AnyOf:
-    """Several keys as one, so that an event which more than one of them matches is heard once.
+    """A key that combines several keys, so that an event which several of them match is received once.
 
-    It equals nothing but itself: a tuple of the same keys is a name like any other.
+    Two objects with the same keys are not equal. A tuple of keys is not combined: it is a name.
     """
 
     __slots__ = ("keys",)
@@ -40,11 +41,11 @@ class AnyOf:
 
 
 def check_key(key: object) -> None:
-    """Refuse what cannot be listened to.
+    """Check that a key can match events.
 
     Raises:
-        TypeError: The key is None or unhashable, or a class that cannot tell its subclasses.
-        ValueError: The key is a string in which a ``*`` is only a part of a segment.
+        TypeError: If the key is None or unhashable, or a class that does not support `issubclass`.
+        ValueError: If the key is a string with a ``*`` that is only a part of a segment.
     """
     if isinstance(key, str):
         if "*" in key:
@@ -56,22 +57,22 @@ def check_key(key: object) -> None:
             issubclass(object, key)
         except TypeError:
             raise TypeError(
-                f"a class as a key matches events of its subclasses, but {key.__name__} cannot tell which: a protocol "
-                f"needs @runtime_checkable, and methods only"
+                f"a class as a key must support issubclass(); got {key.__name__}, which does not; decorate a protocol "
+                f"with @runtime_checkable, and define only methods in it"
             ) from None
     if isinstance(key, AnyOf):
-        for one in key.keys:
-            check_key(one)
+        for part in key.keys:
+            check_key(part)
 
 
 def check_name(name: object) -> None:
-    """Refuse what nothing can be dispatched under.
+    """Check that events can be dispatched under a name.
 
     Raises:
-        TypeError: The name is None or unhashable.
+        TypeError: If the name is None or unhashable.
     """
     if name is None:
-        raise TypeError('a key is what one listens to, such as the name "order.placed"; None is not a key')
+        raise TypeError('a key must be a name such as "order.placed", a class or another object; None is not a key')
     try:
         hash(name)
     except TypeError:
@@ -81,26 +82,26 @@ def check_name(name: object) -> None:
 
 
 def get_matcher(key: Hashable) -> Matcher | None:
-    """Give what tells whether a key matches a dispatch; None for a key that matches just its own name."""
+    """Return the matcher of a key, None for a key that matches only its own name."""
     if isinstance(key, str):
-        return _pattern_matcher(key) if "*" in key else None
+        return _make_pattern_matcher(key) if "*" in key else None
     if isinstance(key, type):
         return lambda _name, cls: issubclass(cls, key)
     if isinstance(key, AnyOf):
-        matchers = [_get_matcher_or_equality(one) for one in key.keys]
+        matchers = [_get_matcher_or_equality(part) for part in key.keys]
         return lambda name, cls: any(matches(name, cls) for matches in matchers)
     return None
 
 
 def key_matches(key: Hashable, name: Hashable, cls: type[Any]) -> bool:
-    """Tell whether a key matches events of a class that are dispatched under a name."""
+    """Return whether a key matches events of a class that are dispatched under a name."""
     return _get_matcher_or_equality(key)(name, cls)
 
 
 def get_exact_names(key: Hashable) -> tuple[Hashable, ...] | None:
-    """Give the only names that a key can hear; None if they cannot be listed."""
+    """Return the names that a key matches, None if they cannot be listed."""
     if isinstance(key, AnyOf):
-        return None if any(get_matcher(one) is not None for one in key.keys) else key.keys
+        return None if any(get_matcher(part) is not None for part in key.keys) else key.keys
     return (key,) if get_matcher(key) is None else None
 
 
@@ -112,36 +113,37 @@ def _check_pattern(pattern: str) -> None:
     for segment in pattern.split("."):
         if "*" in segment and segment not in ("*", "**"):
             raise ValueError(
-                f"in a pattern a * stands for a whole segment between dots, and ** for any number of them; "
-                f"got {pattern!r}, whose segment {segment!r} has more than that"
+                f"in a pattern a * stands for a whole segment between dots, and ** for any number of segments; "
+                f"got {pattern!r}; replace its segment {segment!r}"
             )
 
 
-def _pattern_matcher(pattern: str) -> Matcher:
+def _make_pattern_matcher(pattern: str) -> Matcher:
     if pattern == "*":
         return lambda _name, _cls: True
-    wanted = pattern.split(".")
-    return lambda name, _cls: isinstance(name, str) and _pattern_matches(wanted, name.split("."))
+    pattern_segments = pattern.split(".")
+    return lambda name, _cls: isinstance(name, str) and _pattern_matches(pattern_segments, name.split("."))
 
 
-def _pattern_matches(wanted: list[str], segments: Iterable[str]) -> bool:
-    # The positions in the pattern that the segments so far can have led to.
-    positions = _skip_double_stars(wanted, {0})
-    for segment in segments:
+def _pattern_matches(pattern_segments: list[str], name_segments: Iterable[str]) -> bool:
+    # The positions in the pattern that are reachable after the name segments so far.
+    positions = _skip_double_stars(pattern_segments, {0})
+    for segment in name_segments:
         advanced = {
-            place if wanted[place] == "**" else place + 1
-            for place in positions
-            if place < len(wanted) and wanted[place] in (segment, "*", "**")
+            position if pattern_segments[position] == "**" else position + 1
+            for position in positions
+            if position < len(pattern_segments) and pattern_segments[position] in (segment, "*", "**")
         }
-        positions = _skip_double_stars(wanted, advanced)
-    return len(wanted) in positions
+        positions = _skip_double_stars(pattern_segments, advanced)
+    return len(pattern_segments) in positions
 
 
-def _skip_double_stars(wanted: list[str], positions: set[int]) -> set[int]:
+def _skip_double_stars(pattern_segments: list[str], positions: set[int]) -> set[int]:
+    # A ** also matches no segment at all.
     reachable = set(positions)
-    for place in sorted(positions):
-        following = place
-        while following < len(wanted) and wanted[following] == "**":
+    for position in positions:
+        following = position
+        while following < len(pattern_segments) and pattern_segments[following] == "**":
             following += 1
             reachable.add(following)
     return reachable

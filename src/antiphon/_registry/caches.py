@@ -1,0 +1,96 @@
+"""The caches of a registry: plans, and the answers to queries for listeners. Both are stored by name and event class.
+
+Invariants:
+
+- The registry holds its lock while it calls a method. `plans` and `answers` are read without the lock.
+- `plans` and `answers` stay the same dictionaries, because dispatchers refer to them.
+- Get the dictionary of a name before you run user code to compute what is stored in it. If that code changes the
+  registry, the dictionary is no longer part of the cache, and an outdated plan is not cached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any, Final
+
+from antiphon._registry.plan import CachedPlan
+
+__all__ = (
+    "MAX_CACHED_ANSWERS",
+    "MAX_CACHED_CLASSES_PER_NAME",
+    "MAX_CACHED_NAMES_WITHOUT_LISTENERS",
+    "RegistryCaches",
+)
+
+#: The maximum number of cached plans for names that are not keys. Plans of other names are not counted, because there
+#: are at most as many of these names as subscriptions.
+MAX_CACHED_NAMES_WITHOUT_LISTENERS: Final = 1024
+
+#: The maximum number of event classes with a cached plan under one name.
+MAX_CACHED_CLASSES_PER_NAME: Final = 1024
+
+#: The maximum number of cached results of `Registry.answer`.
+MAX_CACHED_ANSWERS: Final = 1024
+
+
+class RegistryCaches:
+    """The cached plans and query results of one registry.
+
+    They are separate, so that names which a program only queries do not evict plans of names that it dispatches.
+    """
+
+    __slots__ = ("_answer_count", "_names_without_listeners", "_plan_count_without_listeners", "answers", "plans")
+
+    def __init__(self) -> None:
+        #: The plans, by name, then by event class.
+        self.plans: dict[Hashable, dict[type, CachedPlan]] = {}
+        #: The listeners that `Registry.answer` found, by name, then by event class.
+        self.answers: dict[Hashable, dict[type, tuple[Any, ...]]] = {}
+        # The names in `plans` that are not keys. Only these could grow without bound.
+        self._names_without_listeners: set[Hashable] = set()
+        # The number of plans made for such names since they were last dropped.
+        self._plan_count_without_listeners = 0
+        self._answer_count = 0
+
+    def get_plans_for_name(self, name: Hashable, *, is_key: bool) -> dict[type, CachedPlan]:
+        """Return the dictionary for one more plan of a name. Drop other plans if the cache is full."""
+        if is_key:
+            plans = self.plans.setdefault(name, {})
+            if len(plans) >= MAX_CACHED_CLASSES_PER_NAME:
+                plans.clear()
+            return plans
+        if self._plan_count_without_listeners >= MAX_CACHED_NAMES_WITHOUT_LISTENERS:
+            for other in self._names_without_listeners:
+                self.plans.pop(other, None)
+            self._names_without_listeners.clear()
+            self._plan_count_without_listeners = 0
+        self._names_without_listeners.add(name)
+        self._plan_count_without_listeners += 1
+        return self.plans.setdefault(name, {})
+
+    def get_answers_for_name(self, name: Hashable) -> dict[type, tuple[Any, ...]]:
+        """Return the dictionary for one more answer for a name. Drop all answers if the cache is full."""
+        if self._answer_count >= MAX_CACHED_ANSWERS:
+            self.answers.clear()
+            self._answer_count = 0
+        self._answer_count += 1
+        return self.answers.setdefault(name, {})
+
+    def drop(self, names: Iterable[Hashable]) -> None:
+        """Drop the plans and answers of names.
+
+        Raises:
+            BaseException: If a cached name cannot be compared with one of these.
+        """
+        for name in names:
+            self.plans.pop(name, None)
+            self._names_without_listeners.discard(name)
+            self.answers.pop(name, None)
+
+    def clear(self) -> None:
+        """Drop all plans and answers."""
+        self.plans.clear()
+        self._names_without_listeners.clear()
+        self._plan_count_without_listeners = 0
+        self.answers.clear()
+        self._answer_count = 0
