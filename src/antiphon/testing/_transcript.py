@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from antiphon._events.event import Event
+from antiphon import Event
 from antiphon._util.naming import safe_repr, short_name
 from antiphon.instruments import DispatchRecord, ListenerRecord, Outcome, SkipReason
 

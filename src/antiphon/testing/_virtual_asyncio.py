@@ -43,7 +43,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._now = 0.0
         self._running_executor_calls = 0
         self._shuffler = None if seed is None else _Shuffler(seed)
-        super().__init__(_VirtualTimeSelector(self._advance, self._is_running_thread))
+        super().__init__(_VirtualTimeSelector(self._advance, self._has_running_threads))
 
     def time(self) -> float:
         """Return the virtual time, in seconds since the loop was created."""
@@ -72,13 +72,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def _advance(self, seconds: float) -> None:
         self._now += seconds
 
-    def _is_running_thread(self) -> bool:
+    def _has_running_threads(self) -> bool:
         if self._running_executor_calls:
             return True
         try:
             return to_thread.current_default_thread_limiter().borrowed_tokens > 0
         except NoEventLoopError:
-            # AnyIO did not start this loop and has no limiter for it, so no thread of AnyIO runs.
+            # AnyIO knows only the loops that it started. In other loops, its threads are not detected.
             return False
 
     def _run_once(self) -> None:
@@ -92,15 +92,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 class _VirtualTimeSelector(selectors.DefaultSelector):
     """A selector that advances the virtual clock instead of waiting for a timeout."""
 
-    def __init__(self, advance: Callable[[float], None], is_running_thread: Callable[[], bool]) -> None:
+    def __init__(self, advance: Callable[[float], None], has_running_threads: Callable[[], bool]) -> None:
         super().__init__()
         self._advance = advance
-        self._is_running_thread = is_running_thread
+        self._has_running_threads = has_running_threads
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
-        if self._is_running_thread():
+        if self._has_running_threads():
             before = time.monotonic()
             ready = super().select(timeout)
             # Without a ready file, the whole timeout has passed. The measured time may differ by a rounding error.
