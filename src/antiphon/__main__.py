@@ -1,4 +1,4 @@
-"""``python -m antiphon``: the command."""
+"""The entry point of ``python -m antiphon``."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ async def test_no_error_is_kept(log):
         await dispatcher.adispatch("order.placed", OrderPlaced())
         await queue.join()
 
-    assert len(instrument._shown) == 0
+    assert len(instrument._logged_errors) == 0
 
 
 # Loggers
@@ -341,12 +341,12 @@ async def test_structlog_renders_lines_and_attributes(capsys):
 
 @pytest.mark.parametrize("level", ["INFO", True, 1.5])
 def test_invalid_level_is_refused(level):
-    with pytest.raises(TypeError, match=r"a level is an int such as logging\.INFO, or None; got"):
+    with pytest.raises(TypeError, match=r"a level must be an int such as logging\.INFO, or None; got"):
         LoggingInstrument(dispatches=level)
 
 
 def test_invalid_logger_is_refused():
-    with pytest.raises(TypeError, match="logger= is a logger of the logging module, or the name of one; got 3"):
+    with pytest.raises(TypeError, match="logger= must be a logger of the logging module, or its name; got 3"):
         LoggingInstrument(3)
 
 

@@ -296,7 +296,7 @@ async def test_nothing_is_kept_of_a_dispatch(spans):
     await dispatcher.adispatch("order.placed")
     gc.collect()
 
-    assert len(instrument._open) == 0
+    assert len(instrument._open_spans) == 0
 
 
 async def test_two_instruments_are_independent(spans):
@@ -341,6 +341,6 @@ except ImportError as exc:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == (
-        "antiphon.instruments.opentelemetry makes spans of OpenTelemetry, whose API is not installed: "
+        "antiphon.instruments.opentelemetry requires the OpenTelemetry API, which is not installed: "
         "pip install 'antiphon[otel]'"
     )

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from antiphon import AsyncEventDispatcher, diagrams
-from antiphon.diagrams._call_sites import dispatches_in
-from antiphon.diagrams._catalogue_source import reference_of
-from antiphon.diagrams._locate import NotFound
-from antiphon.diagrams._source_code import sources_of
+from antiphon.diagrams._call_sites import find_call_sites
+from antiphon.diagrams._catalogue_source import find_catalogue_source
+from antiphon.diagrams._locate import LocateError
+from antiphon.diagrams._source_code import read_sources
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -125,7 +125,7 @@ def shop(program):
 
 @pytest.fixture
 def page(shop):
-    return reference_of("shop.app:dispatcher").write()
+    return find_catalogue_source("shop.app:dispatcher").render()
 
 
 def section(page, name):
@@ -139,8 +139,8 @@ def test_page_starts_with_its_subject(page):
     assert page.splitlines()[:4] == [
         "# Events of shop (AsyncEventDispatcher)",
         "",
-        "Listeners stand in the order in which they run.",
-        "Where events are dispatched has been read in the sources of `shop`.",
+        "Listeners are listed in the order in which they run.",
+        "The places that dispatch an event were found in the source code of `shop`.",
     ]
 
 
@@ -195,7 +195,7 @@ Dispatched in:
             "`ORDER_LOST`, with `Strange(number: int, when: datetime)`",
             ["| `Strange` |", "- `Service.others`, `shop/app.py:30`\n- `Service.others`, `shop/app.py:31`"],
         ),
-        ("Other.LATE", "`Other.LATE`", ["Nobody listens.", "- `Service.others`, `shop/app.py:32`"]),
+        ("Other.LATE", "`Other.LATE`", ["No listeners.", "- `Service.others`, `shop/app.py:32`"]),
         ("foreign", "with `Foreign()`", ["No place was found that dispatches it."]),
         (
             "order.sent",
@@ -228,16 +228,16 @@ def test_private_and_foreign_names_are_omitted(page):
 
 
 def test_page_is_the_same_each_time_and_may_be_part_of_another(shop, page):
-    reference = reference_of("shop.app:dispatcher")
+    source = find_catalogue_source("shop.app:dispatcher")
 
-    assert reference.write() == page
-    lines = reference.write(level=3).splitlines()
+    assert source.render() == page
+    lines = source.render(level=3).splitlines()
     assert lines[0] == "### Events of shop (AsyncEventDispatcher)"
     assert "#### `order.placed`" in lines
 
 
 def test_files_of_a_page(shop):
-    files = {file.name for file in reference_of("shop.app:dispatcher").files()}
+    files = {file.name for file in find_catalogue_source("shop.app:dispatcher").find_files()}
 
     assert files == {"__init__.py", "events.py", "app.py", "broken.py", "unloaded.py"}
 
@@ -253,7 +253,7 @@ def test_class_of_another_module(program):
         app=HEAD + "from other import Letter\ndispatcher.add_listener(Letter, print)",
     )
 
-    entry = section(reference_of("app:dispatcher").write(), "Letter")
+    entry = section(find_catalogue_source("app:dispatcher").render(), "Letter")
 
     assert entry.startswith("A class.\n\nA `letter` \\| on paper.\n\nDefined in `other.py:1`.")
 
@@ -266,10 +266,10 @@ def test_classes_with_different_listeners_are_separate(program):
         + "".join(f"dispatcher.dispatch(PLACED, {name}())\n" for name in ("Small", "Large", "Huge"))
     )
 
-    entry = section(reference_of("app:dispatcher").write(), "placed")
+    entry = section(find_catalogue_source("app:dispatcher").render(), "placed")
 
     assert "`PLACED`, with `Small()` or `Large()` or `Huge()`" in entry
-    assert "With `Small`:\n\nNobody listens.\n\nWith `Large` or `Huge`:\n\n| Priority | Listener |" in entry
+    assert "With `Small`:\n\nNo listeners.\n\nWith `Large` or `Huge`:\n\n| Priority | Listener |" in entry
 
 
 def test_event_class_outside_of_the_events_module(program):
@@ -281,7 +281,7 @@ def test_event_class_outside_of_the_events_module(program):
         + "def send(): dispatcher.dispatch(SENT, Letter())",
     )
 
-    entry = section(reference_of("shop.app:dispatcher").write(), "sent")
+    entry = section(find_catalogue_source("shop.app:dispatcher").render(), "sent")
 
     assert entry.startswith("`SENT`, with `Letter()`\n\nA letter.")
 
@@ -289,7 +289,7 @@ def test_event_class_outside_of_the_events_module(program):
 def test_plain_event_has_a_place(program):
     program(app=HEAD + "dispatcher.add_listener('order.placed', print)\ndispatcher.dispatch('order.placed', Event())")
 
-    entry = section(reference_of("app:dispatcher").write(), "order.placed")
+    entry = section(find_catalogue_source("app:dispatcher").render(), "order.placed")
 
     assert entry.startswith("with `Event()`")
     assert "Dispatched in:\n\n- `app`, `app.py:" in entry
@@ -306,10 +306,10 @@ def test_plain_event_has_a_place(program):
 def test_default_modules_of_events(program, modules, path):
     program(**modules)
 
-    page = reference_of(path).write()
+    page = find_catalogue_source(path).render()
 
     assert "`SENT`" in page
-    assert f"sources of `{path.partition(':')[0]}`." in page
+    assert f"source code of `{path.partition(':')[0]}`." in page
 
 
 def test_modules_of_events_and_sources_may_be_named(program):
@@ -321,7 +321,7 @@ def test_modules_of_events_and_sources_may_be_named(program):
         three="from one import A\nfrom two import B\ndef run(d):\n    d.dispatch(A)\n    d.dispatch(B)",
     )
 
-    page = reference_of("shop.app:make()", events=["one", "two"], sources=["three"]).write()
+    page = find_catalogue_source("shop.app:make()", events=["one", "two"], sources=["three"]).render()
 
     assert "- `run`, `three.py:4`" in section(page, "a")
     assert "- `run`, `three.py:5`" in section(page, "b")
@@ -329,15 +329,15 @@ def test_modules_of_events_and_sources_may_be_named(program):
 
 @pytest.mark.parametrize("options", [{"events": ["nowhere"]}, {"sources": ["nowhere"]}])
 def test_missing_module_is_refused(shop, options):
-    with pytest.raises(NotFound, match="there is no module nowhere"):
-        reference_of("shop.app:dispatcher", **options)
+    with pytest.raises(LocateError, match="there is no module nowhere"):
+        find_catalogue_source("shop.app:dispatcher", **options)
 
 
 def test_raising_events_module_is_refused(program):
     program(shop__init="", shop__events="1 / 0", shop__app="from antiphon import EventDispatcher as make")
 
-    with pytest.raises(NotFound, match=r"importing shop\.events raises ZeroDivisionError"):
-        reference_of("shop.app:make()")
+    with pytest.raises(LocateError, match=r"importing shop\.events raises ZeroDivisionError"):
+        find_catalogue_source("shop.app:make()")
 
 
 def test_module_without_source_has_no_entries():
@@ -346,7 +346,7 @@ def test_module_without_source_has_no_entries():
     assert page.splitlines() == [
         "# Events of AsyncEventDispatcher",
         "",
-        "Listeners stand in the order in which they run.",
+        "Listeners are listed in the order in which they run.",
     ]
 
 
@@ -359,14 +359,14 @@ def test_relative_imports_and_reexports_are_followed(program):
     )
     shop = importlib.import_module("shop")
 
-    found = [each.function for source in sources_of(shop) for each in dispatches_in(source) if each.name == "sent"]
+    found = [each.function for source in read_sources(shop) for each in find_call_sites(source) if each.name == "sent"]
 
     assert found == ["a", "b", "c"]
 
 
 def test_sources_are_not_imported(program):
     program(shop__init=HEAD, shop__trap="raise SystemExit")
-    reference_of("shop:dispatcher").write()
+    find_catalogue_source("shop:dispatcher").render()
 
     assert "shop.trap" not in sys.modules
 
@@ -411,7 +411,7 @@ def test_odd_program_has_a_page(program, source, where):
     )
 
     for modules in ((), ("shop.app",)):
-        assert "`order.placed`" in reference_of("shop.app:dispatcher", events=modules).write()
+        assert "`order.placed`" in find_catalogue_source("shop.app:dispatcher", events=modules).render()
 
 
 # Computed names
@@ -463,7 +463,7 @@ def page_of(program):
 
     def make(written=WRITTEN[0]):
         program(app=COMPUTED.replace("WRITTEN", written))
-        return reference_of("app:dispatcher").write()
+        return find_catalogue_source("app:dispatcher").render()
 
     return make
 
@@ -487,7 +487,7 @@ def test_class_under_a_computed_name_has_its_possible_listeners(page_of, written
     entry = section(page_of(written), cls)
 
     assert f"Dispatched under {under}" in entry
-    assert "Nobody listens." not in entry
+    assert "No listeners." not in entry
     assert listeners_in(entry) == listeners
     assert f"- `{({'Shipped': 'ship', 'Paid': 'pay', 'Lost': 'lose'})[cls]}`, `app.py:" in entry
 
@@ -508,7 +508,7 @@ def test_f_string_of_constants_is_a_name(page_of):
 def test_each_event_of_the_example_proxy_has_a_place(monkeypatch):
     monkeypatch.chdir(ROOT)
 
-    page = reference_of("examples.proxy.dispatcher:make_dispatcher()").write()
+    page = find_catalogue_source("examples.proxy.dispatcher:make_dispatcher()").render()
 
     assert page.count("\nDispatched in:\n") == 7
     assert "No place was found" not in page

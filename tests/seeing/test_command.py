@@ -100,7 +100,7 @@ def test_ctrl_c_is_status_130(monkeypatch):
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("antiphon._cli.find", interrupted)
+    monkeypatch.setattr("antiphon._cli.find_dispatcher", interrupted)
 
     assert main(["listeners", SHOP]) == 130
 
@@ -129,7 +129,7 @@ def test_catalogue_is_printed_or_written(capsys, tmp_path):
 def test_catalogue_of_named_modules(capsys):
     main(["catalogue", SHOP, "--events", "examples.proxy.events", "--sources", "examples.proxy"])
 
-    assert "sources of `examples.proxy`" in capsys.readouterr().out
+    assert "source code of `examples.proxy`" in capsys.readouterr().out
 
 
 # demo
@@ -183,7 +183,7 @@ def test_process_imports_from_its_directory_and_prints_utf8(tmp_path):
     done = run("listeners", "café:d", "--format", "tree", cwd=tmp_path)
 
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.decode().split() == ["café", "(EventDispatcher):", "nobody", "listens"]
+    assert done.stdout.decode().split() == ["café", "(EventDispatcher):", "no", "listeners"]
 
 
 def test_unencodable_characters_are_escaped():
@@ -265,8 +265,8 @@ def test_terminal_shows_the_same_tree_in_color(terminal, capsys):
     ("path", "event", "expected"),
     [
         ("odd:d", "*", "[red]x[/blue]"),
-        (SHOP, "stock.low", "nobody listens"),
-        (SHOP, "stock.*", "nobody listens"),
+        (SHOP, "stock.low", "no listeners"),
+        (SHOP, "stock.*", "no listeners"),
     ],
     ids=["markup in a name", "name without listeners", "no key"],
 )

@@ -65,7 +65,7 @@ def test_format_without_listeners(draw):
     for description in (EventDispatcher().describe(), described("order").filter("order.lost")):
         text = draw(description)
         assert text
-        assert ("obody listens" in text) == (draw in (diagrams.table, diagrams.tree, diagrams.markdown))
+        assert ("o listeners" in text) == (draw in (diagrams.table, diagrams.tree, diagrams.markdown))
 
 
 # Each format

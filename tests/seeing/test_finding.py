@@ -1,11 +1,11 @@
-"""``find()``: from a path to a dispatcher, or to one line that explains why there is none."""
+"""``find_dispatcher()``: from a path to a dispatcher, or to one line that explains why there is none."""
 
 from __future__ import annotations
 
 import pytest
 
 from antiphon import AsyncEventDispatcher, EventDispatcher
-from antiphon.diagrams._locate import NotFound, find
+from antiphon.diagrams._locate import LocateError, find_dispatcher
 
 APP = """
     from antiphon import AsyncEventDispatcher, EventDispatcher
@@ -74,7 +74,7 @@ def app(program):
     ],
 )
 def test_dispatcher_is_found(app, path, name):
-    module, dispatcher = find(path)
+    module, dispatcher = find_dispatcher(path)
 
     assert module.__name__ == "app"
     assert isinstance(dispatcher, (AsyncEventDispatcher, EventDispatcher))
@@ -82,7 +82,7 @@ def test_dispatcher_is_found(app, path, name):
 
 
 def test_printed_text_goes_to_stderr(app, capsys):
-    find("app:make()")
+    find_dispatcher("app:make()")
 
     assert capsys.readouterr() == ("", "imported\nmaking\n")
 
@@ -90,13 +90,13 @@ def test_printed_text_goes_to_stderr(app, capsys):
 def test_dispatcher_in_a_package_is_found(program):
     program(shop__init="", shop__app="from antiphon import EventDispatcher\ndispatcher = EventDispatcher()")
 
-    assert find("shop.app:dispatcher")[0].__name__ == "shop.app"
+    assert find_dispatcher("shop.app:dispatcher")[0].__name__ == "shop.app"
 
 
 def message_of(path):
     """Return the message for a path that leads to no dispatcher."""
-    with pytest.raises(NotFound) as raised:
-        find(path)
+    with pytest.raises(LocateError) as raised:
+        find_dispatcher(path)
 
     message = str(raised.value)
     assert "\n" not in message
@@ -116,8 +116,8 @@ def message_of(path):
         ("src/shop/app.py:make()", "src/shop/app.py is a file: write src.shop.app:make()"),
         ("./app:dispatcher", "'./app' is not the name of a module"),
         (".app:dispatcher", "'.app' is not the name of a module"),
-        ("app:dispatcher..x", "'app:dispatcher..x' has '' where a name should stand"),
-        ("app:make(1)", "'app:make(1)' has 'make(1)' where a name should stand"),
+        ("app:dispatcher..x", "'app:dispatcher..x' has '' in place of an attribute name"),
+        ("app:make(1)", "'app:make(1)' has 'make(1)' in place of an attribute name"),
         ("ap:dispatcher", "there is no module ap"),
         ("shop.ap:dispatcher", "there is no module shop, so there is no shop.ap"),
         ("app:dispacher", "app has no dispacher; did you mean dispatcher?"),
@@ -126,18 +126,18 @@ def message_of(path):
         ("app:number.zebra", "app:number has no zebra"),
         ("app:make", "app:make is the function make: write make() if it returns the dispatcher"),
         ("app:shop.make", "app:shop.make is the method Shop.make: write shop.make() if it returns the dispatcher"),
-        ("app:Own", "app:Own is a class: write Own() for one of its dispatchers"),
-        ("app:number", "app:number is 7 (int), and no EventDispatcher or AsyncEventDispatcher"),
+        ("app:Own", "app:Own is a class: write Own() for an instance of it"),
+        ("app:number", "app:number is 7 (int), not an EventDispatcher or AsyncEventDispatcher"),
         ("app:number()", "app:number is 7 (int), and cannot be called: write it without ()"),
         ("app:dispatcher()", "app:dispatcher is <AsyncEventDispatcher 'shop'> (AsyncEventDispatcher), and cannot be"),
-        ("app:make_nothing()", "app:make_nothing() is None (NoneType), and no EventDispatcher"),
-        ("app:make_async()", "app:make_async() is async, and no event loop runs here: name a plain function"),
+        ("app:make_nothing()", "app:make_nothing() is None (NoneType), not an EventDispatcher"),
+        ("app:make_async()", "app:make_async() is async, but the command runs no event loop: name a sync function"),
         ("app:make_with()", "app:make_with() raises TypeError: make_with() missing 1 required positional argument"),
         ("app:fail()", "app:fail() raises ValueError: no luck (app.py:20)"),
         ("app:leave()", "app:leave() ends the program"),
         ("app:skip()", "app:skip() raises Skipped: not today (app.py:26)"),
         ("app:shop.broken", "app:shop.broken raises LookupError: lost (app.py:36)"),
-        ("app:long", f"app:long is '{'x' * 59}… (str), and no EventDispatcher"),
+        ("app:long", f"app:long is '{'x' * 59}… (str), not an EventDispatcher"),
     ],
 )
 def test_wrong_path_is_explained_in_one_line(app, path, start):
@@ -157,7 +157,7 @@ def test_private_attributes_are_not_suggested(app):
         ("import json\n\njson.loads('')", "importing bad raises JSONDecodeError: Expecting value"),
         ("raise RuntimeError", "importing bad raises RuntimeError (bad.py:1)"),
         ("def", "importing bad raises SyntaxError: "),
-        ("import sys\nsys.exit(1)", "importing bad ends the program: what it runs should stand in a function"),
+        ("import sys\nsys.exit(1)", "importing bad ends the program: move the code that exits into a function"),
     ],
 )
 def test_raising_module_is_explained_in_one_line(program, source, start):
@@ -193,4 +193,4 @@ def test_ctrl_c_during_an_import_is_raised(program):
     program(bad="raise KeyboardInterrupt")
 
     with pytest.raises(KeyboardInterrupt):
-        find("bad:dispatcher")
+        find_dispatcher("bad:dispatcher")

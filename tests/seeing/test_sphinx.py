@@ -70,7 +70,7 @@ def test_wrong_path_is_a_warning_with_the_reason(build):
     assert "index.md:3: ERROR: app has no dispacher; did you mean dispatcher?" in done.stderr
 
 
-class Directive(extension._Catalogue):
+class Directive(extension._CatalogueDirective):
     """The directive with the parts of the Sphinx base class that it uses."""
 
     def __init__(self, *arguments, **options):

@@ -309,10 +309,10 @@ def test_write_error_does_not_replace_the_error_of_the_block(tmp_path, error):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: timeline(shop()), TypeError, "the path of the file comes first, None for no file, .* 'shop'"),
-        (lambda: timeline(None, "order"), TypeError, r"a timeline watches dispatchers; got 'order' \(str\)"),
+        (lambda: timeline(shop()), TypeError, "the first argument must be the path of the file, .* 'shop'"),
+        (lambda: timeline(None, "order"), TypeError, r"a timeline records dispatchers; got 'order' \(str\)"),
         *(
-            (partial(timeline, max_dispatches=number), error, "max_dispatches= is how many dispatches are kept")
+            (partial(timeline, max_dispatches=number), error, "max_dispatches= must be ")
             for number, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError))
         ),
     ],
@@ -324,7 +324,7 @@ def test_invalid_arguments_are_refused(make, error, message):
 
 def test_records_one_block_only():
     with timeline() as recorded:
-        with pytest.raises(RuntimeError, match="a timeline records one block"):
+        with pytest.raises(RuntimeError, match="a timeline can be entered only once"):
             recorded.__enter__()
-    with pytest.raises(RuntimeError, match="a timeline records one block"):
+    with pytest.raises(RuntimeError, match="a timeline can be entered only once"):
         recorded.__enter__()

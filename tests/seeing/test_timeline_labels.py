@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, Event, in_thread, inline
 from antiphon.instruments.timeline._labels import (
-    columns,
+    display_width,
     error_label,
     listener_label,
     name_label,
     process_label,
     qualified_label,
-    shortened,
+    truncate,
 )
-from antiphon.instruments.timeline._scale import duration, tick_labels, ticks
+from antiphon.instruments.timeline._scale import choose_ticks, format_duration, format_ticks
 from docs.pictures import TimelineBuilder
 
 
@@ -116,16 +116,16 @@ def test_qualified_label(listener, label):
 
 @given(st.text(), st.integers(0, 30))
 def test_shortened_text_fits_and_ends_with_an_ellipsis(text, width):
-    short = shortened(text, width)
+    short = truncate(text, width)
 
-    assert columns(short) <= width
+    assert display_width(short) <= width
     assert short == text or not width or short[-1] == "…"
 
 
 def test_wide_characters_have_two_columns():
-    assert columns("日本") == 4
-    assert columns("e\u0301") == 1
-    assert shortened("日本語", 4) == "日…"
+    assert display_width("日本") == 4
+    assert display_width("e\u0301") == 1
+    assert truncate("日本語", 4) == "日…"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_wide_characters_have_two_columns():
     ],
 )
 def test_durations_have_three_digits(seconds, written):
-    assert duration(seconds) == written
+    assert format_duration(seconds) == written
 
 
 @pytest.mark.parametrize(
@@ -159,13 +159,13 @@ def test_durations_have_three_digits(seconds, written):
     ],
 )
 def test_ticks_are_round(span, at_most, labels):
-    assert tick_labels(ticks(span, at_most)) == labels
+    assert format_ticks(choose_ticks(span, at_most)) == labels
 
 
 @given(st.floats(1e-9, 1e6), st.integers(3, 20))
 def test_ticks_are_few_and_within_the_span(span, at_most):
-    times = ticks(span, at_most)
+    times = choose_ticks(span, at_most)
 
     assert times[0] == 0 and times[-1] <= span * (1 + 1e-6)
     assert len(times) <= at_most + 1
-    assert len(set(tick_labels(times))) == len(times)
+    assert len(set(format_ticks(times))) == len(times)

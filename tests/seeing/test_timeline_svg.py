@@ -60,7 +60,7 @@ def test_has_a_title_and_a_description():
             pictures.race(),
             {"price.wanted", "  0  query_replica", "4.4 ms, stopped the event", "skipped: stopped", "5 ms"},
         ),
-        ([], {"No dispatch was seen"}),
+        ([], {"No dispatches were recorded"}),
     ],
 )
 def test_texts_of_rows(records, expected):

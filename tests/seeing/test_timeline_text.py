@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.instruments.timeline import as_text
-from antiphon.instruments.timeline._labels import columns
+from antiphon.instruments.timeline._labels import display_width
 from docs import pictures
 from tests.seeing.timeline_records import timeline, timeline_records
 
@@ -116,16 +116,16 @@ def test_running_bars_reach_to_the_end():
     ("records", "options", "number", "end"),
     [
         (timeline("order.placed 0 1"), {}, 0, "1 ms, nobody listened"),
-        ([], {}, 0, "No dispatch was seen."),
+        ([], {}, 0, "No dispatches were recorded."),
         # The parent is not among the records, so the dispatch is an outermost one.
         (NESTED[1:], {}, 0, "9.9 ms, failed"),
         (
             pictures.race(),
             {"dropped": 3},
             -1,
-            "3 earlier dispatches were dropped: max_dispatches= tells how many are kept.",
+            "3 earlier dispatches were dropped: max_dispatches= sets how many are kept.",
         ),
-        ([], {"dropped": 1}, -1, "1 earlier dispatch was dropped: max_dispatches= tells how many are kept."),
+        ([], {"dropped": 1}, -1, "1 earlier dispatch was dropped: max_dispatches= sets how many are kept."),
     ],
 )
 def test_remarks(records, options, number, end):
@@ -144,7 +144,7 @@ def test_many_calls_have_a_row_for_each_listener():
 
     assert len(lines) == 5
     assert lines[0].endswith("60 dispatches") and lines[1].endswith("60 calls, 1 failed")
-    assert lines[-1] == 'One row for each listener, for there is much; by="dispatch" shows each call.'
+    assert lines[-1] == 'One row for each listener, because there are many calls; by="dispatch" shows each call.'
     assert len(as_text(records, width=80, by="dispatch").splitlines()) > 120
 
 
@@ -183,7 +183,7 @@ def test_invalid_options_are_refused(options, message):
 def test_lines_fit_the_width(records, width, ascii, by):
     text = as_text(records, width=width, ascii=ascii, by=by)
 
-    assert all(columns(line) <= width for line in text.splitlines())
+    assert all(display_width(line) <= width for line in text.splitlines())
     assert text.isascii() or not ascii
 
 

@@ -217,9 +217,11 @@ def test_seeds_without_an_effect_are_refused(project: Project) -> None:
     project.write("test_two.py", bad.format(seeds="1, 2", fixture="seeded_backend"))
 
     output = project.run(code=2)
-    assert "a test that is marked with seeds needs the fixture seeded_backend: let its anyio_backend return" in output
-    assert "seeds takes the seeds, as in @pytest.mark.seeds(range(100)); got (3,)" in output
-    assert "seeds takes the seeds, as in @pytest.mark.seeds(range(100)); got (1, 2)" in output
+    assert (
+        "a test with the marker seeds requires the fixture seeded_backend: return seeded_backend.as_anyio()" in output
+    )
+    assert "seeds requires an iterable, as in @pytest.mark.seeds(range(100)); got (3,)" in output
+    assert "seeds requires an iterable, as in @pytest.mark.seeds(range(100)); got (1, 2)" in output
 
 
 def test_the_example_in_the_docs_runs_unchanged(project: Project) -> None:

@@ -174,8 +174,8 @@ def test_a_seed_gives_the_same_recording_each_time(seed: int) -> None:
 @pytest.mark.parametrize(
     ("dispatchers", "message"),
     [
-        ((), r"takes the dispatchers to record: with record\(dispatcher\) as recorded"),
-        *(((thing,), r"record\(\) takes dispatchers; got") for thing in (None, AsyncEventDispatcher, "shop")),
+        ((), r"requires a dispatcher: with record\(dispatcher\) as recording"),
+        *(((thing,), r"record\(\) requires dispatchers; got") for thing in (None, AsyncEventDispatcher, "shop")),
     ],
     ids=str,
 )
@@ -209,7 +209,7 @@ async def test_the_text_shows_what_an_override_omits() -> None:
     assert str(recorded) == cleandoc("""
         'order.placed'
             validate
-            charge: not called, because it was left out
+            charge: not called, because the dispatch omitted it
     """)
 
 
@@ -290,7 +290,7 @@ async def test_the_text_shows_errors_where_they_happened(shop: AsyncEventDispatc
         'order.placed': failed with DeclinedError
             validate (priority -10)
             decline: failed with DeclinedError('no credit')
-            charge: not called, because the dispatch had failed
+            charge: not called, because the dispatch failed
         'order.placed': failed with ExceptionGroup
             validate (priority -10)
             decline: failed with DeclinedError('no credit')
@@ -352,8 +352,8 @@ async def test_the_text_shows_removed_listeners(shop: AsyncEventDispatcher) -> N
                 'order.placed'
                     remove (priority -10)
                     ship
-            charge: not called, because it had been removed
-            ship: not called, because it had been removed
+            charge: not called, because it was removed
+            ship: not called, because it was removed
     """)
 
 

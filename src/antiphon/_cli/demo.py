@@ -1,4 +1,4 @@
-"""A demonstration that needs nothing but antiphon: one event, in turn and together."""
+"""A demonstration without a program: one event, dispatched sequentially and concurrently."""
 
 from __future__ import annotations
 
@@ -10,63 +10,59 @@ from typing import Final, NamedTuple
 
 import anyio
 
-from antiphon import diagrams
-from antiphon._dispatchers.asynchronous import AsyncEventDispatcher
-from antiphon._events.event import Event
-from antiphon._strategies.base import Strategy
-from antiphon._strategies.concurrent import Concurrent
-from antiphon._strategies.sequential import Sequential
+from antiphon import AsyncEventDispatcher, Concurrent, Event, Sequential, Strategy, diagrams
 
 __all__ = ("run_demo",)
 
-#: How many seconds one character of a bar stands for.
+#: The number of seconds that one character of a bar represents.
 _SECONDS_PER_CHARACTER: Final = 0.005
 
 
 class OrderPlaced(Event):
-    """Somebody has placed an order."""
+    """An order was placed."""
 
     name = "order.placed"
 
     def __init__(self) -> None:
-        #: When each listener began and ended, in seconds.
-        self.ran: list[_Ran] = []
+        self.spans: list[_Span] = []
 
 
-class _Ran(NamedTuple):
+class _Span(NamedTuple):
+    """The start and the end of a listener, in seconds."""
+
     listener: str
-    began: float
-    ended: float
+    start: float
+    end: float
 
 
-async def _work(event: OrderPlaced, listener: str, seconds: float) -> None:
-    began = perf_counter()
+async def _sleep_and_record(event: OrderPlaced, listener: str, seconds: float) -> None:
+    start = perf_counter()
     await anyio.sleep(seconds)
-    event.ran.append(_Ran(listener, began, perf_counter()))
+    event.spans.append(_Span(listener, start, perf_counter()))
 
 
 async def validate(event: OrderPlaced) -> None:
-    """Look whether it can be delivered."""
-    await _work(event, "validate", 0.015)
+    """Check that the order can be delivered."""
+    await _sleep_and_record(event, "validate", 0.015)
 
 
 async def reserve(event: OrderPlaced) -> None:
-    """Take it from the shelf."""
-    await _work(event, "reserve", 0.03)
+    """Reserve the stock."""
+    await _sleep_and_record(event, "reserve", 0.03)
 
 
 async def charge(event: OrderPlaced) -> None:
-    """Ask the bank."""
-    await _work(event, "charge", 0.045)
+    """Charge the payment card."""
+    await _sleep_and_record(event, "charge", 0.045)
 
 
 async def receipt(event: OrderPlaced) -> None:
-    """Write to the customer."""
-    await _work(event, "receipt", 0.02)
+    """Send a receipt to the customer."""
+    await _sleep_and_record(event, "receipt", 0.02)
 
 
 def make_dispatcher() -> AsyncEventDispatcher:
-    """Make the dispatcher of the demonstration: listeners of a name, a pattern and a class."""
+    """Create a dispatcher with listeners of a name, a pattern and a class."""
     dispatcher = AsyncEventDispatcher(name="shop")
     dispatcher.add_listener("order.placed", validate, priority=-10)
     dispatcher.add_listener("order.placed", reserve)
@@ -76,9 +72,9 @@ def make_dispatcher() -> AsyncEventDispatcher:
 
 
 def run_demo() -> Iterator[str]:
-    """Tell who listens, then dispatch on each backend that is installed, and tell what ran when, line by line."""
+    """Yield the listeners as a tree, then the times of a dispatch with each strategy on each installed backend."""
     dispatcher = make_dispatcher()
-    yield "Who listens, as `diagrams.tree(dispatcher.describe())` tells it:"
+    yield "The listeners, as `diagrams.tree(dispatcher.describe())` shows them:"
     yield ""
     yield diagrams.tree(dispatcher.describe())
     for backend in ("asyncio", "trio"):
@@ -94,8 +90,8 @@ def run_demo() -> Iterator[str]:
 def _dispatch(dispatcher: AsyncEventDispatcher, strategy: Strategy, backend: str) -> Iterator[str]:
     event = OrderPlaced()
     anyio.run(partial(dispatcher.adispatch, event, strategy=strategy), backend=backend)
-    first, last = min(ran.began for ran in event.ran), max(ran.ended for ran in event.ran)
-    yield f"{type(strategy).__name__} on {backend}: {(last - first) * 1000:.0f} ms"
-    for ran in sorted(event.ran, key=lambda ran: ran.began):
-        start, end = (round((moment - first) / _SECONDS_PER_CHARACTER) for moment in (ran.began, ran.ended))
-        yield f"  {ran.listener:<8}  {' ' * start}{'█' * max(end - start, 1)}"
+    zero, last = min(span.start for span in event.spans), max(span.end for span in event.spans)
+    yield f"{type(strategy).__name__} on {backend}: {(last - zero) * 1000:.0f} ms"
+    for span in sorted(event.spans, key=lambda span: span.start):
+        start, end = (round((time - zero) / _SECONDS_PER_CHARACTER) for time in (span.start, span.end))
+        yield f"  {span.listener:<8}  {' ' * start}{'█' * max(end - start, 1)}"

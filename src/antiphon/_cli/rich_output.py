@@ -1,4 +1,4 @@
-"""Colours and fitted columns, where `rich` is installed and somebody looks at a terminal."""
+"""Tables and trees with colors, if `rich` is installed and the output is a terminal."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from antiphon.diagrams import Description
-from antiphon.diagrams._table import cells_of
-from antiphon.diagrams._text import NOBODY, heading, headline
-from antiphon.diagrams._tree import lines_of
+from antiphon.diagrams._table import make_cells
+from antiphon.diagrams._text import NO_LISTENERS, format_dispatcher, format_key
+from antiphon.diagrams._tree import format_listener
 
-__all__ = ("print_richly",)
+__all__ = ("print_with_rich",)
 
 _STYLES: Final = {
     "event": "bold cyan",
@@ -23,32 +23,32 @@ _STYLES: Final = {
 }
 
 
-def print_richly(description: Description, form: str) -> bool:
-    """Print a table or a tree, if it can be done better than as plain text.
+def print_with_rich(description: Description, format_name: str) -> bool:
+    """Print a table or a tree with `rich`, if it is installed and the output is a terminal.
 
     Returns:
-        Whether it has been printed.
+        Whether the description was printed.
     """
-    if form not in ("table", "tree") or not description.keys or find_spec("rich") is None:
+    if format_name not in ("table", "tree") or not description.keys or find_spec("rich") is None:
         return False
     console: Any = import_module("rich.console").Console()
     if not console.is_terminal:
         return False
-    # Text, and not strings, in which brackets would be markup.
+    # Wrap all strings in `Text`: rich parses brackets in plain strings as markup.
     text: Any = import_module("rich.text").Text
-    console.print(_table(description, text) if form == "table" else _tree(description, text))
+    console.print(_make_table(description, text) if format_name == "table" else _make_tree(description, text))
     return True
 
 
-def _table(description: Description, text: Any) -> Any:
+def _make_table(description: Description, text: Any) -> Any:
     table = import_module("rich.table").Table(box=import_module("rich.box").SIMPLE_HEAD, pad_edge=False)
-    titles, *rows = cells_of(description)
+    titles, *rows = make_cells(description)
     for title in titles:
         table.add_column(
             title,
             style=_STYLES.get(title, ""),
             justify="right" if title == "priority" else "left",
-            # What is too wide is broken into lines, but names last.
+            # Wrap the other columns first. Names break only if the table is still too wide.
             no_wrap=title in ("event", "priority", "listener"),
             overflow="fold",
         )
@@ -57,16 +57,16 @@ def _table(description: Description, text: Any) -> Any:
     return table
 
 
-def _tree(description: Description, text: Any) -> Any:
-    tree = import_module("rich.tree").Tree(text(headline(description), style="bold"))
+def _make_tree(description: Description, text: Any) -> Any:
+    tree = import_module("rich.tree").Tree(text(format_dispatcher(description), style="bold"))
     for key in description.keys:
-        branch = tree.add(text(heading(key), style="bold cyan"))
+        branch = tree.add(text(format_key(key), style="bold cyan"))
         if not key.listeners:
-            branch.add(text(NOBODY, style="dim"))
+            branch.add(text(NO_LISTENERS, style="dim"))
         for listener in key.listeners:
-            first, *others = lines_of(key, listener)
-            shown = text(first)
+            first, *others = format_listener(key, listener)
+            leaf = text(first)
             for line in others:
-                shown.append(f"\n{line}", style="dim")
-            branch.add(shown)
+                leaf.append(f"\n{line}", style="dim")
+            branch.add(leaf)
     return tree

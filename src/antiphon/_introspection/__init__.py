@@ -1,5 +1,7 @@
-"""Descriptions of a dispatcher and of where its listeners are defined, loaded on first use.
+"""Descriptions of a dispatcher, and of the locations where its listeners are defined.
 
-It imports `_registry.keys`, `_listeners`, `_events` and `_util`.
-Dispatchers import it lazily; diagrams and the command line may import it.
+Invariants:
+
+- This package imports from `_registry.keys`, `_listeners`, `_events` and `_util` only.
+- Dispatchers import it on the first call of ``describe()``, to keep ``import antiphon`` fast.
 """

@@ -1,4 +1,4 @@
-"""Where things are defined, and what they are called; for listeners, predicates and classes of any kind."""
+"""The names and locations of listeners, predicates and classes."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from antiphon._util.naming import short_name
 
 __all__ = ("Definition", "get_definition", "get_display_path", "strip_locals")
 
-#: Arguments of a partial that are longer are left out: they would fill the page, and might be secrets.
-_LONGEST_ARGUMENT: Final = 20
+#: Longer arguments of a partial are omitted: they would fill the page, and might be secrets.
+_MAX_ARGUMENT_LENGTH: Final = 20
 
 
 class Definition(NamedTuple):
-    """What something is called, and where it is defined."""
+    """The name of an object, and where it is defined."""
 
-    #: The qualified name, without the functions around it; the repr of what has no name.
+    #: The qualified name without the enclosing functions, or the repr of an object without a name.
     name: str
-    #: The name of its module.
+    #: The name of the module.
     module: str | None = None
-    #: The class of the object whose method it is, or of the object that is called; None for a function.
+    #: The class of a method or of a callable object; None for a function.
     owner: str | None = None
-    #: The file, relative to the current directory if it is below that one.
+    #: The file, relative to the current directory if it is below it.
     file: str | None = None
-    #: The line on which the definition begins, with its decorators.
+    #: The first line of the definition, including its decorators.
     line: int | None = None
-    #: The first line of the docstring; empty if there is none.
+    #: The first line of the docstring, or an empty string.
     doc: str = ""
 
     @property
     def place(self) -> str:
-        """File and line, as ``shop/stock.py:12``; empty if they are unknown."""
+        """The file and the line, such as ``shop/stock.py:12``, or an empty string if they are unknown."""
         return "" if self.file is None else self.file if self.line is None else f"{self.file}:{self.line}"
 
 
 def get_definition(thing: Any) -> Definition:
-    """Tell where something is defined: a function, a method, a partial, an object that can be called, or a class.
+    """Return the name and the location of a function, method, partial, callable object or class.
 
-    It never raises: what an odd object does not tell is left out.
+    Never raises. Information that the object does not provide is omitted.
     """
     try:
         return _get_class_definition(thing) if isinstance(thing, type) else _get_callable_definition(thing)
@@ -57,7 +57,7 @@ def _get_callable_definition(thing: Any) -> Definition:
         thing = thing.func
     name = short_name(thing)
     if isinstance(thing, NameAwareListener) or type(thing).__module__ == "unittest.mock":
-        # It would show where mocks, or the streams of antiphon, are defined.
+        # Return only the name: the location would be that of the mock library, or of antiphon itself.
         return Definition(name)
     owner: type[Any] | None = None
     function: Any = thing
@@ -76,46 +76,45 @@ def _get_callable_definition(thing: Any) -> Definition:
         None if owner is None else strip_locals(owner.__qualname__),
         file,
         code.co_firstlineno if isinstance(code, CodeType) and file is not None else None,
-        _first_line(_get_docstring(thing, owner)),
+        _get_first_line(_get_docstring(thing, owner)),
     )
 
 
 def _get_class_definition(cls: type[Any]) -> Definition:
     try:
         file = inspect.getsourcefile(cls)
-        # Newer Pythons know it; older ones have to look into the source.
+        # Python 3.13 stores the line in the class. Older versions must parse the source.
         line = vars(cls).get("__firstlineno__") or inspect.getsourcelines(cls)[1]
     except (OSError, TypeError):
         file = line = None
-    shown = None if file is None else get_display_path(file)
-    doc = vars(cls).get("__doc__")
+    path = None if file is None else get_display_path(file)
     return Definition(
         strip_locals(cls.__qualname__),
         _string_or_none(cls.__module__),
-        file=shown,
-        line=None if shown is None else line,
-        doc=_first_line(doc),
+        file=path,
+        line=None if path is None else line,
+        doc=_get_first_line(vars(cls).get("__doc__")),
     )
 
 
 def _get_owner_class(bound: Any) -> type[Any]:
-    # What a class method is bound to is the class itself.
+    # A class method is bound to the class itself.
     return cast("type[Any]", bound if isinstance(bound, type) else type(bound))
 
 
 def strip_locals(qualified_name: str) -> str:
-    """Give a qualified name without the functions around it."""
+    """Return a qualified name without the enclosing functions."""
     return qualified_name.rpartition("<locals>.")[2]
 
 
 def _get_docstring(thing: Any, owner: type[Any] | None) -> object:
     if owner is None or isinstance(thing, MethodType):
-        # Not the attribute, since a method has the docstring of the one it overrides.
+        # Do not use ``__doc__``: `inspect.getdoc` also finds the docstring of an overridden method.
         return inspect.getdoc(thing)
     return owner.__call__.__doc__ or vars(owner).get("__doc__")
 
 
-def _first_line(doc: object) -> str:
+def _get_first_line(doc: object) -> str:
     lines = doc.strip().splitlines() if isinstance(doc, str) else []
     return lines[0].strip() if lines else ""
 
@@ -125,11 +124,10 @@ def _string_or_none(text: object) -> str | None:
 
 
 def get_display_path(file: str) -> str | None:
-    """Give a file relative to the current directory, if it is below that one; None for what is no file."""
+    """Return a path relative to the current directory if it is below it, or None for a name such as ``<string>``."""
     from pathlib import Path
 
     if file.startswith("<"):
-        # "<string>" and "<stdin>" are no files.
         return None
     try:
         return Path(file).relative_to(Path.cwd()).as_posix()
@@ -146,6 +144,6 @@ def _format_argument(argument: object) -> str:
     if isinstance(argument, Enum):
         return f"{type(argument).__name__}.{argument.name}"
     if argument is None or type(argument) in (bool, int, float, str):
-        shown = repr(argument)
-        return shown if len(shown) <= _LONGEST_ARGUMENT else "…"
+        text = repr(argument)
+        return text if len(text) <= _MAX_ARGUMENT_LENGTH else "…"
     return "…"

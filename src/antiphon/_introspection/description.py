@@ -1,7 +1,7 @@
-"""What a dispatcher is made of, in records that nothing can change: what ``describe()`` gives.
+"""The immutable records that ``describe()`` returns.
 
-The records hold text and numbers beside the keys, and no listener: a description keeps nothing alive that the
-dispatcher lets go, two of them can be compared, and one can be written down as it is.
+The records contain keys, text and numbers, but no listeners. A description can therefore be compared and serialized,
+and it does not keep removed listeners alive.
 """
 
 from __future__ import annotations
@@ -31,49 +31,49 @@ __all__ = (
 #: The kinds of keys: a string without ``*``, a string with ``*``, a class, and any other hashable.
 KeyKind: TypeAlias = Literal["name", "other", "class", "pattern"]
 
-#: The order in which a description tells them.
+#: The kinds in the order in which a description lists them.
 _KINDS: tuple[KeyKind, ...] = ("name", "other", "class", "pattern")
 
 
 class ListenerDescription(NamedTuple):
-    """One registration of a listener."""
+    """One subscription of a listener."""
 
-    #: What it listens to.
+    #: The key that the listener is registered for.
     key: Hashable
-    #: What is called, and where it is defined: the function itself, when it listens through
-    #: ``inline`` or ``in_thread``, a partial or a decorator.
+    #: The name of the listener, and where it is defined. For a function in ``inline`` or ``in_thread``, a partial or a
+    #: decorator, these are the name and the location of the function itself.
     definition: Definition
-    #: Lower priorities run first.
+    #: The priority. Lower priorities run first.
     priority: int
-    #: The place in the order of all registrations of the process, which orders equal priorities.
+    #: The position among all registrations of the process. It orders listeners of equal priority.
     order: int
-    #: Whether it is taken back by its first call.
+    #: Whether the first call removes the listener.
     once: bool
-    #: The name of the predicate that is asked first; None if there is none.
+    #: The name of the predicate, or None.
     where: str | None
-    #: How long a call may take, in seconds; None for no bound.
+    #: The timeout of a call in seconds; None for no timeout.
     timeout: float | None
-    #: How many calls may run at a time; None for no bound.
+    #: The number of calls that may run at the same time; None for no limit.
     limit: int | None
-    #: What makes an async listener of a plain function, such as ``in_thread``; None for a listener that needs nothing.
+    #: The name of the adapter that makes a sync function a listener, such as ``in_thread``; None if there is none.
     adapter: str | None
-    #: Whether it belongs to the dispatcher of which the one described is a scope.
+    #: Whether the listener is registered on the parent of the described scope.
     inherited: bool
 
     @property
     def name(self) -> str:
-        """What the listener is called."""
+        """The name of the listener."""
         return self.definition.name
 
     @property
     def key_label(self) -> str:
-        """The key as text."""
+        """The label of the key."""
         return get_key_label(self.key)
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The options in words, those that were given."""
-        told = (
+        """A text for each option that was given, such as ``"limit 2"``."""
+        parts = (
             (self.once, "once"),
             (self.where is not None, f"where {self.where}"),
             (self.timeout is not None, f"timeout {self.timeout} s"),
@@ -81,47 +81,47 @@ class ListenerDescription(NamedTuple):
             (self.adapter is not None, f"{self.adapter}"),
             (self.inherited, "of the parent"),
         )
-        return tuple(words for given, words in told if given)
+        return tuple(text for is_given, text in parts if is_given)
 
 
 class KeyDescription(NamedTuple):
-    """One key, and who runs for it."""
+    """One key, and the listeners that run for it."""
 
-    #: What is listened to.
+    #: The key.
     key: Hashable
-    #: Which kind of key it is.
+    #: The kind of the key.
     kind: KeyKind
-    #: The listeners in the order in which they run. For a name, and any other hashable, those that an `Event`
-    #: dispatched under it reaches; for a class, those that an event of it reaches, dispatched under the name that the
-    #: class has, or under none; patterns and classes that hear such an event are among them. For
-    #: a pattern, which is no event, those that listen to it.
+    #: The listeners in the order in which they run, including those of patterns and classes that match.
+    #: For a name or another hashable, the listeners that run for an `Event` under that name.
+    #: For a class, the listeners that run for an event of the class, under the ``name`` of the class or without a name.
+    #: For a pattern, only the listeners that are registered for that pattern.
     listeners: tuple[ListenerDescription, ...]
-    #: Where the class is defined; for any other key, no more than its text.
+    #: The name and the location of a class. For any other key, only the label.
     definition: Definition
 
     @property
     def label(self) -> str:
-        """A string as it is, a class by its name, a member of an enumeration as ``Status.PAID``, else the repr."""
+        """The string, the name of the class, the member of the ``Enum`` as ``Status.PAID``, or else the repr."""
         return self.definition.name
 
 
 class Description(NamedTuple):
-    """Who listens to what, at the moment when ``describe()`` was called."""
+    """The keys and listeners of a dispatcher at the time when ``describe()`` was called."""
 
-    #: The name of the dispatcher; that of its class if it has none.
+    #: The name of the dispatcher, or that of its class if it has none.
     dispatcher: str
-    #: The name of its class.
+    #: The name of the class of the dispatcher.
     dispatcher_class: str
-    #: The keys that somebody listens to: names, other hashables, classes, then patterns; each kind by its text.
+    #: The keys with listeners: names, other hashables, classes, then patterns. Each kind is sorted by label.
     keys: tuple[KeyDescription, ...]
-    #: Every registration once, in the order in which they would run for an event that all of them hear.
+    #: Each subscription once, in the order in which they would run for an event that all of them match.
     listeners: tuple[ListenerDescription, ...]
 
     def listeners_for(self, name: Hashable, event_class: type[Any] = Event) -> tuple[ListenerDescription, ...]:
-        """Tell who runs for an event.
+        """Return the listeners that run for an event.
 
         Args:
-            name: The name under which it is dispatched; None for none.
+            name: The name under which the event is dispatched; None for an event without a name.
             event_class: The class of the event.
 
         Returns:
@@ -130,7 +130,7 @@ class Description(NamedTuple):
         return tuple(listener for listener in self.listeners if key_matches(listener.key, name, event_class))
 
     def describe_key(self, key: Hashable) -> KeyDescription:
-        """Describe one key, whether or not anybody listens to it.
+        """Describe one key, which may have no listeners.
 
         Args:
             key: A name, a class, a pattern, or any other hashable.
@@ -150,30 +150,31 @@ class Description(NamedTuple):
         )
 
     def filter(self, pattern: str) -> Description:
-        """Leave out what is of no interest.
+        """Keep only the keys that match a pattern.
 
         Args:
-            pattern: A pattern of names as one listens to it, which keeps the names and patterns that match, the classes
-                whose name matches, and what has just this text. A name without ``*`` is kept, or added.
+            pattern: A pattern as in ``add_listener``, or a label. It keeps the names and patterns that match, the
+                classes whose ``name`` matches, and the key with this label. A name without ``*`` is added if it is
+                not among the keys.
 
         Returns:
-            A description of these keys alone; `heard` still knows all.
+            A description with these keys. Its `listeners` and the results of `listeners_for` do not change.
 
         Raises:
-            ValueError: The pattern has a ``*`` that is only a part of a segment.
+            ValueError: If a ``*`` in the pattern is only a part of a segment.
         """
         check_key(pattern)
-        kept = [
-            one
-            for one in self.keys
-            if pattern in ("*", one.label) or key_matches(pattern, _get_event_name(one.key), Event)
+        matches = [
+            key
+            for key in self.keys
+            if pattern in ("*", key.label) or key_matches(pattern, _get_event_name(key.key), Event)
         ]
-        if "*" not in pattern and not any(pattern == one.label for one in kept):
-            kept = [self.describe_key(pattern), *kept]
-        return self._replace(keys=tuple(kept))
+        if "*" not in pattern and not any(pattern == key.label for key in matches):
+            matches = [self.describe_key(pattern), *matches]
+        return self._replace(keys=tuple(matches))
 
 
-# Users import them from there. Resolve their annotations first: that module does not have the names in them.
+# Name the public module of the records. Resolve their annotations first: the names in them are not in that module.
 for _record in (Definition, Description, KeyDescription, ListenerDescription):
     _record.__annotations__ = get_type_hints(_record)
     _record.__module__ = "antiphon.diagrams"
@@ -183,32 +184,32 @@ def describe(
     dispatcher: str,
     dispatcher_class: str,
     subscriptions: Iterable[Subscription],
-    adapted: Callable[[Any], tuple[Any, str | None]],
+    unwrap: Callable[[Any], tuple[Any, str | None]],
     owner: object,
 ) -> Description:
-    """Describe the registrations of a dispatcher.
+    """Describe the subscriptions of a dispatcher.
 
     Args:
-        dispatcher: What it is called.
-        dispatcher_class: What its class is called.
-        subscriptions: All of its registrations, in order.
-        adapted: Tells for a listener what is called in the end, and through which adapter.
-        owner: What keeps the registrations that are its own, and not inherited.
+        dispatcher: The name of the dispatcher.
+        dispatcher_class: The name of its class.
+        subscriptions: All its subscriptions, in order.
+        unwrap: Returns the function that a listener calls, and the name of the adapter or None.
+        owner: The owner of the subscriptions that are not inherited.
     """
-    listeners = tuple(_describe_listener(subscription, adapted, owner) for subscription in subscriptions)
+    listeners = tuple(_describe_listener(subscription, unwrap, owner) for subscription in subscriptions)
     without_keys = Description(dispatcher, dispatcher_class, (), listeners)
     keys = dict.fromkeys(part for listener in listeners for part in get_key_parts(listener.key))
-    described = [without_keys.describe_key(key) for key in keys]
-    described.sort(key=lambda one: (_KINDS.index(one.kind), one.label, one.definition.module or ""))
-    return without_keys._replace(keys=tuple(described))
+    descriptions = [without_keys.describe_key(key) for key in keys]
+    descriptions.sort(key=lambda key: (_KINDS.index(key.kind), key.label, key.definition.module or ""))
+    return without_keys._replace(keys=tuple(descriptions))
 
 
 def get_key_label(key: Hashable) -> str:
-    """Give a key as text."""
+    """Return a key as text."""
     if isinstance(key, AnyOf):
-        return " | ".join(get_key_label(one) for one in key.keys)
+        return " | ".join(get_key_label(part) for part in key.keys)
     if isinstance(key, str):
-        # Not str(), which gives the name of a member of an enumeration of strings.
+        # Do not use ``str()``: it returns the name of the member for an ``Enum`` of strings.
         return str.__str__(key)
     if isinstance(key, type):
         return strip_locals(key.__qualname__)
@@ -216,10 +217,10 @@ def get_key_label(key: Hashable) -> str:
 
 
 def _describe_listener(
-    subscription: Subscription, adapted: Callable[[Any], tuple[Any, str | None]], owner: object
+    subscription: Subscription, unwrap: Callable[[Any], tuple[Any, str | None]], owner: object
 ) -> ListenerDescription:
     once, where, timeout, limit = subscription.options
-    function, adapter = adapted(subscription.listener)
+    function, adapter = unwrap(subscription.listener)
     return ListenerDescription(
         key=subscription.key,
         definition=get_definition(function),
@@ -245,7 +246,7 @@ def _get_key_kind(key: Hashable) -> KeyKind:
 
 
 def get_key_parts(key: Hashable) -> tuple[Hashable, ...]:
-    """Return the keys that a key stands for: several classes, or the key itself."""
+    """Return the classes of a key that combines several, or else the key itself."""
     return key.keys if isinstance(key, AnyOf) else (key,)
 
 

@@ -1,11 +1,11 @@
-"""Diagrams: what ``dispatcher.describe()`` gives, as text.
+"""Functions that turn the result of ``dispatcher.describe()`` into text.
 
-Each function takes a `Description` and returns a string, without a line break at its end::
+Each function takes a `Description` and returns a string without a line break at its end::
 
     print(diagrams.tree(dispatcher.describe()))
 
-The same registrations give the same text, wherever and whenever: keys are told by kind and then by their text, so that
-what was written to a file can be compared with what comes out today.
+The same registrations always produce the same text, because keys are sorted by kind and then by label. You can compare
+the text with a file that an earlier run wrote.
 """
 
 from __future__ import annotations

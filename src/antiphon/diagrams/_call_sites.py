@@ -1,4 +1,8 @@
-"""Where a program dispatches its events, as far as its sources tell."""
+"""The call sites in the source of a program that dispatch events.
+
+The search reads the syntax trees of modules. It looks up constants and classes in the modules that have been imported,
+and it imports and runs nothing. A name or an event that depends on the flow of the program is not found.
+"""
 
 from __future__ import annotations
 
@@ -9,57 +13,58 @@ from collections.abc import Hashable, Iterator
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
+from antiphon import Event
 from antiphon._events.capabilities import find_class_name_attribute
-from antiphon._events.event import Event
 from antiphon._introspection.definitions import get_display_path
 from antiphon.diagrams._source_code import Source
 
-__all__ = ("Computed", "Dispatch", "dispatches_in", "plain_name")
+__all__ = ("CallSite", "ComputedName", "as_name", "find_call_sites")
 
-#: What dispatches the event that it is given under a name.
-_DISPATCHING: Final = frozenset({"adispatch", "dispatch", "post", "post_nowait"})
+#: The methods that dispatch their argument under a name.
+_DISPATCH_METHODS: Final = frozenset({"adispatch", "dispatch", "post", "post_nowait"})
 
-_UNKNOWN: Final = object()
+_UNRESOLVED: Final = object()
 
-#: The conversion of a part of an f-string that has none.
-_PLAIN: Final = -1
+#: The value of ``conversion`` for a part of an f-string without ``!r``, ``!s`` or ``!a``.
+_NO_CONVERSION: Final = -1
 
 
-class Computed(NamedTuple):
+class ComputedName(NamedTuple):
     """A name that is computed when the program runs, such as ``f"order.{kind}"``."""
 
-    #: How it is written, with its variable parts in braces.
+    #: The expression, with its variable parts in braces.
     text: str
-    #: The constant texts in it, in order; variable parts stand between them, also where a text is empty.
+    #: The constant texts in order, with a variable part between each two of them. They may be empty.
     constants: tuple[str, ...]
 
-    def may_be(self, key: Hashable) -> bool:
-        """Return whether it may become a name, or one that a pattern matches; True in doubt about a pattern."""
+    def may_match(self, key: Hashable) -> bool:
+        """Return whether the name may equal the key, or match it if it is a pattern.
+
+        Only the start and the end of a pattern are compared, so the result can be true for a pattern that never
+        matches.
+        """
         if not isinstance(key, str):
             return False
         if "*" not in key:
             return re.fullmatch(".*".join(map(re.escape, self.constants)), key, re.DOTALL) is not None
-        # Only what stands before the first variable part, and behind the last one, is sure to be there.
-        beginning, *_, end = key.split("*")
-        return _agree(self.constants[0], beginning) and _agree(self.constants[-1][::-1], end[::-1])
+        start, *_, end = key.split("*")
+        prefix, suffix = self.constants[0], self.constants[-1]
+        starts_match = prefix.startswith(start) or start.startswith(prefix)
+        return starts_match and (suffix.endswith(end) or end.endswith(suffix))
 
     def is_unknown(self) -> bool:
-        """Return whether nothing of it is constant."""
+        """Return whether the name has no constant part."""
         return not any(self.constants)
 
 
-def _agree(one: str, other: str) -> bool:
-    return one.startswith(other) or other.startswith(one)
+class CallSite(NamedTuple):
+    """A call that dispatches an event."""
 
-
-class Dispatch(NamedTuple):
-    """A place where an event is dispatched."""
-
-    #: The name, or how it is computed; None for an event whose class has none.
+    #: The name, or the `ComputedName`; None for an event whose class has no name.
     name: Hashable
-    #: The class of the event, if it is made on the spot.
+    #: The class of the event if the call creates the event in its arguments, else None.
     event_class: type[Any] | None
-    #: The function in which it stands; the module, if it stands in none.
+    #: The qualified name of the function that contains the call, or the name of the module.
     function: str
     file: str
     line: int
@@ -67,137 +72,142 @@ class Dispatch(NamedTuple):
     doc: str
 
 
-def dispatches_in(source: Source) -> list[Dispatch]:
-    """Find dispatches, in the order in which they are written.
+def find_call_sites(source: Source) -> list[CallSite]:
+    """Find the calls in a module that dispatch events, in the order of the source.
 
-    Those are the calls of ``adispatch``, ``dispatch``, ``post`` and ``post_nowait`` whose name can be read at least in
-    part, or whose event is made on the spot, and the calls of any function that is given a name and an event made on
-    the spot, ``report(NAME, SomeEvent(...))``.
-    Constants and classes are looked up in modules that have been imported; nothing is imported or run.
+    These are two kinds of calls:
+
+    - Calls of ``adispatch``, ``dispatch``, ``post`` and ``post_nowait``, if at least a part of the name is constant or
+      the event is created in the arguments.
+    - Calls of any function with a constant name and an event that is created in the arguments, such as
+      ``report(NAME, SomeEvent(...))``.
     """
-    finder = _Finder(source)
+    finder = _CallSiteFinder(source)
     finder.visit(source.tree)
-    return finder.found
+    return finder.call_sites
 
 
-def plain_name(value: object) -> str | Enum | None:
-    """Return what is a name, and None for anything else; a subclass of str may compare in ways of its own."""
+def as_name(value: object) -> str | Enum | None:
+    """Return a string or a member of an ``Enum`` as a name, and None for anything else."""
     if isinstance(value, Enum):
         return value
+    # Convert the instances of subclasses, whose comparison may be overridden.
     return str.__str__(value) if isinstance(value, str) else None
 
 
-class _Finder(ast.NodeVisitor):
+class _CallSiteFinder(ast.NodeVisitor):
     def __init__(self, source: Source) -> None:
         self._source = source
         self._file = get_display_path(str(source.file)) or str(source.file)
-        self._imported = dict(_imports(source))
-        self._within: list[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef] = []
-        self.found: list[Dispatch] = []
+        self._imports = dict(_find_imports(source))
+        self._enclosing: list[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef] = []
+        self.call_sites: list[CallSite] = []
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self._enter(node)
+        self._visit_scope(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self._enter(node)
+        self._visit_scope(node)
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        self._enter(node)
+        self._visit_scope(node)
 
-    def _enter(self, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        self._within.append(node)
+    def _visit_scope(self, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        self._enclosing.append(node)
         self.generic_visit(node)
-        self._within.pop()
+        self._enclosing.pop()
 
     def visit_Call(self, node: ast.Call) -> None:
-        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        function_name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         first, second = (*node.args, None, None)[:2]
-        name, event_class = self._name_in(first), self._class_made_in(second)
-        if called in _DISPATCHING:
-            only_event = self._class_made_in(first)
-            if second is None and only_event is not None:
-                self._add(node, find_class_name_attribute(only_event), only_event)
-            elif name is not _UNKNOWN:
+        name, event_class = self._evaluate_name(first), self._get_instantiated_class(second)
+        if function_name in _DISPATCH_METHODS:
+            only_event_class = self._get_instantiated_class(first)
+            if second is None and only_event_class is not None:
+                self._add(node, find_class_name_attribute(only_event_class), only_event_class)
+            elif name is not _UNRESOLVED:
                 self._add(node, name, event_class)
             elif first is not None:
-                computed = self._computed(first)
+                computed = self._make_computed_name(first)
                 if event_class is not None or not computed.is_unknown():
                     self._add(node, computed, event_class)
-        elif name is not _UNKNOWN and event_class is not None and issubclass(event_class, Event):
+        elif name is not _UNRESOLVED and event_class is not None and issubclass(event_class, Event):
             self._add(node, name, event_class)
         self.generic_visit(node)
 
     def _add(self, node: ast.Call, name: Any, event_class: type[Any] | None) -> None:
-        function = ".".join(outer.name for outer in self._within) or self._source.name
-        doc = ast.get_docstring(self._within[-1] if self._within else self._source.tree) or ""
-        self.found.append(Dispatch(name, event_class, function, self._file, node.lineno, doc.partition("\n")[0]))
+        function = ".".join(scope.name for scope in self._enclosing) or self._source.name
+        doc = ast.get_docstring(self._enclosing[-1] if self._enclosing else self._source.tree) or ""
+        self.call_sites.append(CallSite(name, event_class, function, self._file, node.lineno, doc.partition("\n")[0]))
 
-    def _name_in(self, node: ast.expr | None) -> Any:
+    def _evaluate_name(self, node: ast.expr | None) -> Any:
         if isinstance(node, (ast.JoinedStr, ast.BinOp)):
-            computed = self._computed(node)
-            return computed.constants[0] if len(computed.constants) == 1 else _UNKNOWN
-        value: Any = node.value if isinstance(node, ast.Constant) else self._loaded(node)
-        name = plain_name(value)
-        return _UNKNOWN if name is None else name
+            computed = self._make_computed_name(node)
+            return computed.constants[0] if len(computed.constants) == 1 else _UNRESOLVED
+        name = as_name(self._evaluate(node))
+        return _UNRESOLVED if name is None else name
 
-    def _computed(self, node: ast.expr) -> Computed:
+    def _make_computed_name(self, node: ast.expr) -> ComputedName:
         text, constants = "", [""]
-        for part in self._parts(node):
+        for part in self._split_parts(node):
             if isinstance(part, str):
                 constants[-1] += part
                 text += part
             else:
                 constants.append("")
                 text += f"{{{ast.unparse(part)}}}"
-        return Computed(text, tuple(constants))
+        return ComputedName(text, tuple(constants))
 
-    def _parts(self, node: ast.expr) -> Iterator[str | ast.expr]:
+    def _split_parts(self, node: ast.expr) -> Iterator[str | ast.expr]:
         if isinstance(node, ast.JoinedStr):
             for part in node.values:
-                yield from self._parts(part)
+                yield from self._split_parts(part)
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            yield from self._parts(node.left)
-            yield from self._parts(node.right)
+            yield from self._split_parts(node.left)
+            yield from self._split_parts(node.right)
         elif isinstance(node, ast.FormattedValue):
-            if node.conversion == _PLAIN and node.format_spec is None:
-                yield from self._parts(node.value)
+            if node.conversion == _NO_CONVERSION and node.format_spec is None:
+                yield from self._split_parts(node.value)
             else:
                 yield node.value
         else:
-            value: Any = node.value if isinstance(node, ast.Constant) else self._loaded(node)
+            value = self._evaluate(node)
             yield value if value.__class__ is str else node
 
-    def _class_made_in(self, node: ast.expr | None) -> type[Any] | None:
-        made = self._loaded(node.func) if isinstance(node, ast.Call) else None
-        return made if isinstance(made, type) else None
+    def _get_instantiated_class(self, node: ast.expr | None) -> type[Any] | None:
+        value = self._resolve(node.func) if isinstance(node, ast.Call) else None
+        return value if isinstance(value, type) else None
 
-    def _loaded(self, node: ast.expr | None) -> Any:
-        """Give what an expression like ``a.b.c`` stands for at the top of the module, if it has been imported."""
+    def _evaluate(self, node: ast.expr | None) -> Any:
+        return node.value if isinstance(node, ast.Constant) else self._resolve(node)
+
+    def _resolve(self, node: ast.expr | None) -> Any:
+        """Return the value of an expression such as ``a.b.c`` at module level, if its module has been imported."""
         names: list[str] = []
         while isinstance(node, ast.Attribute):
             names.insert(0, node.attr)
             node = node.value
         if not isinstance(node, ast.Name):
-            return _UNKNOWN
-        path = [*self._imported.get(node.id, f"{self._source.name}.{node.id}").split("."), *names]
+            return _UNRESOLVED
+        path = [*self._imports.get(node.id, f"{self._source.name}.{node.id}").split("."), *names]
         for length in range(len(path) - 1, 0, -1):
             module = sys.modules.get(".".join(path[:length]))
             if module is not None:
-                return _walked(module, path[length:])
-        return _UNKNOWN
+                return _get_nested(module, path[length:])
+        return _UNRESOLVED
 
 
-def _walked(found: Any, names: list[str]) -> Any:
+def _get_nested(value: Any, names: list[str]) -> Any:
     try:
         for name in names:
-            found = getattr(found, name)
+            value = getattr(value, name)
     except Exception:
-        return _UNKNOWN
-    return found
+        return _UNRESOLVED
+    return value
 
 
-def _imports(source: Source) -> Iterator[tuple[str, str]]:
-    """Find what imports give names to, anywhere in the module."""
+def _find_imports(source: Source) -> Iterator[tuple[str, str]]:
+    """Find all imports in a module. Yield each local name with the dotted name of its object."""
     is_package = source.file.name == "__init__.py"
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Import):
@@ -205,8 +215,8 @@ def _imports(source: Source) -> Iterator[tuple[str, str]]:
                 top = alias.name.partition(".")[0]
                 yield (alias.asname, alias.name) if alias.asname else (top, top)
         elif isinstance(node, ast.ImportFrom):
-            up = node.level - 1 if is_package else node.level
-            here = source.name.split(".")
-            base = here[: len(here) - up] if node.level else []
+            levels_up = node.level - 1 if is_package else node.level
+            parts = source.name.split(".")
+            base = parts[: len(parts) - levels_up] if node.level else []
             for alias in node.names:
                 yield alias.asname or alias.name, ".".join([*base, *([node.module] if node.module else []), alias.name])

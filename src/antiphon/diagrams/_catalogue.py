@@ -1,15 +1,14 @@
-"""The catalogue: a page on the events of a program, from its running dispatcher and its sources."""
+"""The catalogue: a page about the events of a program, made from its dispatcher and its source code."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from types import ModuleType
 from typing import Any, Final, TypeAlias
 
-from antiphon._introspection.definitions import Definition
 from antiphon._introspection.description import (
     Description,
     KeyDescription,
@@ -17,23 +16,33 @@ from antiphon._introspection.description import (
     get_key_label,
     get_key_parts,
 )
-from antiphon.diagrams._call_sites import Computed, Dispatch, dispatches_in
-from antiphon.diagrams._catalogue_entries import Entry, entries_of
-from antiphon.diagrams._markdown import beginning, code, escaped, listeners_table, prose, section
-from antiphon.diagrams._source_code import Attribute, sources_of
-from antiphon.diagrams._text import headline, printable, told
+from antiphon.diagrams._call_sites import CallSite, ComputedName, find_call_sites
+from antiphon.diagrams._catalogue_entries import Entry, make_entries
+from antiphon.diagrams._markdown import (
+    escape_line_start,
+    escape_markdown,
+    format_code,
+    format_heading,
+    render_docstring,
+    render_listeners_table,
+)
+from antiphon.diagrams._source_code import Attribute, read_sources
+from antiphon.diagrams._text import escape_unprintable, format_dispatcher, quote_if_needed
 
 __all__ = ("catalogue",)
 
-#: Where the part of a docstring begins that is for programmers.
+#: The first heading of a docstring after its description. The page contains only the description.
 _GOOGLE_SECTION: Final = re.compile(r"^(Args|Arguments|Attributes|Examples?|Notes?|Raises|Returns):\s*$", re.MULTILINE)
 
-#: The modules in an annotation, which say little to readers of a page.
-_MODULES: Final = re.compile(r"\b(?:[a-z_]\w*\.)+")
+#: The module prefixes in an annotation. The page omits them to keep signatures short.
+_MODULE_PREFIXES: Final = re.compile(r"\b(?:[a-z_]\w*\.)+")
+
+_STARS_BY_KIND: Final[dict[Any, str]] = {
+    inspect.Parameter.VAR_POSITIONAL: "*",
+    inspect.Parameter.VAR_KEYWORD: "**",
+}
 
 _Listeners: TypeAlias = tuple[ListenerDescription, ...]
-
-_STARS: Final[dict[Any, str]] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 def catalogue(
@@ -43,199 +52,203 @@ def catalogue(
     sources: Sequence[ModuleType] = (),
     level: int = 1,
 ) -> str:
-    """Write a reference of events for the docs, in Markdown.
+    """Return a page about the events of a program, in Markdown.
 
-    It tells of the names that the modules of events define, in their order, then of the other names, the classes
-    and the patterns that somebody listens to. A class belongs to a name if it has it as its ``name``, if an event of it
-    is made where the name is dispatched, or if the constant is called like it: ``ORDER_PLACED`` and ``OrderPlaced``,
-    both with or without "event".
+    The page lists the names that the modules of events define, in their order. Then it lists the other names, the
+    classes and the patterns that have listeners. A class belongs to a name in three cases: its ``name`` is that name,
+    the program creates an event of it where it dispatches that name, or the class and the constant are called alike,
+    such as ``OrderPlaced`` and ``ORDER_PLACED``, both with or without "event".
 
     Args:
-        description: Who listens.
-        events: Modules that define names, as constants in capitals or members of an ``Enum``, and
-            the classes of events.
-        sources: Packages and modules in whose sources dispatches are looked for. They are read, and not imported.
-        level: The level of the first heading; those below it are deeper.
+        description: The description of the dispatcher.
+        events: Modules that define classes of events, and names as constants in capitals or members of an ``Enum``.
+        sources: Packages and modules in which to search for dispatches. Their files are read, and not imported.
+        level: The level of the first heading. The other headings are below it.
 
     Returns:
         The page, without a line break at its end.
     """
-    read = list(chain.from_iterable(sources_of(module) for module in sources))
-    dispatches = list(chain.from_iterable(dispatches_in(source) for source in read))
-    entries = entries_of(description, events, dispatches)
-    page = _Page(description, [module.__name__ for module in sources], dispatches, level)
-    return "\n".join(page.lines(entries))
+    all_sources = chain.from_iterable(read_sources(module) for module in sources)
+    call_sites = [call_site for source in all_sources for call_site in find_call_sites(source)]
+    entries = list(make_entries(description, events, call_sites))
+    page = _Page(description, [module.__name__ for module in sources], call_sites, entries)
+    return "\n".join(page.render(level))
 
 
 class _Page:
-    """Writes the catalogue."""
+    """The page, rendered line by line."""
 
     def __init__(
-        self, description: Description, sources: Sequence[str], dispatches: Sequence[Dispatch], level: int
+        self, description: Description, sources: Sequence[str], call_sites: Sequence[CallSite], entries: Sequence[Entry]
     ) -> None:
         self._description = description
-        self._sources = ", ".join(code(name) for name in sources)
-        self._dispatches = dispatches
-        self._level = level
-        self._known: dict[str, type[Any]] = {}
+        self._sources = ", ".join(format_code(name) for name in sources)
+        self._call_sites = call_sites
+        self._entries = entries
+        self._classes_by_name: dict[str, type[Any]] = {
+            event_class.cls.__qualname__: event_class.cls for entry in entries for event_class in entry.classes
+        }
 
-    def lines(self, entries: Iterable[Entry]) -> Iterator[str]:
-        """Write the page."""
-        yield section(self._level, f"Events of {escaped(headline(self._description))}")
+    def render(self, level: int) -> Iterator[str]:
+        """Yield the lines of the page."""
+        yield format_heading(level, f"Events of {escape_markdown(format_dispatcher(self._description))}")
         yield ""
-        yield "Listeners stand in the order in which they run."
+        yield "Listeners are listed in the order in which they run."
         if self._sources:
-            yield f"Where events are dispatched has been read in the sources of {self._sources}."
-        entries = list(entries)
-        self._known = {one.cls.__qualname__: one.cls for entry in entries for one in entry.classes}
-        for entry in entries:
+            yield f"The places that dispatch an event were found in the source code of {self._sources}."
+        for entry in self._entries:
             key = self._description.describe_key(entry.key)
             yield ""
-            yield section(self._level + 1, code(told(key.label)))
-            yield from self._blocks(entry, key)
+            yield format_heading(level + 1, format_code(quote_if_needed(key.label)))
+            yield from self._render_entry(entry, key)
 
-    def _blocks(self, entry: Entry, key: KeyDescription) -> Iterator[str]:
-        yield from _paragraph(_called(entry, key))
+    def _render_entry(self, entry: Entry, key: KeyDescription) -> Iterator[str]:
+        yield from _render_paragraph(_format_usage(entry, key))
         for constant in entry.constants:
-            yield from _paragraph(beginning(prose(constant.comment)))
-        for one in entry.classes:
-            yield from _docstring(one.doc)
-            yield from _attributes(one.attributes)
+            yield from _render_paragraph(escape_line_start(render_docstring(constant.comment)))
+        for event_class in entry.classes:
+            yield from _render_class_docstring(event_class.doc)
+            yield from _render_attributes(event_class.attributes)
         if key.kind == "class":
-            # One that somebody listens to, and no module of events defines.
-            yield from [] if entry.classes else _paragraph(beginning(prose(key.definition.doc)))
-            yield from _paragraph(_defined_in(key.definition))
-            yield from _paragraph(self._kinds_of(entry.key))
-        names = self._names_of(entry)
+            if not entry.classes:
+                # No module of events defines the class, so the source was not read.
+                yield from _render_paragraph(escape_line_start(render_docstring(key.definition.doc)))
+            if key.definition.place:
+                yield from _render_paragraph(f"Defined in {format_code(key.definition.place)}.")
+            yield from _render_paragraph(self._format_subclasses(entry.key))
+        names = self._find_names(entry)
         if names:
-            under = ", ".join(code(told(_written(name))) for name in names)
-            yield from _paragraph(f"Dispatched under {under}. The listeners that may run:")
-        for classes, listeners in self._listeners(entry, key):
+            labels = ", ".join(format_code(quote_if_needed(_format_name(name))) for name in names)
+            yield from _render_paragraph(f"Dispatched under {labels}. The listeners that may run:")
+        for classes, listeners in self._group_listeners(entry, key):
             if classes:
-                yield from _paragraph(f"With {' or '.join(code(cls.__qualname__) for cls in classes)}:")
+                yield from _render_paragraph(f"With {' or '.join(format_code(cls.__qualname__) for cls in classes)}:")
             yield ""
-            yield from listeners_table(key._replace(listeners=listeners))
+            yield from render_listeners_table(key._replace(listeners=listeners))
         if self._sources and key.kind != "pattern":
-            yield from _paragraph("\n".join(self._dispatched(entry)))
+            yield from _render_paragraph("\n".join(self._render_call_sites(entry)))
 
-    def _kinds_of(self, cls: type[Any]) -> str:
-        kinds = [code(name) for name, known in self._known.items() if known is not cls and issubclass(known, cls)]
-        return f"The base of {', '.join(kinds)}." if kinds else ""
+    def _format_subclasses(self, cls: type[Any]) -> str:
+        subclasses = [
+            format_code(name)
+            for name, other in self._classes_by_name.items()
+            if other is not cls and issubclass(other, cls)
+        ]
+        return f"The base of {', '.join(subclasses)}." if subclasses else ""
 
-    def _listeners(self, entry: Entry, key: KeyDescription) -> Iterator[tuple[list[type[Any]], _Listeners]]:
-        """Give who runs, once if that is the same for all classes of the event, else for each."""
+    def _group_listeners(self, entry: Entry, key: KeyDescription) -> Iterator[tuple[list[type[Any]], _Listeners]]:
+        """Yield the listeners of an entry, with the classes of events for which they run.
+
+        The list of classes is empty if the listeners are the same for all of them.
+        """
         if key.kind == "class":
-            yield [], self._may_run(entry, key)
+            yield [], self._find_possible_listeners(entry, key)
             return
         if key.kind == "pattern" or not entry.classes:
             yield [], key.listeners
             return
         groups: dict[_Listeners, list[type[Any]]] = {}
-        for one in entry.classes:
-            groups.setdefault(self._description.listeners_for(entry.key, one.cls), []).append(one.cls)
+        for event_class in entry.classes:
+            listeners = self._description.listeners_for(entry.key, event_class.cls)
+            groups.setdefault(listeners, []).append(event_class.cls)
         for listeners, classes in groups.items():
             yield (classes if len(groups) > 1 else []), listeners
 
-    def _names_of(self, entry: Entry) -> list[Any]:
-        """Return the names under which events of a class are dispatched, where the page has no entry of the name."""
+    def _find_names(self, entry: Entry) -> list[Any]:
+        """Return the names under which events of a class are dispatched, if the entry is that of a class."""
         if not isinstance(entry.key, type):
             return []
-        return list(
-            dict.fromkeys(one.name for one in self._dispatches if one.event_class is entry.key and one.name is not None)
-        )
+        call_sites = [each for each in self._call_sites if each.event_class is entry.key and each.name is not None]
+        return list(dict.fromkeys(call_site.name for call_site in call_sites))
 
-    def _may_run(self, entry: Entry, key: KeyDescription) -> _Listeners:
-        names = self._names_of(entry)
-        known = {
-            one
-            for name in names
-            if not isinstance(name, Computed)
-            for one in self._description.listeners_for(name, entry.key)
-        }
-        known.update(key.listeners)
-        computed = [name for name in names if isinstance(name, Computed)]
+    def _find_possible_listeners(self, entry: Entry, key: KeyDescription) -> _Listeners:
+        names = self._find_names(entry)
+        computed_names = [name for name in names if isinstance(name, ComputedName)]
+        certain = set(key.listeners)
+        for name in names:
+            if not isinstance(name, ComputedName):
+                certain.update(self._description.listeners_for(name, entry.key))
         return tuple(
-            one
-            for one in self._description.listeners
-            if one in known or any(name.may_be(part) for name in computed for part in get_key_parts(one.key))
+            listener
+            for listener in self._description.listeners
+            if listener in certain
+            or any(name.may_match(part) for name in computed_names for part in get_key_parts(listener.key))
         )
 
-    def _dispatched(self, entry: Entry) -> Iterator[str]:
-        found = [one for one in self._dispatches if _is_of(one, entry.key)]
-        if not found:
-            is_base = isinstance(entry.key, type) and self._kinds_of(entry.key)
-            yield from [] if is_base else ["No place was found that dispatches it."]
-            return
-        yield "Dispatched in:"
-        yield ""
-        for one in found:
-            doc = f": {prose(one.doc)}" if one.doc else ""
-            yield f"- {code(one.function)}, {code(f'{one.file}:{one.line}')}{doc}"
+    def _render_call_sites(self, entry: Entry) -> Iterator[str]:
+        call_sites = [call_site for call_site in self._call_sites if _dispatches_key(call_site, entry.key)]
+        if call_sites:
+            yield "Dispatched in:"
+            yield ""
+        elif not (isinstance(entry.key, type) and self._format_subclasses(entry.key)):
+            yield "No place was found that dispatches it."
+        for call_site in call_sites:
+            doc = f": {render_docstring(call_site.doc)}" if call_site.doc else ""
+            yield f"- {format_code(call_site.function)}, {format_code(f'{call_site.file}:{call_site.line}')}{doc}"
 
 
-def _written(name: Any) -> str:
-    return name.text if isinstance(name, Computed) else get_key_label(name)
+def _format_name(name: Any) -> str:
+    return name.text if isinstance(name, ComputedName) else get_key_label(name)
 
 
-def _is_of(dispatch: Dispatch, key: Any) -> bool:
+def _dispatches_key(call_site: CallSite, key: Any) -> bool:
     if isinstance(key, type):
-        return dispatch.event_class is key
-    if isinstance(dispatch.name, Computed):
-        return not dispatch.name.is_unknown() and dispatch.name.may_be(key)
-    return bool(dispatch.name == key)
+        return call_site.event_class is key
+    if isinstance(call_site.name, ComputedName):
+        return not call_site.name.is_unknown() and call_site.name.may_match(key)
+    return bool(call_site.name == key)
 
 
-def _called(entry: Entry, key: KeyDescription) -> str:
-    """Tell what the program calls it: its constants, and how its events are made."""
-    constants = [code(one.text) for one in entry.constants]
-    signatures = [code(printable(_signature(one.cls))) for one in entry.classes]
+def _format_usage(entry: Entry, key: KeyDescription) -> str:
+    """Return the constants of a key, and the signatures of its classes."""
+    constants = [format_code(constant.text) for constant in entry.constants]
+    signatures = [format_code(escape_unprintable(_format_signature(each.cls))) for each in entry.classes]
     if key.kind == "class":
         return f"A class: {signatures[0]}." if signatures else "A class."
     if key.kind == "pattern":
         return "A pattern."
-    made = f"with {' or '.join(signatures)}" if signatures else ""
-    return ", ".join(part for part in (" ".join(constants), made) if part)
+    classes = f"with {' or '.join(signatures)}" if signatures else ""
+    return ", ".join(part for part in (" ".join(constants), classes) if part)
 
 
-def _signature(cls: type[Any]) -> str:
+def _format_signature(cls: type[Any]) -> str:
     try:
         parameters = inspect.signature(cls).parameters.values()
     except (TypeError, ValueError):
         return f"{cls.__qualname__}(...)"
-    return f"{cls.__qualname__}({', '.join(_parameter(one) for one in parameters)})"
+    return f"{cls.__qualname__}({', '.join(map(_format_parameter, parameters))})"
 
 
-def _parameter(parameter: inspect.Parameter) -> str:
-    # Not its own text, which has quotes around an annotation that is not evaluated, and defaults with addresses.
-    stars = _STARS.get(parameter.kind, "")
+def _format_parameter(parameter: inspect.Parameter) -> str:
+    # Do not use `str(parameter)`: it puts quotes around string annotations, and its defaults may contain addresses.
+    text = f"{_STARS_BY_KIND.get(parameter.kind, '')}{parameter.name}"
     annotation: Any = parameter.annotation
-    shown = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    shown = _MODULES.sub("", shown)
-    written = f"{stars}{parameter.name}" + ("" if annotation is parameter.empty else f": {shown}")
-    return written if parameter.default is parameter.empty else f"{written} = …"
+    if annotation is not parameter.empty:
+        annotation = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+        text += f": {_MODULE_PREFIXES.sub('', annotation)}"
+    return text if parameter.default is parameter.empty else f"{text} = …"
 
 
-def _docstring(doc: str) -> Iterator[str]:
+def _render_class_docstring(doc: str) -> Iterator[str]:
     match = _GOOGLE_SECTION.search(doc)
     for paragraph in re.split(r"\n\s*\n", doc[: match.start()] if match else doc):
-        lines = [prose(line.strip()) for line in paragraph.strip().splitlines()]
-        # Lists stay lists; nothing else begins anything.
-        yield from _paragraph("\n".join(line if line.startswith("- ") else beginning(line) for line in lines))
+        lines = [render_docstring(line.strip()) for line in paragraph.strip().splitlines()]
+        # Keep lists. Escape all other lines that would start a block.
+        yield from _render_paragraph(
+            "\n".join(line if line.startswith("- ") else escape_line_start(line) for line in lines)
+        )
 
 
-def _attributes(attributes: Sequence[Attribute]) -> Iterator[str]:
+def _render_attributes(attributes: Sequence[Attribute]) -> Iterator[str]:
     if attributes:
         yield ""
-    for one in attributes:
-        comment = f" – {prose(one.comment)}" if one.comment else ""
-        yield f"- {code(one.name)}: {code(printable(one.annotation))}{comment}"
+    for attribute in attributes:
+        annotation = format_code(escape_unprintable(attribute.annotation))
+        comment = f" – {render_docstring(attribute.comment)}" if attribute.comment else ""
+        yield f"- {format_code(attribute.name)}: {annotation}{comment}"
 
 
-def _defined_in(definition: Definition) -> str:
-    return f"Defined in {code(definition.place)}." if definition.place else ""
-
-
-def _paragraph(text: str) -> Iterator[str]:
+def _render_paragraph(text: str) -> Iterator[str]:
     if text:
         yield ""
         yield text

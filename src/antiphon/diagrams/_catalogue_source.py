@@ -1,4 +1,4 @@
-"""The catalogue of what a path names: with the modules of events and the sources that belong to it."""
+"""Finding the input of a catalogue: the dispatcher at a path, and the modules that belong to it."""
 
 from __future__ import annotations
 
@@ -9,51 +9,52 @@ from types import ModuleType
 from typing import NamedTuple
 
 from antiphon.diagrams._catalogue import catalogue
-from antiphon.diagrams._locate import AnyDispatcher, find, find_module
-from antiphon.diagrams._source_code import files_of
+from antiphon.diagrams._locate import AnyDispatcher, find_dispatcher, load_module
+from antiphon.diagrams._source_code import find_files
 
-__all__ = ("Reference", "reference_of")
+__all__ = ("CatalogueSource", "find_catalogue_source")
 
 
-class Reference(NamedTuple):
-    """What a catalogue is made of."""
+class CatalogueSource(NamedTuple):
+    """The input of a catalogue."""
 
     dispatcher: AnyDispatcher
     events: Sequence[ModuleType]
     sources: Sequence[ModuleType]
 
-    def write(self, level: int = 1) -> str:
-        """Write the catalogue; its first heading is of this level."""
+    def render(self, level: int = 1) -> str:
+        """Return the catalogue. The level is that of its first heading."""
         return catalogue(self.dispatcher.describe(), events=self.events, sources=self.sources, level=level)
 
-    def files(self) -> list[Path]:
-        """Tell which files have been read."""
-        return [file for module in [*self.events, *self.sources] for _, file in files_of(module)]
+    def find_files(self) -> list[Path]:
+        """Return the files that the catalogue is made from."""
+        return [file for module in [*self.events, *self.sources] for _, file in find_files(module)]
 
 
-def reference_of(path: str, *, events: Sequence[str] = (), sources: Sequence[str] = ()) -> Reference:
-    """Find what the catalogue of a dispatcher is made of.
+def find_catalogue_source(path: str, *, events: Sequence[str] = (), sources: Sequence[str] = ()) -> CatalogueSource:
+    """Find the input of the catalogue of a dispatcher.
 
     Args:
-        path: Where the dispatcher is, as for the command: ``package.module:attribute``.
+        path: The location of the dispatcher, ``package.module:attribute``, as in the command line.
         events: The modules that define names and classes of events. By default the module ``events`` in the package of
-            the path's module; if there is none, this module itself.
-        sources: Where to look for dispatches. By default the packages of the modules of events.
+            the module of the dispatcher. If that does not exist, the module of the dispatcher itself.
+        sources: The packages and modules in which to search for dispatches. By default the packages of the modules of
+            events.
 
     Raises:
-        NotFound: Something of this is not there, or raises.
+        LocateError: If the dispatcher or one of the modules is not found, or if importing it raises.
     """
-    module, dispatcher = find(path)
-    modules = [find_module(name) for name in events] or [_events_beside(module)]
-    looked_at = [find_module(name) for name in dict.fromkeys(sources or map(_package_of, modules))]
-    return Reference(dispatcher, modules, looked_at)
+    module, dispatcher = find_dispatcher(path)
+    event_modules = [load_module(name) for name in events] or [_find_events_module(module)]
+    source_names = sources or [_get_package_name(each) for each in event_modules]
+    return CatalogueSource(dispatcher, event_modules, [load_module(name) for name in dict.fromkeys(source_names)])
 
 
-def _events_beside(module: ModuleType) -> ModuleType:
+def _find_events_module(module: ModuleType) -> ModuleType:
     package = module.__name__ if "__path__" in vars(module) else module.__name__.rpartition(".")[0]
     name = f"{package}.events"
-    return find_module(name) if package and find_spec(name) is not None else module
+    return load_module(name) if package and find_spec(name) is not None else module
 
 
-def _package_of(module: ModuleType) -> str:
+def _get_package_name(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[0] or module.__name__

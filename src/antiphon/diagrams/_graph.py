@@ -1,4 +1,4 @@
-"""The graph that the drawn formats share: keys on one side, listeners on the other."""
+"""The graph that the Graphviz and Mermaid formats share. Its edges lead from keys to listeners."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from antiphon._introspection.description import Description, KeyDescription, KeyKind, ListenerDescription
-from antiphon.diagrams._text import heading, printable, through
+from antiphon.diagrams._text import escape_unprintable, format_key, format_other_key
 
-__all__ = ("COLOURS", "Edge", "Graph", "KeyNode", "ListenerNode", "graph_of")
+__all__ = ("COLORS", "Edge", "Graph", "KeyNode", "ListenerNode", "build_graph")
 
-#: For each kind of key, and for listeners, what fills a node and what draws its line. The text on it is dark, so that
-#: it can be read where the page is dark, too.
-COLOURS: dict[KeyKind | None, tuple[str, str]] = {
+#: The fill color and the line color of the nodes for each kind of key; None stands for listeners. The fill colors are
+#: light in dark pages as well, because the text on them is always dark.
+COLORS: dict[KeyKind | None, tuple[str, str]] = {
     "name": ("#dbe9ff", "#3b74c9"),
     "other": ("#dbe9ff", "#3b74c9"),
     "class": ("#dcf3e2", "#2f8f4e"),
@@ -30,50 +30,52 @@ class KeyNode(NamedTuple):
 
 
 class ListenerNode(NamedTuple):
-    """A registration; it is drawn once, however many keys reach it."""
+    """A subscription. It has one node, even if several keys reach it."""
 
     id: str
     lines: tuple[str, ...]
 
 
 class Edge(NamedTuple):
-    """That a listener runs for a key."""
+    """A connection from a key to a listener that runs for it."""
 
+    #: The id of the key node.
     key: str
+    #: The id of the listener node.
     listener: str
-    #: Its place in the order of the key's listeners.
+    #: The position of the listener in the order of the key, from 1.
     number: int
-    #: What it listens to, if that is another key.
-    through: str
+    #: The label of the key of the listener if it is another key, such as a pattern; else empty.
+    other_key: str
 
 
 class Graph(NamedTuple):
-    """What is to be drawn."""
+    """The nodes and edges of a description."""
 
     keys: tuple[KeyNode, ...]
     listeners: tuple[ListenerNode, ...]
     edges: tuple[Edge, ...]
 
 
-def graph_of(description: Description) -> Graph:
-    """Make the graph of a description."""
-    reached = {listener.order for key in description.keys for listener in key.listeners}
-    drawn = [listener for listener in description.listeners if listener.order in reached]
-    numbers = {listener.order: number for number, listener in enumerate(drawn, 1)}
+def build_graph(description: Description) -> Graph:
+    """Build the graph of a description."""
+    reached_orders = {listener.order for key in description.keys for listener in key.listeners}
+    reached = [listener for listener in description.listeners if listener.order in reached_orders]
+    node_ids = {listener.order: f"listener{number}" for number, listener in enumerate(reached, 1)}
     keys = {f"key{number}": key for number, key in enumerate(description.keys, 1)}
     return Graph(
-        tuple(KeyNode(id_, key.kind, heading(key)) for id_, key in keys.items()),
-        tuple(_node(listener, numbers) for listener in drawn),
-        tuple(edge for id_, key in keys.items() for edge in _edges(id_, key, numbers)),
+        tuple(KeyNode(key_id, key.kind, format_key(key)) for key_id, key in keys.items()),
+        tuple(_make_listener_node(node_ids[listener.order], listener) for listener in reached),
+        tuple(edge for key_id, key in keys.items() for edge in _make_edges(key_id, key, node_ids)),
     )
 
 
-def _node(listener: ListenerDescription, numbers: dict[int, int]) -> ListenerNode:
-    words = (f"priority {listener.priority}", *listener.options)
-    lines = (listener.name, ", ".join(words), listener.definition.place)
-    return ListenerNode(f"listener{numbers[listener.order]}", tuple(printable(line) for line in lines if line))
+def _make_listener_node(node_id: str, listener: ListenerDescription) -> ListenerNode:
+    options = ", ".join((f"priority {listener.priority}", *listener.options))
+    lines = (listener.name, options, listener.definition.place)
+    return ListenerNode(node_id, tuple(escape_unprintable(line) for line in lines if line))
 
 
-def _edges(id_: str, key: KeyDescription, numbers: dict[int, int]) -> Iterator[Edge]:
+def _make_edges(key_id: str, key: KeyDescription, node_ids: dict[int, str]) -> Iterator[Edge]:
     for number, listener in enumerate(key.listeners, 1):
-        yield Edge(id_, f"listener{numbers[listener.order]}", number, through(key, listener))
+        yield Edge(key_id, node_ids[listener.order], number, format_other_key(key, listener))

@@ -1,4 +1,4 @@
-"""JSON: for programs. Its shape is in the docs, and has a number."""
+"""The JSON format, for other programs. The docs specify its structure, which has a version number."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from typing import Any, Final
 
 from antiphon._introspection.description import Definition, Description, KeyDescription, ListenerDescription
 
-__all__ = ("FORMAT", "json")
+__all__ = ("FORMAT_VERSION", "json")
 
-#: The number of the shape; it grows when something is renamed or taken away, not when something comes to it.
-FORMAT: Final = 1
+#: The version of the structure. Increment it if a field is renamed or removed, but not if one is added.
+FORMAT_VERSION: Final = 1
 
 
 def json(description: Description) -> str:
-    """Write a description as JSON, in a documented shape."""
-    # A module of this name is imported here, since the function has the name, too.
+    """Return a description as JSON, in the documented structure."""
+    # Import the function only: the module has the same name as this function.
     from json import dumps
 
     return dumps(
         {
-            "format": FORMAT,
+            "format": FORMAT_VERSION,
             "dispatcher": {"name": description.dispatcher, "class": description.dispatcher_class},
-            "keys": [_key(key) for key in description.keys],
+            "keys": [_key_to_dict(key) for key in description.keys],
         },
         indent=2,
-        # inf and nan, which JSON does not know, are refused rather than written.
+        # Raise for infinity and NaN: JSON has no numbers for them.
         allow_nan=False,
     )
 
 
-def _key(key: KeyDescription) -> dict[str, Any]:
+def _key_to_dict(key: KeyDescription) -> dict[str, Any]:
     return {
         "key": key.label,
         "kind": key.kind,
-        **_definition(key.definition),
-        "listeners": [_listener(listener) for listener in key.listeners],
+        **_definition_to_dict(key.definition),
+        "listeners": [_listener_to_dict(listener) for listener in key.listeners],
     }
 
 
-def _listener(listener: ListenerDescription) -> dict[str, Any]:
+def _listener_to_dict(listener: ListenerDescription) -> dict[str, Any]:
     timeout = listener.timeout
     return {
         "name": listener.name,
         "class": listener.definition.owner,
-        **_definition(listener.definition),
+        **_definition_to_dict(listener.definition),
         "key": listener.key_label,
         "priority": listener.priority,
         "once": listener.once,
@@ -56,7 +56,7 @@ def _listener(listener: ListenerDescription) -> dict[str, Any]:
     }
 
 
-def _definition(definition: Definition) -> dict[str, Any]:
+def _definition_to_dict(definition: Definition) -> dict[str, Any]:
     return {
         "module": definition.module,
         "file": definition.file,

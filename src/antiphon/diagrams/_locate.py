@@ -1,4 +1,4 @@
-"""From ``package.module:dispatcher`` to the dispatcher."""
+"""Importing a dispatcher from a path such as ``package.module:dispatcher``."""
 
 from __future__ import annotations
 
@@ -11,169 +11,178 @@ from inspect import isawaitable, isclass
 from types import CoroutineType, ModuleType, TracebackType
 from typing import Any, Final, TypeAlias, TypeVar
 
-from antiphon._dispatchers.asynchronous import AsyncEventDispatcher
-from antiphon._dispatchers.synchronous import EventDispatcher
+from antiphon import AsyncEventDispatcher, EventDispatcher
 from antiphon._introspection.definitions import get_definition
 from antiphon._util.naming import safe_repr
-from antiphon.diagrams._text import printable
+from antiphon.diagrams._text import escape_unprintable
 
-__all__ = ("AnyDispatcher", "NotFound", "find", "find_module")
+__all__ = ("AnyDispatcher", "LocateError", "find_dispatcher", "load_module")
 
 T = TypeVar("T")
 
 AnyDispatcher: TypeAlias = AsyncEventDispatcher | EventDispatcher
 
-_EXPECTED = "write module:attribute, such as shop.events:dispatcher, or module:function() for what a function returns"
+_EXPECTED_PATH: Final = (
+    "write module:attribute, such as shop.events:dispatcher, or module:function() for what a function returns"
+)
 
-_LONGEST_REPR: Final = 60
-
-
-class NotFound(Exception):
-    """There is no dispatcher at a path; the message is one line that says why."""
+_MAX_REPR_LENGTH: Final = 60
 
 
-def find(path: str) -> tuple[ModuleType, AnyDispatcher]:
-    """Find a dispatcher, and the module that the path names.
+class LocateError(Exception):
+    """A dispatcher, module or file is missing or not usable. The message is a single line."""
 
-    What the module prints while it is imported goes to stderr, so that it does not get into a diagram.
+
+def find_dispatcher(path: str) -> tuple[ModuleType, AnyDispatcher]:
+    """Return the module that a path names, and the dispatcher in it.
+
+    Output of the module and of functions in the path goes to stderr, so that stdout contains only the diagram.
 
     Args:
-        path: ``package.module:attribute``; the attribute may have dots, and ``()`` after what is to be called.
+        path: ``package.module:attribute``. The attribute may contain dots, and ``()`` after a function to call.
 
     Raises:
-        NotFound: The path is malformed, the module is not there, or raises, or has no such attribute; a function
-            raises, or is async; or what is found is no dispatcher.
+        LocateError: If the path is malformed, the module or the attribute is not found, importing or calling raises,
+            a function is async, or the result is not a dispatcher.
     """
     module_name, colon, attribute = path.partition(":")
     if not colon or not module_name or not attribute:
-        raise NotFound(f"{path!r} has no module and attribute: {_EXPECTED}")
+        raise LocateError(f"{path!r} has no module and attribute: {_EXPECTED_PATH}")
     if module_name.endswith(".py"):
         dotted = module_name.removesuffix(".py").replace("\\", "/").replace("/", ".").strip(".")
-        raise NotFound(f"{module_name} is a file: write {dotted}:{attribute}")
-    module = find_module(module_name)
-    found: Any = module
-    walked = module_name + ":"
+        raise LocateError(f"{module_name} is a file: write {dotted}:{attribute}")
+    module = load_module(module_name)
+    value: Any = module
+    location = module_name
+    separator = ":"
     for part in attribute.split("."):
         name = part.removesuffix("()")
         if not name.isidentifier():
-            raise NotFound(f"{path!r} has {part!r} where a name should stand: {_EXPECTED}")
-        found = _attribute(found, name, walked.rstrip(":."))
-        walked += name
+            raise LocateError(f"{path!r} has {part!r} in place of an attribute name: {_EXPECTED_PATH}")
+        value = _get_attribute(value, name, location)
+        location += separator + name
+        separator = "."
         if part.endswith("()"):
-            found = _called(found, walked)
-            walked += "()"
-        walked += "."
-    return module, _checked(found, walked[:-1], attribute)
+            value = _call_factory(value, location)
+            location += "()"
+    return module, _check_dispatcher(value, location, attribute)
 
 
-def find_module(name: str) -> ModuleType:
+def load_module(name: str) -> ModuleType:
     """Import a module.
 
     Raises:
-        NotFound: It is not there, or raises.
+        LocateError: If the module is not found, or if importing it raises.
     """
     if not all(part.isidentifier() for part in name.split(".")):
-        raise NotFound(f"{name!r} is not the name of a module: {_EXPECTED}")
+        raise LocateError(f"{name!r} is not the name of a module: {_EXPECTED_PATH}")
     try:
-        return _quietly(lambda: import_module(name))
+        return _call_with_stdout_redirected(lambda: import_module(name))
     except ModuleNotFoundError as exc:
         if exc.name is not None and f"{name}.".startswith(f"{exc.name}."):
             missing = f"there is no module {exc.name}"
-            raise NotFound(missing if exc.name == name else f"{missing}, so there is no {name}") from None
-        raise _raised(f"importing {name}", exc) from exc
+            raise LocateError(missing if exc.name == name else f"{missing}, so there is no {name}") from None
+        raise _make_error(f"importing {name}", exc) from exc
     except SystemExit as exc:
-        raise NotFound(f"importing {name} ends the program: what it runs should stand in a function") from exc
+        raise LocateError(f"importing {name} ends the program: move the code that exits into a function") from exc
     except KeyboardInterrupt:
         raise
     except BaseException as exc:
-        raise _raised(f"importing {name}", exc) from exc  # noqa: ASYNC104  the command runs no event loop
+        raise _make_error(f"importing {name}", exc) from exc  # noqa: ASYNC104  the command runs no event loop
 
 
-def _quietly(call: Callable[[], T]) -> T:
+def _call_with_stdout_redirected(call: Callable[[], T]) -> T:
     with redirect_stdout(sys.stderr):
         return call()
 
 
-def _attribute(found: Any, name: str, shown: str) -> Any:
+def _get_attribute(value: Any, name: str, location: str) -> Any:
     try:
-        return getattr(found, name)
+        return getattr(value, name)
     except AttributeError:
-        public = [other for other in dir(found) if not other.startswith("_") or name.startswith("_")]
-        near = get_close_matches(name, public, n=1)
-        dispatchers = _dispatchers_in(found)
-        hint = f"; it has the dispatchers {', '.join(dispatchers)}" if dispatchers else ""
-        raise NotFound(f"{shown} has no {name}" + (f"; did you mean {near[0]}?" if near else hint)) from None
+        candidates = [other for other in dir(value) if not other.startswith("_") or name.startswith("_")]
+        matches = get_close_matches(name, candidates, n=1)
+        dispatchers = _find_dispatcher_names(value)
+        hint = ""
+        if matches:
+            hint = f"; did you mean {matches[0]}?"
+        elif dispatchers:
+            hint = f"; it has the dispatchers {', '.join(dispatchers)}"
+        raise LocateError(f"{location} has no {name}{hint}") from None
     except Exception as exc:
-        raise _raised(f"{shown}.{name}", exc) from exc
+        raise _make_error(f"{location}.{name}", exc) from exc
 
 
-def _called(function: Any, shown: str) -> Any:
+def _call_factory(function: Any, location: str) -> Any:
     if not callable(function):
-        raise NotFound(f"{shown} is {_described(function)}, and cannot be called: write it without ()")
+        raise LocateError(f"{location} is {_describe(function)}, and cannot be called: write it without ()")
     try:
-        result = _quietly(function)
+        result = _call_with_stdout_redirected(function)
     except SystemExit as exc:
-        raise NotFound(f"{shown}() ends the program") from exc
+        raise LocateError(f"{location}() ends the program") from exc
     except KeyboardInterrupt:
         raise
     except BaseException as exc:
-        raise _raised(f"{shown}()", exc) from exc  # noqa: ASYNC104  the command runs no event loop
+        raise _make_error(f"{location}()", exc) from exc  # noqa: ASYNC104  the command runs no event loop
     if isawaitable(result):
         if isinstance(result, CoroutineType):
             result.close()
-        raise NotFound(f"{shown}() is async, and no event loop runs here: name a plain function")
+        raise LocateError(f"{location}() is async, but the command runs no event loop: name a sync function")
     return result
 
 
-def _checked(found: Any, shown: str, attribute: str) -> AnyDispatcher:
-    described = _described(found)
-    if isinstance(found, AnyDispatcher):
-        return found
-    if isclass(found) and issubclass(found, AnyDispatcher):
-        raise NotFound(f"{shown} is a class: write {attribute}() for one of its dispatchers")
-    if callable(found) and not attribute.endswith("()"):
-        raise NotFound(f"{shown} is {described}: write {attribute}() if it returns the dispatcher")
-    raise NotFound(f"{shown} is {described}, and no EventDispatcher or AsyncEventDispatcher")
+def _check_dispatcher(value: Any, location: str, attribute: str) -> AnyDispatcher:
+    if isinstance(value, AnyDispatcher):
+        return value
+    if isclass(value) and issubclass(value, AnyDispatcher):
+        raise LocateError(f"{location} is a class: write {attribute}() for an instance of it")
+    description = _describe(value)
+    if callable(value) and not attribute.endswith("()"):
+        raise LocateError(f"{location} is {description}: write {attribute}() if it returns the dispatcher")
+    raise LocateError(f"{location} is {description}, not an EventDispatcher or AsyncEventDispatcher")
 
 
-def _described(thing: Any) -> str:
+def _describe(thing: Any) -> str:
     if isinstance(thing, ModuleType):
         return f"the module {thing.__name__}"
-    kind, is_called = str(type(thing).__name__), callable(thing)
-    if is_called:
+    kind = str(type(thing).__name__)
+    if callable(thing):
         return f"the {kind} {get_definition(thing).name}"
-    shown = printable(safe_repr(thing))
-    return f"{shown if len(shown) <= _LONGEST_REPR else shown[:_LONGEST_REPR] + '…'} ({kind})"
+    text = escape_unprintable(safe_repr(thing))
+    return f"{text if len(text) <= _MAX_REPR_LENGTH else text[:_MAX_REPR_LENGTH] + '…'} ({kind})"
 
 
-def _dispatchers_in(thing: Any) -> list[str]:
+def _find_dispatcher_names(thing: Any) -> list[str]:
     variables: dict[str, Any] = getattr(thing, "__dict__", {})
     return [name for name, value in variables.items() if isinstance(value, AnyDispatcher)]
 
 
-def _raised(doing: str, exc: BaseException) -> NotFound:
+def _make_error(action: str, exc: BaseException) -> LocateError:
     try:
         lines = str(exc).strip().splitlines()
     except Exception:
         lines = []
-    message = f"{doing} raises {type(exc).__name__}" + (f": {printable(lines[0])}" if lines else "")
-    # A syntax error tells its place itself.
-    place = "" if isinstance(exc, SyntaxError) else _place(exc.__traceback__)
-    return NotFound(f"{message} ({place})" if place else message)
+    message = f"{action} raises {type(exc).__name__}" + (f": {escape_unprintable(lines[0])}" if lines else "")
+    # The message of a syntax error contains its location.
+    place = "" if isinstance(exc, SyntaxError) else _find_user_frame(exc.__traceback__)
+    return LocateError(f"{message} ({place})" if place else message)
 
 
-def _place(traceback: TracebackType | None) -> str:
-    """Tell where something was raised: in the code of the user, if there is any, which lies below here."""
+def _find_user_frame(traceback: TracebackType | None) -> str:
+    """Return the file and line of the innermost frame in the user's code, or else of the innermost frame.
+
+    Code counts as the user's if it is below the current directory and not installed.
+    """
     from pathlib import Path
 
-    places: list[tuple[Path, int]] = []
+    frames: list[tuple[Path, int]] = []
     while traceback is not None:
-        places.append((Path(traceback.tb_frame.f_code.co_filename), traceback.tb_lineno))
+        frames.append((Path(traceback.tb_frame.f_code.co_filename), traceback.tb_lineno))
         traceback = traceback.tb_next
-    here = Path.cwd()
-    ours = Path(__file__).parent
-    known = [(file, line) for file, line in places if file.is_absolute() and file.parent != ours]
-    for file, line in reversed(known):
-        if file.is_relative_to(here) and "site-packages" not in file.parts:
-            return f"{file.relative_to(here).as_posix()}:{line}"
-    return "{}:{}".format(*known[-1]) if known else ""
+    current_directory = Path.cwd()
+    own_directory = Path(__file__).parent
+    candidates = [(file, line) for file, line in frames if file.is_absolute() and file.parent != own_directory]
+    for file, line in reversed(candidates):
+        if file.is_relative_to(current_directory) and "site-packages" not in file.parts:
+            return f"{file.relative_to(current_directory).as_posix()}:{line}"
+    return "{}:{}".format(*candidates[-1]) if candidates else ""

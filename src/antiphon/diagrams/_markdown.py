@@ -1,4 +1,4 @@
-"""Markdown, with tables as GitHub and MyST have them."""
+"""The Markdown format, with the tables of GitHub and MyST, and the escaping that the catalogue also uses."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from antiphon._introspection.description import Definition, Description, KeyDescription, ListenerDescription
-from antiphon.diagrams._text import headline, printable, through, told
+from antiphon.diagrams._text import escape_unprintable, format_dispatcher, format_other_key, quote_if_needed
 
-__all__ = ("beginning", "code", "escaped", "listeners_table", "markdown", "prose", "section")
+__all__ = (
+    "escape_line_start",
+    "escape_markdown",
+    "format_code",
+    "format_heading",
+    "markdown",
+    "render_docstring",
+    "render_listeners_table",
+)
 
-#: What could mean something in the middle of a line of Markdown, or of MyST.
+#: The characters that can have a meaning in the middle of a line of Markdown or MyST.
 _SPECIAL: Final = re.compile(r"[\\`*_{}\[\]<>#|~$&^@%]")
 
 _CODE: Final = re.compile(r"``(.+?)``|`(.+?)`")
@@ -20,86 +28,87 @@ _TITLES: Final = {"name": "Names", "other": "Names", "class": "Classes", "patter
 
 
 def markdown(description: Description, *, level: int = 1) -> str:
-    """Write a description as a page for the docs: a section for each key, with a table of its listeners.
+    """Return a description as a page in Markdown. Each key has a section with a table of its listeners.
 
     Args:
-        description: What to write.
-        level: The level of the first heading; those below it are deeper.
+        description: The description of a dispatcher.
+        level: The level of the first heading. The other headings are below it.
     """
-    lines = [section(level, escaped(headline(description)))]
+    lines = [format_heading(level, escape_markdown(format_dispatcher(description)))]
     if not description.keys:
-        lines += ["", "Nobody listens."]
+        lines += ["", "No listeners."]
     title = ""
     for key in description.keys:
         if _TITLES[key.kind] != title:
             title = _TITLES[key.kind]
-            lines += ["", section(level + 1, title)]
-        lines += ["", section(level + 2, code(told(key.label))), "", *_told_of(key.definition), *listeners_table(key)]
+            lines += ["", format_heading(level + 1, title)]
+        lines += ["", format_heading(level + 2, format_code(quote_if_needed(key.label))), ""]
+        lines += [*_render_definition(key.definition), *render_listeners_table(key)]
     return "\n".join(lines)
 
 
-def section(level: int, title: str) -> str:
-    """Write a heading."""
+def format_heading(level: int, title: str) -> str:
+    """Return a heading."""
     return f"{'#' * level} {title}"
 
 
-def _told_of(definition: Definition) -> Iterator[str]:
+def _render_definition(definition: Definition) -> Iterator[str]:
     if definition.doc:
-        yield beginning(prose(definition.doc))
+        yield escape_line_start(render_docstring(definition.doc))
         yield ""
     if definition.place:
-        yield f"Defined in {code(definition.place)}."
+        yield f"Defined in {format_code(definition.place)}."
         yield ""
 
 
-def listeners_table(key: KeyDescription) -> Iterator[str]:
-    """Write the listeners of a key, in the order in which they run; columns that would be empty are left out."""
+def render_listeners_table(key: KeyDescription) -> Iterator[str]:
+    """Yield a table of the listeners of a key, in the order in which they run. Empty columns are omitted."""
     if not key.listeners:
-        yield "Nobody listens."
+        yield "No listeners."
         return
-    rows = [_cells(key, listener) for listener in key.listeners]
-    kept = [column for column in rows[0] if any(row[column] for row in rows)]
-    yield _line(kept)
-    yield _line(["--:" if column == "Priority" else "---" for column in kept])
+    rows = [_make_cells(key, listener) for listener in key.listeners]
+    columns = [column for column in rows[0] if any(row[column] for row in rows)]
+    yield _format_row(columns)
+    yield _format_row(["--:" if column == "Priority" else "---" for column in columns])
     for row in rows:
-        yield _line([row[column] for column in kept])
+        yield _format_row([row[column] for column in columns])
 
 
-def _cells(key: KeyDescription, listener: ListenerDescription) -> dict[str, str]:
-    other = through(key, listener)
+def _make_cells(key: KeyDescription, listener: ListenerDescription) -> dict[str, str]:
+    other_key = format_other_key(key, listener)
     definition = listener.definition
-    # Below the name, and not in a column of its own, which would leave no room for what the listener does.
-    place = f"<br>{escaped(printable(definition.place))}" if definition.place else ""
+    # Put the location below the name. A column for it would make the column of the docstrings too narrow.
+    place = f"<br>{escape_markdown(escape_unprintable(definition.place))}" if definition.place else ""
     return {
         "Priority": str(listener.priority),
-        "Listener": _in_cell(code(printable(listener.name))) + place,
-        "Through": _in_cell(code(other)) if other else "",
-        "Options": escaped(printable(", ".join(listener.options))),
-        "What it does": _in_cell(prose(definition.doc)),
+        "Listener": _escape_bars(format_code(escape_unprintable(listener.name))) + place,
+        "Through": _escape_bars(format_code(other_key)) if other_key else "",
+        "Options": escape_markdown(escape_unprintable(", ".join(listener.options))),
+        "What it does": _escape_bars(render_docstring(definition.doc)),
     }
 
 
-def _line(cells: Iterable[str]) -> str:
+def _format_row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def beginning(line: str) -> str:
-    """Write a line, in which nothing is to be escaped any more, so that it begins no list, rule or block."""
-    return re.sub(r"^([-+=:]|\d+(?=[.)]))", lambda match: _harmless(match[0]), line)
+def escape_line_start(line: str) -> str:
+    """Escape the start of a line that is escaped otherwise, so that it starts no list, rule or block."""
+    return re.sub(r"^([-+=:]|\d+(?=[.)]))", lambda match: _escape_marker(match[0]), line)
 
 
-def _harmless(opening: str) -> str:
-    # A digit cannot be escaped, but what follows it can.
-    return f"{opening}\\" if opening.isdigit() else f"\\{opening}"
+def _escape_marker(marker: str) -> str:
+    # Markdown cannot escape a digit. Escape the character after it.
+    return f"{marker}\\" if marker.isdigit() else f"\\{marker}"
 
 
-def _in_cell(text: str) -> str:
-    # Also in code a bar would end the cell; what has been escaped already stays as it is.
+def _escape_bars(text: str) -> str:
+    # A bar ends the cell in code as well. Skip the bars that are escaped already.
     return re.sub(r"(?<!\\)\|", r"\\|", text)
 
 
-def code(text: str) -> str:
-    """Write a text as code, whatever backticks are in it."""
+def format_code(text: str) -> str:
+    """Return a text as inline code. It may contain backticks."""
     fence = "`"
     while fence in text:
         fence += "`"
@@ -107,16 +116,17 @@ def code(text: str) -> str:
     return f"{fence}{blank}{text}{blank}{fence}"
 
 
-def escaped(text: str) -> str:
-    """Write a text so that Markdown finds nothing in it."""
+def escape_markdown(text: str) -> str:
+    """Escape all special characters of Markdown."""
     return _SPECIAL.sub(r"\\\g<0>", text)
 
 
-def prose(text: str) -> str:
-    """Write what stands in a docstring: code, in one backtick or two, stays code, and all else is escaped."""
-    written: list[str] = []
+def render_docstring(text: str) -> str:
+    """Return the text of a docstring as Markdown. Code in single or double backticks stays code."""
+    parts: list[str] = []
     end = 0
     for match in _CODE.finditer(text):
-        written += [escaped(printable(text[end : match.start()])), code(printable(match[1] or match[2]))]
+        parts.append(escape_markdown(escape_unprintable(text[end : match.start()])))
+        parts.append(format_code(escape_unprintable(match[1] or match[2])))
         end = match.end()
-    return "".join([*written, escaped(printable(text[end:]))])
+    return "".join([*parts, escape_markdown(escape_unprintable(text[end:]))])

@@ -1,49 +1,51 @@
-"""Mermaid's language."""
+"""The flowchart format of Mermaid."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from antiphon._introspection.description import Description, KeyKind
-from antiphon.diagrams._graph import COLOURS, graph_of
+from antiphon.diagrams._graph import COLORS, build_graph
 
 __all__ = ("mermaid",)
 
-#: How the node of a key is drawn, by its kind.
+#: The brackets around the label of a key, which determine the shape of its node.
 _SHAPES: Final = {"name": ("[", "]"), "other": ("[", "]"), "class": ("[[", "]]"), "pattern": ("{{", "}}")}
 
-#: Beside letters and digits, what means nothing to Mermaid, nor to the Markdown in its labels.
-_PLAIN: Final = frozenset(" .,:/()'*+-_=?!@…")
+#: The characters, besides letters and digits, that have no meaning in Mermaid or in the Markdown of its labels.
+_SAFE_CHARACTERS: Final = frozenset(" .,:/()'*+-_=?!@…")
 
 
 def mermaid(description: Description) -> str:
-    """Write a description as a flowchart for Mermaid.
+    """Return a description as a flowchart for Mermaid.
 
-    Edges tell the order in which the listeners of a key run; a dashed one leads to a listener that matches the event
-    through a pattern or a class, which stands on the edge.
+    The labels of the edges number the listeners of a key in the order in which they run.
+    A dashed edge leads to a listener whose own key is a pattern or a class that matches the event. Its label contains
+    that key.
     """
-    graph = graph_of(description)
+    graph = build_graph(description)
     lines = ["flowchart LR"]
     for key in graph.keys:
-        before, after = _SHAPES[key.kind]
-        lines.append(f"  {key.id}{before}{_quoted(key.label)}{after}:::{_style(key.kind)}")
-    lines += [f"  {listener.id}({_quoted(*listener.lines)}):::{_style(None)}" for listener in graph.listeners]
+        opening, closing = _SHAPES[key.kind]
+        lines.append(f"  {key.id}{opening}{_quote(key.label)}{closing}:::{_get_style_class(key.kind)}")
+    lines += [f"  {listener.id}({_quote(*listener.lines)}):::{_get_style_class(None)}" for listener in graph.listeners]
     for edge in graph.edges:
-        arrow, told = ("-.->", f"{edge.number} through {edge.through}") if edge.through else ("-->", f"{edge.number}")
-        lines.append(f"  {edge.key} {arrow}|{_quoted(told)}| {edge.listener}")
-    for kind, (fill, line) in COLOURS.items():
-        lines.append(f"  classDef {_style(kind)} fill:{fill},stroke:{line},color:#1b1b1f")
+        arrow = "-.->" if edge.other_key else "-->"
+        label = f"{edge.number} through {edge.other_key}" if edge.other_key else f"{edge.number}"
+        lines.append(f"  {edge.key} {arrow}|{_quote(label)}| {edge.listener}")
+    for kind, (fill, line) in COLORS.items():
+        lines.append(f"  classDef {_get_style_class(kind)} fill:{fill},stroke:{line},color:#1b1b1f")
     return "\n".join(lines)
 
 
-def _style(kind: KeyKind | None) -> str:
-    # Not "class" alone, which Mermaid takes for a statement.
+def _get_style_class(kind: KeyKind | None) -> str:
+    # Add a suffix: "class" alone is a statement of Mermaid.
     return f"{kind}Key" if kind else "listener"
 
 
-def _quoted(*lines: str) -> str:
-    return '"{}"'.format("<br/>".join("".join(map(_escaped, line)) for line in lines))
+def _quote(*lines: str) -> str:
+    return '"{}"'.format("<br/>".join("".join(map(_escape_character, line)) for line in lines))
 
 
-def _escaped(character: str) -> str:
-    return character if character.isalnum() or character in _PLAIN else f"#{ord(character)};"
+def _escape_character(character: str) -> str:
+    return character if character.isalnum() or character in _SAFE_CHARACTERS else f"#{ord(character)};"

@@ -1,4 +1,4 @@
-"""Source code, as it is written: what a catalogue wants to know and a running program has forgotten."""
+"""Facts from source code that a running program does not know: comments, annotations as written, and constants."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-__all__ = ("Attribute", "Source", "files_of", "source_of", "sources_of")
+__all__ = ("Attribute", "Source", "find_files", "read_source", "read_sources")
 
 
 class Attribute(NamedTuple):
     """A variable of a module or an attribute of a class."""
 
     name: str
-    #: Its annotation as it is written; empty if it has none.
+    #: The annotation as it is written, or an empty string.
     annotation: str
-    #: What the ``#:`` comment, or the string below it, says.
+    #: The text of the ``#:`` comment above it, or of the string below it.
     comment: str
 
 
@@ -31,70 +31,74 @@ class Source(NamedTuple):
     lines: Sequence[str]
     tree: ast.Module
 
-    def variables(self) -> Iterator[Attribute]:
-        """Find what the module assigns to names."""
-        return self._attributes(self.tree.body)
+    def find_variables(self) -> Iterator[Attribute]:
+        """Find the variables that the module assigns."""
+        return self._find_assignments(self.tree.body)
 
-    def attributes_of(self, cls: str) -> Iterator[Attribute]:
+    def find_attributes(self, cls: str) -> Iterator[Attribute]:
         """Find the attributes that the body of a class annotates."""
-        node = self._class(cls)
+        node = self._find_class(cls)
         body = node.body if node is not None else []
-        return (attribute for attribute in self._attributes(body) if attribute.annotation)
+        return (attribute for attribute in self._find_assignments(body) if attribute.annotation)
 
-    def doc_of(self, cls: str) -> str:
-        """Give the docstring of a class as it is written: a dataclass without one makes one up."""
-        node = self._class(cls)
+    def get_docstring(self, cls: str) -> str:
+        """Return the docstring of a class as it is written.
+
+        Do not use ``__doc__``: ``dataclass`` generates one for a class without a docstring.
+        """
+        node = self._find_class(cls)
         return (ast.get_docstring(node) or "") if node is not None else ""
 
-    def _class(self, name: str) -> ast.ClassDef | None:
+    def _find_class(self, name: str) -> ast.ClassDef | None:
         return next((node for node in self.tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
 
-    def _attributes(self, body: Sequence[ast.stmt]) -> Iterator[Attribute]:
+    def _find_assignments(self, body: Sequence[ast.stmt]) -> Iterator[Attribute]:
         for node, following in zip_longest(body, body[1:]):
             if isinstance(node, ast.Assign) and len(node.targets) == 1:
                 target, annotation = node.targets[0], ""
             elif isinstance(node, ast.AnnAssign):
-                target, annotation = node.target, _annotation(node.annotation)
+                target, annotation = node.target, _format_annotation(node.annotation)
             else:
                 continue
             if isinstance(target, ast.Name):
-                yield Attribute(target.id, annotation, self._comment_above(node.lineno) or _string_in(following))
+                comment = self._find_comment_above(node.lineno) or _get_string(following)
+                yield Attribute(target.id, annotation, comment)
 
-    def _comment_above(self, number: int) -> str:
+    def _find_comment_above(self, line_number: int) -> str:
         comment: list[str] = []
-        for line in reversed(self.lines[: number - 1]):
+        for line in reversed(self.lines[: line_number - 1]):
             if not line.strip().startswith("#:"):
                 break
             comment.insert(0, line.strip().removeprefix("#:").strip())
         return " ".join(comment)
 
 
-def _annotation(node: ast.expr) -> str:
+def _format_annotation(node: ast.expr) -> str:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ast.unparse(node)
 
 
-def _string_in(node: ast.stmt | None) -> str:
+def _get_string(node: ast.stmt | None) -> str:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         return " ".join(node.value.value.split())
     return ""
 
 
-def source_of(module: ModuleType) -> Source | None:
-    """Read the source of a module; None if it has none, or none that can be read."""
+def read_source(module: ModuleType) -> Source | None:
+    """Read the source of a module. Return None if there is none, or if it cannot be read."""
     file = vars(module).get("__file__")
-    return _read(module.__name__, Path(file)) if isinstance(file, str) else None
+    return _parse_file(module.__name__, Path(file)) if isinstance(file, str) else None
 
 
-def sources_of(module: ModuleType) -> Iterator[Source]:
-    """Read the sources of a module or, if it is a package, of all that is in it; they are not imported."""
-    for name, file in files_of(module):
-        source = _read(name, file)
+def read_sources(module: ModuleType) -> Iterator[Source]:
+    """Read the source of a module, or of all modules of a package, without importing them."""
+    for name, file in find_files(module):
+        source = _parse_file(name, file)
         if source is not None:
             yield source
 
 
-def files_of(module: ModuleType) -> Iterator[tuple[str, Path]]:
-    """Find the file of a module or, if it is a package, those of all that is in it, each with its module's name."""
+def find_files(module: ModuleType) -> Iterator[tuple[str, Path]]:
+    """Find the file of a module, or of all modules of a package. Yield each with the name of its module."""
     folders = [Path(folder) for folder in vars(module).get("__path__", ())]
     file = vars(module).get("__file__")
     if not folders and isinstance(file, str):
@@ -105,10 +109,10 @@ def files_of(module: ModuleType) -> Iterator[tuple[str, Path]]:
             yield ".".join([module.__name__, *(parts[:-1] if parts[-1] == "__init__" else parts)]), path
 
 
-def _read(name: str, file: Path) -> Source | None:
+def _parse_file(name: str, file: Path) -> Source | None:
     try:
         text = file.read_text(encoding="utf-8")
         return Source(name, file, text.splitlines(), ast.parse(text))
     except (OSError, SyntaxError, ValueError):
-        # What cannot be read, or is for another Python, has nothing to tell.
+        # Skip a file that cannot be read, or that is written for another version of Python.
         return None

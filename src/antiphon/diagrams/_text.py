@@ -1,4 +1,4 @@
-"""Words that the formats share."""
+"""Text helpers that several formats share: labels of dispatchers and keys, and escaping."""
 
 from __future__ import annotations
 
@@ -7,38 +7,47 @@ from typing import Final
 from antiphon._events.capabilities import find_class_name_attribute
 from antiphon._introspection.description import Description, KeyDescription, ListenerDescription, get_key_label
 
-__all__ = ("NOBODY", "heading", "headline", "printable", "through", "told")
+__all__ = (
+    "NO_LISTENERS",
+    "escape_unprintable",
+    "format_dispatcher",
+    "format_key",
+    "format_other_key",
+    "quote_if_needed",
+)
 
-NOBODY: Final = "nobody listens"
+NO_LISTENERS: Final = "no listeners"
 
 
-def printable(text: str) -> str:
-    """Give a text in one line in which every character can be seen: others are written as in Python."""
+def escape_unprintable(text: str) -> str:
+    """Replace unprintable characters, such as line breaks, with their Python escapes."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
 
 
-def told(text: str) -> str:
-    """Give a text as `printable` does; an empty one, and one that begins or ends with a blank, in quotes."""
-    return printable(text) if text and text == text.strip() else f'"{printable(text)}"'
+def quote_if_needed(text: str) -> str:
+    """Escape unprintable characters. Put an empty text, or one with outer whitespace, in quotes."""
+    escaped = escape_unprintable(text)
+    return escaped if text and text == text.strip() else f'"{escaped}"'
 
 
-def headline(description: Description) -> str:
-    """Name the dispatcher and, if it is called otherwise, its class."""
-    name, cls = told(description.dispatcher), printable(description.dispatcher_class)
+def format_dispatcher(description: Description) -> str:
+    """Return the name of the dispatcher, followed by its class if the class has another name."""
+    name, cls = quote_if_needed(description.dispatcher), escape_unprintable(description.dispatcher_class)
     return name if name == cls else f"{name} ({cls})"
 
 
-def heading(key: KeyDescription) -> str:
-    """Name a key; a class says that it is one, and the name that it gives to its events."""
+def format_key(key: KeyDescription) -> str:
+    """Return the label of a key. A class is marked as such, and its ``name`` is added if it has one."""
     if not isinstance(key.key, type):
-        return told(key.label)
+        return quote_if_needed(key.label)
+    label = f"class {escape_unprintable(key.label)}"
     name = find_class_name_attribute(key.key)
-    return f"class {printable(key.label)}" + ("" if name is None else f", as {told(get_key_label(name))}")
+    return label if name is None else f"{label}, as {quote_if_needed(get_key_label(name))}"
 
 
-def through(key: KeyDescription, listener: ListenerDescription) -> str:
-    """Name what a listener listens to, if that is another key."""
-    return "" if listener.key == key.key else told(listener.key_label)
+def format_other_key(key: KeyDescription, listener: ListenerDescription) -> str:
+    """Return the label of the key of a listener if it is not the given key, else an empty string."""
+    return "" if listener.key == key.key else quote_if_needed(listener.key_label)

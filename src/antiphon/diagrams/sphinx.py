@@ -1,15 +1,15 @@
-"""A Sphinx extension: the catalogue of a dispatcher in a page of the docs.
+"""A Sphinx extension: a directive that inserts the catalogue of a dispatcher into a page.
 
-Put ``"antiphon.diagrams.sphinx"`` into the ``extensions`` of ``conf.py``, beside ``"myst_parser"``, and into a page in
-Markdown::
+Add ``"antiphon.diagrams.sphinx"`` and ``"myst_parser"`` to the ``extensions`` in ``conf.py``. Then use the directive in
+a page in Markdown::
 
     ```{antiphon-catalogue} shop.app:make_dispatcher()
     :events: shop.events
     ```
 
-The catalogue takes the place of the directive, with a heading of the second level. ``:events:`` and ``:sources:`` are
-the options of ``python -m antiphon catalogue``, with blanks between several modules, and ``:level:`` is the level of
-the heading. What the catalogue was made of is noted, so that a change of it builds the page anew.
+The options ``:events:`` and ``:sources:`` are those of ``python -m antiphon catalogue``; separate several modules with
+spaces. The option ``:level:`` is the level of the first heading, 2 by default.
+Sphinx rebuilds the page if a file changes from which the catalogue is made.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from antiphon.diagrams._catalogue_source import reference_of
-from antiphon.diagrams._locate import NotFound
+from antiphon.diagrams._catalogue_source import find_catalogue_source
+from antiphon.diagrams._locate import LocateError
 
 __all__ = ("setup",)
 
 
-class _Catalogue:
-    """What the directive does; it becomes one with Sphinx's base class, which is imported when Sphinx runs."""
+class _CatalogueDirective:
+    """The directive without its base class. `setup` adds the base class, because only Sphinx can import it."""
 
     arguments: list[str]
     options: dict[str, Any]
@@ -33,15 +33,15 @@ class _Catalogue:
     parse_text_to_nodes: Any
 
     def run(self) -> list[Any]:
-        """Give the nodes that take the place of the directive."""
+        """Return the nodes of the catalogue."""
         events, sources = self.options.get("events", "").split(), self.options.get("sources", "").split()
         try:
-            reference = reference_of(self.arguments[0], events=events, sources=sources)
-        except NotFound as exc:
+            source = find_catalogue_source(self.arguments[0], events=events, sources=sources)
+        except LocateError as exc:
             raise self.error(str(exc)) from exc
-        for file in reference.files():
+        for file in source.find_files():
             self.env.note_dependency(str(file))
-        page = reference.write(self.options.get("level", 2))
+        page = source.render(self.options.get("level", 2))
         nodes: list[Any] = self.parse_text_to_nodes(page, allow_section_headings=True)
         return nodes
 
@@ -56,5 +56,5 @@ def setup(app: Any) -> dict[str, Any]:
         "level": directives.positive_int,
     }
     attributes = {"required_arguments": 1, "option_spec": options}
-    app.add_directive("antiphon-catalogue", type("CatalogueDirective", (_Catalogue, base), attributes))
+    app.add_directive("antiphon-catalogue", type("CatalogueDirective", (_CatalogueDirective, base), attributes))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,6 @@
-"""Instruments: what looks at dispatches, and what it sees of them.
+"""Instruments, which observe dispatches, and the records that they receive.
 
-`Instrument` is the base of your own; add one to a dispatcher with ``dispatcher.add_instrument(instrument)``.
+`Instrument` is a base class for your own. Add one to a dispatcher with ``dispatcher.add_instrument(instrument)``.
 """
 
 from __future__ import annotations

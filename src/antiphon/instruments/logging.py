@@ -1,4 +1,4 @@
-"""An instrument that logs, with the ``logging`` of the standard library."""
+"""An instrument that logs dispatches with the ``logging`` module of the standard library."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ __all__ = ("LoggingInstrument",)
 
 
 class LoggingInstrument(Instrument):
-    """Logs a line for each dispatch and for each of its listeners, when they have ended.
+    """An instrument that logs a line when a dispatch or the call of a listener finishes.
 
-    What a line tells can also be read from the log record, which carries it as ``event_name``, ``event_class``,
-    ``dispatcher``, ``listener``, ``outcome``, ``duration`` (in seconds), ``stopped_by`` and ``skipped_because``.
-    Where a level is off, nothing is formatted.
+    The log records have these attributes: ``event_name``, ``event_class``, ``dispatcher``, ``listener``, ``outcome``,
+    ``duration`` (in seconds), ``stopped_by`` and ``skipped_because``.
+    Nothing is formatted if the level is disabled.
 
     Args:
-        logger: A logger, or the name of one.
-        dispatches: The level for dispatches; None for no such lines.
-        listeners: The level for listeners, also for skipped ones; None for no such lines.
-        failures: The level for dispatches and listeners that failed; None for the same as for others.
-        starts: The level for a line at each beginning as well; None for no such lines.
-        exc_info: Whether the traceback of an error is logged: once, where it is first seen, at the innermost listener.
+        logger: A logger, or its name.
+        dispatches: The level for dispatches; None to log no dispatches.
+        listeners: The level for called and skipped listeners; None to log no listeners.
+        failures: The level for dispatches and listeners that failed; None to use the level of the others.
+        starts: The level for a line at each start; None to log no starts.
+        exc_info: Whether to log the traceback of an error. It is logged once, for the innermost listener.
 
     Raises:
-        TypeError: A level is no int, or the logger is none.
+        TypeError: If a level is not an int, or ``logger`` is not a logger.
     """
 
-    __slots__ = ("_dispatches", "_exc_info", "_failures", "_listeners", "_logger", "_shown", "_starts")
+    __slots__ = ("_dispatches", "_exc_info", "_failures", "_listeners", "_logged_errors", "_logger", "_starts")
 
     def __init__(
         self,
@@ -47,76 +47,76 @@ class LoggingInstrument(Instrument):
             _check_level(level)
         self._logger: Any = logging.getLogger(logger) if isinstance(logger, str) else logger
         if not callable(getattr(self._logger, "isEnabledFor", None)):
-            raise TypeError(f"logger= is a logger of the logging module, or the name of one; got {logger!r}")
+            raise TypeError(f"logger= must be a logger of the logging module, or its name; got {safe_repr(logger)}")
         self._dispatches = dispatches
         self._listeners = listeners
         self._failures = failures
         self._starts = starts
         self._exc_info = exc_info
-        # What runs, and has ended in an error whose traceback was logged further in.
-        self._shown: WeakKeyDictionary[DispatchRecord | ListenerRecord, BaseException] = WeakKeyDictionary()
+        # Errors whose traceback was logged for an inner dispatch or call, by the record of the next outer one.
+        self._logged_errors: WeakKeyDictionary[DispatchRecord | ListenerRecord, BaseException] = WeakKeyDictionary()
 
     def dispatch_started(self, record: DispatchRecord, /) -> None:
-        """Log the beginning, if that is wanted."""
-        if self._is_on(self._starts):
-            self._log(self._starts, record, None, "dispatching %s", _event_of(record))
+        """Log the start of a dispatch."""
+        if self._is_enabled(self._starts):
+            self._log(self._starts, record, None, "dispatching %s", _format_event(record))
 
     def dispatch_finished(self, record: DispatchRecord, /) -> None:
-        """Log the end."""
+        """Log the result of a dispatch."""
         failed = record.outcome == "failed"
-        shown = self._shown.pop(record, None) is not None
-        level = self._level(self._dispatches, failed=failed)
-        if self._is_on(level):
-            self._log_end(level, record, shown=shown)
-            shown = True
-        if failed and shown:
-            self._pass_on(record.error, record.parent)
+        was_logged = self._logged_errors.pop(record, None) is not None
+        level = self._get_level(self._dispatches, failed=failed)
+        if self._is_enabled(level):
+            self._log_dispatch_end(level, record, was_logged=was_logged)
+            was_logged = True
+        if failed and was_logged:
+            self._mark_logged(record.error, record.parent)
 
     def listener_started(self, record: ListenerRecord, /) -> None:
-        """Log the beginning, if that is wanted."""
-        if self._is_on(self._starts):
-            event = _event_of(record.dispatch)
+        """Log the start of a call."""
+        if self._is_enabled(self._starts):
+            event = _format_event(record.dispatch)
             self._log(self._starts, record, None, "calling %s for %s", record.listener_name, event)
 
     def listener_finished(self, record: ListenerRecord, /) -> None:
-        """Log the end."""
+        """Log the result of a call."""
         failed = record.outcome == "failed"
-        shown = self._shown.pop(record, None) is record.error
-        level = self._level(self._listeners, failed=failed)
-        if self._is_on(level):
-            text, arguments = _ending(record)
-            error = record.error if failed and not shown else None
-            event = _event_of(record.dispatch)
+        was_logged = self._logged_errors.pop(record, None) is record.error
+        level = self._get_level(self._listeners, failed=failed)
+        if self._is_enabled(level):
+            text, arguments = _format_outcome(record)
+            error = record.error if failed and not was_logged else None
+            event = _format_event(record.dispatch)
             self._log(level, record, error, f"called %s for %s: {text}", record.listener_name, event, *arguments)
-            shown = True
-        if failed and shown:
-            self._pass_on(record.error, record.dispatch)
+            was_logged = True
+        if failed and was_logged:
+            self._mark_logged(record.error, record.dispatch)
 
     def listener_skipped(self, record: ListenerRecord, /) -> None:
-        """Log that a listener was not called, and why."""
-        if self._is_on(self._listeners):
-            event, reason = _event_of(record.dispatch), record.skipped_because
+        """Log a skipped listener, and the reason."""
+        if self._is_enabled(self._listeners):
+            event, reason = _format_event(record.dispatch), record.skipped_because
             self._log(self._listeners, record, None, "skipped %s for %s: %s", record.listener_name, event, reason)
 
-    def _log_end(self, level: int | None, record: DispatchRecord, *, shown: bool) -> None:
-        text, arguments = _ending(record)
+    def _log_dispatch_end(self, level: int | None, record: DispatchRecord, *, was_logged: bool) -> None:
+        text, arguments = _format_outcome(record)
         number = len(record.listeners)
         if record.nobody_listened:
-            heard = "nobody listened"
+            listeners = "nobody listened"
         else:
-            heard = f"{number} listener" if number == 1 else f"{number} listeners"
-        error = record.error if record.outcome == "failed" and not shown else None
-        self._log(level, record, error, f"dispatched %s, {heard}: {text}", _event_of(record), *arguments)
+            listeners = f"{number} listener" if number == 1 else f"{number} listeners"
+        error = record.error if record.outcome == "failed" and not was_logged else None
+        self._log(level, record, error, f"dispatched %s, {listeners}: {text}", _format_event(record), *arguments)
 
-    def _pass_on(self, error: BaseException | None, outer: DispatchRecord | ListenerRecord | None) -> None:
-        # What has ended takes it off no more, and it would stay here.
+    def _mark_logged(self, error: BaseException | None, outer: DispatchRecord | ListenerRecord | None) -> None:
+        # Skip a finished record: its entry would not be removed any more.
         if error is not None and outer is not None and outer.outcome == "running":
-            self._shown[outer] = error
+            self._logged_errors[outer] = error
 
-    def _level(self, level: int | None, *, failed: bool) -> int | None:
+    def _get_level(self, level: int | None, *, failed: bool) -> int | None:
         return self._failures if failed and self._failures is not None else level
 
-    def _is_on(self, level: int | None) -> bool:
+    def _is_enabled(self, level: int | None) -> bool:
         return level is not None and bool(self._logger.isEnabledFor(level))
 
     def _log(
@@ -128,20 +128,20 @@ class LoggingInstrument(Instrument):
         *arguments: object,
     ) -> None:
         exc_info = error if self._exc_info else None
-        self._logger.log(level, text, *arguments, extra=_fields_of(record), exc_info=exc_info)
+        self._logger.log(level, text, *arguments, extra=_make_log_fields(record), exc_info=exc_info)
 
 
 def _check_level(level: object) -> None:
     if level is not None and (not isinstance(level, int) or isinstance(level, bool)):
-        raise TypeError(f"a level is an int such as logging.INFO, or None; got {level!r}")
+        raise TypeError(f"a level must be an int such as logging.INFO, or None; got {safe_repr(level)}")
 
 
-def _event_of(record: DispatchRecord) -> str:
+def _format_event(record: DispatchRecord) -> str:
     kind = type(record.event).__name__
     return kind if record.name is None else f"{safe_str(record.name)} ({kind})"
 
 
-def _ending(record: DispatchRecord | ListenerRecord) -> tuple[str, tuple[object, ...]]:
+def _format_outcome(record: DispatchRecord | ListenerRecord) -> tuple[str, tuple[object, ...]]:
     milliseconds = (record.duration or 0) * 1000
     if record.outcome == "failed":
         return "failed in %.3f ms with %s", (milliseconds, safe_repr(record.error))
@@ -150,7 +150,7 @@ def _ending(record: DispatchRecord | ListenerRecord) -> tuple[str, tuple[object,
     return "%s in %.3f ms", (record.outcome, milliseconds)
 
 
-def _fields_of(record: DispatchRecord | ListenerRecord) -> dict[str, object]:
+def _make_log_fields(record: DispatchRecord | ListenerRecord) -> dict[str, object]:
     dispatch = record if isinstance(record, DispatchRecord) else record.dispatch
     fields: dict[str, object] = {
         "event_name": dispatch.name,

@@ -1,6 +1,6 @@
-"""An instrument that makes OpenTelemetry spans: one for each dispatch, and one for each of its listeners.
+"""An instrument that creates OpenTelemetry spans for dispatches and listeners.
 
-It needs the extra ``otel``: ``pip install 'antiphon[otel]'``.
+It requires the extra ``otel``: ``pip install 'antiphon[otel]'``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ try:
     from opentelemetry import trace
 except ImportError as _missing:
     raise ImportError(
-        "antiphon.instruments.opentelemetry makes spans of OpenTelemetry, whose API is not installed: "
+        "antiphon.instruments.opentelemetry requires the OpenTelemetry API, which is not installed: "
         "pip install 'antiphon[otel]'",
         name=_missing.name,
         path=_missing.path,
@@ -27,45 +27,46 @@ except ImportError as _missing:
 __all__ = ("OpenTelemetryInstrument",)
 
 
-class _Open(NamedTuple):
-    """A span that has not ended."""
+class _OpenSpan(NamedTuple):
+    """A span that has not ended, with the tokens to restore the context before it."""
 
     span: trace.Span
-    #: What OpenTelemetry wants back when the span is no longer the current one.
-    attached: Any
-    #: The same of ours, which tells whether that would be in the same context.
-    entered: Token[None]
+    #: The token to detach the span from the current context.
+    otel_token: Any
+    #: A token of the same context. Resetting it shows whether the context is still the same.
+    context_token: Token[None]
 
 
-#: Set where OpenTelemetry is given a span, and reset where it is to be taken back, which shows whether it can be.
-_here: Final[ContextVar[None]] = ContextVar("here")
+#: Set when a span is attached. Resetting it raises in another context, where OpenTelemetry would only log an error.
+_span_context: Final[ContextVar[None]] = ContextVar("span_context")
 
 
 class OpenTelemetryInstrument(Instrument):
-    """Makes a span for each dispatch, and within it one for each call of a listener.
+    """An instrument that creates a span for each dispatch, with a child span for each call of a listener.
 
-    While they run, they are the current spans: what is dispatched in a listener, and spans that its own code
-    makes, are their children; so is what it posts to a queue. The span of a dispatch is a child of the span
-    that is current where it was started.
+    A span is the current span while its dispatch or listener runs. Spans that a listener creates, the dispatches that
+    it starts and the events that it posts to a queue are therefore children of its span.
+    The span of a dispatch is a child of the span that is current when the dispatch starts.
 
-    An error is recorded on the span, whose status is ERROR. A cancellation is no error: it stands in the
-    attribute ``antiphon.outcome`` as ``"cancelled"``, and the status stays unset.
+    An error is recorded on the span, and sets the status to ERROR. A cancellation is not an error: the attribute
+    ``antiphon.outcome`` is ``"cancelled"``, and the status stays unset.
 
     Args:
-        tracer_provider: Where the spans go; None for the global provider.
-        listeners: Whether the calls of listeners have spans. If not, what runs in them is in the span of the dispatch.
+        tracer_provider: The provider of the tracer; None for the global provider.
+        listeners: Whether to create spans for the calls of listeners. Without them, spans that listeners create are
+            children of the span of the dispatch.
     """
 
-    __slots__ = ("_listeners", "_open", "_tracer")
+    __slots__ = ("_listeners", "_open_spans", "_tracer")
 
     def __init__(self, tracer_provider: trace.TracerProvider | None = None, *, listeners: bool = True) -> None:
         self._tracer = trace.get_tracer("antiphon", tracer_provider=tracer_provider)
         self._listeners = listeners
-        # Weak, for what never ends since its event loop has gone.
-        self._open: WeakKeyDictionary[DispatchRecord | ListenerRecord, _Open] = WeakKeyDictionary()
+        # Weak, because a dispatch never finishes if its event loop was closed.
+        self._open_spans: WeakKeyDictionary[DispatchRecord | ListenerRecord, _OpenSpan] = WeakKeyDictionary()
 
     def dispatch_started(self, record: DispatchRecord, /) -> None:
-        """Open the span of a dispatch."""
+        """Start the span of a dispatch."""
         kind = type(record.event).__qualname__
         attributes = {
             "antiphon.event.class": f"{type(record.event).__module__}.{kind}",
@@ -73,60 +74,60 @@ class OpenTelemetryInstrument(Instrument):
             "antiphon.listeners": len(record.listeners),
         }
         if record.name is None:
-            self._begin(record, f"dispatch {kind}", attributes)
+            self._start_span(record, f"dispatch {kind}", attributes)
         else:
             attributes["antiphon.event.name"] = name = safe_str(record.name)
-            self._begin(record, f"dispatch {name}", attributes)
+            self._start_span(record, f"dispatch {name}", attributes)
 
     def dispatch_finished(self, record: DispatchRecord, /) -> None:
-        """Close it."""
+        """End the span of a dispatch."""
         attributes = {} if record.stopped_by is None else {"antiphon.stopped_by": record.stopped_by.listener_name}
-        self._end(record, attributes)
+        self._end_span(record, attributes)
 
     def listener_started(self, record: ListenerRecord, /) -> None:
-        """Open the span of a call."""
+        """Start the span of a call."""
         if self._listeners:
             attributes = {
                 "antiphon.listener": record.listener_name,
                 "antiphon.key": safe_str(record.subscription.key),
                 "antiphon.priority": record.subscription.priority,
             }
-            self._begin(record, f"listener {record.listener_name}", attributes)
+            self._start_span(record, f"listener {record.listener_name}", attributes)
 
     def listener_finished(self, record: ListenerRecord, /) -> None:
-        """Close it."""
-        self._end(record, {})
+        """End the span of a call."""
+        self._end_span(record, {})
 
     def listener_skipped(self, record: ListenerRecord, /) -> None:
-        """Note it on the span of the dispatch."""
-        opened = self._open.get(record.dispatch)
-        if self._listeners and opened is not None:
-            opened.span.add_event(
+        """Add an event to the span of the dispatch."""
+        open_span = self._open_spans.get(record.dispatch)
+        if self._listeners and open_span is not None:
+            open_span.span.add_event(
                 "listener skipped",
                 {"antiphon.listener": record.listener_name, "antiphon.reason": str(record.skipped_because)},
             )
 
-    def _begin(self, record: DispatchRecord | ListenerRecord, name: str, attributes: dict[str, Any]) -> None:
+    def _start_span(self, record: DispatchRecord | ListenerRecord, name: str, attributes: dict[str, Any]) -> None:
         span = self._tracer.start_span(name, attributes=attributes)
-        attached = otel.attach(trace.set_span_in_context(span))
-        self._open[record] = _Open(span, attached, _here.set(None))
+        otel_token = otel.attach(trace.set_span_in_context(span))
+        self._open_spans[record] = _OpenSpan(span, otel_token, _span_context.set(None))
 
-    def _end(self, record: DispatchRecord | ListenerRecord, attributes: dict[str, Any]) -> None:
-        opened = self._open.pop(record, None)
-        if opened is None:
+    def _end_span(self, record: DispatchRecord | ListenerRecord, attributes: dict[str, Any]) -> None:
+        open_span = self._open_spans.pop(record, None)
+        if open_span is None:
             return
-        span, error = opened.span, record.error
+        span, error = open_span.span, record.error
         if span.is_recording():
             span.set_attributes({"antiphon.outcome": record.outcome, **attributes})
             if error is not None and record.outcome == "failed":
                 _record_error(span, error)
         span.end()
         try:
-            _here.reset(opened.entered)
+            _span_context.reset(open_span.context_token)
         except ValueError:
-            # A coroutine that is closed elsewhere (by the garbage collector, say) has left the context of the span.
+            # The coroutine was closed in another context, for example by the garbage collector.
             return
-        otel.detach(opened.attached)
+        otel.detach(open_span.otel_token)
 
 
 def _record_error(span: trace.Span, error: BaseException) -> None:
@@ -136,7 +137,7 @@ def _record_error(span: trace.Span, error: BaseException) -> None:
         description = f"{description}: {error}"
         span.record_exception(error)
     except Exception:
-        # The SDK asks the error for its text. An error that has none must not keep its span from ending.
+        # The SDK calls ``str()`` on the error, which may raise. Record the error without it, and end the span.
         span.add_event(
             "exception",
             {

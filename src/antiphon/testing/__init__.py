@@ -1,7 +1,7 @@
-"""Tools for tests of code that dispatches: a recorder, virtual time, and schedules that a seed orders.
+"""Tools for tests of code that dispatches: a recorder, virtual time, and schedules that are repeatable by a seed.
 
-There is a fake of nothing here. The recorder watches the real dispatcher, and the clocks and schedules are those of the
-real event loops. Fixtures are in `antiphon.testing.plugin`, for those who name it in ``pytest_plugins``.
+The package contains no fakes: tests use real dispatchers and real event loops.
+Fixtures for pytest are in `antiphon.testing.plugin`, which a ``conftest.py`` names in ``pytest_plugins``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One way to virtual time and seeded schedules on both backends."""
+"""Backends with virtual time and seeded schedules."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ Ts = TypeVarTuple("Ts")
 
 
 class Backend(NamedTuple):
-    """A backend with virtual time, and with a schedule that a seed can order.
+    """A backend with virtual time, and optionally with a schedule that a seed determines.
 
-    Its clock starts at 0 and jumps to the next deadline when all tasks wait; while a worker thread runs, time passes as
-    it really does. Its string, such as ``trio`` or ``trio-seed3``, makes a short id of a test.
+    The clock starts at 0 and jumps to the next deadline when all tasks wait. While a worker thread runs, the clock runs
+    in real time. ``str(backend)``, such as ``trio`` or ``trio-seed3``, is a short id for tests.
 
     Args:
-        name: Which backend.
-        seed: What orders the tasks that are ready at the same moment: the same seed gives the same schedule. None
-            leaves the backend its own way: first in, first out on asyncio, and random on trio.
+        name: The name of the backend.
+        seed: Determines the order of tasks that are ready at the same time: the same seed gives the same schedule.
+            None keeps the order of the backend: first in, first out on asyncio, and random on Trio.
     """
 
     name: BackendName
     seed: int | None = None
 
     def run(self, function: Callable[[Unpack[Ts]], Awaitable[T]], /, *args: *Ts) -> T:
-        """Run an async function in an event loop of its own, as ``anyio.run`` does.
+        """Run an async function in a new event loop, as ``anyio.run`` does.
 
         Args:
-            function: What to run.
-            *args: What to call it with.
+            function: The function.
+            *args: Its positional arguments.
 
         Returns:
-            What it returns.
+            The result of the function.
 
         Raises:
-            LookupError: There is no such backend, or it is not installed.
-            Exception: What the function raises.
+            LookupError: If the backend does not exist or is not installed.
+            Exception: If the function raises it.
         """
         return anyio.run(function, *args, backend=self.name, backend_options=self.options())
 
     def options(self) -> dict[str, Any]:
-        """Give the ``backend_options`` of ``anyio.run`` for one run.
+        """Return the ``backend_options`` of ``anyio.run`` for one run.
 
         They are also the keyword arguments of ``asyncio.Runner``, or those of ``trio.run``.
         """
         if self.name == "trio":
-            # Not before it is wanted: who has no trio can use the rest.
+            # Import Trio only if it is used: it may not be installed.
             from antiphon.testing._virtual_trio import virtual_trio_options
 
             return virtual_trio_options(self.seed)
@@ -63,7 +63,7 @@ class Backend(NamedTuple):
         return {"loop_factory": partial(VirtualTimeLoop, self.seed)}
 
     def as_anyio(self) -> tuple[BackendName, dict[str, Any]]:
-        """Give what the fixture ``anyio_backend`` of anyio's pytest plugin returns, for one run."""
+        """Return a value for the fixture ``anyio_backend`` of AnyIO's pytest plugin, for one run."""
         return self.name, self.options()
 
     def __str__(self) -> str:
@@ -71,25 +71,25 @@ class Backend(NamedTuple):
 
 
 def backends(*names: BackendName, seeds: Iterable[int | None] = (None,)) -> list[Backend]:
-    """List backends, each under each of some seeds, for the parameters of a test or of a fixture.
+    """Return each backend with each seed, as parameters of a test or a fixture.
 
     Args:
-        *names: Which backends; all that are installed if none is named.
-        seeds: Which schedules: ``range(20)`` for twenty of them. None stands for the backend's own.
+        *names: The names of the backends. By default all that are installed.
+        seeds: The seeds, such as ``range(20)`` for twenty schedules. None keeps the order of the backend.
 
     Returns:
-        The backends; ``ids=str`` shows them, with their seeds, in the ids of tests.
+        The backends. Use ``ids=str`` to get their names and seeds in the ids of tests.
 
     Raises:
-        ValueError: A name is not that of a backend, or is not installed.
+        ValueError: If a name is not that of an installed backend.
     """
     available = cast("tuple[BackendName, ...]", anyio.get_available_backends())
     for name in names:
         if name not in available:
             raise ValueError(
-                f"a backend is one of {', '.join(map(repr, available))} (what is installed); got {name!r}. "
-                f"Seeds are a keyword argument: backends(seeds=range(20))"
+                f"a backend must be one of {', '.join(map(repr, available))} (the installed ones); got {name!r}. "
+                f"Pass seeds by keyword: backends(seeds=range(20))"
             )
-    # More than once, if it is an iterator.
+    # It may be an iterator, and is iterated once for each backend.
     seeds = tuple(seeds)
     return [Backend(name, seed) for name in names or available for seed in seeds]

@@ -1,4 +1,4 @@
-"""What an assertion wants to see, and how it is listed when it was not seen."""
+"""The dispatches and calls that an assertion expects."""
 
 from __future__ import annotations
 
@@ -6,82 +6,82 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from antiphon import Event, EventDispatcher
-from antiphon._util.naming import safe_repr
+from antiphon._util.naming import describe_value, safe_repr
 from antiphon.instruments import DispatchRecord, ListenerRecord
 from antiphon.testing._transcript import INDENT, listener_label
 
-__all__ = ("Wanted", "calls_of", "dispatches_of", "listed")
+__all__ = ("Expected", "expect_calls", "expect_dispatches", "format_expected")
 
 R = TypeVar("R", DispatchRecord, ListenerRecord)
 
 
-class Wanted(NamedTuple, Generic[R]):
-    """One dispatch, or one call, that an assertion speaks of."""
+class Expected(NamedTuple, Generic[R]):
+    """A dispatch or a call that an assertion expects."""
 
-    #: How it is called in a message.
+    #: The label in messages.
     label: str
-    #: Tells whether a record is one of it.
-    is_met_by: Callable[[R], bool]
+    #: Returns whether a record is the expected dispatch or call.
+    matches: Callable[[R], bool]
 
 
-def dispatches_of(keys: Sequence[Hashable]) -> list[Wanted[DispatchRecord]]:
-    """Want one dispatch for each key.
-
-    Raises:
-        TypeError: A key is a wrong one.
-        ValueError: A key is no pattern though it has a ``*``.
-    """
-    return [_dispatch_of(key) for key in keys]
-
-
-def calls_of(listeners: Sequence[object]) -> list[Wanted[ListenerRecord]]:
-    """Want one call of each listener.
+def expect_dispatches(keys: Sequence[Hashable]) -> list[Expected[DispatchRecord]]:
+    """Expect one dispatch for each key.
 
     Raises:
-        TypeError: Something is not callable, and so no listener.
+        TypeError: If a key is invalid.
+        ValueError: If a key contains a ``*`` but is not a valid pattern.
     """
-    return [_call_of(listener) for listener in listeners]
+    return [_expect_dispatch(key) for key in keys]
 
 
-def listed(labels: Iterable[str], place: int = -1, remark: str = "") -> str:
-    """List what was wanted, one in a line, with a remark at one place."""
+def expect_calls(listeners: Sequence[object]) -> list[Expected[ListenerRecord]]:
+    """Expect one call of each listener.
+
+    Raises:
+        TypeError: If a listener is not callable.
+    """
+    return [_expect_call(listener) for listener in listeners]
+
+
+def format_expected(labels: Iterable[str], failed_index: int = -1, remark: str = "") -> str:
+    """Return a list with one label per line. The line of the failed one ends with the remark."""
     return "\n".join(
-        f"{INDENT}{label}  <- {remark}" if number == place else f"{INDENT}{label}"
-        for number, label in enumerate(labels)
+        f"{INDENT}{label}  <- {remark}" if index == failed_index else f"{INDENT}{label}"
+        for index, label in enumerate(labels)
     )
 
 
-def _dispatch_of(key: Hashable) -> Wanted[DispatchRecord]:
+def _expect_dispatch(key: Hashable) -> Expected[DispatchRecord]:
     if isinstance(key, Event):
 
-        def is_it(dispatch: DispatchRecord) -> bool:
+        def has_this_event(dispatch: DispatchRecord) -> bool:
             return dispatch.event is key
 
-        return Wanted(f"this very {type(key).__name__}", is_it)
+        return Expected(f"this {type(key).__name__} object", has_this_event)
 
-    # Keys have one meaning: a dispatcher is asked whether a listener of this key would hear.
-    ear = EventDispatcher()
-    ear.add_listener(key, _listen)
+    # Use a real dispatcher to match the key, so that tests and dispatches agree on what a key means.
+    probe = EventDispatcher()
+    probe.add_listener(key, _probe_listener)
 
-    def matches(dispatch: DispatchRecord) -> bool:
-        kind: Any = dispatch.event.__class__
-        return ear.has_listeners(kind if dispatch.name is None else dispatch.name, kind)
+    def matches_key(dispatch: DispatchRecord) -> bool:
+        event_class: Any = dispatch.event.__class__
+        return probe.has_listeners(event_class if dispatch.name is None else dispatch.name, event_class)
 
-    return Wanted(key.__name__ if isinstance(key, type) else safe_repr(key), matches)
+    return Expected(key.__name__ if isinstance(key, type) else safe_repr(key), matches_key)
 
 
-def _call_of(listener: object) -> Wanted[ListenerRecord]:
+def _expect_call(listener: object) -> Expected[ListenerRecord]:
     if not callable(listener):
         raise TypeError(
-            f"a listener is given as it was registered; got {safe_repr(listener)} ({type(listener).__name__}), which "
-            f"cannot be called. For names and classes of events there is assert_dispatched()"
+            f"a listener must be a callable, as it was registered; got {describe_value(listener)}. For names and "
+            f"classes of events use assert_dispatched()"
         )
 
-    def is_it(call: ListenerRecord) -> bool:
+    def is_of_listener(call: ListenerRecord) -> bool:
         return bool(call.listener == listener)
 
-    return Wanted(listener_label(listener), is_it)
+    return Expected(listener_label(listener), is_of_listener)
 
 
-def _listen(event: object, /) -> None:
-    """Stand for whoever listens."""
+def _probe_listener(event: object, /) -> None:
+    """Do nothing. The probe needs a listener for its key."""

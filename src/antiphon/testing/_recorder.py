@@ -1,4 +1,4 @@
-"""Recording what dispatchers dispatch, to assert it afterwards."""
+"""The recorder of dispatches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from antiphon import AsyncEventDispatcher, EventDispatcher
-from antiphon._util.naming import safe_repr
+from antiphon._util.naming import describe_value
 from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
 from antiphon.testing._assertions import Recording
 
@@ -14,26 +14,27 @@ __all__ = ("record",)
 
 
 def record(*dispatchers: AsyncEventDispatcher | EventDispatcher) -> AbstractContextManager[Recording]:
-    """Record what is dispatched within a ``with`` block.
+    """Record the dispatches in a ``with`` block.
 
-    The dispatchers are the real ones, and so are their listeners. A recorder is an instrument, no listener: it changes
-    no order, and sees what a listener cannot, such as who was not called, and why.
+    The dispatchers run their real listeners. A recorder is an instrument, not a listener: it does not affect the order
+    of listeners, and it also records which listeners were skipped, and why.
 
     Args:
-        *dispatchers: What to record, together with the scopes made of it. Dispatches on several are in one order.
+        *dispatchers: The dispatchers to record, including their scopes. Dispatches of several dispatchers are recorded
+            in a common order.
 
     Returns:
-        A context manager that gives what is `Recording`, to be read within the block and after it.
+        A context manager that returns a `Recording` on entry. The recording can be read in the block and after it.
 
     Raises:
-        TypeError: There is no dispatcher, or something else than one.
-        ValueError: One is given twice; on entry.
+        TypeError: If no dispatcher is given, or one is not a dispatcher.
+        ValueError: If a dispatcher is given twice. Raised on entry.
     """
     if not dispatchers:
-        raise TypeError("record() takes the dispatchers to record: with record(dispatcher) as recorded: ...")
+        raise TypeError("record() requires a dispatcher: with record(dispatcher) as recording: ...")
     for dispatcher in dispatchers:
         if not isinstance(dispatcher, (AsyncEventDispatcher, EventDispatcher)):
-            raise TypeError(f"record() takes dispatchers; got {safe_repr(dispatcher)} ({type(dispatcher).__name__})")
+            raise TypeError(f"record() requires dispatchers; got {describe_value(dispatcher)}")
     return _recording(dispatchers)
 
 
@@ -48,16 +49,16 @@ def _recording(dispatchers: Iterable[AsyncEventDispatcher | EventDispatcher]) ->
 
 
 class _Recorder(Instrument):
-    """Writes down each dispatch, and what becomes of its listeners."""
+    """Collects the records of dispatches and listeners."""
 
     def __init__(self) -> None:
-        #: Each dispatch, in order, with the recorded call in which it was started.
+        #: The dispatches in order. The value is the recorded call that started the dispatch, or None.
         self.dispatches: dict[DispatchRecord, ListenerRecord | None] = {}
-        #: What became of the listeners, in the order in which it became known.
+        #: The calls and the skipped listeners, in the order in which they were started or skipped.
         self.listeners: list[ListenerRecord] = []
 
     def dispatch_started(self, record: DispatchRecord, /) -> None:
-        # Now, since the way up leads over records that nobody else need keep.
+        # Find the parent now: the records between may be collected after they finish.
         parent = record.parent
         while parent is not None and parent.dispatch not in self.dispatches:
             parent = parent.dispatch.parent

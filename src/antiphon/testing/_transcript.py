@@ -1,4 +1,4 @@
-"""What was dispatched as text: each listener under its dispatch, each dispatch under the listener that started it."""
+"""Recorded dispatches as text: listeners below their dispatch, and dispatches below the listener that started them."""
 
 from __future__ import annotations
 
@@ -6,109 +6,113 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from antiphon._events.event import Event
+from antiphon import Event
 from antiphon._util.naming import safe_repr, short_name
 from antiphon.instruments import DispatchRecord, ListenerRecord, Outcome, SkipReason
 
-__all__ = ("INDENT", "listener_label", "transcript")
+__all__ = ("INDENT", "dispatch_label", "listener_label", "transcript")
 
 INDENT: Final = "    "
 
-#: An event's data are shown as long as they take less than a line.
-_LONGEST: Final = 80
+#: The maximum length of the repr of an event.
+_MAX_EVENT_LENGTH: Final = 80
 
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 
-_UNFINISHED: Final[dict[Outcome, str]] = {"running": "still running", "cancelled": "cancelled"}
+_UNFINISHED_TEXTS: Final[dict[Outcome, str]] = {"running": "still running", "cancelled": "cancelled"}
 
-_SKIPPED: Final[dict[SkipReason, str]] = {
-    "removed": "it had been removed",
-    "where": "its where= said no",
-    "once": "its one call was taken",
+_SKIP_TEXTS: Final[dict[SkipReason, str]] = {
+    "removed": "it was removed",
+    "where": "its where= returned false",
+    "once": "it is registered with once=True and was already called",
     "stopped": "the event was stopped",
-    "failed": "the dispatch had failed",
+    "failed": "the dispatch failed",
     "cancelled": "the dispatch was cancelled",
-    "omitted": "it was left out",
+    "omitted": "the dispatch omitted it",
 }
 
 
 def transcript(dispatches: Mapping[DispatchRecord, ListenerRecord | None], listeners: Sequence[ListenerRecord]) -> str:
-    """Write dispatches as an indented text.
+    """Return dispatches as an indented text.
 
     Args:
-        dispatches: All of them, in the order of their start, and under which call each is shown.
-        listeners: What became of their listeners, called or not, in the order in which it became known.
+        dispatches: The dispatches in the order of their start. The value is the call that started the dispatch.
+        listeners: The called and the skipped listeners of the dispatches, in order.
     """
-    below: dict[DispatchRecord | ListenerRecord | None, list[DispatchRecord | ListenerRecord]] = {}
+    children: dict[DispatchRecord | ListenerRecord | None, list[DispatchRecord | ListenerRecord]] = {}
     for dispatch, parent in dispatches.items():
-        below.setdefault(parent, []).append(dispatch)
+        children.setdefault(parent, []).append(dispatch)
     for call in listeners:
-        below.setdefault(call.dispatch, []).append(call)
-    several = len({id(dispatch.dispatcher) for dispatch in dispatches}) > 1
+        children.setdefault(call.dispatch, []).append(call)
+    show_dispatcher = len({id(dispatch.dispatcher) for dispatch in dispatches}) > 1
 
     lines: list[str] = []
-    # No recursion: events that post events make a tree that is as deep as it is long.
-    pending = [(record, 0) for record in reversed(below.get(None, []))]
+    # Do not recurse: a chain of events that post events can be deeper than the recursion limit of Python.
+    pending = [(record, 0) for record in reversed(children.get(None, []))]
     while pending:
         record, depth = pending.pop()
-        line = _dispatch_line(record, several=several) if isinstance(record, DispatchRecord) else _call_line(record)
+        line = (
+            _format_dispatch(record, show_dispatcher=show_dispatcher)
+            if isinstance(record, DispatchRecord)
+            else _format_call(record)
+        )
         lines.append(INDENT * depth + line)
-        pending.extend((each, depth + 1) for each in reversed(below.get(record, [])))
+        pending.extend((child, depth + 1) for child in reversed(children.get(record, [])))
     return "\n".join(lines)
 
 
-def dispatch_label(dispatch: DispatchRecord, *, several: bool = False) -> str:
-    """Name a dispatch by its name and its event; and by its dispatcher, if there are several."""
+def dispatch_label(dispatch: DispatchRecord, *, show_dispatcher: bool = False) -> str:
+    """Return the name and the event of a dispatch, and its dispatcher if asked for."""
     parts: list[str] = []
     if dispatch.name is not None:
         parts.append(safe_repr(dispatch.name))
     if type(dispatch.event) is not Event or not parts:
-        parts.append(_event_label(dispatch.event))
-    if several:
-        parts.append(f"on {_short(dispatch.dispatcher)}")
+        parts.append(_format_event(dispatch.event))
+    if show_dispatcher:
+        parts.append(f"on {_repr_without_address(dispatch.dispatcher)}")
     return " ".join(parts)
 
 
 def listener_label(listener: object) -> str:
-    """Name a listener as its code does."""
+    """Return the name of a listener in transcripts and messages."""
     return short_name(listener)
 
 
-def _event_label(event: object) -> str:
-    kind = type(event)
-    if kind.__repr__ is object.__repr__:
-        return kind.__name__
-    label = " ".join(_short(event).split())
-    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 3]}..."
+def _format_event(event: object) -> str:
+    cls = type(event)
+    if cls.__repr__ is object.__repr__:
+        return cls.__name__
+    label = " ".join(_repr_without_address(event).split())
+    return label if len(label) <= _MAX_EVENT_LENGTH else f"{label[: _MAX_EVENT_LENGTH - 3]}..."
 
 
-def _short(thing: object) -> str:
+def _repr_without_address(thing: object) -> str:
     return _ADDRESS.sub("", safe_repr(thing))
 
 
-def _dispatch_line(dispatch: DispatchRecord, *, several: bool) -> str:
-    label = dispatch_label(dispatch, several=several)
-    ends: list[str] = []
+def _format_dispatch(dispatch: DispatchRecord, *, show_dispatcher: bool) -> str:
+    label = dispatch_label(dispatch, show_dispatcher=show_dispatcher)
+    results: list[str] = []
     if dispatch.stopped_by is not None:
-        ends.append(f"stopped by {listener_label(dispatch.stopped_by.listener)}")
+        results.append(f"stopped by {listener_label(dispatch.stopped_by.listener)}")
     elif dispatch.outcome == "stopped":
-        ends.append("stopped")
+        results.append("stopped")
     if dispatch.error is not None and dispatch.outcome == "failed":
-        # What it says stands at the listener.
-        ends.append(f"failed with {type(dispatch.error).__name__}")
-    elif dispatch.outcome in _UNFINISHED:
-        ends.append(_UNFINISHED[dispatch.outcome])
+        # The message is in the line of the listener.
+        results.append(f"failed with {type(dispatch.error).__name__}")
+    elif dispatch.outcome in _UNFINISHED_TEXTS:
+        results.append(_UNFINISHED_TEXTS[dispatch.outcome])
     elif dispatch.nobody_listened:
-        ends.append("nobody listened")
-    return f"{label}: {', '.join(ends)}" if ends else label
+        results.append("nobody listened")
+    return f"{label}: {', '.join(results)}" if results else label
 
 
-def _call_line(call: ListenerRecord) -> str:
+def _format_call(call: ListenerRecord) -> str:
     label = listener_label(call.listener)
     if call.subscription.priority:
         label += f" (priority {call.subscription.priority})"
     if call.skipped_because is not None:
-        return f"{label}: not called, because {_SKIPPED[call.skipped_because]}"
+        return f"{label}: not called, because {_SKIP_TEXTS[call.skipped_because]}"
     if call.outcome == "failed":
-        return f"{label}: failed with {_short(call.error)}"
-    return f"{label}: {_UNFINISHED[call.outcome]}" if call.outcome in _UNFINISHED else label
+        return f"{label}: failed with {_repr_without_address(call.error)}"
+    return f"{label}: {_UNFINISHED_TEXTS[call.outcome]}" if call.outcome in _UNFINISHED_TEXTS else label

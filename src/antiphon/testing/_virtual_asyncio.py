@@ -1,6 +1,10 @@
-"""An asyncio event loop in which nobody waits for a timer, and whose schedule can be shaken."""
+"""An asyncio event loop with virtual time and seeded schedules.
 
-# ruff: noqa: SLF001  asyncio has no public door to its queue of callbacks
+The selector of the loop advances a virtual clock instead of waiting for a timeout. Before each iteration of the loop,
+a shuffler reorders the tasks in its queue of callbacks.
+"""
+
+# ruff: noqa: SLF001  asyncio has no public access to its queue of callbacks
 from __future__ import annotations
 
 import asyncio
@@ -22,112 +26,111 @@ Ts = TypeVarTuple("Ts")
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock starts at 0 and jumps to the next timer when nothing else can happen.
+    """An event loop whose clock starts at 0 and jumps to the next timer when all tasks wait.
 
-    Code that sleeps, or waits with a deadline, runs as fast as it can compute, and reads exact times.
-    While a worker thread runs (``anyio.to_thread`` with the default limiter, ``run_in_executor``), time passes as it
-    really does, so that no deadline expires around a thread that had no chance to finish. Bytes on a socket are seen
-    before the clock jumps, but those that are still under way in another process or thread are not waited for.
+    Code that sleeps or waits with a deadline does not wait in real time, and reads exact times.
+    While a worker thread runs (``anyio.to_thread`` with the default limiter, ``run_in_executor``), the clock runs in
+    real time, so that no deadline expires before the thread can finish. The loop reads sockets that are ready before
+    the clock jumps, but it does not wait for data that another process or thread has not sent yet.
 
     Args:
-        seed: If given, the tasks that are ready in one turn of the loop take their steps in a random order that
-            depends on the seed alone. asyncio promises that they take turns (first in, first out), so a failure found
-            this way wants a second look: it may be one that no unseeded loop shows. Callbacks that are
-            no tasks keep their places.
+        seed: If given, tasks that are ready in the same iteration of the loop run in a random order that only the seed
+            determines. asyncio guarantees first in, first out, so a failure with a seed may be impossible in an
+            unseeded loop. Callbacks that are not tasks keep their positions.
     """
 
     def __init__(self, seed: int | None = None) -> None:
         self._now = 0.0
-        self._executing = 0
+        self._running_executor_calls = 0
         self._shuffler = None if seed is None else _Shuffler(seed)
-        super().__init__(_JumpingSelector(self._pass_time, self._is_held))
+        super().__init__(_VirtualTimeSelector(self._advance, self._has_running_threads))
 
     def time(self) -> float:
-        """The virtual time, in seconds since the loop was made."""
+        """Return the virtual time, in seconds since the loop was created."""
         return self._now
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> asyncio.Future[T]:
-        """Run a function in a thread or process, and let time pass as it really does until it has returned."""
+        """Run a function in a thread or process. The clock runs in real time until the function returns."""
         future = super().run_in_executor(executor, func, *args)
-        self._executing += 1
-        future.add_done_callback(self._executed)
+        self._running_executor_calls += 1
+        future.add_done_callback(self._on_executor_call_done)
         return future
 
     async def shutdown_default_executor(self, *args: Any) -> None:
-        """Wait for the threads of the default executor to end; time passes as it really does."""
-        self._executing += 1
+        """Wait for the threads of the default executor to end. The clock runs in real time meanwhile."""
+        self._running_executor_calls += 1
         try:
             await super().shutdown_default_executor(*args)
         finally:
-            self._executing -= 1
+            self._running_executor_calls -= 1
 
-    def _executed(self, future: asyncio.Future[Any]) -> None:
-        self._executing -= 1
+    def _on_executor_call_done(self, future: asyncio.Future[Any]) -> None:
+        self._running_executor_calls -= 1
 
-    def _pass_time(self, seconds: float) -> None:
+    def _advance(self, seconds: float) -> None:
         self._now += seconds
 
-    def _is_held(self) -> bool:
-        if self._executing:
+    def _has_running_threads(self) -> bool:
+        if self._running_executor_calls:
             return True
         try:
             return to_thread.current_default_thread_limiter().borrowed_tokens > 0
         except NoEventLoopError:
-            # anyio is told of a run by whoever starts it: it does not know of those it did not start.
+            # AnyIO knows only the loops that it started. In other loops, its threads are not detected.
             return False
 
     def _run_once(self) -> None:
         loop: Any = self
         if self._shuffler is not None:
             self._shuffler.shuffle(loop._ready)
-        above: Any = super()
-        above._run_once()
+        parent: Any = super()
+        parent._run_once()
 
 
-class _JumpingSelector(selectors.DefaultSelector):
-    """Waits for files as ever, but where it would wait for a time, it lets that time pass at once."""
+class _VirtualTimeSelector(selectors.DefaultSelector):
+    """A selector that advances the virtual clock instead of waiting for a timeout."""
 
-    def __init__(self, pass_time: Callable[[float], None], is_held: Callable[[], bool]) -> None:
+    def __init__(self, advance: Callable[[float], None], has_running_threads: Callable[[], bool]) -> None:
         super().__init__()
-        self._pass_time = pass_time
-        self._is_held = is_held
+        self._advance = advance
+        self._has_running_threads = has_running_threads
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
-        if self._is_held():
+        if self._has_running_threads():
             before = time.monotonic()
             ready = super().select(timeout)
-            # Without a file that is ready the whole of it has passed, whatever the clocks say about the last digit.
-            self._pass_time(min(time.monotonic() - before, timeout) if ready else timeout)
+            # Without a ready file, the whole timeout has passed. The measured time may differ by a rounding error.
+            self._advance(min(time.monotonic() - before, timeout) if ready else timeout)
             return ready
         ready = super().select(0)
         if not ready:
-            self._pass_time(timeout)
+            self._advance(timeout)
         return ready
 
 
 class _Shuffler:
-    """Shuffles the tasks in a queue of callbacks, in a way that depends on a seed alone."""
+    """Shuffles the tasks in a queue of callbacks. Only the seed determines the order."""
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311  it is to be repeated, not to be secret
-        # In the order in which the loop met them first.
+        self._random = random.Random(seed)  # noqa: S311  it must be repeatable, not secure
+        #: A number for each task, in the order in which the loop first ran them.
         self._numbers: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
         self._count = count()
 
     def shuffle(self, ready: Any) -> None:
-        places = [place for place, handle in enumerate(ready) if _is_step(handle)]
-        handles = [ready[place] for place in places]
-        # What is ready at once need not come in the same order each time: a scope cancels a set of tasks, for one.
-        handles.sort(key=self._number)
+        positions = [position for position, handle in enumerate(ready) if _is_step(handle)]
+        handles = [ready[position] for position in positions]
+        # Sort first: the order in the queue can differ between runs, because cancel scopes iterate over sets of tasks.
+        handles.sort(key=self._get_number)
         self._random.shuffle(handles)
-        for place, handle in zip(places, handles, strict=True):
-            ready[place] = handle
+        for position, handle in zip(positions, handles, strict=True):
+            ready[position] = handle
 
-    def _number(self, handle: Any) -> int:
+    def _get_number(self, handle: Any) -> int:
         return self._numbers.setdefault(handle._callback.__self__, next(self._count))
 
 

@@ -1,7 +1,7 @@
-"""What ran when: dispatches and listeners as bars by time.
+"""Timelines of dispatches: charts in SVG or text, and traces for Perfetto.
 
-``with timeline("trace.json"):`` records what is dispatched in the block, and writes a trace that Perfetto opens; a path
-that ends in ``.svg`` or ``.txt`` gives a picture.
+``with timeline("trace.json"):`` records the dispatches in the block and writes a trace that Perfetto opens.
+If the path ends in ``.svg`` or ``.txt``, it writes a chart.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a picture shows, before it is drawn as text or as SVG: rows with bars."""
+"""The content of a chart, independent of its format: groups of rows with bars."""
 
 from __future__ import annotations
 
@@ -6,124 +6,128 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from antiphon._util.naming import safe_repr
 from antiphon.instruments import DispatchRecord, ListenerRecord, Outcome
 from antiphon.instruments.timeline._labels import dispatch_label, error_label, listener_label, process_label
-from antiphon.instruments.timeline._scale import duration
-from antiphon.instruments.timeline._tracks import Lane, Record, end_of_all, lanes, span_of, start_of_all
+from antiphon.instruments.timeline._scale import format_duration
+from antiphon.instruments.timeline._tracks import Record, Track, get_end, get_span, get_start, make_tracks
 
-__all__ = ("Bar", "By", "Group", "Picture", "Row", "paint")
+__all__ = ("Bar", "Chart", "Group", "GroupBy", "Row", "make_chart")
 
-#: What has a row: each call of a listener, below its ``"dispatch"``; or each ``"listener"``, with all of its calls.
-By: TypeAlias = Literal["dispatch", "listener"]
+#: The rows of a chart: ``"dispatch"`` for each call below its dispatch, ``"listener"`` for one row per listener.
+GroupBy: TypeAlias = Literal["dispatch", "listener"]
 
-#: A picture of more rows than these has a row for each listener, unless it is told otherwise.
+#: By default, a chart with more rows has one row for each listener.
 MANY_ROWS: Final = 100
+
+#: The outcomes that the rows of listeners count separately.
+_COUNTED_OUTCOMES: Final[tuple[Outcome, ...]] = ("stopped", "failed", "cancelled", "running", "skipped")
 
 
 class Bar(NamedTuple):
-    """Something that ran: from when to when, in seconds from the beginning of its group."""
+    """The time that a dispatch or a call took, in seconds from the start of its group."""
 
     start: float
     end: float
     outcome: Outcome
-    #: All about it, in one line.
+    #: A description in one line.
     title: str
 
 
 class Row(NamedTuple):
-    """A line of the picture."""
+    """A row of the chart."""
 
-    #: What it is of; empty if that is told by the row above.
+    #: The label, or an empty string if the row continues the one above.
     label: str
-    #: How far it is nested.
+    #: The nesting depth.
     depth: int
     #: The priority of a listener; None in the row of a dispatch.
     priority: int | None
     bars: tuple[Bar, ...]
-    #: What is to be said in words.
+    #: The text to the right of the bars.
     note: str
-    #: All about it, in one line.
+    #: A description in one line.
     title: str
 
 
 class Group(NamedTuple):
-    """Rows that share a beginning: dispatches that overlap in time."""
+    """Rows with the same time axis: dispatches that overlap in time."""
 
-    #: When it began, in seconds after the first one.
+    #: The start, in seconds after the start of the first dispatch.
     start: float
     rows: tuple[Row, ...]
 
 
-class Picture(NamedTuple):
-    """All there is to draw."""
+class Chart(NamedTuple):
+    """The content of a chart, without a layout."""
 
-    #: What it shows, in one line.
+    #: A description in one line.
     title: str
     groups: tuple[Group, ...]
-    #: How long the longest group takes, in seconds.
+    #: The duration of the longest group, in seconds.
     span: float
-    #: What it does not show, a sentence for each thing.
-    remarks: tuple[str, ...]
+    #: Sentences about what the chart omits.
+    notes: tuple[str, ...]
 
 
-def paint(records: Sequence[DispatchRecord], by: By | None, until: float | None, dropped: int) -> Picture:
-    """Make the picture of some dispatches.
+def make_chart(records: Sequence[DispatchRecord], by: GroupBy | None, until: float | None, dropped: int) -> Chart:
+    """Make the chart of some dispatches.
 
     Args:
         records: The dispatches.
-        by: What has a row; None to choose by their number.
-        until: When it is, in seconds of ``perf_counter``, for what still runs; None for the last time in the records.
-        dropped: How many more there were, of which nothing is known any more.
+        by: The kind of the rows; None to choose it by the number of records.
+        until: The end of the records that still run, in seconds of ``time.perf_counter``. None stands for the latest
+            time in the records.
+        dropped: The number of earlier dispatches whose records were dropped.
 
     Raises:
-        ValueError: ``by`` is neither ``"dispatch"`` nor ``"listener"`` nor None.
+        ValueError: If ``by`` is not ``"dispatch"``, ``"listener"`` or None.
     """
     if by not in (None, "dispatch", "listener"):
-        raise ValueError(f'by= is "dispatch", "listener" or None; got {by!r}')
-    remarks: list[str] = []
+        raise ValueError(f'by= must be "dispatch", "listener" or None; got {safe_repr(by)}')
+    notes: list[str] = []
     if dropped:
-        were = "dispatch was" if dropped == 1 else "dispatches were"
-        remarks.append(f"{dropped} earlier {were} dropped: max_dispatches= tells how many are kept.")
-    calls = sum(len(record.listeners) for record in records)
+        dispatches_were = "dispatch was" if dropped == 1 else "dispatches were"
+        notes.append(f"{dropped} earlier {dispatches_were} dropped: max_dispatches= sets how many are kept.")
+    call_count = sum(len(record.listeners) for record in records)
     if by is None:
-        by = "listener" if len(records) + calls > MANY_ROWS else "dispatch"
+        by = "listener" if len(records) + call_count > MANY_ROWS else "dispatch"
         if by == "listener":
-            remarks.append('One row for each listener, for there is much; by="dispatch" shows each call.')
-    zero = start_of_all(records)
-    until = end_of_all(records) if until is None else until
-    groups = _by_listener(records, zero, until) if by == "listener" else _by_dispatch(records, zero, until)
-    ran = sum(call.started is not None for record in records for call in record.listeners)
+            notes.append('One row for each listener, because there are many calls; by="dispatch" shows each call.')
+    zero = get_start(records)
+    until = get_end(records) if until is None else until
+    groups = _group_by_listener(records, zero, until) if by == "listener" else _group_by_dispatch(records, zero, until)
+    started_count = sum(call.started is not None for record in records for call in record.listeners)
     span = max((bar.end for group in groups for row in group.rows for bar in row.bars), default=0.0)
-    title = (
-        f"{len(records)} {_plural(len(records), 'dispatch', 'es')}, {ran} {_plural(ran, 'call')} of listeners"
-        if records
-        else "No dispatch was seen"
-    )
-    return Picture(title, tuple(groups), span, tuple(remarks))
+    title = "No dispatches were recorded"
+    if records:
+        dispatches = _pluralize(len(records), "dispatch", "es")
+        title = f"{dispatches}, {_pluralize(started_count, 'call')} of listeners"
+    return Chart(title, tuple(groups), span, tuple(notes))
 
 
 # A row for each call
 
 
-class _Tree:
-    """An outermost dispatch, with all that was dispatched within it."""
+class _NestedDispatches(NamedTuple):
+    """An outermost dispatch, with the start and the end of all dispatches that are nested in it."""
 
-    __slots__ = ("end", "root", "start")
-
-    def __init__(self, root: DispatchRecord, start: float, end: float) -> None:
-        self.root = root
-        self.start = start
-        self.end = end
+    root: DispatchRecord
+    start: float
+    end: float
 
 
-def _by_dispatch(records: Sequence[DispatchRecord], zero: float, until: float) -> list[Group]:
-    within: dict[Hashable, list[DispatchRecord]] = {}
+def _group_by_dispatch(records: Sequence[DispatchRecord], zero: float, until: float) -> list[Group]:
+    dispatches_by_caller: dict[Hashable, list[DispatchRecord]] = {}
     callers = {call for record in records for call in record.listeners}
     for record in sorted(records, key=lambda record: record.started):
-        # A parent that was dropped, or is not among the records, is none.
-        within.setdefault(record.parent if record.parent in callers else None, []).append(record)
-    trees = sorted((_tree(root, within, until) for root in within.get(None, ())), key=lambda tree: tree.start)
-    groups: list[list[_Tree]] = []
+        # A dispatch whose parent is not among the records is an outermost one.
+        dispatches_by_caller.setdefault(record.parent if record.parent in callers else None, []).append(record)
+    trees = sorted(
+        (_measure_nested(root, dispatches_by_caller, until) for root in dispatches_by_caller.get(None, ())),
+        key=lambda tree: tree.start,
+    )
+    groups: list[list[_NestedDispatches]] = []
     end = 0.0
     for tree in trees:
         if not groups or tree.start >= end:
@@ -133,106 +137,103 @@ def _by_dispatch(records: Sequence[DispatchRecord], zero: float, until: float) -
     return [
         Group(
             group[0].start - zero,
-            tuple(row for tree in group for row in _rows(tree.root, within, group[0].start, until)),
+            tuple(row for tree in group for row in _make_rows(tree.root, dispatches_by_caller, group[0].start, until)),
         )
         for group in groups
     ]
 
 
-def _tree(root: DispatchRecord, within: dict[Hashable, list[DispatchRecord]], until: float) -> _Tree:
+def _measure_nested(
+    root: DispatchRecord, dispatches_by_caller: dict[Hashable, list[DispatchRecord]], until: float
+) -> _NestedDispatches:
     start = end = root.started
-    ahead = [root]
-    while ahead:
-        record = ahead.pop()
+    stack = [root]
+    while stack:
+        record = stack.pop()
         start = min(start, record.started)
         end = max(end, until if record.finished is None else record.finished)
-        ahead += [nested for call in record.listeners for nested in within.get(call, ())]
-    return _Tree(root, start, end)
+        stack += [nested for call in record.listeners for nested in dispatches_by_caller.get(call, ())]
+    return _NestedDispatches(root, start, end)
 
 
-def _rows(
-    root: DispatchRecord, within: dict[Hashable, list[DispatchRecord]], zero: float, until: float
+def _make_rows(
+    root: DispatchRecord, dispatches_by_caller: dict[Hashable, list[DispatchRecord]], zero: float, until: float
 ) -> Iterator[Row]:
-    # A stack of our own, for dispatches may be nested more deeply than Python calls.
-    ahead: list[tuple[Record, int]] = [(root, 0)]
-    while ahead:
-        record, depth = ahead.pop()
-        yield _row(record, depth, zero, until)
-        inner: Sequence[Record] = record.listeners if isinstance(record, DispatchRecord) else within.get(record, ())
-        ahead += [(each, depth + 1) for each in reversed(inner)]
+    # Do not recurse: dispatches may be nested more deeply than the recursion limit of Python allows.
+    stack: list[tuple[Record, int]] = [(root, 0)]
+    while stack:
+        record, depth = stack.pop()
+        yield _make_row(record, depth, zero, until)
+        inner: Sequence[Record] = (
+            record.listeners if isinstance(record, DispatchRecord) else dispatches_by_caller.get(record, ())
+        )
+        stack += [(child, depth + 1) for child in reversed(inner)]
 
 
-def _row(record: Record, depth: int, zero: float, until: float) -> Row:
-    note = _note(record, until)
+def _make_row(record: Record, depth: int, zero: float, until: float) -> Row:
+    note = _format_note(record, until)
     if isinstance(record, DispatchRecord):
         label, priority = dispatch_label(record), None
     else:
         label, priority = listener_label(record.listener), record.subscription.priority
-    title = f"{_described(record)}: {note}"
-    return Row(label, depth, priority, tuple(_bars([record], zero, until, [title])), note, title)
+    title = f"{_format_title(record)}: {note}"
+    return Row(label, depth, priority, tuple(_make_bars([record], zero, until, [title])), note, title)
 
 
 # A row for each listener
 
 
-def _by_listener(records: Sequence[DispatchRecord], zero: float, until: float) -> list[Group]:
+def _group_by_listener(records: Sequence[DispatchRecord], zero: float, until: float) -> list[Group]:
     rows: list[Row] = []
-    for lane in lanes(records, zero, until):
-        depth = 0 if lane.priority is None else 1
-        for number, track in enumerate(lane.tracks or [[]]):
-            shown = [record for _, record in track]
-            titles = [f"{_described(record)}: {_note(record, until)}" for record in shown]
-            bars = tuple(_bars(shown, zero, until, titles))
-            # What overlaps goes into further rows, which belong to the one above.
-            label, note = (lane.label, _count(lane)) if number == 0 else ("", "")
-            rows.append(Row(label, depth, lane.priority, bars, note, f"{lane.label}: {_count(lane)}"))
+    for track in make_tracks(records, zero, until):
+        depth = 0 if track.priority is None else 1
+        counts = _format_counts(track)
+        # Each further layer gets a row without a label below the first one.
+        for number, layer in enumerate(track.layers or [[]]):
+            layer_records = [record for _, record in layer]
+            titles = [f"{_format_title(record)}: {_format_note(record, until)}" for record in layer_records]
+            bars = tuple(_make_bars(layer_records, zero, until, titles))
+            label, note = (track.label, counts) if number == 0 else ("", "")
+            rows.append(Row(label, depth, track.priority, bars, note, f"{track.label}: {counts}"))
     return [Group(0.0, tuple(rows))] if rows else []
 
 
-#: The outcomes that are counted apart.
-_TOLD: Final[tuple[Outcome, ...]] = ("stopped", "failed", "cancelled", "running", "skipped")
+def _format_counts(track: Track) -> str:
+    outcomes: Counter[Outcome] = Counter(record.outcome for record in track.records)
+    started_count = sum(record.started is not None for record in track.records)
+    is_of_dispatches = track.priority is None
+    counts = [_pluralize(started_count, "dispatch", "es") if is_of_dispatches else _pluralize(started_count, "call")]
+    counts += [f"{outcomes[outcome]} {outcome}" for outcome in _COUNTED_OUTCOMES if outcomes[outcome]]
+    return ", ".join(counts)
 
 
-def _count(lane: Lane) -> str:
-    outcomes: Counter[Outcome] = Counter(record.outcome for record in lane.records)
-    number = sum(record.started is not None for record in lane.records)
-    of_dispatches = lane.priority is None
-    words = [f"{number} {_plural(number, 'dispatch', 'es') if of_dispatches else _plural(number, 'call')}"]
-    words += [
-        f"{outcomes[each]} {each}"
-        for each in ("stopped", "failed", "cancelled", "running", "skipped")
-        if outcomes[each]
-    ]
-    return ", ".join(words)
+# Bars and texts
 
 
-# In words
-
-
-def _bars(records: Sequence[Record], zero: float, until: float, titles: Sequence[str]) -> Iterator[Bar]:
+def _make_bars(records: Sequence[Record], zero: float, until: float, titles: Sequence[str]) -> Iterator[Bar]:
     for record, title in zip(records, titles, strict=True):
-        span = span_of(record, zero, until)
+        span = get_span(record, zero, until)
         if span is not None:
             yield Bar(span[0] / 1e9, span[1] / 1e9, record.outcome, title)
 
 
-def _note(record: Record, until: float) -> str:
+def _format_note(record: Record, until: float) -> str:
     if record.started is None:
         return f"skipped: {record.skipped_because}" if record.outcome == "skipped" else "not started yet"
-    words = [duration((until if record.finished is None else record.finished) - record.started)]
+    parts = [format_duration((until if record.finished is None else record.finished) - record.started)]
     if record.outcome != "finished":
-        words.append(record.outcome)
+        parts.append(record.outcome)
     if isinstance(record, ListenerRecord):
         if record.error is not None and record.outcome == "failed":
-            words[-1] = f"failed: {error_label(record.error)}"
+            parts[-1] = f"failed: {error_label(record.error)}"
         if record.dispatch.stopped_by is record:
-            words.append("stopped the event")
+            parts.append("stopped the event")
     elif record.nobody_listened:
-        words.append("nobody listened")
-    return ", ".join(words)
+        parts.append("nobody listened")
+    return ", ".join(parts)
 
 
-def _described(record: Record) -> str:
+def _format_title(record: Record) -> str:
     if isinstance(record, DispatchRecord):
         event, dispatcher = type(record.event).__qualname__, process_label(record.dispatcher)
         return f"{dispatch_label(record)} ({event}) on {dispatcher}"
@@ -240,5 +241,5 @@ def _described(record: Record) -> str:
     return f"{listener_label(record.listener)}, priority {priority}, of {name}"
 
 
-def _plural(number: int, word: str, ending: str = "s") -> str:
-    return word if number == 1 else f"{word}{ending}"
+def _pluralize(number: int, noun: str, ending: str = "s") -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{ending}"

@@ -1,4 +1,4 @@
-"""The trace of some dispatches in Chrome's format, which Perfetto opens."""
+"""Traces in Chrome's trace event format, which Perfetto opens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from antiphon.instruments.timeline._labels import (
     process_label,
     qualified_label,
 )
-from antiphon.instruments.timeline._tracks import Record, Span, end_of_all, lanes, span_of, start_of_all
+from antiphon.instruments.timeline._tracks import Record, Span, get_end, get_span, get_start, make_tracks
 
 __all__ = ("as_chrome_trace",)
 
@@ -25,15 +25,16 @@ TraceEvent: TypeAlias = dict[str, Any]
 
 
 def as_chrome_trace(records: Iterable[DispatchRecord], /, *, until: float | None = None, dropped: int = 0) -> str:
-    """Write dispatches as a trace in Chrome's trace event format, which https://ui.perfetto.dev opens.
+    """Return dispatches as a trace in Chrome's trace event format, which https://ui.perfetto.dev opens.
 
-    A dispatcher is shown as a process. Each name has a lane for its dispatches, and each listener one for its calls, or
-    several where calls overlap. Arrows lead from a listener to what it dispatched.
+    Each dispatcher is a process of the trace. Each name has a track for its dispatches, and each listener has a track
+    for its calls, or several if calls overlap. Arrows lead from a listener to the dispatches that it starts.
 
     Args:
         records: The dispatches.
-        until: When it is, in seconds of ``time.perf_counter``, for what still runs; None for the last time known.
-        dropped: How many dispatches there were of which there is no record any more.
+        until: The end of the records that still run, in seconds of ``time.perf_counter``. None stands for the latest
+            time in the records.
+        dropped: The number of earlier dispatches whose records were dropped.
 
     Returns:
         The text of a JSON file, in ASCII.
@@ -42,110 +43,113 @@ def as_chrome_trace(records: Iterable[DispatchRecord], /, *, until: float | None
     trace = {
         "displayTimeUnit": "ms",
         "otherData": {"dispatches": len(records), "dropped": dropped},
-        "traceEvents": _Trace(records, until).events(),
+        "traceEvents": _Trace(records, until).make_events(),
     }
     return json.dumps(trace, separators=(",", ":")) + "\n"
 
 
 class _Trace:
-    """The entries of a trace, gathered lane by lane."""
+    """The entries of a trace, collected track by track."""
 
     def __init__(self, records: Sequence[DispatchRecord], until: float | None) -> None:
         self._records = records
-        self._zero = start_of_all(records)
-        self._until = end_of_all(records) if until is None else until
-        self._names: list[TraceEvent] = []
+        self._zero = get_start(records)
+        self._until = get_end(records) if until is None else until
+        self._metadata: list[TraceEvent] = []
+        #: Entries with their times in nanoseconds, to sort by.
         self._timed: list[tuple[int, TraceEvent]] = []
-        #: Where each record stands: its process and its thread.
-        self._places: dict[Record, dict[str, int]] = {}
+        #: The process and the thread of each record.
+        self._locations: dict[Record, dict[str, int]] = {}
 
-    def events(self) -> list[TraceEvent]:
-        """Give the names of all lanes, then all that has a time, in order."""
-        self._add_lanes()
+    def make_events(self) -> list[TraceEvent]:
+        """Return the metadata of the tracks, followed by all other entries in order of time."""
+        self._add_tracks()
         self._add_skipped()
         self._add_arrows()
-        self._timed.sort(key=lambda each: each[0])
-        return [*self._names, *(event for _, event in self._timed)]
+        self._timed.sort(key=lambda timed: timed[0])
+        return [*self._metadata, *(event for _, event in self._timed)]
 
-    def _add_lanes(self) -> None:
-        all_lanes = lanes(self._records, self._zero, self._until)
-        processes = {name: number for number, name in enumerate(dict.fromkeys(lane.process for lane in all_lanes), 1)}
+    def _add_tracks(self) -> None:
+        tracks = make_tracks(self._records, self._zero, self._until)
+        processes = {name: number for number, name in enumerate(dict.fromkeys(track.process for track in tracks), 1)}
         for name, number in processes.items():
-            self._name("process", {"pid": number}, name)
-        # Not the numbers of the processes again: viewers show a thread that has the one of its process apart.
+            self._add_metadata("process", {"pid": number}, name)
+        # Do not reuse the numbers of processes: viewers treat a thread with the number of its process as a main thread.
         threads = count(len(processes) + 1)
-        for lane in all_lanes:
-            # One that has only been skipped has a lane, too.
-            for number, track in enumerate(lane.tracks or [[]], start=1):
-                place = {"pid": processes[lane.process], "tid": next(threads)}
-                self._name("thread", place, lane.label if number == 1 else f"{lane.label} ({number})")
-                for record in lane.records if number == 1 else ():
-                    self._places[record] = place
-                for span, record in track:
-                    self._places[record] = place
-                    self._add(record, span)
+        for track in tracks:
+            # A listener that was only skipped has no layers, but needs a thread for its marks.
+            for number, layer in enumerate(track.layers or [[]], start=1):
+                location = {"pid": processes[track.process], "tid": next(threads)}
+                self._add_metadata("thread", location, track.label if number == 1 else f"{track.label} ({number})")
+                for record in track.records if number == 1 else ():
+                    self._locations[record] = location
+                for span, record in layer:
+                    self._locations[record] = location
+                    self._add_bar(record, span)
 
-    def _name(self, what: str, place: dict[str, int], name: str) -> None:
-        order = place.get("tid", place["pid"])
-        self._names += [
-            {"ph": "M", "name": f"{what}_name", **place, "args": {"name": name}},
-            {"ph": "M", "name": f"{what}_sort_index", **place, "args": {"sort_index": order}},
+    def _add_metadata(self, kind: str, location: dict[str, int], name: str) -> None:
+        order = location.get("tid", location["pid"])
+        self._metadata += [
+            {"ph": "M", "name": f"{kind}_name", **location, "args": {"name": name}},
+            {"ph": "M", "name": f"{kind}_sort_index", **location, "args": {"sort_index": order}},
         ]
 
-    def _add(self, record: Record, span: Span) -> None:
+    def _add_bar(self, record: Record, span: Span) -> None:
         start, end = span
         if isinstance(record, DispatchRecord):
-            what = {"cat": "dispatch", "name": dispatch_label(record)}
+            labels = {"cat": "dispatch", "name": dispatch_label(record)}
         else:
-            what = {"cat": "listener", "name": listener_label(record.listener)}
-        # Times are in microseconds, and have their nanoseconds behind the point.
+            labels = {"cat": "listener", "name": listener_label(record.listener)}
+        # The unit of the format is microseconds. Decimals are allowed.
         times = {"ts": start / 1000, "dur": (end - start) / 1000}
-        self._timed.append((start, {"ph": "X", **what, **times, **self._places[record], "args": _arguments(record)}))
-        self._add_mark(record, end)
+        self._timed.append(
+            (start, {"ph": "X", **labels, **times, **self._locations[record], "args": _make_arguments(record)})
+        )
+        self._add_outcome_marks(record, end)
 
-    def _add_mark(self, record: Record, time: int) -> None:
-        """Mark how something ended, unless it ended well."""
+    def _add_outcome_marks(self, record: Record, time: int) -> None:
+        """Add marks for a record that stopped the event, failed, or was cancelled."""
         if isinstance(record, ListenerRecord) and record.dispatch.stopped_by is record:
-            self._mark(record, time, "stopped the event")
+            self._add_mark(record, time, "stopped the event")
         if record.outcome == "failed":
-            self._mark(record, time, "failed" if record.error is None else f"failed: {error_label(record.error)}")
+            self._add_mark(record, time, "failed" if record.error is None else f"failed: {error_label(record.error)}")
         elif record.outcome == "cancelled":
-            self._mark(record, time, "cancelled")
+            self._add_mark(record, time, "cancelled")
 
     def _add_skipped(self) -> None:
         for record in self._records:
-            span = span_of(record, self._zero, self._until)
+            span = get_span(record, self._zero, self._until)
             for call in record.listeners:
                 if call.outcome == "skipped" and span is not None:
-                    self._mark(call, span[1], f"skipped: {call.skipped_because}")
+                    self._add_mark(call, span[1], f"skipped: {call.skipped_because}")
 
-    def _mark(self, record: Record, time: int, name: str) -> None:
-        mark = {"ph": "i", "s": "t", "cat": "outcome", "name": name, "ts": time / 1000, **self._places[record]}
+    def _add_mark(self, record: Record, time: int, name: str) -> None:
+        mark = {"ph": "i", "s": "t", "cat": "outcome", "name": name, "ts": time / 1000, **self._locations[record]}
         self._timed.append((time, mark))
 
     def _add_arrows(self) -> None:
-        identities = count(1)
+        arrow_ids = count(1)
         for record in self._records:
             caller = record.parent
-            if caller is None or caller not in self._places:
+            if caller is None or caller not in self._locations:
                 continue
-            outer, inner = (span_of(each, self._zero, self._until) for each in (caller, record))
+            outer, inner = (get_span(each, self._zero, self._until) for each in (caller, record))
             if outer is None or inner is None:
                 continue
-            # An arrow begins within the bar that it leaves; one to what was posted to a queue may arrive later.
+            # An arrow must start within the bar of the caller, which may end before a posted dispatch starts.
             start = inner[0] if outer[0] <= inner[0] < outer[1] else outer[0]
-            arrow = {"cat": "nested", "name": "dispatched", "id": next(identities)}
+            arrow = {"cat": "nested", "name": "dispatched", "id": next(arrow_ids)}
             self._timed += [
-                (start, {"ph": "s", **arrow, "ts": start / 1000, **self._places[caller]}),
-                (inner[0], {"ph": "f", "bp": "e", **arrow, "ts": inner[0] / 1000, **self._places[record]}),
+                (start, {"ph": "s", **arrow, "ts": start / 1000, **self._locations[caller]}),
+                (inner[0], {"ph": "f", "bp": "e", **arrow, "ts": inner[0] / 1000, **self._locations[record]}),
             ]
 
 
-def _arguments(record: Record) -> dict[str, Any]:
-    return {name: value for name, value in _told(record) if value is not None}
+def _make_arguments(record: Record) -> dict[str, Any]:
+    return {name: value for name, value in _collect_arguments(record) if value is not None}
 
 
-def _told(record: Record) -> Iterator[tuple[str, Any]]:
+def _collect_arguments(record: Record) -> Iterator[tuple[str, Any]]:
     yield "outcome", record.outcome
     yield "error", None if record.error is None else error_label(record.error)
     if isinstance(record, DispatchRecord):

@@ -1,4 +1,4 @@
-"""What things are called in a picture: in one line, and whatever their own ``__repr__`` does."""
+"""Labels in charts. Each is a single line, and making one never raises."""
 
 from __future__ import annotations
 
@@ -8,115 +8,108 @@ from functools import partial
 from typing import Any, Final
 from unicodedata import combining, east_asian_width
 
-from antiphon._util.naming import short_name
+from antiphon._util.naming import safe_repr, short_name
 from antiphon.instruments import DispatchRecord, ListenerRecord
 
 __all__ = (
-    "columns",
     "dispatch_label",
+    "display_width",
     "error_label",
     "listener_label",
     "name_label",
     "process_label",
     "qualified_label",
-    "shortened",
+    "truncate",
 )
 
-#: No label is longer, in characters.
-LONGEST: Final = 200
+#: The maximum length of a label, in characters.
+MAX_LABEL_LENGTH: Final = 200
 
 
 def listener_label(listener: object) -> str:
-    """Give the name of a listener; a method comes with its class, a partial with its arguments."""
+    """Return the name of a listener, with the class of a method or the arguments of a partial."""
     try:
-        return _one_line(_of_listener(listener))
-    except Exception:  # an object that answers every question with an error
-        return _one_line(object.__repr__(listener))
+        return _to_single_line(_format_listener(listener))
+    except Exception:  # accessing an attribute may raise
+        return _to_single_line(object.__repr__(listener))
 
 
 def qualified_label(record: ListenerRecord) -> str:
-    """Give the name of a listener with that of its module."""
+    """Return the name of a listener, including its module."""
     try:
-        return _one_line(record.listener_name)
+        return _to_single_line(record.listener_name)
     except Exception:
         return listener_label(record.listener)
 
 
-def _of_listener(listener: Any) -> str:
+def _format_listener(listener: Any) -> str:
     if isinstance(listener, partial):
-        arguments = [*map(_of_argument, listener.args)]
-        arguments += [f"{name}={_of_argument(value)}" for name, value in listener.keywords.items()]
-        return f"{_of_listener(listener.func)}({', '.join(arguments)})"
+        arguments = list(map(_format_argument, listener.args))
+        arguments += [f"{name}={_format_argument(value)}" for name, value in listener.keywords.items()]
+        return f"{_format_listener(listener.func)}({', '.join(arguments)})"
     return short_name(listener)
 
 
-def _of_argument(argument: object) -> str:
-    return shortened(listener_label(argument) if callable(argument) else _repr(argument), 30)
+def _format_argument(argument: object) -> str:
+    return truncate(listener_label(argument) if callable(argument) else safe_repr(argument), 30)
 
 
 def name_label(name: Hashable) -> str:
-    """Give what an event is dispatched under."""
+    """Return the label of a name or key."""
     if isinstance(name, Enum):
-        return _one_line(f"{type(name).__qualname__}.{name.name}")
+        return _to_single_line(f"{type(name).__qualname__}.{name.name}")
     if isinstance(name, type):
-        return _one_line(name.__qualname__)
-    return _one_line(name if isinstance(name, str) else _repr(name))
+        return _to_single_line(name.__qualname__)
+    return _to_single_line(name if isinstance(name, str) else safe_repr(name))
 
 
 def dispatch_label(record: DispatchRecord) -> str:
-    """Give the name of a dispatch; the class of its event, if it has none."""
+    """Return the name of a dispatch, or the class of its event if it has no name."""
     return type(record.event).__qualname__ if record.name is None else name_label(record.name)
 
 
 def process_label(dispatcher: object) -> str:
-    """Give the name of a dispatcher."""
-    return _one_line(_repr(dispatcher))
+    """Return the label of a dispatcher."""
+    return _to_single_line(safe_repr(dispatcher))
 
 
 def error_label(error: BaseException) -> str:
-    """Give the class and the first line of an error."""
+    """Return the class and the first line of the message of an error."""
     try:
         message = str(error)
     except Exception:
         message = ""
     first = next(iter(message.splitlines()), "")
-    return _one_line(f"{type(error).__qualname__}: {first}" if first else type(error).__qualname__)
+    return _to_single_line(f"{type(error).__qualname__}: {first}" if first else type(error).__qualname__)
 
 
-def shortened(text: str, width: int) -> str:
-    """Cut a text to a number of columns; the cut shows as an ellipsis."""
-    if columns(text) <= width:
+def truncate(text: str, width: int) -> str:
+    """Cut a text to a number of columns. A text that is cut ends with an ellipsis."""
+    if display_width(text) <= width:
         return text
     kept, used = "", 1
     for character in text:
-        used += _columns_of(character)
+        used += _character_width(character)
         if used > width:
             break
         kept += character
     return f"{kept}…" if width > 0 else ""
 
 
-def columns(text: str) -> int:
-    """Count the columns that a text takes where all characters are equally wide; East Asian ones take two."""
-    return len(text) if text.isascii() else sum(map(_columns_of, text))
+def display_width(text: str) -> int:
+    """Return the number of columns of a text in a monospaced font. East Asian characters occupy two columns."""
+    return len(text) if text.isascii() else sum(map(_character_width, text))
 
 
-def _columns_of(character: str) -> int:
+def _character_width(character: str) -> int:
     if combining(character):
         return 0
     return 2 if east_asian_width(character) in "WF" else 1
 
 
-def _one_line(text: str) -> str:
-    # Of a subclass of `str` the characters alone, because its methods may fail.
+def _to_single_line(text: str) -> str:
+    # Convert an instance of a subclass of `str`, because its methods may raise.
     text = str.__str__(text)
-    # What cannot be printed would break a line of text, and is no part of an XML or a UTF-8 file.
+    # Escape unprintable characters: they break lines, and XML and UTF-8 do not allow some of them.
     printable = text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return printable if len(printable) <= LONGEST else f"{printable[: LONGEST - 1]}…"
-
-
-def _repr(thing: object) -> str:
-    try:
-        return repr(thing)
-    except Exception:
-        return object.__repr__(thing)
+    return printable if len(printable) <= MAX_LABEL_LENGTH else f"{printable[: MAX_LABEL_LENGTH - 1]}…"

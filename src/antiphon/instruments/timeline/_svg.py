@@ -1,4 +1,4 @@
-"""A picture as an SVG file, which browsers show, light or dark as the reader has it."""
+"""Charts as SVG files, in the light or dark color scheme of the reader."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from html import escape
 from typing import Final, NamedTuple
 
 from antiphon.instruments import DispatchRecord, Outcome
-from antiphon.instruments.timeline._chart import Bar, By, Picture, Row, paint
-from antiphon.instruments.timeline._labels import columns, shortened
-from antiphon.instruments.timeline._scale import duration, tick_labels, ticks
+from antiphon.instruments.timeline._chart import Bar, Chart, GroupBy, Row, make_chart
+from antiphon.instruments.timeline._labels import display_width, truncate
+from antiphon.instruments.timeline._scale import choose_ticks, format_duration, format_ticks
 
 __all__ = ("as_svg",)
 
-#: The least width of a picture, in pixels.
-NARROWEST: Final = 480
+#: The minimum width of a chart, in pixels.
+MIN_WIDTH: Final = 480
 
-# All of it in pixels. Labels are in a font of one width, so that what they take is known without one; the widest
-# of those that are named takes 7.23 at 12 pixels.
+# All sizes are in pixels. Labels use a monospaced font, so that their width is known. The widest of the fonts in the
+# style below has characters of 7.23 pixels at a font size of 12.
 CHARACTER: Final = 7.3
 LINE: Final = 22
 BAR: Final = 12
 MARGIN: Final = 16
 GAP: Final = 12
 INDENT: Final = 14
-#: How much of the width the bars have at least; labels and notes share the rest.
-LEAST_OF_BARS: Final = 0.36
-DEEPEST: Final = 12
-#: What ran more shortly is drawn as wide as this, so that it is seen.
-THINNEST: Final = 1.5
+#: The minimum share of the bars in the width. Labels and notes share the rest.
+MIN_CHART_SHARE: Final = 0.36
+MAX_INDENT_DEPTH: Final = 12
+#: The minimum width of a bar, so that short calls are visible.
+MIN_BAR_WIDTH: Final = 1.5
 
 _STYLE: Final = """
 .antiphon-timeline { color-scheme: light dark; }
@@ -58,8 +58,8 @@ _STYLE: Final = """
 }
 """
 
-# Whoever cannot tell the colours apart sees a texture: crossed lines for what failed, slanted ones for what was
-# cancelled. Pages that show several pictures inline have these several times, and all of them are equal.
+# Textures show outcomes without colors: crossed lines for failed calls, slanted lines for cancelled calls. A page with
+# several inline charts contains these ids more than once, which is harmless because the definitions are equal.
 _TEXTURES: Final = """<defs>
 <pattern id="antiphon-failed" width="6" height="6" patternUnits="userSpaceOnUse">
 <path class="texture" d="M0 0 L6 6 M6 0 L0 6" style="stroke-width: 1.2"/></pattern>
@@ -67,8 +67,8 @@ _TEXTURES: Final = """<defs>
 <path class="texture" d="M-1 7 L7 -1 M-1 1 L1 -1 M5 7 L7 5"/></pattern>
 </defs>"""
 
-_TEXTURED: Final = ("failed", "cancelled")
-#: What the legend says of each outcome, in its order.
+_TEXTURED_OUTCOMES: Final = ("failed", "cancelled")
+#: The texts of the legend, in order.
 _LEGEND: Final[dict[Outcome, str]] = {
     "finished": "finished",
     "failed": "failed",
@@ -78,20 +78,20 @@ _LEGEND: Final[dict[Outcome, str]] = {
 
 
 class _Layout(NamedTuple):
-    """Where things are, in pixels."""
+    """The positions of the columns, in pixels."""
 
-    #: From where to where there are bars.
+    #: The left and the right edge of the bars.
     left: float
     right: float
-    #: The width of the notes, which stand to the right of the bars.
+    #: The width of the notes, to the right of the bars.
     notes: float
-    #: How many characters the widest priority has.
+    #: The number of characters of the widest priority.
     priority: int
     #: Pixels per second.
     scale: float
 
     def x(self, seconds: float) -> float:
-        """Tell where a time is."""
+        """Return the position of a time."""
         return self.left + seconds * self.scale
 
 
@@ -100,17 +100,17 @@ def as_svg(
     /,
     *,
     width: int = 960,
-    by: By | None = None,
+    by: GroupBy | None = None,
     until: float | None = None,
     dropped: int = 0,
 ) -> str:
-    """Draw dispatches as bars by time, as the text of an SVG file.
+    """Return a chart of dispatches as an SVG file, with a time axis and a bar for each call.
 
-    It follows a light or dark page, and what is cut short is told in full where the pointer rests.
+    The chart has a light and a dark color scheme. Tooltips contain the full text of labels that are cut.
 
     Args:
         records: The dispatches.
-        width: In pixels, at least 480.
+        width: The width in pixels, at least 480.
         by: As for `as_text`.
         until: As for `as_text`.
         dropped: As for `as_text`.
@@ -119,30 +119,30 @@ def as_svg(
         The text of the file.
 
     Raises:
-        ValueError: ``width`` is less than 480, or ``by`` is something else.
+        ValueError: If ``width`` is less than 480, or ``by`` is not one of the listed values.
     """
-    if width < NARROWEST:
-        raise ValueError(f"width= is at least {NARROWEST} pixels, or the bars would have no room; got {width}")
-    picture = paint(tuple(records), by, until, dropped)
+    if width < MIN_WIDTH:
+        raise ValueError(f"width= must be at least {MIN_WIDTH} pixels, to leave space for the bars; got {width}")
+    chart = make_chart(tuple(records), by, until, dropped)
     marks: list[str] = []
     top = float(MARGIN)
-    if picture.groups:
-        for part, height in _parts(picture, _layout(picture, width), top):
+    if chart.groups:
+        for part, height in _make_parts(chart, _compute_layout(chart, width), top):
             marks += part
             top += height
     else:
-        marks.append(_text(MARGIN, top, picture.title))
+        marks.append(_draw_text(MARGIN, top, chart.title))
         top += LINE
-    for remark in picture.remarks:
-        marks.append(_text(MARGIN, top, shortened(remark, int((width - 2 * MARGIN) / CHARACTER)), "quiet"))
+    for note in chart.notes:
+        marks.append(_draw_text(MARGIN, top, truncate(note, int((width - 2 * MARGIN) / CHARACTER)), "quiet"))
         top += LINE
     height = round(top + MARGIN)
     size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     return "\n".join(
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="antiphon-timeline" role="img" {size}>',
-            f"<title>{escape(picture.title)}</title>",
-            f"<desc>Bars by time, {duration(picture.span)} from left to right.</desc>",
+            f"<title>{escape(chart.title)}</title>",
+            f"<desc>Bars by time, {format_duration(chart.span)} from left to right.</desc>",
             f"<style>{_STYLE}</style>",
             _TEXTURES,
             f'<rect class="page" width="{width}" height="{height}" rx="6"/>',
@@ -152,108 +152,112 @@ def as_svg(
     )
 
 
-def _layout(picture: Picture, width: int) -> _Layout:
-    rows = [row for group in picture.groups for row in group.rows]
+def _compute_layout(chart: Chart, width: int) -> _Layout:
+    rows = [row for group in chart.groups for row in group.rows]
     priority = max((len(str(row.priority)) for row in rows if row.priority is not None), default=0)
-    labels = min(max(_indent(row) + CHARACTER * columns(_label(row, priority)) for row in rows), width * 0.34)
-    room = width * (1 - LEAST_OF_BARS) - 2 * (MARGIN + GAP) - labels
-    notes = min(max(CHARACTER * columns(row.note) for row in rows), room)
+    labels = min(
+        max(_get_indent(row) + CHARACTER * display_width(_format_label(row, priority)) for row in rows), width * 0.34
+    )
+    space = width * (1 - MIN_CHART_SHARE) - 2 * (MARGIN + GAP) - labels
+    notes = min(max(CHARACTER * display_width(row.note) for row in rows), space)
     left, right = MARGIN + labels + GAP, width - MARGIN - notes - GAP
-    return _Layout(left, right, notes, priority, (right - left) / picture.span if picture.span else 0.0)
+    return _Layout(left, right, notes, priority, (right - left) / chart.span if chart.span else 0.0)
 
 
-def _parts(picture: Picture, layout: _Layout, top: float) -> Iterator[tuple[list[str], float]]:
-    """Give the parts of a picture from above, each with its height."""
-    times = ticks(picture.span, max(3, int((layout.right - layout.left) / 60)))
-    axis = list(zip(map(layout.x, times), tick_labels(times), strict=True))
-    yield [_text(x, top, label, "quiet", "middle") for x, label in axis], LINE
+def _make_parts(chart: Chart, layout: _Layout, top: float) -> Iterator[tuple[list[str], float]]:
+    """Yield the parts of a chart from top to bottom, each with its height."""
+    times = choose_ticks(chart.span, max(3, int((layout.right - layout.left) / 60)))
+    axis = list(zip(map(layout.x, times), format_ticks(times), strict=True))
+    yield [_draw_text(x, top, label, "quiet", "middle") for x, label in axis], LINE
     top += LINE
-    several = len(picture.groups) > 1
-    height = sum(LINE * (len(group.rows) + several) for group in picture.groups) + GAP * (len(picture.groups) - 1)
+    has_several_groups = len(chart.groups) > 1
+    height = sum(LINE * (len(group.rows) + has_several_groups) for group in chart.groups) + GAP * (
+        len(chart.groups) - 1
+    )
     yield [f'<path class="grid" d="M{x:.1f} {top:.1f} v{height}"/>' for x, _ in axis], 0
-    for number, group in enumerate(picture.groups):
+    for number, group in enumerate(chart.groups):
         marks: list[str] = []
-        first = top
-        if several:
-            marks.append(_text(MARGIN, top, f"at {duration(group.start)}", "quiet"))
+        group_top = top
+        if has_several_groups:
+            marks.append(_draw_text(MARGIN, top, f"at {format_duration(group.start)}", "quiet"))
             top += LINE
         for row in group.rows:
-            marks += _row(row, top, layout)
+            marks += _draw_row(row, top, layout)
             top += LINE
-        top += GAP if number < len(picture.groups) - 1 else 0
-        yield marks, top - first
-    yield [_text(x, top, label, "quiet", "middle") for x, label in axis], LINE + GAP
-    legend = list(_legend(picture, top + LINE + GAP))
+        top += GAP if number < len(chart.groups) - 1 else 0
+        yield marks, top - group_top
+    yield [_draw_text(x, top, label, "quiet", "middle") for x, label in axis], LINE + GAP
+    legend = list(_draw_legend(chart, top + LINE + GAP))
     yield legend, LINE if legend else -GAP
 
 
-def _row(row: Row, top: float, layout: _Layout) -> Iterator[str]:
-    x, label = MARGIN + _indent(row), _label(row, layout.priority)
-    room = int((layout.left - GAP - x + 0.5) / CHARACTER)
+def _draw_row(row: Row, top: float, layout: _Layout) -> Iterator[str]:
+    x, label = MARGIN + _get_indent(row), _format_label(row, layout.priority)
+    space = int((layout.left - GAP - x + 0.5) / CHARACTER)
     style = "name" if row.priority is None else "" if row.bars else "quiet"
     if label:
         yield f"<g><title>{escape(row.title)}</title>"
-        yield _text(x, top, shortened(label, room), style)
-        yield _text(layout.right + GAP, top, shortened(row.note, int((layout.notes + 0.5) / CHARACTER)), "quiet")
+        yield _draw_text(x, top, truncate(label, space), style)
+        yield _draw_text(layout.right + GAP, top, truncate(row.note, int((layout.notes + 0.5) / CHARACTER)), "quiet")
         yield "</g>"
-    for bar in _thinned(row.bars, layout):
+    for bar in _skip_covered_bars(row.bars, layout):
         yield f"<g><title>{escape(bar.title)}</title>"
-        yield from _dispatch(bar, top, layout) if row.priority is None else _call(bar, top, layout)
+        yield from _draw_dispatch(bar, top, layout) if row.priority is None else _draw_call(bar, top, layout)
         yield "</g>"
 
 
-def _thinned(bars: Sequence[Bar], layout: _Layout) -> Iterator[Bar]:
-    # Of those that would cover each other to the pixel, one is drawn; else a file of many dispatches would be huge.
+def _skip_covered_bars(bars: Sequence[Bar], layout: _Layout) -> Iterator[Bar]:
+    # Draw only one of the short bars that start at the same pixel, to keep the file of many dispatches small.
     drawn: set[tuple[int, Outcome]] = set()
     for bar in bars:
-        place = int(layout.x(bar.start)), bar.outcome
-        if (bar.end - bar.start) * layout.scale < THINNEST:
-            if place in drawn:
+        position = int(layout.x(bar.start)), bar.outcome
+        if (bar.end - bar.start) * layout.scale < MIN_BAR_WIDTH:
+            if position in drawn:
                 continue
-            drawn.add(place)
+            drawn.add(position)
         yield bar
 
 
-def _dispatch(bar: Bar, top: float, layout: _Layout) -> Iterator[str]:
+def _draw_dispatch(bar: Bar, top: float, layout: _Layout) -> Iterator[str]:
     start, end, y = layout.x(bar.start), layout.x(bar.end), top + LINE / 2
     yield f'<path class="dispatch" d="M{start:.1f} {y - 4} v8 m0 -4 H{end:.1f} m0 -4 v8"/>'
 
 
-def _call(bar: Bar, top: float, layout: _Layout) -> Iterator[str]:
-    length = max(THINNEST, (bar.end - bar.start) * layout.scale)
-    yield from _box(bar.outcome, layout.x(bar.start), top + (LINE - BAR) / 2, length)
+def _draw_call(bar: Bar, top: float, layout: _Layout) -> Iterator[str]:
+    length = max(MIN_BAR_WIDTH, (bar.end - bar.start) * layout.scale)
+    yield from _draw_bar(bar.outcome, layout.x(bar.start), top + (LINE - BAR) / 2, length)
 
 
-def _box(outcome: Outcome, x: float, y: float, length: float) -> Iterator[str]:
-    where = f'x="{x:.1f}" y="{y:.1f}" width="{length:.1f}" height="{BAR}" rx="{min(2.0, length / 2):.1f}"'
-    yield f'<rect class="{outcome}" {where}/>'
-    if outcome in _TEXTURED:
-        yield f'<rect fill="url(#antiphon-{outcome})" {where}/>'
+def _draw_bar(outcome: Outcome, x: float, y: float, length: float) -> Iterator[str]:
+    geometry = f'x="{x:.1f}" y="{y:.1f}" width="{length:.1f}" height="{BAR}" rx="{min(2.0, length / 2):.1f}"'
+    yield f'<rect class="{outcome}" {geometry}/>'
+    if outcome in _TEXTURED_OUTCOMES:
+        yield f'<rect fill="url(#antiphon-{outcome})" {geometry}/>'
 
 
-def _legend(picture: Picture, top: float) -> Iterator[str]:
-    shown = {
-        bar.outcome for group in picture.groups for row in group.rows if row.priority is not None for bar in row.bars
+def _draw_legend(chart: Chart, top: float) -> Iterator[str]:
+    outcomes = {
+        bar.outcome for group in chart.groups for row in group.rows if row.priority is not None for bar in row.bars
     }
-    if shown <= {"finished"}:
+    if outcomes <= {"finished"}:
         return
     x = float(MARGIN)
-    for outcome, word in _LEGEND.items():
-        if outcome in shown:
-            yield from _box(outcome, x, top + (LINE - BAR) / 2, 24)
-            yield _text(x + 32, top, word, "quiet")
-            x += 32 + (columns(word) + 3) * CHARACTER
+    for outcome, label in _LEGEND.items():
+        if outcome in outcomes:
+            yield from _draw_bar(outcome, x, top + (LINE - BAR) / 2, 24)
+            yield _draw_text(x + 32, top, label, "quiet")
+            x += 32 + (display_width(label) + 3) * CHARACTER
 
 
-def _indent(row: Row) -> int:
-    return INDENT * min(row.depth, DEEPEST)
+def _get_indent(row: Row) -> int:
+    return INDENT * min(row.depth, MAX_INDENT_DEPTH)
 
 
-def _label(row: Row, priority: int) -> str:
+def _format_label(row: Row, priority: int) -> str:
     return row.label if row.priority is None or not row.label else f"{row.priority:>{priority}}  {row.label}"
 
 
-def _text(x: float, top: float, text: str, style: str = "", anchor: str = "start") -> str:
+def _draw_text(x: float, top: float, text: str, style: str = "", anchor: str = "start") -> str:
     return (
         f'<text class="{style}" x="{x:.1f}" y="{top + 15:.1f}" text-anchor="{anchor}" xml:space="preserve">'
         f"{escape(text)}</text>"

@@ -1,4 +1,4 @@
-"""Records what is dispatched in a block, and writes it down when the block ends."""
+"""The recorder of a timeline, which writes a file when its block ends."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, cast
 
 from antiphon import AsyncEventDispatcher, EventDispatcher
+from antiphon._util.naming import describe_value, safe_repr
 from antiphon.instruments import DispatchRecord, Instrument, everywhere
-from antiphon.instruments.timeline._chart import By
+from antiphon.instruments.timeline._chart import GroupBy
 from antiphon.instruments.timeline._chrome_trace import as_chrome_trace
 from antiphon.instruments.timeline._svg import as_svg
 from antiphon.instruments.timeline._text import as_text
@@ -22,47 +23,56 @@ __all__ = ("Timeline", "timeline")
 
 AnyDispatcher: TypeAlias = AsyncEventDispatcher | EventDispatcher
 
-#: How wide a text is that goes to a file and not to a terminal, in columns.
+#: The width of a chart in a text file, in columns.
 FILE_WIDTH: Final = 120
 
 
 def timeline(
     path: str | PathLike[str] | None = None, /, *dispatchers: AnyDispatcher, max_dispatches: int | None = 10_000
 ) -> Timeline:
-    """Record the dispatches of a ``with`` block, and write them to a file when it ends.
+    """Record the dispatches in a ``with`` block, and write them to a file when the block ends.
 
-    The file is written also if the block raises, and the error leaves unchanged. It is a trace for Perfetto; if its
-    name ends in ``.svg`` it is a picture, and if in ``.txt`` a picture in characters.
+    The file is a trace for Perfetto. If its name ends in ``.svg`` or ``.txt``, it is a chart. It is also written if the
+    block raises, and the exception is raised unchanged.
 
     Args:
-        path: The file; None for none.
-        *dispatchers: Whose dispatches to record, those of their scopes included. Without any it is those of
-            all dispatchers of the process, also of those that are made in the block.
-        max_dispatches: How many dispatches to keep, with their events; the oldest ones are dropped, and
-            counted. None keeps all.
+        path: The file; None to write no file.
+        *dispatchers: The dispatchers to record, including their scopes. By default all dispatchers of the process,
+            including those that are created in the block.
+        max_dispatches: The number of dispatches to keep, with their events. Older ones are dropped and counted. None
+            keeps all.
 
     Returns:
-        A context manager that gives itself to the block.
+        A context manager that returns itself on entry.
 
     Raises:
-        TypeError: The path is no path, one of the dispatchers is none, or ``max_dispatches`` is no int.
-        ValueError: ``max_dispatches`` is less than 1.
+        TypeError: If ``path`` is not a path, another argument is not a dispatcher, or ``max_dispatches`` is not an int.
+        ValueError: If ``max_dispatches`` is less than 1.
     """
     return Timeline(path, *dispatchers, max_dispatches=max_dispatches)
 
 
 class Timeline(Instrument):
-    """What was dispatched, and when: what `timeline` gives.
+    """The recorded dispatches, and their charts and traces.
 
-    It is an instrument, too: ``dispatcher.add_instrument(Timeline(max_dispatches=100))`` keeps the latest dispatches of
-    a program that runs on. The arguments are those of `timeline`.
+    A timeline is an instrument. To keep the latest dispatches of a running program, use
+    ``dispatcher.add_instrument(Timeline(max_dispatches=100))``. The arguments are those of `timeline`.
 
     Raises:
         TypeError: As `timeline`.
         ValueError: As `timeline`.
     """
 
-    __slots__ = ("_dispatchers", "_ended", "_entered", "_kept", "_lock", "_path", "_seen", "_watching")
+    __slots__ = (
+        "_dispatchers",
+        "_end_time",
+        "_exit_stack",
+        "_is_entered",
+        "_lock",
+        "_path",
+        "_records",
+        "_started_count",
+    )
 
     def __init__(
         self,
@@ -71,47 +81,47 @@ class Timeline(Instrument):
         *dispatchers: AnyDispatcher,
         max_dispatches: int | None = 10_000,
     ) -> None:
-        self._path = None if path is None else _checked_path(path)
-        self._dispatchers = tuple({id(each): _checked_dispatcher(each) for each in dispatchers}.values())
-        self._kept: deque[DispatchRecord] = deque(maxlen=_checked_number(max_dispatches))
-        self._seen = 0
-        self._watching = ExitStack()
-        self._entered = False
-        self._ended: float | None = None
-        # Dispatches come from any thread, and a text may be drawn meanwhile.
+        self._path = None if path is None else _check_path(path)
+        self._dispatchers = tuple({id(each): _check_dispatcher(each) for each in dispatchers}.values())
+        self._records: deque[DispatchRecord] = deque(maxlen=_check_max_dispatches(max_dispatches))
+        self._started_count = 0
+        self._exit_stack = ExitStack()
+        self._is_entered = False
+        self._end_time: float | None = None
+        # Threads may dispatch while another thread reads the records.
         self._lock = Lock()
 
     # Recording
 
     def dispatch_started(self, record: DispatchRecord, /) -> None:
-        """Keep the record, which the dispatch fills in until it ends."""
-        if self._ended is not None:
+        """Keep the record. The dispatch updates it until it finishes."""
+        if self._end_time is not None:
             return
         with self._lock:
-            self._kept.append(record)
-            self._seen += 1
+            self._records.append(record)
+            self._started_count += 1
 
     def __enter__(self) -> Self:
-        if self._entered:
-            raise RuntimeError("a timeline records one block; write a new `with timeline(...)`")
+        if self._is_entered:
+            raise RuntimeError("a timeline can be entered only once: use a new `with timeline(...)`")
         if self._path is not None:
-            # A path that cannot be written says so now, and not when there is something to lose.
+            # Raise now if the path is not writable, not after the recording.
             self._path.touch()
-        self._entered = True
-        with ExitStack() as watching:
+        self._is_entered = True
+        with ExitStack() as exit_stack:
             if not self._dispatchers:
-                watching.enter_context(everywhere(self))
+                exit_stack.enter_context(everywhere(self))
             for dispatcher in self._dispatchers:
                 dispatcher.add_instrument(self)
-                watching.callback(_let_go, dispatcher, self)
-            self._watching = watching.pop_all()
+                exit_stack.callback(_remove_instrument, dispatcher, self)
+            self._exit_stack = exit_stack.pop_all()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        self._ended = perf_counter()
-        self._watching.close()
+        self._end_time = perf_counter()
+        self._exit_stack.close()
         if self._path is None:
             return
         try:
@@ -119,36 +129,36 @@ class Timeline(Instrument):
         except Exception as error:
             if exc is None:
                 raise
-            # The error of the block leaves unchanged.
+            # The block raised. Add a note instead of raising, so that its exception stays the same.
             exc.add_note(f"the timeline could not be written to {self._path}: {error!r}")
 
-    # What was recorded
+    # The recording
 
     @property
     def records(self) -> tuple[DispatchRecord, ...]:
-        """The dispatches, in the order in which they began."""
+        """The dispatches, in the order in which they started."""
         with self._lock:
-            return tuple(self._kept)
+            return tuple(self._records)
 
     @property
     def dropped(self) -> int:
-        """How many dispatches were dropped, because there were more than ``max_dispatches``."""
+        """The number of dispatches that were dropped because of ``max_dispatches``."""
         with self._lock:
-            return self._seen - len(self._kept)
+            return self._started_count - len(self._records)
 
-    def text(self, *, width: int | None = None, ascii: bool = False, by: By | None = None) -> str:  # noqa: A002
-        """Draw them in characters; the arguments are those of `as_text`.
+    def text(self, *, width: int | None = None, ascii: bool = False, by: GroupBy | None = None) -> str:  # noqa: A002
+        """Return a chart as text. The arguments are those of `as_text`.
 
         Returns:
-            Lines of text, each with its end.
+            Lines of text, each with a line break at its end.
 
         Raises:
             ValueError: As `as_text`.
         """
         return as_text(self.records, width=width, ascii=ascii, by=by, until=self._until, dropped=self.dropped)
 
-    def svg(self, *, width: int = 960, by: By | None = None) -> str:
-        """Draw them as SVG; the arguments are those of `as_svg`.
+    def svg(self, *, width: int = 960, by: GroupBy | None = None) -> str:
+        """Return a chart as SVG. The arguments are those of `as_svg`.
 
         Returns:
             The text of the file.
@@ -159,7 +169,7 @@ class Timeline(Instrument):
         return as_svg(self.records, width=width, by=by, until=self._until, dropped=self.dropped)
 
     def chrome_trace(self) -> str:
-        """Write them as a trace for Perfetto, as `as_chrome_trace` does.
+        """Return a trace for Perfetto, as `as_chrome_trace` does.
 
         Returns:
             The text of the JSON file.
@@ -167,13 +177,13 @@ class Timeline(Instrument):
         return as_chrome_trace(self.records, until=self._until, dropped=self.dropped)
 
     def write(self, path: str | PathLike[str], /) -> None:
-        """Write them to a file: ``.svg`` and ``.txt`` are pictures, all else is a trace for Perfetto.
+        """Write a chart if the path ends in ``.svg`` or ``.txt``, and a trace for Perfetto otherwise.
 
         Raises:
-            OSError: The file cannot be written.
-            TypeError: The path is no path.
+            OSError: If the file cannot be written.
+            TypeError: If ``path`` is not a path.
         """
-        path = _checked_path(path)
+        path = _check_path(path)
         match path.suffix.lower():
             case ".svg":
                 text = self.svg()
@@ -185,35 +195,35 @@ class Timeline(Instrument):
 
     @property
     def _until(self) -> float:
-        return perf_counter() if self._ended is None else self._ended
+        return perf_counter() if self._end_time is None else self._end_time
 
     def __repr__(self) -> str:
         return f"<Timeline, dispatches: {len(self.records)}>"
 
 
-def _let_go(dispatcher: AnyDispatcher, instrument: Timeline) -> None:
-    # Somebody may have taken it out by hand.
+def _remove_instrument(dispatcher: AnyDispatcher, instrument: Timeline) -> None:
+    # The program may have removed the instrument already.
     with suppress(ValueError):
         dispatcher.remove_instrument(instrument)
 
 
-def _checked_path(path: object) -> Path:
+def _check_path(path: object) -> Path:
     if not isinstance(path, (str, PathLike)):
-        raise TypeError(f"the path of the file comes first, None for no file, then the dispatchers; got {path!r}")
+        raise TypeError(f"the first argument must be the path of the file, or None for no file; got {safe_repr(path)}")
     return Path(cast("str | PathLike[str]", path))
 
 
-def _checked_dispatcher(dispatcher: Any) -> AnyDispatcher:
+def _check_dispatcher(dispatcher: Any) -> AnyDispatcher:
     if not isinstance(dispatcher, (AsyncEventDispatcher, EventDispatcher)):
-        raise TypeError(f"a timeline watches dispatchers; got {dispatcher!r} ({type(dispatcher).__name__})")
+        raise TypeError(f"a timeline records dispatchers; got {describe_value(dispatcher)}")
     return dispatcher
 
 
-def _checked_number(number: object) -> int | None:
+def _check_max_dispatches(number: object) -> int | None:
     if number is None:
         return None
     if not isinstance(number, int) or isinstance(number, bool):
-        raise TypeError(f"max_dispatches= is how many dispatches are kept, an int or None; got {number!r}")
+        raise TypeError(f"max_dispatches= must be an int, or None to keep all dispatches; got {safe_repr(number)}")
     if number < 1:
-        raise ValueError(f"max_dispatches= is how many dispatches are kept, at least 1 (None for all); got {number}")
+        raise ValueError(f"max_dispatches= must be at least 1, or None to keep all dispatches; got {number}")
     return number

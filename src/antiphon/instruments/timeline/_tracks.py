@@ -1,4 +1,4 @@
-"""A lane for each listener, in which no two bars overlap; of such is a trace, and the picture of many dispatches."""
+"""Tracks: the calls of each listener in layers in which no two calls overlap."""
 
 from __future__ import annotations
 
@@ -9,53 +9,56 @@ from typing import TypeAlias
 from antiphon.instruments import DispatchRecord, ListenerRecord
 from antiphon.instruments.timeline._labels import dispatch_label, listener_label, process_label
 
-__all__ = ("Lane", "Record", "Span", "end_of_all", "lanes", "span_of", "start_of_all")
+__all__ = ("Record", "Span", "Track", "get_end", "get_span", "get_start", "make_tracks")
 
 Record: TypeAlias = DispatchRecord | ListenerRecord
 
-#: From when to when, in nanoseconds. StrategyStep numbers, so that what touches does not come to overlap by rounding.
+#: The start and the end in nanoseconds. They are ints, so that rounding cannot make adjacent spans overlap.
 Span: TypeAlias = tuple[int, int]
 
 
-class Lane:
+class Track:
     """The dispatches of one name, or the calls of one listener."""
 
-    __slots__ = ("label", "priority", "process", "records", "tracks")
+    __slots__ = ("label", "layers", "priority", "process", "records")
 
-    #: What its dispatcher is called.
+    #: The label of the dispatcher.
     process: str
-    #: What it is called.
+    #: The name of the dispatches, or the label of the listener.
     label: str
-    #: The priority of the listener; None for a lane of dispatches.
+    #: The priority of the listener; None for a track of dispatches.
     priority: int | None
-    #: All that belongs to it, also what was skipped.
+    #: All records of the track, including skipped calls.
     records: list[Record]
-    #: The same in time, without what was skipped: a second track if two would overlap in one, and so on.
-    tracks: list[list[tuple[Span, Record]]]
+    #: The records that ran, with their spans. No two records in one layer overlap.
+    layers: list[list[tuple[Span, Record]]]
 
     def __init__(self, process: str, label: str, priority: int | None = None) -> None:
         self.process = process
         self.label = label
         self.priority = priority
         self.records = []
-        self.tracks = []
+        self.layers = []
 
 
-def start_of_all(records: Sequence[DispatchRecord]) -> float:
-    """Tell when the first dispatch began."""
+def get_start(records: Sequence[DispatchRecord]) -> float:
+    """Return the start of the first dispatch."""
     return min((record.started for record in records), default=0.0)
 
 
-def end_of_all(records: Sequence[DispatchRecord]) -> float:
-    """Tell the latest time that any record knows."""
-    everything: list[Record] = [*records]
-    everything += [call for record in records for call in record.listeners]
-    times = [time for each in everything for time in (each.started, each.finished) if time is not None]
+def get_end(records: Sequence[DispatchRecord]) -> float:
+    """Return the latest time in any record."""
+    all_records: list[Record] = [*records]
+    all_records += [call for record in records for call in record.listeners]
+    times = [time for record in all_records for time in (record.started, record.finished) if time is not None]
     return max(times, default=0.0)
 
 
-def span_of(record: Record, zero: float, until: float) -> Span | None:
-    """Tell when something ran, counted from a time; None if it did not. What still runs does so until then."""
+def get_span(record: Record, zero: float, until: float) -> Span | None:
+    """Return the span of a record relative to ``zero``, or None if it did not start.
+
+    A record that still runs ends at ``until``.
+    """
     if record.started is None:
         return None
     start = round((record.started - zero) * 1e9)
@@ -63,48 +66,48 @@ def span_of(record: Record, zero: float, until: float) -> Span | None:
     return start, max(start, round((finished - zero) * 1e9))
 
 
-def lanes(records: Iterable[DispatchRecord], zero: float, until: float) -> list[Lane]:
-    """Sort records into lanes: for each name its dispatches, and below them those who listen.
+def make_tracks(records: Iterable[DispatchRecord], zero: float, until: float) -> list[Track]:
+    """Make a track for the dispatches of each name, followed by a track for each of its listeners.
 
-    Listeners with one name and priority share a lane, unless one dispatch has several of them. So a listener that is
-    registered anew for each request, in a scope, has one lane and not a thousand.
+    Listeners with the same name and priority share a track, unless they belong to the same dispatch. A listener that
+    is registered in a scope for each request therefore has a single track.
 
     Args:
         records: The dispatches.
-        zero: What the times of the lanes are counted from, in seconds of ``perf_counter``.
-        until: When it is, for what still runs.
+        zero: The time that the spans are relative to, in seconds of ``time.perf_counter``.
+        until: The end of the records that still run.
     """
-    blocks: dict[tuple[str, str], list[Lane]] = {}
-    known: dict[Hashable, Lane] = {}
+    tracks_by_name: dict[tuple[str, str], list[Track]] = {}
+    listener_tracks: dict[Hashable, Track] = {}
     for record in sorted(records, key=lambda record: record.started):
         process, name = process_label(record.dispatcher), dispatch_label(record)
-        block = blocks.setdefault((process, name), [])
-        if not block:
-            block.append(Lane(process, name))
-        block[0].records.append(record)
-        equals: Counter[tuple[str, int]] = Counter()
+        tracks = tracks_by_name.setdefault((process, name), [])
+        if not tracks:
+            tracks.append(Track(process, name))
+        tracks[0].records.append(record)
+        occurrences: Counter[tuple[str, int]] = Counter()
         for call in record.listeners:
             label, priority = listener_label(call.listener), call.subscription.priority
-            equals[label, priority] += 1
-            key = (process, label, priority, equals[label, priority])
-            if key not in known:
-                known[key] = Lane(process, label, priority)
-                block.append(known[key])
-            known[key].records.append(call)
-    everything = [lane for block in blocks.values() for lane in block]
-    for lane in everything:
-        lane.tracks = _tracks(lane.records, zero, until)
-    return everything
+            occurrences[label, priority] += 1
+            key = (process, label, priority, occurrences[label, priority])
+            if key not in listener_tracks:
+                listener_tracks[key] = Track(process, label, priority)
+                tracks.append(listener_tracks[key])
+            listener_tracks[key].records.append(call)
+    all_tracks = [track for tracks in tracks_by_name.values() for track in tracks]
+    for track in all_tracks:
+        track.layers = _make_layers(track.records, zero, until)
+    return all_tracks
 
 
-def _tracks(records: Iterable[Record], zero: float, until: float) -> list[list[tuple[Span, Record]]]:
-    timed = [(span, record) for record in records if (span := span_of(record, zero, until)) is not None]
-    timed.sort(key=lambda each: each[0])
-    tracks: list[list[tuple[Span, Record]]] = []
-    for span, record in timed:
-        free = next((track for track in tracks if track[-1][0][1] <= span[0]), None)
-        if free is None:
-            tracks.append([(span, record)])
+def _make_layers(records: Iterable[Record], zero: float, until: float) -> list[list[tuple[Span, Record]]]:
+    spans = [(span, record) for record in records if (span := get_span(record, zero, until)) is not None]
+    spans.sort(key=lambda each: each[0])
+    layers: list[list[tuple[Span, Record]]] = []
+    for span, record in spans:
+        free_layer = next((layer for layer in layers if layer[-1][0][1] <= span[0]), None)
+        if free_layer is None:
+            layers.append([(span, record)])
         else:
-            free.append((span, record))
-    return tracks
+            free_layer.append((span, record))
+    return layers
