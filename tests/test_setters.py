@@ -9,7 +9,7 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
 from antiphon._events.attributes import DispatchInfo
-from antiphon._events.capabilities import PROXY_EVENT, _DuckTyped, get_capabilities
+from antiphon._events.capabilities import _depths_by_identity, get_event_capabilities
 from tests.helpers import AnyDispatcher, make_listener
 from tests.instruments.recording_instrument import RecordingInstrument
 
@@ -99,10 +99,10 @@ ATTRIBUTES = pytest.mark.parametrize("which", ["name", "dispatcher", "propagatio
 
 def in_flight(event: Any) -> bool:
     """Return whether a dispatch treats the event as one that is being dispatched."""
-    service = PROXY_EVENT if type(event) is Pretending else get_capabilities(type(event))
-    outer = service.begin_dispatch(event, DispatchInfo("probe", None))
-    service.end_dispatch(event, outer)
-    return outer is not None
+    capabilities = get_event_capabilities(event)
+    saved = capabilities.begin_dispatch(event, DispatchInfo("probe", None))
+    capabilities.end_dispatch(event, saved)
+    return saved is not None
 
 
 @KINDS
@@ -200,7 +200,7 @@ def test_a_refused_event_leaves_no_address_behind() -> None:
         with pytest.raises(Refused):
             dispatcher.dispatch("payment.received", event)
 
-    assert _DuckTyped._in_flight == {}
+    assert _depths_by_identity == {}
 
 
 async def test_instruments_see_the_end_if_the_mark_cannot_be_read() -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
-from antiphon._registry.keys import AnyOf
-from antiphon._registry.registry import (
-    MAX_CACHED_ANSWERS_PER_NAME,
+from antiphon._registry.caches import (
+    MAX_CACHED_ANSWERS,
     MAX_CACHED_CLASSES_PER_NAME,
     MAX_CACHED_NAMES_WITHOUT_LISTENERS,
-    Registry,
 )
+from antiphon._registry.keys import AnyOf
+from antiphon._registry.registry import Registry
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
 PLACED = "order.placed"
@@ -140,7 +140,7 @@ def test_new_names_do_not_fill_memory(dispatcher: AnyDispatcher, key: Any) -> No
         dispatcher._get_cached_plan(f"user.{number}.joined", Event())
 
     assert count_plans(dispatcher) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
-    assert len(dispatcher._registry._names_without_listeners) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
+    assert len(dispatcher._registry._caches._names_without_listeners) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
 
 
 @pytest.mark.parametrize("strategy", [Sequential(), Concurrent()], ids=repr)
@@ -389,14 +389,14 @@ async def test_questions_fill_no_memory_and_drop_no_plan(dispatcher: AnyDispatch
         await dispatcher.adispatch(name, Event())
     plans = [dispatcher._registry.cached_plans[name][Event] for name in names]
 
-    for number in range(MAX_CACHED_ANSWERS_PER_NAME * 3):
+    for number in range(MAX_CACHED_ANSWERS * 3):
         assert dispatcher.has_listeners(f"order.{number}")
         dispatcher.get_listeners(number)
-    for _ in range(MAX_CACHED_ANSWERS_PER_NAME + 1):
+    for _ in range(MAX_CACHED_ANSWERS + 1):
         dispatcher.has_listeners("other", new_class())
 
-    assert count_answers(dispatcher) <= MAX_CACHED_ANSWERS_PER_NAME
-    assert len(dispatcher._registry.answers) <= MAX_CACHED_ANSWERS_PER_NAME
+    assert count_answers(dispatcher) <= MAX_CACHED_ANSWERS
+    assert len(dispatcher._registry.answers) <= MAX_CACHED_ANSWERS
     assert [dispatcher._registry.cached_plans[name][Event] for name in names] == plans
     searches.clear()
     for name in ("other", "order.paid") * 3:

@@ -338,5 +338,6 @@ async def test_nothing_is_kept_of_what_waited(dispatcher: AsyncEventDispatcher) 
     for _ in range(10):
         async with dispatcher.stream("order.placed"), dispatcher.expect("order.placed"):
             await place(dispatcher, 1)
-    assert not dispatcher._registry._watchers
-    assert not dispatcher._registry._removed
+    callbacks = dispatcher._registry._removal_callbacks
+    assert not callbacks._waiting
+    assert not callbacks._due
