@@ -37,11 +37,11 @@ async def test_dispatch_is_plain_after_the_last_removal(dispatcher, instrument):
     add(dispatcher, "order.placed", "validate")
     dispatcher.add_instrument(instrument)
     await dispatcher.adispatch("order.placed")
-    observed = dispatcher._route("order.placed", Event())
+    observed = dispatcher._get_cached_plan("order.placed", Event())
 
     dispatcher.remove_instrument(instrument)
     await dispatcher.adispatch("order.placed")
-    plain = dispatcher._route("order.placed", Event())
+    plain = dispatcher._get_cached_plan("order.placed", Event())
 
     assert observed.fast_steps is None and observed.instruments
     assert (plain.fast_steps, plain.instruments) == (plain.plan.listeners, ())
@@ -122,8 +122,8 @@ class AsyncMethod:
         ),
         (SimpleNamespace(dispatch_started=3), "which has none"),
         (RecordingInstrument, r"got the class RecordingInstrument: make an instance, RecordingInstrument\(\)"),
-        (AsyncMethod(), "is async, and nobody would await it in the middle of a dispatch"),
-        (AsyncMock(), "is async, and nobody would await it in the middle of a dispatch"),
+        (AsyncMethod(), "is async, and would not be awaited in a dispatch"),
+        (AsyncMock(), "is async, and would not be awaited in a dispatch"),
     ],
     ids=["no method", "not callable", "class", "async method", "async mock"],
 )
@@ -131,7 +131,7 @@ def test_refused_object_changes_nothing(dispatcher, refused, message):
     with pytest.raises(TypeError, match=message):
         dispatcher.add_instrument(refused)
 
-    assert dispatcher._route("order.placed", Event()).instruments == ()
+    assert dispatcher._get_cached_plan("order.placed", Event()).instruments == ()
 
 
 def test_same_instrument_is_not_added_twice(dispatcher, instrument):
