@@ -27,19 +27,19 @@ class Instrument:
     __slots__ = ()
 
     def dispatch_started(self, record: DispatchRecord, /) -> None:
-        """A dispatch starts. The event has its name and dispatcher already."""
+        """Called when a dispatch starts. The event has its name and dispatcher already."""
 
     def dispatch_finished(self, record: DispatchRecord, /) -> None:
-        """A dispatch has finished, with or without an error."""
+        """Called when a dispatch has finished, with or without an error."""
 
     def listener_started(self, record: ListenerRecord, /) -> None:
-        """A listener is about to be called."""
+        """Called immediately before a listener."""
 
     def listener_finished(self, record: ListenerRecord, /) -> None:
-        """The call of a listener has finished: see ``record.outcome`` and ``record.error``."""
+        """Called when a listener has finished. See ``record.outcome`` and ``record.error``."""
 
     def listener_skipped(self, record: ListenerRecord, /) -> None:
-        """A listener of the plan was not called: see ``record.skipped_because``."""
+        """Called when a listener of the plan is skipped. See ``record.skipped_because``."""
 
 
 #: An object is an instrument if it has one or more of these methods.
@@ -67,10 +67,10 @@ class AttachedInstrument:
 
     def __init__(self, instrument: Any, detach: Callable[[AttachedInstrument], object]) -> None:
         self.instrument = instrument
-        #: The methods that it has, other than those inherited from `Instrument`. Empty after one of them has raised.
+        #: The methods that the instrument defines. Empty after one of them has raised.
         self.methods = _get_instrument_methods(instrument)
         self._detach = detach
-        # A list, so that only one of several threads gets the message, and the failure is logged once.
+        # Use a list: only the thread that pops the message logs it.
         self._pending_log_message = ["%s raised in %s, and is removed: it does not see further dispatches"]
 
     def notify(self, method: str, record: Any) -> None:

@@ -1,6 +1,7 @@
 """The ``limit`` option: how many calls of a listener may run at a time in each event loop.
 
 A semaphore for each event loop counts the calls.
+
 A listener may dispatch an event that reaches the listener again. If all running calls wait for such a nested call, none
 of them can finish. A context variable with the enclosing calls detects this, and the nested call raises `RuntimeError`.
 """

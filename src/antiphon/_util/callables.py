@@ -43,7 +43,7 @@ def is_async_callable(candidate: Any) -> bool:
     if isinstance(candidate, MethodType):
         # A bound method of an object that is not a function.
         return _is_marked_coroutine_function(candidate)
-    # A class has an async `__call__`, or its instances have a mark (mocks do).
+    # Either the class has an async `__call__`, or the instance has a mark, as mocks do.
     call = unwrap_callable(type(candidate).__call__)
     return (
         bool(_get_code_flags(call) & _AWAITABLE)

@@ -32,7 +32,7 @@ def check_limit(limit: object, meaning: str) -> int:
         raise TypeError(f"{meaning}, an int or None; got {describe_value(limit)}")
     if limit < 1:
         raise ValueError(
-            f"{meaning}, at least 1 (None for no limit), because nothing would run; got {safe_repr(limit)}"
+            f"{meaning}, at least 1 (None for no limit), because otherwise nothing would run; got {safe_repr(limit)}"
         )
     return limit
 
