@@ -122,8 +122,8 @@ class AsyncMethod:
         ),
         (SimpleNamespace(dispatch_started=3), "which has none"),
         (RecordingInstrument, r"got the class RecordingInstrument: make an instance, RecordingInstrument\(\)"),
-        (AsyncMethod(), "is async, and nobody would await it in the middle of a dispatch"),
-        (AsyncMock(), "is async, and nobody would await it in the middle of a dispatch"),
+        (AsyncMethod(), "is async, and would not be awaited in a dispatch"),
+        (AsyncMock(), "is async, and would not be awaited in a dispatch"),
     ],
     ids=["no method", "not callable", "class", "async method", "async mock"],
 )

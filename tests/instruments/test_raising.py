@@ -41,7 +41,7 @@ async def test_raising_instrument_is_logged_once_and_removed(dispatcher, method,
     assert before.lines == behind.lines == lines("validate", "skip charge: where") * 2
     (logged,) = caplog.records
     assert logged.name == "antiphon"
-    assert logged.getMessage() == f"<broken> raised in {method}, and is taken out: it sees no further dispatch"
+    assert logged.getMessage() == f"<broken> raised in {method}, and is removed: it does not see further dispatches"
     assert logged.exc_info[1] is broken.error
     with pytest.raises(ValueError, match="removed because it raised"):
         dispatcher.remove_instrument(broken)

@@ -143,7 +143,7 @@ async def test_no_instrument_is_removed(dispatcher, instruments, spans, caplog, 
                 assert work is fail
 
     assert [attached.instrument for attached in dispatcher._instruments] == instruments
-    assert [line.message for line in caplog.records if "is taken out" in line.getMessage()] == []
+    assert [line.message for line in caplog.records if "is removed" in line.getMessage()] == []
     logged = [line for line in caplog.records if line.getMessage().startswith("dispatched ")]
     dispatched = [span for span in spans.get_finished_spans() if span.name.startswith("dispatch ")]
     assert (len(logged), len(dispatched)) == (2, 2)

@@ -10,6 +10,7 @@ from antiphon._dispatchers.instruments import InstrumentsMixin, global_instrumen
 from antiphon._dispatchers.registering import RegisteringMixin
 from antiphon._events.capabilities import PROXY_EVENT, get_capabilities, get_class_name_attribute
 from antiphon._events.event import Event
+from antiphon._instrumentation.attached import PlanInstruments
 from antiphon._listeners.subscription import (
     NameAwareListener,
     NameBoundSubscription,
@@ -206,11 +207,12 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
             listeners = tuple(_bind_name(name, subscription) for subscription in listeners)
         plan = Plan(listeners, name=name, dispatcher=self, capabilities=capabilities)
         cached = CachedPlan(plan, self._all_instruments())
-        if not cached.instruments:
-            if self._overrides_execution:
-                cached.override_listeners = self._make_override_listeners(plan)
-            elif capabilities.is_fast:
-                cached.fast_steps = self._get_fast_steps(plan)
+        if cached.instruments:
+            cached.instruments_by_method = PlanInstruments(cached.instruments)
+        elif self._overrides_execution:
+            cached.override_listeners = self._make_override_listeners(plan)
+        elif capabilities.is_fast:
+            cached.fast_steps = self._get_fast_steps(plan)
         return cached
 
 

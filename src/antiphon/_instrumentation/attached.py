@@ -1,44 +1,48 @@
-"""An instrument that was added to a dispatcher, and how it is notified."""
+"""The base class of instruments, and the instruments of a dispatcher and of a plan.
+
+An `AttachedInstrument` is an instrument that was added to a dispatcher. `PlanInstruments` are all instruments that are
+notified of a dispatch. They are listed by method, so that a dispatch does not look for methods.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from antiphon._instrumentation.records import DispatchRecord, ListenerRecord
 from antiphon._util.callables import find_unrun_kind, is_async_callable
 from antiphon._util.naming import safe_repr
 
-__all__ = ("INSTRUMENT_METHODS", "AttachedInstrument", "Instrument", "notify_all")
+__all__ = ("INSTRUMENT_METHODS", "AttachedInstrument", "Instrument", "PlanInstruments")
 
 
 class Instrument:
-    """A base for instruments: override what is of interest; the rest is never called.
+    """A base class for instruments. Override the methods that you need; the others are never called.
 
-    An instrument may also be any other object that has one or more of these methods. They are plain functions, called
-    where the dispatch runs: in its task, or in the worker thread from which a listener started another dispatch.
-    What they raise is logged once, and the instrument is taken out; the dispatch goes on unharmed. (trio)
+    Any other object that has one or more of these methods is an instrument, too. The methods are plain functions. They
+    are called where the dispatch runs: in its task, or in the worker thread in which a listener started the dispatch.
+    If a method raises, the exception is logged, the instrument is removed, and the dispatch continues. (trio)
     """
 
     __slots__ = ()
 
     def dispatch_started(self, record: DispatchRecord, /) -> None:
-        """A dispatch begins; its event carries name and dispatcher already."""
+        """Called when a dispatch starts. The event has its name and dispatcher already."""
 
     def dispatch_finished(self, record: DispatchRecord, /) -> None:
-        """A dispatch has ended, in whatever way."""
+        """Called when a dispatch has finished, with or without an error."""
 
     def listener_started(self, record: ListenerRecord, /) -> None:
-        """A listener is about to be called."""
+        """Called immediately before a listener."""
 
     def listener_finished(self, record: ListenerRecord, /) -> None:
-        """A call has ended, in whatever way: ``record.outcome`` tells, ``record.error`` is what left the listener."""
+        """Called when a listener has finished. See ``record.outcome`` and ``record.error``."""
 
     def listener_skipped(self, record: ListenerRecord, /) -> None:
-        """A listener of the plan was not called: ``record.skipped_because`` tells why."""
+        """Called when a listener of the plan is skipped. See ``record.skipped_because``."""
 
 
-#: The methods that make an instrument.
+#: An object is an instrument if it has one or more of these methods.
 INSTRUMENT_METHODS: Final = (
     "dispatch_started",
     "dispatch_finished",
@@ -49,65 +53,80 @@ INSTRUMENT_METHODS: Final = (
 
 
 class AttachedInstrument:
-    """An instrument as a dispatcher keeps it: with the methods that it has, until one of them raises."""
+    """An instrument that was added to a dispatcher.
 
-    __slots__ = ("_detach", "_methods", "_pending_log_message", "instrument")
+    Args:
+        instrument: The instrument.
+        detach: Removes the attached instrument from the dispatcher, if it is still there.
+
+    Raises:
+        TypeError: If the object is not an instrument.
+    """
+
+    __slots__ = ("_detach", "_pending_log_message", "instrument", "methods")
 
     def __init__(self, instrument: Any, detach: Callable[[AttachedInstrument], object]) -> None:
-        """Look at an instrument.
-
-        Args:
-            instrument: The instrument.
-            detach: Takes it out of its dispatcher, if it is still there.
-
-        Raises:
-            TypeError: It is none.
-        """
         self.instrument = instrument
-        self._methods = _get_instrument_methods(instrument)
+        #: The methods that the instrument defines. Empty after one of them has raised.
+        self.methods = _get_instrument_methods(instrument)
         self._detach = detach
-        # What is to be said when it raises, for one thread to take.
-        self._pending_log_message = ["%s raised in %s, and is taken out: it sees no further dispatch"]
+        # Use a list: only the thread that pops the message logs it.
+        self._pending_log_message = ["%s raised in %s, and is removed: it does not see further dispatches"]
 
     def notify(self, method: str, record: Any) -> None:
-        """Call a method of the instrument, if it has it. One that raises is logged, and taken out for good."""
-        call = self._methods.get(method)
+        """Call a method of the instrument. If it raises, log the exception and remove the instrument."""
+        call = self.methods.get(method)
         if call is None:
+            # The instrument has raised before, and this dispatch was already running.
             return
         try:
             result = call(record)
             kind = "" if result is None else find_unrun_kind(result)
             if kind:
                 raise TypeError(
-                    f"the methods of an instrument are plain functions; {safe_repr(call)} returned {kind}, and nobody "
-                    f"would run it in the middle of a dispatch"
+                    f"the methods of an instrument are plain functions; {safe_repr(call)} returned {kind}, which does "
+                    f"not run in a dispatch: return None"
                 )
         except Exception as exc:
-            # Dispatches under way have it too.
-            self._methods = {}
+            # Plans of running dispatches still contain the instrument.
+            self.methods = {}
             self._detach(self)
             self._log_failure(method, exc)
 
     def _log_failure(self, method: str, exc: Exception) -> None:
         try:
-            unsaid = self._pending_log_message.pop()
+            message = self._pending_log_message.pop()
         except IndexError:
             return
-        # Imported here, since it is needed here alone.
+        # Import it here: most programs never need it.
         import logging
 
         try:
-            logging.getLogger("antiphon").error(unsaid, safe_repr(self.instrument), method, exc_info=exc)
+            logging.getLogger("antiphon").error(message, safe_repr(self.instrument), method, exc_info=exc)
         except RecursionError:
-            # Its own dispatches were shown to it, too. There is more room further out.
-            self._pending_log_message.append(unsaid)
+            # The instrument dispatches on the dispatcher that it observes. Log the failure where the stack is shorter.
+            self._pending_log_message.append(message)
             raise
 
 
-def notify_all(instruments: Iterable[AttachedInstrument], method: str, record: Any) -> None:
-    """Call a method of all instruments that have it."""
-    for attached in instruments:
-        attached.notify(method, record)
+class PlanInstruments:
+    """The instruments that are notified of the dispatches of a plan.
+
+    When something finishes, they are notified in reverse order, so that spans nest correctly.
+    """
+
+    __slots__ = ("_by_method",)
+
+    def __init__(self, instruments: tuple[AttachedInstrument, ...]) -> None:
+        self._by_method: dict[str, tuple[AttachedInstrument, ...]] = {}
+        for method in INSTRUMENT_METHODS:
+            ordered = reversed(instruments) if method.endswith("_finished") else instruments
+            self._by_method[method] = tuple(attached for attached in ordered if method in attached.methods)
+
+    def notify(self, method: str, record: Any) -> None:
+        """Call a method of all instruments that have it."""
+        for attached in self._by_method[method]:
+            attached.notify(method, record)
 
 
 def _get_instrument_methods(instrument: Any) -> dict[str, Callable[[Any], object]]:
@@ -121,15 +140,17 @@ def _get_instrument_methods(instrument: Any) -> dict[str, Callable[[Any], object
             continue
         if is_async_callable(method):
             raise TypeError(
-                f"{expected}, each a plain function of a record; {safe_repr(method)} is async, and nobody would await "
-                f"it in the middle of a dispatch: let a plain function note what it sees, and await elsewhere"
+                f"{expected}, each a plain function of a record; {safe_repr(method)} is async, and would not be "
+                f"awaited in a dispatch: store the record in a plain function, and await elsewhere"
             )
         methods[name] = method
     if not methods:
-        raise TypeError(f"{expected}; got {safe_repr(instrument)} ({type(instrument).__name__}), which has none")
+        raise TypeError(
+            f"{expected}; got {safe_repr(instrument)} ({type(instrument).__name__}), which has none of them"
+        )
     return {name: method for name, method in methods.items() if not _is_inherited_no_op(name, method)}
 
 
 def _is_inherited_no_op(name: str, method: Any) -> bool:
-    # Inherited from `Instrument`, and not overridden.
+    # The subclass of `Instrument` does not override the method.
     return getattr(method, "__func__", None) is getattr(Instrument, name)

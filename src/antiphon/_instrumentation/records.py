@@ -1,7 +1,7 @@
-"""Instruments, and what they see of a dispatch: one record for it, and one for each of its listeners.
+"""The records that instruments receive: one for a dispatch, and one for each call of a listener.
 
-A record is made when its story begins, and the same object is filled in until it ends: an instrument may keep
-it, compare it with ``is``, and use it as a key. Records are written by the dispatch alone.
+All methods of an instrument receive the same record of a dispatch or a call. The dispatch updates it, and nothing else
+writes to it. An instrument can store a record, compare it with ``is``, and use it as a key of a dict.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 from weakref import ref
 
 from antiphon._listeners.subscription import Subscription
-from antiphon._util.naming import listener_name as name_of
-from antiphon._util.naming import safe_repr
+from antiphon._util.naming import listener_name, safe_repr
 
 __all__ = (
     "DispatchRecord",
@@ -23,19 +22,19 @@ __all__ = (
     "current_call",
 )
 
-#: How a dispatch, or the call of a listener, ended: ``"running"`` until it has ended; ``"finished"``; ``"stopped"``
-#: (a dispatch alone) if a listener stopped the event; ``"failed"`` with an error; ``"cancelled"`` by a cancellation
-#: or an interrupt; ``"skipped"`` (a listener alone) if it was not called.
+#: The state of a dispatch or of the call of a listener: ``"running"`` until it has finished; ``"finished"`` without an
+#: error; ``"stopped"`` by a listener (dispatches only); ``"failed"`` with an error; ``"cancelled"`` by a cancellation
+#: or an interrupt; ``"skipped"`` if the listener was not called (listeners only).
 Outcome: TypeAlias = Literal["running", "finished", "stopped", "failed", "cancelled", "skipped"]
 
-#: Why a listener was not called: it had been ``"removed"``; its ``"where"`` said no; its one call under ``"once"`` was
-#: claimed by another dispatch; the event was ``"stopped"``; the dispatch ``"failed"`` or was ``"cancelled"``
-#: before its turn; or whoever runs the listeners (an overridden ``_adispatch``, a strategy) ``"omitted"`` this one.
+#: The reason why a listener was not called: it was ``"removed"``; its ``"where"`` rejected the event; another dispatch
+#: used its only call under ``"once"``; the event was ``"stopped"``; the dispatch ``"failed"`` or was ``"cancelled"``
+#: before; or the code that runs the listeners (an overridden ``_adispatch``, a custom strategy) ``"omitted"`` it.
 SkipReason: TypeAlias = Literal["removed", "where", "once", "stopped", "failed", "cancelled", "omitted"]
 
 
 class DispatchRecord:
-    """One dispatch, as instruments see it."""
+    """The record of one dispatch."""
 
     __slots__ = (
         "__weakref__",
@@ -53,21 +52,21 @@ class DispatchRecord:
 
     #: The event.
     event: Any
-    #: The name under which it is dispatched; None when it has none.
+    #: The name under which the event is dispatched, or None.
     name: Hashable
-    #: The dispatcher, or the scope, that dispatches it.
+    #: The dispatcher or the scope that dispatches the event.
     dispatcher: Any
-    #: One record for each listener of the plan, in order; behind them one for each call that a strategy repeats.
+    #: One record for each listener of the plan, in order. If a strategy calls a listener again, a record is appended.
     listeners: tuple[ListenerRecord, ...]
-    #: When it began, in seconds of `time.perf_counter`.
+    #: The time when the dispatch started, in seconds of `time.perf_counter`.
     started: float
-    #: When it ended, in the same seconds; None while it runs.
+    #: The time when the dispatch finished, or None while it runs.
     finished: float | None
-    #: How it ended.
+    #: The state of the dispatch.
     outcome: Outcome
-    #: What left the dispatch; None if nothing did.
+    #: The exception that the dispatch raised, or None.
     error: BaseException | None
-    #: The call of the listener that stopped the event; None if none did.
+    #: The call of the listener that stopped the event, or None.
     stopped_by: ListenerRecord | None
 
     def __init__(self, event: Any, name: Hashable, dispatcher: Any, parent: ListenerRecord | None) -> None:
@@ -84,21 +83,21 @@ class DispatchRecord:
 
     @property
     def parent(self) -> ListenerRecord | None:
-        """The call of a listener in which this dispatch was started, or posted to a queue; None for an outermost one.
+        """The call of a listener that started this dispatch or posted its event to a queue, or None.
 
-        It is there while the dispatch runs; afterwards only while somebody keeps the record of the parent, so
-        that events which post events do not grow a chain of records without end.
+        After the dispatch it is None unless you stored the record of the parent. Otherwise events that post events
+        would create an endless chain of records.
         """
         return None if self._parent is None else self._parent()
 
     @property
     def nobody_listened(self) -> bool:
-        """Whether there was no listener at all."""
+        """Whether the plan has no listeners."""
         return not self.listeners
 
     @property
     def duration(self) -> float | None:
-        """How long it took, in seconds; None while it runs."""
+        """The duration of the dispatch in seconds, or None while it runs."""
         return None if self.finished is None else self.finished - self.started
 
     def __repr__(self) -> str:
@@ -106,7 +105,7 @@ class DispatchRecord:
 
 
 class ListenerRecord:
-    """The call of one listener in one dispatch, as instruments see it."""
+    """The record of one call of a listener in a dispatch."""
 
     __slots__ = (
         "__weakref__",
@@ -119,19 +118,19 @@ class ListenerRecord:
         "subscription",
     )
 
-    #: The dispatch that it is part of.
+    #: The record of the dispatch.
     dispatch: DispatchRecord
-    #: The registration: its key, priority and options.
+    #: The registration, with its key, priority and options.
     subscription: Subscription
-    #: When the listener was called, in seconds of `time.perf_counter`; None if it has not been.
+    #: The time when the listener was called, in seconds of `time.perf_counter`, or None if it was not.
     started: float | None
-    #: When it ended, in the same seconds; None before.
+    #: The time when the call finished, or None if it has not.
     finished: float | None
-    #: How it ended.
+    #: The state of the call.
     outcome: Outcome
-    #: Why it was not called; None unless it was skipped.
+    #: The reason why the listener was not called, or None if it was not skipped.
     skipped_because: SkipReason | None
-    #: What left the listener; None if nothing did.
+    #: The exception that the listener raised, or None.
     error: BaseException | None
 
     def __init__(self, dispatch: DispatchRecord, subscription: Subscription) -> None:
@@ -145,22 +144,22 @@ class ListenerRecord:
 
     @property
     def listener(self) -> Any:
-        """The listener, as it was given."""
+        """The listener, as it was passed to the dispatcher."""
         return self.subscription.listener
 
     @property
     def listener_name(self) -> str:
-        """What the listener is called, as `antiphon.listener_name` gives it."""
-        return name_of(self.subscription.listener)
+        """The name of the listener, as `antiphon.listener_name` returns it."""
+        return listener_name(self.subscription.listener)
 
     @property
     def duration(self) -> float | None:
-        """How long the call took, in seconds; None before it has ended, or if it was skipped."""
+        """The duration of the call in seconds, or None if it has not finished or was skipped."""
         return None if self.started is None or self.finished is None else self.finished - self.started
 
     def __repr__(self) -> str:
         return f"<ListenerRecord {safe_repr(self.listener)}, {self.outcome}>"
 
 
-#: The call of a listener that the running code is part of, under a dispatcher with instruments.
+#: The innermost observed call of a listener that encloses the current code, or None.
 current_call: Final[ContextVar[ListenerRecord | None]] = ContextVar("current_call", default=None)

@@ -1,4 +1,8 @@
-"""Adapters that make a plain function an async listener."""
+"""Checks of a listener at its registration, and adapters that make a plain function an async listener.
+
+`adapt_for_async` and `adapt_for_sync` return the callable that a dispatch calls for a listener, or raise a `TypeError`
+that shows how to fix the listener.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +27,14 @@ __all__ = (
     "unwrap_adapter",
 )
 
-#: What an ``AsyncEventDispatcher`` does with plain functions.
+#: How an ``AsyncEventDispatcher`` handles plain functions.
 SyncListeners: TypeAlias = Literal["refuse", "inline", "thread"]
 
 
 class _Adapter(Wrapper):
-    """A listener around a function; two are equal if they do the same with the same function."""
+    """A listener that wraps a function. Two adapters are equal if their classes, functions and options are."""
 
     __slots__ = ("__weakref__", "function")
-
-    function: Callable[[Any], Any]
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
@@ -42,20 +44,19 @@ class _Adapter(Wrapper):
         return self.function
 
     def describe(self) -> str:
-        """Tell what it does with the function."""
-        # A base, never made by itself.
+        """Return the name of the adapter and its options."""
         raise NotImplementedError
 
-    def _options(self) -> tuple[Any, ...]:
-        return ()
+    def _comparison_key(self) -> tuple[Any, ...]:
+        return (self.function,)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Adapter) or type(other) is not type(self):
             return NotImplemented
-        return bool(self.function == other.function) and self._options() == other._options()
+        return self._comparison_key() == other._comparison_key()
 
     def __hash__(self) -> int:
-        return hash((type(self), self.function, self._options()))
+        return hash((type(self), *self._comparison_key()))
 
 
 class _Inline(_Adapter):
@@ -65,7 +66,7 @@ class _Inline(_Adapter):
         result = self.function(event)
         if isawaitable(result):
             return await result
-        _refuse_unrun(result, self.function, "")
+        _check_has_run(result, self.function, "")
         return result
 
     def describe(self) -> str:
@@ -78,37 +79,38 @@ class _Inline(_Adapter):
 class _InThread(_Adapter):
     __slots__ = ("abandon_on_cancel",)
 
-    abandon_on_cancel: bool
-
     def __init__(self, function: Callable[[Any], Any], *, abandon_on_cancel: bool) -> None:
         super().__init__(function)
         self.abandon_on_cancel = abandon_on_cancel
 
-    def _options(self) -> tuple[Any, ...]:
-        return (self.abandon_on_cancel,)
+    def _comparison_key(self) -> tuple[Any, ...]:
+        return (self.function, self.abandon_on_cancel)
 
     async def __call__(self, event: Any, /) -> Any:
-        # Import it here: it loads the module for threads of anyio, and many programs start none.
+        # Import it here: it loads anyio's module for threads, and many programs do not use threads.
         from anyio.to_thread import run_sync
 
         return await run_sync(self._run, event, abandon_on_cancel=self.abandon_on_cancel)
 
     def _run(self, event: Any) -> Any:
-        is_watched = stop_observer.get() is not None and not reports_stops(event.__class__)
-        result = self._call_and_report_stop(event) if is_watched else self.function(event)
-        _refuse_unrun(
-            result, self.function, f"which a worker thread cannot do: register inline({_name(self.function)})"
+        has_unreported_stops = stop_observer.get() is not None and not reports_stops(event.__class__)
+        result = self._call_and_report_stop(event) if has_unreported_stops else self.function(event)
+        _check_has_run(
+            result,
+            self.function,
+            f"which a worker thread cannot do: register inline({_format_argument(self.function)})",
         )
         return result
 
     def _call_and_report_stop(self, event: Any) -> Any:
-        # In a race: whoever waits for this thread cannot see the event being stopped by assignment, but it can.
-        before = getattr(event, "propagation_stopped", False)
+        # The task that waits for this thread would notice too late that the event was stopped by an assignment. In a
+        # race, the other listeners have to be cancelled at once.
+        was_stopped = getattr(event, "propagation_stopped", False)
         try:
             return self.function(event)
         finally:
             observer = stop_observer.get()
-            if observer is not None and not before and getattr(event, "propagation_stopped", False):
+            if observer is not None and not was_stopped and getattr(event, "propagation_stopped", False):
                 observer(event)
 
     def describe(self) -> str:
@@ -120,54 +122,55 @@ class _InThread(_Adapter):
 
 
 def inline(function: Callable[[Any], Any], /) -> _Inline:
-    """Make a function a listener that is called on the event loop, and whose result is awaited if it can be.
+    """Make a listener that calls a function in the event loop, and awaits the result if it is awaitable.
 
-    For short plain functions, and for wrappers and lambdas that return what an async function gives them.
-    A function that blocks stops the whole loop: use `in_thread` for that.
+    Use it for short plain functions, and for wrappers and lambdas that return the result of an async function.
+    A function that blocks stops the whole event loop: use `in_thread` for it.
 
     Args:
-        function: Called with the event.
+        function: A callable of the event.
 
     Returns:
         An async callable. Two of them are equal if their functions are.
 
     Raises:
-        TypeError: The function is not callable.
+        TypeError: If the function is not callable.
     """
     _check_callable(function, "inline() takes a function of the event")
     return _Inline(function)
 
 
 def in_thread(function: Callable[[Any], Any], /, *, abandon_on_cancel: bool = False) -> _InThread:
-    """Make a function a listener that runs in a worker thread.
+    """Make a listener that calls a function in a worker thread.
 
     The thread has a copy of the listener's context variables, and ``anyio.from_thread`` works in it.
 
     Args:
-        function: Called with the event, in the thread.
-        abandon_on_cancel: Whether a cancelled dispatch leaves the thread behind, running on its own; if not,
+        function: A callable of the event.
+        abandon_on_cancel: Whether a cancelled dispatch leaves the thread running, and ignores its result. By default
             the cancellation waits until the function has returned.
 
     Returns:
         An async callable. Two of them are equal if their functions and options are.
 
     Raises:
-        TypeError: The function is not callable, or it is async: a worker thread has no loop to run it.
+        TypeError: If the function is not callable, or is async: a worker thread has no event loop to run it.
     """
     _check_callable(function, "in_thread() takes a function of the event")
     if is_async_callable(function):
         raise TypeError(
-            f"in_thread() takes a plain function; {safe_repr(function)} is async, and is a listener as it is"
+            f"in_thread() takes a plain function; {safe_repr(function)} is async: register it without in_thread()"
         )
     return _InThread(function, abandon_on_cancel=bool(abandon_on_cancel))
 
 
-def _name(function: object) -> str:
+def _format_argument(function: object) -> str:
+    # For the code that a message suggests. `listener_name` returns dotted names, which are rarely valid code there.
     return getattr(function, "__name__", None) or safe_repr(function)
 
 
-def _refuse_unrun(result: object, function: object, reason: str) -> None:
-    # Refuse what a function returned, if nothing of that has run and nothing will run it.
+def _check_has_run(result: object, function: object, reason: str) -> None:
+    # An awaitable or a generator that a function returned has not run, and is not going to.
     kind = "" if result is None else find_unrun_kind(result)
     if not kind:
         return
@@ -192,11 +195,10 @@ def _check_callable(function: object, expected: str) -> None:
         )
 
 
-#: The flags of functions that do not run to their end when they are called.
+#: The flags of functions whose body does not run when they are called.
 _NOT_PLAIN: Final = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
 
-# How code returns what it returns. From Python 3.14 on one instruction returns all, and no function is known to return
-# only constants.
+# Python 3.12 and 3.13 have a separate instruction that returns a constant. Other versions load the constant first.
 _RETURN: Final = opmap["RETURN_VALUE"]
 _RETURN_CONST: Final = opmap.get("RETURN_CONST")
 _LOAD_CONST: Final = opmap["LOAD_CONST"]
@@ -211,45 +213,45 @@ _ADAPTERS_BY_MODE: Final[dict[str, Callable[[Callable[[Any], Any]], Callable[[An
 
 
 def adapt_for_async(listener: Any, sync_listeners: SyncListeners) -> Callable[[Any], Any]:
-    """Give what an async dispatcher calls for a listener.
+    """Return the callable that an async dispatcher calls for a listener.
 
     Raises:
-        TypeError: The listener is not callable, or it is a plain function and those are refused.
+        TypeError: If the listener is not callable, or is a plain function and ``sync_listeners`` is ``"refuse"``.
     """
     if is_async_callable(listener):
         return cast("Callable[[Any], Any]", listener)
     _check_callable(listener, "a listener is an async callable taking the event")
     if sync_listeners != "refuse":
         return _ADAPTERS_BY_MODE[sync_listeners](listener)
-    what, name = safe_repr(listener), _name(listener)
+    argument = _format_argument(listener)
     raise TypeError(
-        f"a listener of an AsyncEventDispatcher is an async callable taking the event; {what} is not known to be "
-        f"async. Make it `async def`, or register inline({name}), which calls it on the event loop (and awaits what it "
-        f"returns, if that can be awaited), or in_thread({name}), which runs it in a worker thread"
+        f"a listener of an AsyncEventDispatcher is an async callable taking the event; {safe_repr(listener)} is not "
+        f"known to be async. Make it `async def`, or register inline({argument}), which calls it in the event loop and "
+        f"awaits the result if it is awaitable, or in_thread({argument}), which calls it in a worker thread"
     )
 
 
 def unwrap_adapter(listener: Any, sync_listeners: SyncListeners) -> tuple[Any, str | None]:
-    """Tell which function is called for a listener in the end, and the adapter that does it, if there is one."""
-    call: Any = listener
+    """Return the function that a listener wraps, and the name of its adapter, or None if it has none."""
+    function: Any = listener
     if sync_listeners != "refuse" and not is_async_callable(listener):
-        call = _ADAPTERS_BY_MODE[sync_listeners](listener)
-    adapter = call.describe() if isinstance(call, _Adapter) else None
-    while isinstance(call, _Adapter):
-        call = call.function
-    return call, adapter
+        function = _ADAPTERS_BY_MODE[sync_listeners](listener)
+    adapter = function.describe() if isinstance(function, _Adapter) else None
+    while isinstance(function, _Adapter):
+        function = function.function
+    return function, adapter
 
 
 def adapt_for_sync(listener: Any) -> Callable[[Any], Any]:
-    """Give what a sync dispatcher calls for a listener.
+    """Return the callable that a sync dispatcher calls for a listener.
 
     Raises:
-        TypeError: The listener is not callable, or it is async.
+        TypeError: If the listener is not callable, or is async.
     """
     if (
         listener.__class__ is FunctionType
         and not listener.__code__.co_flags & _NOT_PLAIN
-        # What marks a function as async is in its attributes.
+        # A function that is marked as async has the mark in its attributes.
         and not listener.__dict__
         and _returns_constants(listener.__code__)
     ):
@@ -257,38 +259,38 @@ def adapt_for_sync(listener: Any) -> Callable[[Any], Any]:
     _check_callable(listener, "a listener is a callable taking the event")
     if is_async_callable(listener):
         raise TypeError(
-            f"an EventDispatcher calls plain functions; {safe_repr(listener)} is async, and nobody would await it. "
+            f"an EventDispatcher calls plain functions; {safe_repr(listener)} is async, and would not be awaited. "
             f"Register it with an AsyncEventDispatcher"
         )
     function = listener.__func__ if isinstance(listener, MethodType) else listener
     if isinstance(function, FunctionType) and _returns_constants(function.__code__):
         return cast("Callable[[Any], Any]", listener)
-    return _checked(listener)
+    return _wrap_with_check(listener)
 
 
 def _returns_constants(code: CodeType) -> bool:
-    # Whether a function can return nothing but constants, such as None. Nearly all listeners do, so a dispatch calls
-    # them as they are, and does not look at what they return: that would cost each call a twentieth of its time.
+    # Nearly all listeners can return only constants, such as None. A dispatch calls them directly, because a wrapper
+    # that checks their results would make each call slower.
     operations = code.co_code[::2]
     if _RETURN_CONST is not None:
         return _RETURN not in operations
-    # Python 3.11 loads a constant before it returns it. An `and`, `or` or `if` in an expression may jump over that with
-    # another value.
+    # An `and`, `or` or `if` in an expression may load another value, and jump over the constant to the return.
     if not _JUMPS_WITH_VALUE.isdisjoint(operations):
         return False
     returns = [number for number, operation in enumerate(operations) if operation == _RETURN]
     return all(operations[number - 1] == _LOAD_CONST for number in returns)
 
 
-def _checked(listener: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    # A plain function may return what an async one gave it, and only its call shows that.
+def _wrap_with_check(listener: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    # A plain function may return the coroutine of an async one. Only its result shows that.
     def call(event: Any, /) -> Any:
         result = listener(event)
         if result is not None:
-            _refuse_unrun(
+            _check_has_run(
                 result,
                 listener,
-                f"which an EventDispatcher cannot do: register inline({_name(listener)}) with an AsyncEventDispatcher",
+                f"which an EventDispatcher cannot do: register inline({_format_argument(listener)}) with an "
+                f"AsyncEventDispatcher",
             )
         return result
 
@@ -296,10 +298,10 @@ def _checked(listener: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def check_sync_listeners(sync_listeners: object) -> SyncListeners:
-    """Refuse an unknown way with plain functions.
+    """Return ``sync_listeners`` if it is valid.
 
     Raises:
-        ValueError: It is none of the three.
+        ValueError: If it is not ``"refuse"``, ``"inline"`` or ``"thread"``.
     """
     for known in ("refuse", "inline", "thread"):
         if sync_listeners == known:

@@ -1,10 +1,16 @@
-"""The limit on concurrent calls of a listener."""
+"""The ``limit`` option: how many calls of a listener may run at a time in each event loop.
+
+A semaphore for each event loop counts the calls.
+
+A listener may dispatch an event that reaches the listener again. If all running calls wait for such a nested call, none
+of them can finish. A context variable with the enclosing calls detects this, and the nested call raises `RuntimeError`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -12,11 +18,11 @@ import anyio
 from antiphon._listeners.subscription import SubscriptionWithOptions, removed_async_listener
 from antiphon._util.naming import safe_repr
 
-__all__ = ("Limit", "LimitStateByLoop", "clear_enclosing_calls")
+__all__ = ("Limit", "clear_enclosing_calls")
 
 
 class _LimitState:
-    """The places for calls of one limited listener in one event loop."""
+    """The calls of one limited listener in one event loop."""
 
     __slots__ = ("limit", "running", "semaphore")
 
@@ -26,93 +32,95 @@ class _LimitState:
         self.running: set[_RunningCall] = set()
 
     def is_deadlocked(self) -> bool:
-        """Whether every place is taken by a call that waits for one."""
-        return len(self.running) >= self.limit and all(slot.waiting for slot in self.running)
+        """Return whether all running calls wait for another call of the same listener."""
+        return len(self.running) >= self.limit and all(call.waiting for call in self.running)
 
 
 class _RunningCall:
     """One running call of a limited listener."""
 
-    __slots__ = ("places", "waiting")
+    __slots__ = ("state", "waiting")
 
-    def __init__(self, places: _LimitState) -> None:
-        #: Where it runs; None when it has ended, so that contexts which outlive the call keep nothing alive.
-        self.places: _LimitState | None = places
-        #: How many dispatches in it wait for a place of the same listener.
+    def __init__(self, state: _LimitState) -> None:
+        #: The state that counts the call, or None after the call. A context can outlive the call, and must not keep the
+        #: state alive.
+        self.state: _LimitState | None = state
+        #: How many nested calls of the same listener wait for the limit.
         self.waiting = 0
 
 
-#: The places of one listener in each event loop.
-LimitStateByLoop: TypeAlias = WeakKeyDictionary[Any, _LimitState]
-
-
-#: The limited calls that the running one is part of, from the outermost in.
-_enclosing_calls: Final[ContextVar[tuple[_RunningCall, ...]]] = ContextVar("slots", default=())
+#: The running calls of limited listeners that enclose the current code, outermost first.
+_enclosing_calls: Final[ContextVar[tuple[_RunningCall, ...]]] = ContextVar("enclosing_calls", default=())
 
 
 def clear_enclosing_calls(context: Context) -> None:
-    """Make a copy of a context one in which no limited call runs: nothing that runs there is waited for by one."""
+    """Clear the enclosing calls in a copied context, for code that no enclosing call waits for."""
     context.run(_enclosing_calls.set, ())
 
 
 class Limit:
-    """Lets so many calls of a listener run at a time in each event loop."""
+    """A wrapper that limits how many calls of a listener run at a time in each event loop.
+
+    All wrappers of one registration share the limit.
+    """
 
     def __init__(
-        self,
-        limit: int,
-        subscription: SubscriptionWithOptions,
-        call: Callable[[Any], Awaitable[object]],
-        places: LimitStateByLoop,
+        self, limit: int, subscription: SubscriptionWithOptions, call: Callable[[Any], Awaitable[object]]
     ) -> None:
-        # Import it here: an anyio that loads its modules lazily takes longer for this one than antiphon for all of its
-        # own, and a program without limits does not need it.
+        # Import it here: programs without limits do not need it, and loading anyio.lowlevel takes longer than loading
+        # all of antiphon if anyio loads its modules lazily.
         from anyio.lowlevel import current_token
 
         self._current_token = current_token
         self._limit = limit
         self._subscription = subscription
         self._call = call
-        self._places = places
+        if subscription.limit_states is None:
+            subscription.limit_states = WeakKeyDictionary()
+        self._states = subscription.limit_states
 
     async def call(self, event: Any, /) -> object:
-        """Call the listener when fewer calls of it are running."""
-        places = self._get_state()
-        outer = tuple(slot for slot in _enclosing_calls.get() if slot.places is not None)
-        await self._acquire(places, [slot for slot in outer if slot.places is places])
-        slot = _RunningCall(places)
+        """Call the listener once fewer calls than the limit are running.
+
+        Raises:
+            RuntimeError: If all running calls wait for this call.
+        """
+        state = self._get_state()
+        enclosing = tuple(call for call in _enclosing_calls.get() if call.state is not None)
+        await self._acquire(state, [call for call in enclosing if call.state is state])
+        running = _RunningCall(state)
         try:
             if self._subscription.call is removed_async_listener:
                 return "removed"
-            places.running.add(slot)
-            token = _enclosing_calls.set((*outer, slot))
+            state.running.add(running)
+            token = _enclosing_calls.set((*enclosing, running))
             try:
                 return await self._call(event)
             finally:
-                places.running.discard(slot)
-                slot.places = None
+                state.running.discard(running)
+                running.state = None
                 _enclosing_calls.reset(token)
         finally:
-            places.semaphore.release()
+            state.semaphore.release()
 
-    async def _acquire(self, places: _LimitState, outer: list[_RunningCall]) -> None:
-        for slot in outer:
-            slot.waiting += 1
+    async def _acquire(self, state: _LimitState, enclosing: list[_RunningCall]) -> None:
+        for call in enclosing:
+            call.waiting += 1
         try:
-            if outer and places.is_deadlocked():
+            if enclosing and state.is_deadlocked():
                 raise RuntimeError(
                     f"{safe_repr(self._subscription.listener)} may run {self._limit} at a time, and all these calls "
-                    f"wait for the dispatch that would start it once more: it would wait for itself. Raise limit=, or "
-                    f"dispatch from outside of the listener"
+                    f"wait for a dispatch that calls it again: it would wait for itself. Raise limit=, or dispatch "
+                    f"outside the listener"
                 )
-            await places.semaphore.acquire()
+            await state.semaphore.acquire()
         finally:
-            for slot in outer:
-                slot.waiting -= 1
+            for call in enclosing:
+                call.waiting -= 1
 
     def _get_state(self) -> _LimitState:
         loop = self._current_token().native_token
-        places = self._places.get(loop)
-        if places is None:
-            places = self._places[loop] = _LimitState(self._limit)
-        return places
+        state: _LimitState | None = self._states.get(loop)
+        if state is None:
+            state = self._states[loop] = _LimitState(self._limit)
+        return state

@@ -1,26 +1,28 @@
-"""The options of a registration, composed into one callable when it is registered.
+"""Functions that wrap the options of a registration around its listener.
 
-A call goes through them in this order; each step comes only where the option was given:
+The options are applied in this order, each only if it was given:
 
-1. Has the registration been removed? Then nothing happens.
-2. ``where``: what it says no to is not called, and uses up nothing. What it raises is an error of the listener.
-3. ``once``: the registration is claimed, and taken back. From here on the one call is used up, whatever comes.
-4. ``limit``: waits until fewer calls are running. If it was removed meanwhile, nothing happens.
-5. ``timeout``: starts to count.
+1. If the registration was removed, the call returns.
+2. ``where`` is called. If it rejects the event, the listener is not called, and the registration keeps its ``once``.
+   An exception from ``where`` is an error of the listener.
+3. ``once`` removes the registration. From here on its only call is used up, however the call ends.
+4. ``limit`` waits until fewer calls are running. If the registration was removed meanwhile, the call returns.
+5. ``timeout`` starts.
 6. The listener is called.
 
-A composed callable that does not call the listener returns why. (Nobody looks at it but instruments.)
+A wrapper that does not call the listener returns the reason, for instruments: ``"where"``, ``"once"`` or ``"removed"``.
+
+An observed dispatch calls these functions again, with a listener that notifies the instruments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import anyio
 
-from antiphon._listeners.limits import Limit, LimitStateByLoop
+from antiphon._listeners.limits import Limit
 from antiphon._listeners.subscription import (
     SubscriptionWithOptions,
     check_answer,
@@ -28,111 +30,75 @@ from antiphon._listeners.subscription import (
     removed_listener,
 )
 
-__all__ = (
-    "recompose",
-    "recompose_async",
-    "wrap_async_with_options",
-    "wrap_with_options",
-)
+__all__ = ("wrap_async_with_options", "wrap_with_options")
 
 
-def wrap_with_options(subscription: SubscriptionWithOptions, call: Callable[[Any], object]) -> Callable[[Any], object]:
-    """Compose the options of a plain function around it: ``where`` and ``once``."""
-    subscription.wrapped = (call, None)
-    return _around(subscription, call)
-
-
-def wrap_async_with_options(
-    subscription: SubscriptionWithOptions, call: Callable[[Any], Awaitable[object]]
-) -> Callable[[Any], Awaitable[object]]:
-    """Compose the options of an async listener around it."""
-    # Where there are places to share: also between the calls of a dispatch that is observed and those of others.
-    places: LimitStateByLoop = WeakKeyDictionary()
-    subscription.wrapped = (call, places)
-    return _around_async(subscription, call, places)
-
-
-def recompose(
-    subscription: SubscriptionWithOptions, wrap: Callable[[Callable[[Any], object]], Callable[[Any], object]]
+def wrap_with_options(
+    subscription: SubscriptionWithOptions, listener: Callable[[Any], object]
 ) -> Callable[[Any], object]:
-    """Compose the options of a plain function once more, around something that is put around it."""
-    call, _ = subscription.wrapped
-    return _around(subscription, wrap(call))
-
-
-def recompose_async(
-    subscription: SubscriptionWithOptions,
-    wrap: Callable[[Callable[[Any], Awaitable[object]]], Callable[[Any], Awaitable[object]]],
-) -> Callable[[Any], Awaitable[object]]:
-    """Compose the options of an async listener once more, around something that is put around it."""
-    call, places = subscription.wrapped
-    return _around_async(subscription, wrap(call), places)
-
-
-def _around(subscription: SubscriptionWithOptions, call: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Wrap ``where`` and ``once`` around a plain function."""
     once, where, _, _ = subscription.options
-    if once:
-        call = _claimed(subscription, call)
+    call = _wrap_once(subscription, listener) if once else listener
     if where is None:
         return call
 
-    def asking(event: Any, /) -> object:
+    def call_if_accepted(event: Any, /) -> object:
         answer = where(event)
-        # True first: only other answers, of which some have to be refused, are looked at closely.
+        # Compare with True first: this is the usual answer, and the check takes longer.
         if answer is not True and not check_answer(answer, where):
             return "where"
         if subscription.call is removed_listener:
             return "removed"
         return call(event)
 
-    return asking
+    return call_if_accepted
 
 
-def _claimed(subscription: SubscriptionWithOptions, call: Callable[[Any], object]) -> Callable[[Any], object]:
-    def claiming(event: Any, /) -> object:
+def _wrap_once(subscription: SubscriptionWithOptions, call: Callable[[Any], object]) -> Callable[[Any], object]:
+    def call_once(event: Any, /) -> object:
         return call(event) if subscription.unsubscribe() else "once"
 
-    return claiming
+    return call_once
 
 
-def _around_async(
-    subscription: SubscriptionWithOptions, call: Callable[[Any], Awaitable[object]], places: LimitStateByLoop
+def wrap_async_with_options(
+    subscription: SubscriptionWithOptions, listener: Callable[[Any], Awaitable[object]]
 ) -> Callable[[Any], Awaitable[object]]:
+    """Wrap all options around an async listener."""
     once, where, timeout, limit = subscription.options
-    if timeout is not None:
-        call = _within(timeout, call)
-    # The one call of a once listener has nothing to wait for, and must not be cancelled after it was claimed.
+    call = listener if timeout is None else _wrap_timeout(timeout, listener)
+    # With `once` there is only one call. It does not have to wait, and must not be cancelled after the removal.
     if limit is not None and not once:
-        call = Limit(limit, subscription, call, places).call
+        call = Limit(limit, subscription, call).call
     if once:
-        call = _claimed_async(subscription, call)
+        call = _wrap_async_once(subscription, call)
     if where is None:
         return call
 
-    async def asking(event: Any, /) -> object:
+    async def call_if_accepted(event: Any, /) -> object:
         answer = where(event)
-        # As in `_around`.
+        # As in `wrap_with_options`.
         if answer is not True and not check_answer(answer, where):
             return "where"
         if subscription.call is removed_async_listener:
             return "removed"
         return await call(event)
 
-    return asking
+    return call_if_accepted
 
 
-def _claimed_async(
+def _wrap_async_once(
     subscription: SubscriptionWithOptions, call: Callable[[Any], Awaitable[object]]
 ) -> Callable[[Any], Awaitable[object]]:
-    async def claiming(event: Any, /) -> object:
+    async def call_once(event: Any, /) -> object:
         return await call(event) if subscription.unsubscribe() else "once"
 
-    return claiming
+    return call_once
 
 
-def _within(seconds: float, call: Callable[[Any], Awaitable[object]]) -> Callable[[Any], Awaitable[object]]:
-    async def timed(event: Any, /) -> None:
+def _wrap_timeout(seconds: float, call: Callable[[Any], Awaitable[object]]) -> Callable[[Any], Awaitable[object]]:
+    async def call_with_timeout(event: Any, /) -> None:
         with anyio.fail_after(seconds):
             await call(event)
 
-    return timed
+    return call_with_timeout

@@ -1,8 +1,12 @@
-"""The record of a registration, and pure functions on listeners and keys."""
+"""Subscriptions: the record of a registration, which is also its handle, and its options.
+
+A dispatch reads the attribute ``call`` of a subscription at the moment when it calls the listener. A removal sets
+``call`` to a placeholder, so that running dispatches do not start the listener any more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, MutableMapping
 from functools import partial
 from itertools import count
 from types import TracebackType
@@ -28,24 +32,27 @@ __all__ = (
 )
 
 
-#: One counter for the whole process, so that the listeners of several dispatchers merge in the order of registration.
+#: One counter for the whole process, so that a scope can sort its listeners and those of its parent together.
 _registration_counter: Final = count(1)
 
 
 class Options(NamedTuple):
-    """The options of a registration, in the order in which `antiphon._listeners.options` explains how they combine."""
+    """The options of a registration. `antiphon._listeners.options` defines how they combine."""
 
-    #: Whether the listener is taken back by its first call.
+    #: Whether the first call removes the registration.
     once: bool = False
-    #: A plain function of the event, which tells whether the listener is called.
+    #: A plain function of the event that returns whether the listener is called.
     where: Callable[[Any], object] | None = None
     #: How long a call may take, in seconds.
     timeout: float | None = None
-    #: How many calls may run at a time, per event loop.
+    #: How many calls may run at a time in each event loop.
     limit: int | None = None
 
     def is_default(self) -> bool:
-        """Tell whether nothing was asked for; what is equal to the default without being it is an error, to be told."""
+        """Return whether all options have their defaults.
+
+        ``once=0`` equals the default but is not a bool, so it is reported as an error later.
+        """
         return self == DEFAULT_OPTIONS and self.once is False
 
 
@@ -53,21 +60,21 @@ DEFAULT_OPTIONS: Final = Options()
 
 
 class SubscriptionOwner(Protocol):
-    """What a subscription needs of the place that keeps it."""
+    """The methods of a registry that a subscription calls."""
 
     def discard(self, subscription: Subscription, /) -> bool:
-        """Take a registration back. Returns whether it was still there."""
+        """Remove a registration. Return whether it was registered."""
         ...
 
     def when_removed(self, subscription: Subscription, call: Callable[[object], object], /) -> None:
-        """Call a function once a registration has been removed."""
+        """Call a function when a registration is removed."""
         ...
 
 
 class Subscription:
-    """The handle of a registration, and the record of it that a strategy runs.
+    """The handle of a registration, and the record that a strategy runs.
 
-    Used as a context manager it takes the registration back at the end::
+    It is also a context manager, which removes the registration at the end of the block::
 
         with dispatcher.add_listener("order.placed", listener):
             ...
@@ -75,19 +82,18 @@ class Subscription:
 
     __slots__ = ("_owner", "call", "key", "listener", "order", "priority")
 
-    #: What was listened to.
+    #: The key of the registration.
     key: Hashable
-    #: The listener, as it was given.
+    #: The listener, as it was passed to the dispatcher.
     listener: Any
-    #: Lower priorities run first.
+    #: The priority. Lower priorities run first.
     priority: int
-    #: The place in the order of all registrations of the process.
+    #: The position among all registrations of the process.
     order: int
-    #: What it was registered with.
+    #: The options of the registration.
     options: Options = DEFAULT_OPTIONS
-    #: What a strategy calls with the event; the listener itself, or a callable that was composed around it when
-    #: it was registered. Removal puts a callable here that does nothing, so that a dispatch under way, which
-    #: reads this attribute at the last moment, does not start the listener any more.
+    #: The callable that a strategy calls with the event: the listener itself, a wrapper of it, or, after the removal,
+    #: a placeholder that does nothing. Read it immediately before the call.
     call: Callable[[Any], Any]
 
     def __init__(
@@ -101,15 +107,15 @@ class Subscription:
         self.call = call
 
     def unsubscribe(self) -> bool:
-        """Take exactly this registration back, at once; what runs already finishes.
+        """Remove exactly this registration. A call of the listener that is already running finishes.
 
         Returns:
-            Whether the registration was still there. A second use does nothing.
+            Whether the registration was still there. A second call does nothing.
         """
         return self._owner.discard(self)
 
     def is_registered(self) -> bool:
-        """Tell whether the registration is still there."""
+        """Return whether the registration is still there."""
         return self.call is not removed_listener and self.call is not removed_async_listener
 
     def __enter__(self) -> Self:
@@ -125,31 +131,38 @@ class Subscription:
 
 
 def is_owned_by(subscription: Subscription, owner: object) -> bool:
-    """Return whether a registry keeps a subscription, or kept it before it was removed."""
-    # Not a method, because users have no use for it.
+    """Return whether a subscription is, or was before its removal, part of a registry."""
+    # Not a method: the handle is public, and only antiphon needs this.
     return subscription._owner is owner  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
 def when_removed(subscription: Subscription, call: Callable[[object], object]) -> None:
-    """Call a function once a registration has been removed, by whatever means; at once if it has been already.
+    """Call a function when a registration is removed, or immediately if it was removed before.
 
     Args:
         subscription: The registration.
-        call: Called in the thread of the removal, with the scope whose end removed the registration, or with None.
+        call: A function that is called in the thread of the removal. Its argument is the scope whose end removed the
+            registration, or None.
     """
-    # Not a method, because users have no use for it.
+    # Not a method, as with `is_owned_by`.
     subscription._owner.when_removed(subscription, call)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
 class SubscriptionWithOptions(Subscription):
-    """A registration with options; those without are many, and need no room for them."""
+    """A registration with options.
 
-    __slots__ = ("options", "wrapped")
+    It is a separate class because most registrations have no options, and should not need memory for them.
+    """
 
-    #: What `antiphon._listeners.options` composes the options around once more, for a dispatch that is observed.
-    wrapped: tuple[Callable[[Any], Any], Any]
+    __slots__ = ("limit_states", "listener_call", "options")
 
-    def __init__(  # noqa: PLR0917  made in one place, as often as anything here
+    #: The callable that the options are wrapped around. An observed dispatch wraps them around its own callable.
+    listener_call: Callable[[Any], Any]
+    #: The state of the ``limit`` option in each event loop, or None before `antiphon._listeners.limits` has set it.
+    #: The wrappers of observed dispatches share it with the wrapper in ``call``.
+    limit_states: MutableMapping[Any, Any] | None
+
+    def __init__(  # noqa: PLR0917  called in one place, at each registration with options
         self,
         owner: SubscriptionOwner,
         key: Hashable,
@@ -160,14 +173,16 @@ class SubscriptionWithOptions(Subscription):
     ) -> None:
         super().__init__(owner, key, listener, priority, call)
         self.options = options
+        self.listener_call = call
+        self.limit_states = None
 
 
 class NameAwareListener:
-    """A listener on behalf of something else, which also wants the name of the dispatch: a bare event cannot tell it.
+    """A listener that also receives the name of the dispatch, because not every event has a ``name`` attribute.
 
     Args:
-        owner: What listens; it gives the repr.
-        handle: Called with the name and the event.
+        owner: The object that listens. Its repr is the repr of the listener.
+        handle: An async callable of the name and the event.
     """
 
     __slots__ = ("_owner", "handle")
@@ -177,7 +192,7 @@ class NameAwareListener:
         self.handle = handle
 
     async def __call__(self, event: Any, /) -> None:
-        """Hear an event that tells its name itself."""
+        """Handle an event that has the name as an attribute."""
         await self.handle(getattr(event, "name", None), event)
 
     def __repr__(self) -> str:
@@ -185,7 +200,7 @@ class NameAwareListener:
 
 
 class NameBoundSubscription:
-    """The registration of a `NameAwareListener` as it stands in the plan of a name."""
+    """The subscription of a `NameAwareListener` in the plan for one name."""
 
     __slots__ = ("_subscription", "key", "listener", "name", "options", "order", "priority", "unsubscribe")
 
@@ -201,28 +216,28 @@ class NameBoundSubscription:
 
     @property
     def call(self) -> Callable[[Any], Any]:
-        """What is called with the event: the listener with the name, unless it has been removed."""
+        """The listener with the name as its first argument, or the placeholder after the removal."""
         call = self._subscription.call
         return partial(self.listener.handle, self.name) if call is self.listener else call
 
 
 async def removed_async_listener(event: Any, /) -> None:
-    """Stand in for a listener that was removed while a dispatch was under way."""
+    """Do nothing, in place of a listener that was removed."""
 
 
 def removed_listener(event: Any, /) -> None:
-    """Stand in for a listener that was removed while a dispatch was under way."""
+    """Do nothing, in place of a listener that was removed."""
 
 
 def check_answer(answer: object, where: object) -> bool:
-    """Return what ``where`` says of an event.
+    """Return whether ``where`` accepts an event.
 
     Args:
-        answer: What it returned.
-        where: The function.
+        answer: The return value of ``where``.
+        where: The function, for the message.
 
     Raises:
-        TypeError: If the answer has to be awaited, or is a generator: it would count as true without being run.
+        TypeError: If the return value is an awaitable or a generator, which is true but has not run.
     """
     if answer is True or answer is False:
         return answer
@@ -237,11 +252,12 @@ def check_answer(answer: object, where: object) -> bool:
 
 
 def check_options(options: Options) -> None:
-    """Refuse options that make no sense.
+    """Check the types and values of options.
 
     Raises:
-        TypeError: ``once`` is no bool, ``where`` no plain function, ``timeout`` no number, or ``limit`` no int.
-        ValueError: ``timeout`` is not more than 0, or ``limit`` is less than 1.
+        TypeError: If ``once`` is not a bool, ``where`` is not a plain function, ``timeout`` is not a number, or
+            ``limit`` is not an int.
+        ValueError: If ``timeout`` is not more than 0, or ``limit`` is less than 1.
     """
     once, where, timeout, limit = options
     if not isinstance(once, bool):

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import EventCapabilities
-from antiphon._instrumentation.attached import AttachedInstrument
+from antiphon._instrumentation.attached import AttachedInstrument, PlanInstruments
 from antiphon._listeners.subscription import Subscription
 
 __all__ = ("CachedPlan", "Plan", "StrategyStep", "get_plan_capabilities", "map_plan", "sort_subscriptions")
@@ -90,7 +90,15 @@ class CachedPlan:
     The fast path reads `fast_steps` and `info` only. Their slots are read faster than attributes of a tuple subclass.
     """
 
-    __slots__ = ("capabilities", "fast_steps", "info", "instruments", "override_listeners", "plan")
+    __slots__ = (
+        "capabilities",
+        "fast_steps",
+        "info",
+        "instruments",
+        "instruments_by_method",
+        "override_listeners",
+        "plan",
+    )
 
     #: The steps that the dispatcher awaits or calls in its own loop. None if the dispatch takes the slow path.
     fast_steps: tuple[Subscription | StrategyStep, ...] | None
@@ -102,6 +110,8 @@ class CachedPlan:
     capabilities: EventCapabilities
     #: The instruments that observe the dispatch.
     instruments: tuple[AttachedInstrument, ...]
+    #: The same instruments by method. Set only if there are any.
+    instruments_by_method: PlanInstruments
     #: The proxies that a subclass receives if it overrides how listeners are run. Empty for other dispatchers.
     override_listeners: tuple[Any, ...]
 

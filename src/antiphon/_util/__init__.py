@@ -1,4 +1,4 @@
-"""Helpers that know nothing of events: callables, names, argument checks, the loop that owns an object.
+"""Helpers that do not depend on events: callables, names, argument checks, lazy imports, owner loops.
 
 It imports nothing else of antiphon.
 Every layer may import it.

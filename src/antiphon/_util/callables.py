@@ -1,10 +1,13 @@
-"""Whether calling an object gives an awaitable or a generator."""
+"""Functions that find out whether calling an object returns an awaitable or a generator.
+
+`to_coroutine` turns an awaitable of any kind into a coroutine.
+"""
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from functools import partial
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE, isawaitable
 from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType
@@ -14,19 +17,20 @@ __all__ = (
     "find_unrun_kind",
     "is_async_callable",
     "is_generator_callable",
+    "to_coroutine",
     "unwrap_callable",
 )
 
 
-#: The flags of functions whose result can be awaited: those of `async def`, and of ``types.coroutine`` on a generator.
+#: The flags of functions that return an awaitable: `async def`, and generator functions with ``types.coroutine``.
 _AWAITABLE: Final = CO_COROUTINE | CO_ITERABLE_COROUTINE
 
 
 def is_async_callable(candidate: Any) -> bool:
-    """Return whether calling an object gives something to await, as far as can be known without calling it."""
+    """Return whether calling an object returns an awaitable, as far as this is known without the call."""
     function = candidate.__func__ if type(candidate) is MethodType else candidate
     if type(function) is FunctionType:
-        # The flags answer for nearly all, in a tenth of the time.
+        # The flags answer for nearly all functions, and are much faster to read than all that follows.
         return bool(function.__code__.co_flags & _AWAITABLE) or _is_marked_coroutine_function(candidate)
     called = unwrap_callable(candidate)
     if called is not candidate:
@@ -37,44 +41,44 @@ def is_async_callable(candidate: Any) -> bool:
     if not callable(candidate):
         return False
     if isinstance(candidate, MethodType):
-        # Of something that is not a function.
+        # A bound method of an object that is not a function.
         return _is_marked_coroutine_function(candidate)
-    # The class says it with its __call__, an instance (of a mock) with a mark.
+    # Either the class has an async `__call__`, or the instance has a mark, as mocks do.
     call = unwrap_callable(type(candidate).__call__)
     return (
-        bool(_flags_of(call) & _AWAITABLE)
+        bool(_get_code_flags(call) & _AWAITABLE)
         or _is_marked_coroutine_function(call)
         or _is_marked_coroutine_function(candidate)
     )
 
 
 def is_generator_callable(candidate: Any) -> bool:
-    """Return whether calling an object gives a generator, so that nothing of it runs."""
+    """Return whether calling an object returns a generator, so that its body does not run."""
     candidate = unwrap_callable(candidate)
     if not isinstance(candidate, (FunctionType, MethodType, type)) and callable(candidate):
         candidate = unwrap_callable(type(candidate).__call__)
-    flags = _flags_of(candidate)
+    flags = _get_code_flags(candidate)
     return bool(flags & (CO_GENERATOR | CO_ASYNC_GENERATOR)) and not flags & _AWAITABLE
 
 
 def unwrap_callable(candidate: Any) -> Any:
-    """Return what is called in the end by a ``functools.partial`` or a ``staticmethod`` object."""
+    """Return the callable inside nested ``functools.partial`` and ``staticmethod`` objects."""
     while isinstance(candidate, (partial, staticmethod)):
         candidate = candidate.func if isinstance(candidate, partial) else cast("Any", candidate).__func__
     return candidate
 
 
-def _flags_of(function: Any) -> int:
+def _get_code_flags(function: Any) -> int:
     if isinstance(function, MethodType):
         function = function.__func__
     return function.__code__.co_flags if isinstance(function, FunctionType) else 0
 
 
 def find_unrun_kind(result: object) -> str:
-    """Return what a result is called that runs nothing by itself: an awaitable or a generator; empty for all others.
+    """Return a description of a result that has not run (an awaitable or a generator), or an empty string.
 
-    A coroutine or a generator is closed, because the caller is going to refuse it. It would warn that it was never
-    awaited otherwise.
+    A coroutine or a generator is closed, because the caller is going to raise an error. Otherwise Python would warn
+    that it was never awaited.
     """
     if isawaitable(result):
         kind = "something to await"
@@ -87,13 +91,18 @@ def find_unrun_kind(result: object) -> str:
     return kind
 
 
+async def to_coroutine(awaitable: Awaitable[object]) -> object:
+    """Await any awaitable in a coroutine, because only a coroutine can be run step by step."""
+    return await awaitable
+
+
 if sys.version_info >= (3, 14):
     _is_marked_coroutine_function = inspect.iscoroutinefunction
 else:
 
     def _is_marked_coroutine_function(candidate: Any) -> bool:
-        # In these versions the mark that a mock carries is known to asyncio alone, which has been imported by
-        # whoever made the mock, and must not be imported by us.
+        # In these versions only asyncio knows the mark of a mock, and a program with a mock has imported asyncio. Do
+        # not import it here: antiphon does not import a backend before a dispatch needs it.
         asyncio = sys.modules.get("asyncio")
-        known = asyncio.iscoroutinefunction if asyncio is not None else inspect.iscoroutinefunction
-        return bool(known(candidate))
+        is_marked = asyncio.iscoroutinefunction if asyncio is not None else inspect.iscoroutinefunction
+        return bool(is_marked(candidate))

@@ -1,4 +1,4 @@
-"""Modules of antiphon that are imported on first use, because many programs never need them."""
+"""A module of antiphon that is imported on first use, because many programs do not need it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ("LazyModule",)
 class LazyModule:
     """A module that is imported when one of its attributes is first read.
 
-    An annotation can name a class through it. An import under ``TYPE_CHECKING`` is not enough there, because
-    `typing.get_type_hints` looks the class up when the program runs.
+    Annotations can refer to its classes. An import under ``TYPE_CHECKING`` would not be enough for them, because
+    `typing.get_type_hints` looks the classes up while the program runs.
 
     Args:
         module: The full name of the module.
@@ -23,8 +23,8 @@ class LazyModule:
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute.startswith("__"):
-            # Do not import anything for tools that ask every object for its special attributes.
+            # Tools read special attributes of every object. Do not import the module for them.
             raise AttributeError(attribute)
-        found = getattr(import_module(self._module), attribute)
-        setattr(self, attribute, found)
-        return found
+        value = getattr(import_module(self._module), attribute)
+        setattr(self, attribute, value)
+        return value

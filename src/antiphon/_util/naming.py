@@ -1,4 +1,7 @@
-"""What an object is called in messages, notes, records and diagrams."""
+"""The names and texts of objects in messages, notes, records and diagrams.
+
+No function here raises because of the object: a text for an error message must not fail.
+"""
 
 from __future__ import annotations
 
@@ -17,23 +20,23 @@ __all__ = (
 
 
 class Wrapper:
-    """A base of listeners of antiphon that call another one, and go by its name."""
+    """A base class of antiphon's listeners that call another listener, and have its name."""
 
     __slots__ = ()
 
     @property
     def __wrapped__(self) -> Any:
-        """The listener that is called in the end, or another wrapper of it; `inspect.signature` asks for it too."""
-        # A base, never made by itself.
+        """The wrapped listener, which may be a wrapper too. `inspect.signature` reads this attribute."""
         raise NotImplementedError
 
 
 def describe_value(thing: object) -> str:
+    """Return the repr and the type of an object, for a message about a wrong argument."""
     return f"{safe_repr(thing)} ({type(thing).__name__})"
 
 
 def safe_repr(thing: object) -> str:
-    """Give the repr of something, whatever its ``__repr__`` does, for messages that must not fail."""
+    """Return the repr of an object, or the default repr if its ``__repr__`` raises."""
     try:
         return repr(thing)
     except Exception:
@@ -41,51 +44,55 @@ def safe_repr(thing: object) -> str:
 
 
 def safe_str(thing: object) -> str:
-    """Give the text of something, whatever its ``__str__`` does; where it gives none, its repr."""
+    """Return the text of an object, or its repr if its ``__str__`` raises."""
     try:
         text = str(thing)
     except Exception:
         text = thing if isinstance(thing, str) else safe_repr(thing)
-    # Of a subclass of `str` the characters alone, because its methods may fail as well.
+    # The methods of a subclass of `str` may fail as well.
     return str.__str__(text)
 
 
 def listener_name(listener: Any, /) -> str:
-    """Return what a listener is called: for messages, logs, and functions that handle errors.
+    """Return the name of a listener, for messages, logs and error policies.
 
-    An adapter (`inline`, `in_thread`) and a ``functools.partial`` are called as the function that they call, a method
-    as ``module.Class.method`` with the class of its object, and a function by its module and qualified name. An object
-    with a ``__repr__`` of its own is called by that, without addresses, and any other by its class. Never raises.
+    - A function has its module and qualified name.
+    - A method has ``module.Class.method``, with the class of its object.
+    - An adapter (`inline`, `in_thread`) and a ``functools.partial`` have the name of the function that they call.
+    - An object whose class defines ``__repr__`` has its repr, without addresses.
+    - Any other object has the name of its class.
+
+    Never raises.
 
     Args:
-        listener: What is registered, or what a dispatcher gave to an error policy or an overridden ``_adispatch``.
+        listener: A listener as it was registered, or as an error policy or an overridden ``_adispatch`` received it.
 
     Returns:
         The name.
     """
     if listener.__class__ is FunctionType and listener.__module__:
-        # Nearly all, at a tenth of the cost.
+        # A shortcut for nearly all listeners.
         return f"{listener.__module__}.{listener.__qualname__}"
-    module, name = _named(listener)
+    module, name = _get_module_and_name(listener)
     return f"{module}.{name}" if module else name
 
 
 def short_name(listener: Any, /) -> str:
-    """Return the same name without the module and the functions around the definition. Never raises."""
-    module, name = _named(listener)
+    """Return the name of a listener without the module and the functions around its definition. Never raises."""
+    module, name = _get_module_and_name(listener)
     return name if module is None else name.rpartition("<locals>.")[2]
 
 
-def _named(listener: Any) -> tuple[str | None, str]:
-    # The module, empty if it is unknown, and the qualified name in it. A label belongs to no module: None.
+def _get_module_and_name(listener: Any) -> tuple[str | None, str]:
+    # The module is None for a repr, which belongs to no module, and empty if it is unknown.
     try:
-        return _name_of(listener)
+        return _find_module_and_name(listener)
     except Exception:
         # A method of the object raises, or an attribute has an unexpected type. Its class always has a name.
-        return _name_in(type(listener), type.__dict__["__qualname__"].__get__(type(listener)))
+        return _with_module(type(listener), type.__dict__["__qualname__"].__get__(type(listener)))
 
 
-def _name_of(listener: Any) -> tuple[str | None, str]:
+def _find_module_and_name(listener: Any) -> tuple[str | None, str]:
     while True:
         if isinstance(listener, partial):
             listener = listener.func
@@ -97,25 +104,27 @@ def _name_of(listener: Any) -> tuple[str | None, str]:
         bound: Any = listener.__self__
         owner: Any = bound if isinstance(bound, type) else type(bound)
         name = getattr(listener.__func__, "__name__", None)
-        # A method may also be made of an object that has no name.
-        return _name_in(owner, f"{owner.__qualname__}.{name}") if name is not None else _name_of(listener.__func__)
+        if name is None:
+            # A bound method can wrap any callable, and not all callables have names.
+            return _find_module_and_name(listener.__func__)
+        return _with_module(owner, f"{owner.__qualname__}.{name}")
     name = getattr(listener, "__qualname__", None)
     if isinstance(name, str):
-        return _name_in(listener, name)
-    kind: Any = listener.__class__
-    label = "" if kind.__repr__ is object.__repr__ else _without_addresses(repr(listener))
-    # The latter is what a mock without a name says of itself.
-    return (None, label) if label not in ("", f"<{kind.__name__}>") else _name_in(kind, kind.__qualname__)
+        return _with_module(listener, name)
+    cls: Any = listener.__class__
+    label = "" if cls.__repr__ is object.__repr__ else _strip_addresses(repr(listener))
+    # A mock without a name has the second repr. It says less than the qualified name of the class.
+    return (None, label) if label not in ("", f"<{cls.__name__}>") else _with_module(cls, cls.__qualname__)
 
 
-def _name_in(defined: Any, name: str) -> tuple[str, str]:
-    module = getattr(defined, "__module__", None)
+def _with_module(thing: Any, name: str) -> tuple[str, str]:
+    module = getattr(thing, "__module__", None)
     return module if isinstance(module, str) else "", name
 
 
-def _without_addresses(text: str) -> str:
-    # Import it here: the names of most listeners need no regular expression.
+def _strip_addresses(text: str) -> str:
+    # Import it here: the names of most listeners do not need it.
     import re
 
-    # As the default repr and that of mocks write them. They differ from run to run.
+    # The default repr and the repr of mocks contain addresses, which differ from run to run.
     return re.sub(r" (at 0x[0-9a-fA-F]+|id='\d+')", "", text)

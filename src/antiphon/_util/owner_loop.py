@@ -1,4 +1,4 @@
-"""The event loop that something belongs to, seen from others and from their threads."""
+"""The event loop that an object belongs to, for calls from other event loops and threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ("OwnerLoop",)
 
 
 class OwnerLoop:
-    """The event loop that something was made in, and belongs to."""
+    """The event loop in which an object was created."""
 
     __slots__ = ("_loop", "_thread")
 
@@ -21,7 +21,7 @@ class OwnerLoop:
         self._thread = current_thread()
 
     def is_current(self) -> bool:
-        """Tell whether the running code runs in this event loop."""
+        """Return whether the current code runs in this event loop."""
         try:
             return current_thread() is self._thread and anyio.lowlevel.current_token().native_token is self._loop
         except Exception:
@@ -29,16 +29,16 @@ class OwnerLoop:
             return False
 
     def call(self, function: Callable[[], object]) -> None:
-        """Call a function that must run in this event loop: at once if this is it, else soon, without waiting."""
+        """Call a function in this event loop: immediately if it is the current one, otherwise soon. Does not wait."""
         if self.is_current():
             function()
             return
-        # asyncio's name for it, and trio's.
-        soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
+        # The first name is asyncio's, the second is Trio's.
+        call_soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
         try:
-            soon(function)
+            call_soon(function)
         except RuntimeError:
-            # The loop has ended, and with it whoever waited there. (trio's RunFinishedError is a RuntimeError too.)
+            # The loop has finished, and so have the tasks that waited there. Trio's RunFinishedError is a RuntimeError.
             pass
 
     def __repr__(self) -> str:

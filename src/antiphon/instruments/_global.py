@@ -1,4 +1,4 @@
-"""One instrument on all dispatchers of the process."""
+"""The context manager that adds an instrument to all dispatchers of the process."""
 
 from __future__ import annotations
 
@@ -16,53 +16,59 @@ __all__ = ("everywhere",)
 
 @contextmanager
 def everywhere(instrument: Any, /) -> Generator[None, None, None]:
-    """Add an instrument to all dispatchers, those that there are and those that are made in the ``with`` block.
+    """Add an instrument to all dispatchers of the process, including those that are created in the ``with`` block.
 
-    It is meant for tools that look at a whole program: an instrument that belongs to an application is better added
-    to its dispatchers. Finding the dispatchers takes a look at every object, some milliseconds for a program
-    of usual size. Those that ``gc.freeze()`` has hidden are not found.
+    It is for tools that observe a whole program. In an application, use ``dispatcher.add_instrument``.
+
+    It searches the objects that the garbage collector knows. This takes a few milliseconds in a program of usual size.
+    Dispatchers that ``gc.freeze()`` has hidden are not found.
 
     Args:
-        instrument: As for ``dispatcher.add_instrument``.
+        instrument: An object with one or more of the methods of `antiphon.instruments.Instrument`.
 
     Raises:
-        TypeError: It is no instrument.
-        ValueError: It is everywhere already.
+        TypeError: If the object is not an instrument.
+        ValueError: If the instrument is on all dispatchers already.
     """
-    _check(instrument)
-    # First for the new ones, so that none is missed while the others are looked for.
+    _check_instrument(instrument)
+    # First add it to the dispatchers that are created from now on. A dispatcher that another thread creates during the
+    # search would be missed otherwise.
     if not add_global_instrument(instrument):
         raise ValueError(f"{safe_repr(instrument)} is on all dispatchers already, and sees each dispatch once")
-    had_it: list[InstrumentsMixin] = []
+    already_instrumented: list[InstrumentsMixin] = []
     try:
-        for dispatcher in _all_dispatchers():
+        for dispatcher in _find_dispatchers():
             try:
                 dispatcher.add_instrument(instrument)
             except ValueError:
-                had_it.append(dispatcher)
+                already_instrumented.append(dispatcher)
             except AttributeError:
-                pass  # It is being made, in another thread, and gets it at the end of that.
+                # Another thread is creating this dispatcher, and adds the instrument at the end of `__init__`.
+                pass
         yield
     finally:
         remove_global_instrument(instrument)
-        for dispatcher in _all_dispatchers():
-            if all(dispatcher is not other for other in had_it):
+        for dispatcher in _find_dispatchers():
+            if all(dispatcher is not other for other in already_instrumented):
                 with suppress(ValueError, AttributeError):
                     dispatcher.remove_instrument(instrument)
 
 
-def _check(instrument: object) -> None:
-    def leave_it(attached: AttachedInstrument, /) -> None: ...
+def _check_instrument(instrument: object) -> None:
+    def ignore(attached: AttachedInstrument, /) -> None: ...
 
-    AttachedInstrument(instrument, leave_it)
+    AttachedInstrument(instrument, ignore)
 
 
-def _all_dispatchers() -> Iterator[InstrumentsMixin]:
-    # Dispatchers are not tracked, to keep creating them cheap. But each refers to its class, and the collector knows
-    # what refers to an object. Not `gc.get_objects()`: a reference to a tuple that another thread is filling makes that
-    # thread fail with a SystemError.
+def _find_dispatchers() -> Iterator[InstrumentsMixin]:
+    # Search the heap, because dispatchers are not tracked. A `WeakSet` of them would make them slower to create, would
+    # reject subclasses that are not hashable, and cannot be iterated while another thread adds to it.
+    # Each dispatcher refers to its class, and the garbage collector finds the objects that refer to a class. Do not use
+    # `gc.get_objects()`: a reference to a tuple that another thread is filling makes that thread raise SystemError.
     classes: list[type[Any]] = [InstrumentsMixin]
     for cls in classes:
-        classes += [known for known in type.__subclasses__(cls) if all(known is not other for other in classes)]
-    # By type, because `isinstance` asks the object, which might answer anything.
+        classes += [
+            subclass for subclass in type.__subclasses__(cls) if all(subclass is not other for other in classes)
+        ]
+    # Check the type, because `isinstance` reads `__class__`, which may run code of the object.
     return (found for found in gc.get_referrers(*classes) if issubclass(type(found), InstrumentsMixin))
