@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, cast, overload
 
 from antiphon._dispatchers.instruments import InstrumentsMixin, global_instruments
 from antiphon._dispatchers.registering import RegisteringMixin
-from antiphon._events.capabilities import PROXY_EVENT, get_capabilities, get_class_name_attribute
+from antiphon._events.capabilities import (
+    EventCapabilities,
+    get_capabilities,
+    get_class_name_attribute,
+    get_event_capabilities,
+)
 from antiphon._events.event import Event
 from antiphon._instrumentation.attached import PlanInstruments
 from antiphon._listeners.subscription import (
@@ -195,14 +200,19 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         if type(event) is cls:
             return self._registry.get_cached_plan(name, cls)
         # The `__class__` of a mock or a proxy is not its type. Cache nothing: its type may serve this object only.
-        return self._make_cached_plan(name, cls, self._registry.find_for_event(name, cls), is_proxy=True)
+        return self._make_cached_plan(
+            name, cls, self._registry.find_for_event(name, cls), get_event_capabilities(event)
+        )
 
     def _make_cached_plan(
-        self, name: Hashable, cls: type, listeners: tuple[Subscription, ...], *, is_proxy: bool = False
+        self,
+        name: Hashable,
+        cls: type,
+        listeners: tuple[Subscription, ...],
+        capabilities: EventCapabilities | None = None,
     ) -> CachedPlan:
-        capabilities = get_capabilities(cls)
-        if is_proxy and capabilities.stoppable:
-            capabilities = PROXY_EVENT
+        if capabilities is None:
+            capabilities = get_capabilities(cls)
         if not capabilities.stoppable:
             listeners = tuple(_bind_name(name, subscription) for subscription in listeners)
         plan = Plan(listeners, name=name, dispatcher=self, capabilities=capabilities)

@@ -41,7 +41,6 @@ from antiphon._events.event import Event
 
 __all__ = (
     "NO_CAPABILITIES",
-    "PROXY_EVENT",
     "EventCapabilities",
     "SavedState",
     "find_class_name_attribute",
@@ -182,7 +181,7 @@ class EventCapabilities:
 NO_CAPABILITIES: Final = EventCapabilities((), stoppable=False, depths={})
 
 #: For mocks and proxies, whose ``__class__`` is not their type. Their attributes may be stored in another object.
-PROXY_EVENT: Final = EventCapabilities(tuple(DISPATCH_ATTRIBUTES), setter=setattr, depths=_depths_by_identity)
+_PROXY_EVENT: Final = EventCapabilities(tuple(DISPATCH_ATTRIBUTES), setter=setattr, depths=_depths_by_identity)
 
 _FAST_EVENT: Final = EventCapabilities(tuple(DISPATCH_ATTRIBUTES), has_descriptors=True, is_fast=True)
 
@@ -208,7 +207,7 @@ def get_event_capabilities(event: object) -> EventCapabilities:
     """Return what a dispatch can do with an event. The ``__class__`` of a mock or a proxy is not its type."""
     cls = event.__class__
     capabilities = get_capabilities(cls)
-    return PROXY_EVENT if capabilities.stoppable and type(event) is not cls else capabilities
+    return _PROXY_EVENT if capabilities.stoppable and type(event) is not cls else capabilities
 
 
 def is_stoppable(event: object) -> bool:

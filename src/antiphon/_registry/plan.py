@@ -63,7 +63,8 @@ def get_plan_capabilities(plan: Plan) -> EventCapabilities:
 
 def map_plan(plan: Plan, wrap: Callable[[Subscription], Subscription]) -> Plan:
     """Return a copy of a plan in which each subscription is wrapped."""
-    mapped = tuple.__new__(type(plan), (tuple(map(wrap, tier)) for tier in plan))
+    new = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # not typed for subclasses
+    mapped = new(type(plan), (tuple(map(wrap, tier)) for tier in plan))
     mapped.__dict__.update(plan.__dict__)
     mapped.listeners = tuple(chain.from_iterable(mapped))
     return mapped
