@@ -13,11 +13,11 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
-from antiphon._registry import MAX_UNHEARD_NAMES
+from antiphon._registry.registry import MAX_CACHED_NAMES_WITHOUT_LISTENERS
 
 MANY = 1_000_000
 #: The plans of names that no listener to are forgotten when there are so many; so it ends as full as it began.
-FEWER = 20 * MAX_UNHEARD_NAMES
+FEWER = 20 * MAX_CACHED_NAMES_WITHOUT_LISTENERS
 DEAREST = 5_000
 
 #: Fills every cache, also the bounded one of names that no listener to.

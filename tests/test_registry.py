@@ -220,7 +220,7 @@ async def test_a_failed_registration_changes_nothing(
     kept = make_listener(dispatcher, lambda event: None)
     dispatcher.add_listener(PLACED, kept)
     await dispatcher.adispatch(PLACED, Event())
-    plan = dispatcher._registry.routes[PLACED][Event]
+    plan = dispatcher._registry.cached_plans[PLACED][Event]
 
     with pytest.raises(TypeError):
         dispatcher.add_listener(
@@ -231,7 +231,7 @@ async def test_a_failed_registration_changes_nothing(
         )
 
     assert dispatcher.get_listeners() == {PLACED: (kept,)}
-    assert dispatcher._registry.routes == {PLACED: {Event: plan}}
+    assert dispatcher._registry.cached_plans == {PLACED: {Event: plan}}
 
 
 # Threads

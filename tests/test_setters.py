@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
-from antiphon._events import View
-from antiphon._services import PRETENDING, _DuckTyped, service_of
+from antiphon._events.attributes import DispatchInfo
+from antiphon._events.capabilities import PROXY_EVENT, _DuckTyped, get_capabilities
 from tests.helpers import AnyDispatcher, make_listener
 from tests.instruments.recording_instrument import RecordingInstrument
 
@@ -99,9 +99,9 @@ ATTRIBUTES = pytest.mark.parametrize("which", ["name", "dispatcher", "propagatio
 
 def in_flight(event: Any) -> bool:
     """Return whether a dispatch treats the event as one that is being dispatched."""
-    service = PRETENDING if type(event) is Pretending else service_of(type(event))
-    outer = service.enter(event, View("probe", None))
-    service.leave(event, outer)
+    service = PROXY_EVENT if type(event) is Pretending else get_capabilities(type(event))
+    outer = service.begin_dispatch(event, DispatchInfo("probe", None))
+    service.end_dispatch(event, outer)
     return outer is not None
 
 

@@ -11,8 +11,13 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
-from antiphon._keys import AnyOf
-from antiphon._registry import MAX_ANSWERS, MAX_CLASSES, MAX_UNHEARD_NAMES, Registry
+from antiphon._registry.keys import AnyOf
+from antiphon._registry.registry import (
+    MAX_CACHED_ANSWERS_PER_NAME,
+    MAX_CACHED_CLASSES_PER_NAME,
+    MAX_CACHED_NAMES_WITHOUT_LISTENERS,
+    Registry,
+)
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
 PLACED = "order.placed"
@@ -38,7 +43,7 @@ def new_class(*bases: type) -> Any:
 
 
 def count_plans(dispatcher: AnyDispatcher) -> int:
-    return sum(len(by_class) for by_class in dispatcher._registry.routes.values())
+    return sum(len(by_class) for by_class in dispatcher._registry.cached_plans.values())
 
 
 def count_answers(dispatcher: AnyDispatcher) -> int:
@@ -103,9 +108,9 @@ async def test_dispatches_are_right_after_the_cache_was_emptied(dispatcher: AnyD
     for key in ("order.*", PLACED, OrderPlaced):
         dispatcher.add_listener(key, make_recording_listener(dispatcher, log, key))
     await dispatcher.adispatch(PLACED, GiftOrderPlaced())
-    for number in range(MAX_UNHEARD_NAMES * 2):
+    for number in range(MAX_CACHED_NAMES_WITHOUT_LISTENERS * 2):
         dispatcher._route(number, Event())
-    for _ in range(MAX_CLASSES * 2):
+    for _ in range(MAX_CACHED_CLASSES_PER_NAME * 2):
         dispatcher._route(PLACED, new_class()())
 
     await dispatcher.adispatch(PLACED, GiftOrderPlaced())
@@ -131,36 +136,36 @@ def test_new_names_do_not_fill_memory(dispatcher: AnyDispatcher, key: Any) -> No
     if key is not None:
         dispatcher.add_listener(key, make_listener(dispatcher, print))
 
-    for number in range(MAX_UNHEARD_NAMES * 4):
+    for number in range(MAX_CACHED_NAMES_WITHOUT_LISTENERS * 4):
         dispatcher._route(f"user.{number}.joined", Event())
 
-    assert count_plans(dispatcher) <= MAX_UNHEARD_NAMES
-    assert len(dispatcher._registry._unheard) <= MAX_UNHEARD_NAMES
+    assert count_plans(dispatcher) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
+    assert len(dispatcher._registry._names_without_listeners) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
 
 
 @pytest.mark.parametrize("strategy", [Sequential(), Concurrent()], ids=repr)
 async def test_dispatched_names_do_not_fill_memory(strategy: Any) -> None:
     dispatcher, sync = AsyncEventDispatcher(strategy=strategy), EventDispatcher()
 
-    for number in range(MAX_UNHEARD_NAMES * 4):
+    for number in range(MAX_CACHED_NAMES_WITHOUT_LISTENERS * 4):
         await dispatcher.adispatch(f"request.{number}")
         sync.dispatch(f"request.{number}")
 
-    assert len(dispatcher._registry.routes) <= MAX_UNHEARD_NAMES
-    assert len(sync._registry.routes) <= MAX_UNHEARD_NAMES
+    assert len(dispatcher._registry.cached_plans) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
+    assert len(sync._registry.cached_plans) <= MAX_CACHED_NAMES_WITHOUT_LISTENERS
 
 
 @pytest.mark.parametrize("once", [False, True], ids=["removed", "once"])
 def test_names_whose_listeners_leave_do_not_fill_memory(once: bool) -> None:
     dispatcher = EventDispatcher()
 
-    for number in range(MAX_UNHEARD_NAMES * 4):
+    for number in range(MAX_CACHED_NAMES_WITHOUT_LISTENERS * 4):
         with dispatcher.add_listener(number, repr, once=once):
             dispatcher.dispatch(number, Event())
         if not once:
             dispatcher.dispatch(number, Event())
 
-    assert len(dispatcher._registry.routes) <= (0 if once else MAX_UNHEARD_NAMES)
+    assert len(dispatcher._registry.cached_plans) <= (0 if once else MAX_CACHED_NAMES_WITHOUT_LISTENERS)
     assert dispatcher.get_listeners() == {}
 
 
@@ -169,19 +174,19 @@ def test_names_whose_listeners_leave_do_not_fill_memory(once: bool) -> None:
 def test_new_classes_do_not_fill_memory(dispatcher: AnyDispatcher, key: Any, name: Any) -> None:
     dispatcher.add_listener(key, make_listener(dispatcher, print))
 
-    for _ in range(MAX_CLASSES * 2 + 10):
+    for _ in range(MAX_CACHED_CLASSES_PER_NAME * 2 + 10):
         dispatcher._route(name, new_class(OrderPlaced)())
 
-    assert count_plans(dispatcher) <= MAX_CLASSES
+    assert count_plans(dispatcher) <= MAX_CACHED_CLASSES_PER_NAME
 
 
 def test_names_and_classes_do_not_fill_memory_together(dispatcher: AnyDispatcher) -> None:
     events = [new_class(OrderPlaced)() for _ in range(40)]
 
-    for number, event in product(range(MAX_UNHEARD_NAMES // 4), events):
+    for number, event in product(range(MAX_CACHED_NAMES_WITHOUT_LISTENERS // 4), events):
         dispatcher._route(f"user.{number}", event)
 
-    assert count_plans(dispatcher) <= 4 * max(MAX_CLASSES, MAX_UNHEARD_NAMES)
+    assert count_plans(dispatcher) <= 4 * max(MAX_CACHED_CLASSES_PER_NAME, MAX_CACHED_NAMES_WITHOUT_LISTENERS)
 
 
 @pytest.mark.parametrize("as_key", [False, True], ids=["event", "key"])
@@ -237,14 +242,14 @@ async def test_a_name_with_a_listener_keeps_its_plan(in_scope: bool) -> None:
         plans.dispatcher.add_listener(PLACED, book)
         plan = await plans.get(PLACED)
 
-        await plans.fill(MAX_UNHEARD_NAMES + 10)
+        await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS + 10)
 
         assert await plans.get(PLACED) is plan
 
 
 async def test_plans_are_kept_again_after_the_cache_was_full() -> None:
     plans = Plans()
-    await plans.fill(MAX_UNHEARD_NAMES + 1)
+    await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS + 1)
 
     placed, paid = await plans.get(PLACED), await plans.get("order.paid")
 
@@ -254,11 +259,11 @@ async def test_plans_are_kept_again_after_the_cache_was_full() -> None:
 
 async def test_dropping_all_plans_frees_the_whole_cache() -> None:
     plans = Plans()
-    await plans.fill(MAX_UNHEARD_NAMES - 1)
+    await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS - 1)
     plans.dispatcher.add_listener("payment.*", book).unsubscribe()
 
     plan = await plans.get(PLACED)
-    await plans.fill(MAX_UNHEARD_NAMES - 1)
+    await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS - 1)
 
     assert await plans.get(PLACED) is plan
 
@@ -266,7 +271,7 @@ async def test_dropping_all_plans_frees_the_whole_cache() -> None:
 async def test_one_name_too_many_drops_the_oldest_plans() -> None:
     plans = Plans()
     plan = await plans.get(PLACED)
-    await plans.fill(MAX_UNHEARD_NAMES - 1)
+    await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS - 1)
     assert await plans.get(PLACED) is plan
 
     await plans.get("order.paid")
@@ -281,13 +286,13 @@ async def test_one_name_too_many_drops_the_oldest_plans() -> None:
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The names for which a registry has searched its listeners."""
     names: list[Any] = []
-    search = Registry._heard
+    search = Registry._collect_for_event
 
     def recording(self: Registry, name: Any, cls: type) -> Any:
         names.append(name)
         return search(self, name, cls)
 
-    monkeypatch.setattr(Registry, "_heard", recording)
+    monkeypatch.setattr(Registry, "_collect_for_event", recording)
     return names
 
 
@@ -382,17 +387,17 @@ async def test_questions_fill_no_memory_and_drop_no_plan(dispatcher: AnyDispatch
     names = (PLACED, "payment.received")
     for name in names:
         await dispatcher.adispatch(name, Event())
-    plans = [dispatcher._registry.routes[name][Event] for name in names]
+    plans = [dispatcher._registry.cached_plans[name][Event] for name in names]
 
-    for number in range(MAX_ANSWERS * 3):
+    for number in range(MAX_CACHED_ANSWERS_PER_NAME * 3):
         assert dispatcher.has_listeners(f"order.{number}")
         dispatcher.get_listeners(number)
-    for _ in range(MAX_ANSWERS + 1):
+    for _ in range(MAX_CACHED_ANSWERS_PER_NAME + 1):
         dispatcher.has_listeners("other", new_class())
 
-    assert count_answers(dispatcher) <= MAX_ANSWERS
-    assert len(dispatcher._registry.answers) <= MAX_ANSWERS
-    assert [dispatcher._registry.routes[name][Event] for name in names] == plans
+    assert count_answers(dispatcher) <= MAX_CACHED_ANSWERS_PER_NAME
+    assert len(dispatcher._registry.answers) <= MAX_CACHED_ANSWERS_PER_NAME
+    assert [dispatcher._registry.cached_plans[name][Event] for name in names] == plans
     searches.clear()
     for name in ("other", "order.paid") * 3:
         dispatcher.has_listeners(name)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
-from antiphon._keys import AnyOf, matcher_of
+from antiphon._registry.keys import AnyOf, get_matcher
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 from tests.naming import without_address
 from tests.properties.reference import key_matches, pattern_matches
@@ -38,7 +38,7 @@ def listening(dispatcher: AnyDispatcher, *keys: Hashable) -> list[Any]:
 
 
 def get_matcher(pattern: str) -> Any:
-    matches = matcher_of(pattern)
+    matches = get_matcher(pattern)
     assert matches is not None
     return matches
 

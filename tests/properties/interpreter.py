@@ -13,7 +13,7 @@ from typing import Any, Final
 import anyio
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, Strategy, listens_to
-from antiphon._instrumentation import HOOKS
+from antiphon._instrumentation.attached import INSTRUMENT_METHODS
 from antiphon.testing import Backend
 from tests.properties.scenarios import (
     KEYS,
@@ -166,7 +166,7 @@ class RecordWriter:
     """An instrument that writes down the records it receives."""
 
     def __init__(self, history: History) -> None:
-        for method in HOOKS:
+        for method in INSTRUMENT_METHODS:
             setattr(self, method, partial(self._write, history, method))
 
     def _write(self, history: History, method: str, record: Any) -> None:
@@ -450,8 +450,8 @@ class Interpreter:
             assert dispatcher.get_listeners() == {}
             assert not dispatcher.has_listeners()
             assert (registry._buckets, registry._matchers) == ({}, {})
-            assert len(registry.routes) <= len(NAMES)
-            assert all(not route.plan for by_class in registry.routes.values() for route in by_class.values())
+            assert len(registry.cached_plans) <= len(NAMES)
+            assert all(not route.plan for by_class in registry.cached_plans.values() for route in by_class.values())
 
     # Dispatching
 

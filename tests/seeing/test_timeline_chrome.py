@@ -12,7 +12,7 @@ from hypothesis import given
 from antiphon import AsyncEventDispatcher
 from antiphon.instruments.timeline import as_chrome_trace
 from docs import pictures
-from docs.pictures import BEGINNING, TimelineBuilder
+from docs.pictures import START, TimelineBuilder
 from tests.seeing.timeline_records import timeline, timeline_records
 
 
@@ -143,7 +143,7 @@ def test_dropped_parent_has_no_arrow():
 
 
 def test_running_bars_end_now():
-    trace = bars(events(timeline("order.placed 0 - | charge 1 -"), until=BEGINNING + 0.005))
+    trace = bars(events(timeline("order.placed 0 - | charge 1 -"), until=START + 0.005))
 
     assert [trace[name]["dur"] for name in ("order.placed", "charge")] == [5000, 4000]
 

@@ -106,7 +106,7 @@ def test_overlapping_dispatches_share_a_start():
 def test_running_bars_reach_to_the_end():
     records = timeline("order.placed 0 - | charge 5 -")
 
-    lines = as_text(records, width=60, until=pictures.BEGINNING + 0.01).splitlines()
+    lines = as_text(records, width=60, until=pictures.START + 0.01).splitlines()
 
     assert lines[0].endswith("10 ms, running")
     assert lines[1].endswith("░  5 ms, running")
