@@ -16,10 +16,10 @@ __all__ = (
     "checkpoint",
     "checkpoint_if_cancelled",
     "clear_async_library",
-    "count_requests",
+    "count_cancel_requests",
     "count_scope_requests",
     "count_scopes",
-    "forget_requests",
+    "drop_scope_requests",
     "get_asyncio_task",
     "get_first_leaf",
     "is_cancellation",
@@ -27,7 +27,7 @@ __all__ = (
     "is_scope_message",
     "make_cancellation",
     "open_task_group",
-    "take_requests_back",
+    "uncancel_all_requests",
     "unwrap_group",
 )
 
@@ -143,13 +143,13 @@ async def _no_op() -> None:
     """Return at once."""
 
 
-def count_requests() -> int:
+def count_cancel_requests() -> int:
     """Return how many calls of ``cancel()`` on the running asyncio task were not taken back; 0 on Trio."""
     task = _detect_backend()[1]
     return 0 if task is None else int(task.cancelling())
 
 
-def take_requests_back() -> None:
+def uncancel_all_requests() -> None:
     """Take all requests to cancel the running asyncio task back that it has met."""
     task = _detect_backend()[1]
     if task is not None and not task._must_cancel:  # noqa: SLF001  AnyIO reads it too, because there is no public way
@@ -189,14 +189,14 @@ def _get_scope(task: Any) -> Any:
     return getattr(states.get(task), "cancel_scope", None)
 
 
-def forget_requests() -> None:
+def drop_scope_requests() -> None:
     """Keep AnyIO from taking the requests to cancel the running task of a group back from the task that waits for it.
 
     On asyncio a cancel scope that ends within a cancelled scope hands its requests to that one, also if another task
     entered the outer scope, which then loses requests of its own (see docs/upstream/uncancel.md). The scope of the
     task itself is the last one in which they can be dropped, and there is no public way.
     """
-    if count_requests():
+    if count_cancel_requests():
         task = _detect_backend()[1]
         scope = _get_scope(task)
         if getattr(scope, "_host_task", None) is task:

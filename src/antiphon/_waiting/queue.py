@@ -37,7 +37,7 @@ from typing import Any, Protocol, Self
 import anyio
 import anyio.lowlevel
 
-from antiphon._backend import count_requests, is_cancellation, unwrap_group
+from antiphon._backend import count_cancel_requests, is_cancellation, unwrap_group
 from antiphon._exceptions import QueueNotDrained
 from antiphon._strategies.driver import drive
 from antiphon._strategies.errors import ErrorPolicy, check_error_policy, check_not_awaitable, log_error
@@ -271,7 +271,7 @@ class Queue:
         with suppress(anyio.EndOfStream, anyio.get_cancelled_exc_class()), scope:
             # A native request that a listener left on this task would reach the dispatches that come after it.
             task = anyio.get_current_task().id
-            while not count_requests():
+            while not count_cancel_requests():
                 await self._dispatch(await self._buffer.get(), task)
             # Let asyncio deliver it here, not at the end of the task, where the group would take it for its own.
             await anyio.lowlevel.checkpoint()
@@ -309,7 +309,7 @@ class Queue:
     async def _took(self, exc: BaseException, posted: QueueItem) -> bool:
         """Give what left a dispatch to the policy. Returns whether it is an error: if not, the event is unfinished."""
         cancellation, error = split(exc, is_cancellation)
-        if cancellation is not None and self._state is _State.OPEN and count_requests():
+        if cancellation is not None and self._state is _State.OPEN and count_cancel_requests():
             # This task was cancelled. If all tasks of the loop were, the one that owns the queue ends it in this turn.
             with suppress(anyio.get_cancelled_exc_class()):
                 await anyio.lowlevel.checkpoint()
