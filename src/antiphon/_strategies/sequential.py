@@ -73,7 +73,7 @@ async def _run_with_policy(plan: Plan, event: Any, collector: ErrorCollector) ->
                     watch.reset()
             except BaseException as exc:  # noqa: ASYNC103  handle_exception raises all but errors
                 handle_exception(exc, subscription, collector, watch)
-                # The dispatch goes on, unless it was cancelled and the listener raised an error instead.
+                # The dispatch continues, unless it was cancelled and the listener raised an error instead.
                 await raise_if_cancelled(watch)  # noqa: ASYNC102  it raises the cancellation
                 watch.reset()
             if collector.is_finished or (plan.stoppable and event.propagation_stopped):
