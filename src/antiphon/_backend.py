@@ -1,4 +1,13 @@
-"""What must be asked of the event loop itself: the only module that knows asyncio and trio by name."""
+"""Access to the running event loop: cancellations, task groups, checkpoints and native tasks.
+
+AnyIO finds out which event loop runs in each of its calls, which takes longer than most of the calls themselves. The
+functions here find it out once and call the backend of AnyIO, or Trio, directly.
+
+Invariants:
+
+- This is the only module that knows asyncio and Trio by name.
+- It imports neither of them. An event loop that runs has imported its own module.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +25,10 @@ __all__ = (
     "checkpoint",
     "checkpoint_if_cancelled",
     "clear_async_library",
-    "count_requests",
+    "count_cancel_requests",
     "count_scope_requests",
     "count_scopes",
-    "forget_requests",
+    "drop_scope_requests",
     "get_asyncio_task",
     "get_first_leaf",
     "is_cancellation",
@@ -27,26 +36,26 @@ __all__ = (
     "is_scope_message",
     "make_cancellation",
     "open_task_group",
-    "take_requests_back",
+    "uncancel_all_requests",
     "unwrap_group",
 )
 
 
 def is_cancellation(exc: BaseException) -> bool:
-    """Tell whether an exception is the running event loop's cancellation."""
+    """Return whether an exception is a cancellation of the running event loop."""
     try:
         return isinstance(exc, anyio.get_cancelled_exc_class())
     except Exception:
-        # No event loop runs: somebody drives the coroutine by hand, and nothing can be a cancellation.
+        # No event loop runs: the caller drives the coroutine manually, so no exception is a cancellation.
         return False
 
 
-#: How the message begins with which AnyIO cancels a task on behalf of a scope.
+#: The beginning of the message with which AnyIO cancels a task on behalf of a cancel scope.
 _SCOPE_MESSAGE: Final = "Cancelled via cancel scope "
 
 
 def is_scope_message(message: object) -> bool:
-    """Return whether an asyncio task was cancelled with this message by a scope of AnyIO."""
+    """Return whether a message is one with which AnyIO cancels an asyncio task on behalf of a cancel scope."""
     return isinstance(message, str) and message.startswith(_SCOPE_MESSAGE)
 
 
@@ -65,17 +74,17 @@ def make_cancellation(message: object = None) -> BaseException:
     """Return a new cancellation of the running asyncio task.
 
     Args:
-        message: What ``task.cancel()`` was called with.
+        message: The argument of ``task.cancel()``, or None.
     """
     arguments = () if message is None else (message,)
     return anyio.get_cancelled_exc_class()(*arguments)
 
 
 def open_task_group() -> AbstractAsyncContextManager[Any]:
-    """Open a task group, of which ``start_soon`` and ``cancel_scope.cancel`` are used.
+    """Return a new task group with ``start_soon`` and ``cancel_scope.cancel``.
 
-    On trio it is a nursery: anyio's group is a thin wrapper around one, which takes twice the time. On asyncio it is
-    anyio's: a native one knows nothing of the cancel scopes around it.
+    On Trio it is a nursery, because AnyIO's task group is a wrapper around one, and slower. On asyncio it is AnyIO's,
+    because a native task group ignores the cancel scopes around it.
     """
     trio, _ = _detect_backend()
     group: AbstractAsyncContextManager[Any]
@@ -86,12 +95,13 @@ def open_task_group() -> AbstractAsyncContextManager[Any]:
 
 
 def _detect_backend() -> tuple[Any, Any]:
-    """Tell whose task runs: give the module of trio if it is one of trio's, and the task if it is one of asyncio's."""
+    """Return the module `trio` if a Trio task runs, or else None, and the running asyncio task or None."""
     trio = sys.modules.get("trio")
     if trio is None:
         return None, _get_current_task()
     sniffio = sys.modules.get("sniffio")
-    # trio sets the name where it runs, also within an asyncio task. Without it trio takes ten times as long to say no.
+    # Read the name first, which Trio sets where it runs, also within an asyncio task: `in_trio_task` is slow if no Trio
+    # task runs.
     if (sniffio is None or sniffio.thread_local.name == "trio") and trio.lowlevel.in_trio_task():
         return trio, None
     task = _get_current_task()
@@ -99,7 +109,7 @@ def _detect_backend() -> tuple[Any, Any]:
 
 
 def unwrap_group(exc: BaseException) -> BaseException:
-    """Take what left a task group out of the group around it, if it is one thing; many cancellations are one."""
+    """Return the only exception in a group, or the first one if all are cancellations. Otherwise return the group."""
     if not isinstance(exc, BaseExceptionGroup):
         return exc
     group = cast("BaseExceptionGroup[BaseException]", exc)
@@ -109,7 +119,7 @@ def unwrap_group(exc: BaseException) -> BaseException:
 
 
 def get_first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Find the first exception in a group that is none itself."""
+    """Return the first exception in a group, or in the groups within it, that is not a group."""
     first = group.exceptions[0]
     if isinstance(first, BaseExceptionGroup):
         return get_first_leaf(cast("BaseExceptionGroup[BaseException]", first))
@@ -117,40 +127,40 @@ def get_first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def checkpoint_if_cancelled() -> tuple[Awaitable[None], Any]:
-    """Start to look for a cancellation by a scope.
+    """Prepare a checkpoint that raises the cancellation of a cancel scope, and does not yield to other tasks otherwise.
 
     Returns:
-        An awaitable that raises the cancellation if there is one, and the running task if it is one of asyncio.
+        The awaitable checkpoint, and the running asyncio task or None.
     """
     trio, task = _detect_backend()
     if trio is not None:
-        # The same as anyio's, without the search for the backend that runs.
+        # The same as AnyIO's, without the search for the running backend.
         return trio.lowlevel.checkpoint_if_cancelled(), None
     if task is None:
-        # No event loop runs: the caller drives the coroutine itself.
+        # No event loop runs: the caller drives the coroutine manually.
         return _no_op(), None
     return _get_asyncio_backend().checkpoint_if_cancelled(), task
 
 
 async def checkpoint() -> None:
-    """Let other tasks run, and raise the cancellation of the running task if there is one."""
+    """Yield to other tasks, and raise the cancellation of the running task if there is one."""
     from anyio.lowlevel import checkpoint
 
     await checkpoint()
 
 
 async def _no_op() -> None:
-    """Return at once."""
+    """Return immediately."""
 
 
-def count_requests() -> int:
-    """Return how many calls of ``cancel()`` on the running asyncio task were not taken back; 0 on Trio."""
+def count_cancel_requests() -> int:
+    """Return how many calls of ``cancel()`` on the running asyncio task were not taken back. Return 0 on Trio."""
     task = _detect_backend()[1]
     return 0 if task is None else int(task.cancelling())
 
 
-def take_requests_back() -> None:
-    """Take all requests to cancel the running asyncio task back that it has met."""
+def uncancel_all_requests() -> None:
+    """Take back all requests to cancel the running asyncio task, unless one of them has not been delivered."""
     task = _detect_backend()[1]
     if task is not None and not task._must_cancel:  # noqa: SLF001  AnyIO reads it too, because there is no public way
         while task.cancelling():
@@ -158,7 +168,7 @@ def take_requests_back() -> None:
 
 
 def count_scope_requests(task: Any) -> int:
-    """Return how many requests to cancel an asyncio task the cancel scopes around it will take back."""
+    """Return how many requests of cancel scopes to cancel an asyncio task have not been taken back."""
     scope = _get_scope(task)
     count = 0
     while scope is not None:
@@ -169,7 +179,7 @@ def count_scope_requests(task: Any) -> int:
 
 
 def count_scopes() -> int:
-    """Return how many cancel scopes (on Trio: nurseries) there are around the running task."""
+    """Return the number of cancel scopes (on Trio: nurseries) around the running task."""
     trio, task = _detect_backend()
     count = 0
     if trio is not None:
@@ -185,18 +195,19 @@ def count_scopes() -> int:
 
 
 def _get_scope(task: Any) -> Any:
+    """Return the innermost cancel scope of an asyncio task, or None."""
     states = getattr(sys.modules.get("anyio._backends._asyncio"), "_task_states", {})
     return getattr(states.get(task), "cancel_scope", None)
 
 
-def forget_requests() -> None:
-    """Keep AnyIO from taking the requests to cancel the running task of a group back from the task that waits for it.
+def drop_scope_requests() -> None:
+    """Drop the requests to cancel the running task that AnyIO would take back from the parent task.
 
-    On asyncio a cancel scope that ends within a cancelled scope hands its requests to that one, also if another task
-    entered the outer scope, which then loses requests of its own (see docs/upstream/uncancel.md). The scope of the
-    task itself is the last one in which they can be dropped, and there is no public way.
+    When a cancel scope ends within a cancelled scope on asyncio, AnyIO moves its requests to the outer scope. If
+    another task has entered the outer scope, that task then loses requests of its own (docs/upstream/uncancel.md).
+    The task's own scope is the last place where they can be dropped, and there is no public way.
     """
-    if count_requests():
+    if count_cancel_requests():
         task = _detect_backend()[1]
         scope = _get_scope(task)
         if getattr(scope, "_host_task", None) is task:
@@ -204,7 +215,7 @@ def forget_requests() -> None:
 
 
 def get_asyncio_task() -> Any:
-    """Return the running asyncio task, None if none runs, as on Trio."""
+    """Return the running asyncio task, or None if none runs (as on Trio)."""
     return _detect_backend()[1]
 
 
@@ -218,17 +229,14 @@ def _get_current_task() -> Any:
 
 @cache
 def _get_asyncio_backend() -> Any:
-    """Return AnyIO's backend for asyncio; the first call must run on asyncio.
-
-    AnyIO looks for the running event loop whenever it is asked something, which takes longer than the answer.
-    """
+    """Return AnyIO's backend for asyncio. The first call must run on asyncio."""
     from anyio.lowlevel import current_token
 
     return getattr(current_token(), "backend_class", _PublicBackend)
 
 
 class _PublicBackend:
-    """What a dispatch asks of a backend, asked of AnyIO; for a version whose token does not know its backend."""
+    """The same functions through AnyIO's public API, for versions of AnyIO whose token has no ``backend_class``."""
 
     @staticmethod
     async def checkpoint_if_cancelled() -> None:
@@ -250,8 +258,8 @@ class _PublicBackend:
 
 
 def clear_async_library(context: Context) -> None:
-    """Take the name of its event loop out of a copy of a context, so that another kind of loop can run in it."""
+    """Clear sniffio's library name in a copied context, so that another event loop can use the copy."""
     sniffio = sys.modules.get("sniffio")
     if sniffio is not None:
-        # None makes it look at what runs.
+        # With None, sniffio detects the running event loop.
         context.run(sniffio.current_async_library_cvar.set, None)

@@ -1,4 +1,4 @@
-"""The errors that antiphon raises beside Python's own."""
+"""The exception classes of antiphon."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ __all__ = ("ListenerCancelled", "QueueNotDrained", "StreamLagged")
 
 
 class ListenerCancelled(Exception):
-    """Raised if a cancellation leaves a listener although it was not requested.
+    """Raised if a cancellation that was not requested escapes from a listener.
 
-    That happens if a listener waits for something that was cancelled elsewhere (a task that it did not
-    start, for example) and lets that cancellation out. To the dispatch it is an error of that listener, and
-    the error policy gets it. Passed on as a cancellation it would end tasks that nothing cancelled. Under
-    ``Sequential("raise")`` the cancellation leaves unchanged. The original cancellation is the ``__cause__``.
+    This happens if a listener waits for something that is cancelled elsewhere (a task that it did not start, for
+    example) and does not catch the cancellation. The dispatch treats it as an error of that listener, which the error
+    policy receives, because a cancellation would end tasks that were not cancelled. Under
+    ``Sequential(errors="raise")`` the cancellation leaves unchanged. The original cancellation is the ``__cause__``.
 
     Attributes:
-        listener: The listener that the cancellation left.
+        listener: The listener from which the cancellation escaped.
     """
 
     def __init__(self, listener: object) -> None:
@@ -28,21 +28,22 @@ class ListenerCancelled(Exception):
         try:
             listener = repr(self.listener)
         except Exception:
-            # An error must have a text, whatever the listener answers.
+            # The message must not depend on a `__repr__` that raises.
             listener = object.__repr__(self.listener)
         return (
-            f"a cancellation left the listener {listener}, but neither a cancel scope around it nor its task "
-            f"was cancelled; if it waits for something that others may cancel, let it catch that cancellation there"
+            f"a cancellation escaped from the listener {listener}, but neither a cancel scope around it nor its task "
+            f"was cancelled; if the listener waits for something that can be cancelled elsewhere, catch the "
+            f"cancellation there"
         )
 
 
 class StreamLagged(Exception):
-    """Raised by the next read of a stream whose reader was too slow, so that its buffer had to let events go.
+    """Raised by the next read of a stream if its buffer was full and dropped events.
 
-    The stream goes on: the read after that gives the oldest event that is still there.
+    The stream continues: the following read returns the oldest event in the buffer.
 
     Attributes:
-        missed: How many events were let go since the last read.
+        missed: How many events were dropped since the last read.
     """
 
     def __init__(self, missed: int) -> None:
@@ -57,10 +58,10 @@ class StreamLagged(Exception):
 
 
 class QueueNotDrained(Exception):
-    """Raised at the end of a queue whose ``drain_timeout`` passed before all that was posted had been dispatched.
+    """Raised at the end of a queue if its ``drain_timeout`` expires before all posted events have been dispatched.
 
     Attributes:
-        unfinished: The name and the event of each dispatch that did not start, or did not finish.
+        unfinished: The name and the event of each dispatch that did not start or did not finish.
     """
 
     def __init__(self, unfinished: Sequence[tuple[Hashable, Any]]) -> None:
@@ -68,6 +69,4 @@ class QueueNotDrained(Exception):
         self.unfinished: tuple[tuple[Hashable, Any], ...] = tuple(unfinished)
 
     def __str__(self) -> str:
-        return (
-            f"a queue ended before {len(self.unfinished)} of its events were dispatched; drain_timeout= was too short"
-        )
+        return f"a queue ended before {len(self.unfinished)} of its events were dispatched; use a longer drain_timeout="

@@ -1,6 +1,6 @@
-"""Protocols of events, listeners and dispatchers: for annotations, and as keys of dependency injection.
+"""Protocols of events, listeners and dispatchers, for annotations and as keys of dependency injection.
 
-The five names that start with ``I`` are whistle's.
+The names that start with ``I`` are those of whistle.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = (
 
 
 class IEvent(Protocol):
-    """An event that a dispatch can name and a listener can stop."""
+    """An event that has a name, and that a listener can stop."""
 
     name: Any
     propagation_stopped: bool
@@ -33,22 +33,22 @@ class IEvent(Protocol):
 
 
 class IAbstractEventDispatcher(Protocol):
-    """What the two kinds of dispatcher share: registering and looking up listeners."""
+    """The registration and look-up of listeners, which both kinds of dispatcher have."""
 
     def get_listeners(self, name: Any = None, /) -> Any:
-        """The listeners of a name in the order they run; without a name, all of them by key."""
+        """Return the listeners of a name in the order in which they run, or without a name all listeners by key."""
         ...
 
     def has_listeners(self, name: Any = None, /) -> bool:
-        """Whether anybody listens to a name; without a name, whether anybody listens at all."""
+        """Return whether a name has listeners, or without a name whether the dispatcher has any."""
         ...
 
     def add_listener(self, key: Any, listener: Any, /, *, priority: int = 0) -> Any:
-        """Register a listener; lower priorities run first."""
+        """Register a listener. Lower priorities run first."""
         ...
 
     def remove_listener(self, key: Any, listener: Any, /) -> Any:
-        """Take back every registration of a listener under a key."""
+        """Remove every registration of a listener under a key."""
         ...
 
 
@@ -62,7 +62,7 @@ class IEventDispatcher(IAbstractEventDispatcher, Protocol):
     """A dispatcher of plain functions."""
 
     def dispatch(self, name: Any, event: Any = None, /) -> Any:
-        """Give an event to its listeners, and return it."""
+        """Call the listeners of an event, and return the event."""
         ...
 
 
@@ -70,21 +70,21 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
     """A dispatcher of async callables."""
 
     async def adispatch(self, name: Any, event: Any = None, /) -> Any:
-        """Give an event to its listeners, and return it."""
+        """Call the listeners of an event, and return the event."""
         ...
 
 
-#: Anything that is called with an event.
+#: A callable that takes an event.
 IListener: TypeAlias = Callable[[Any], Any]
 
-#: What an ``AsyncEventDispatcher`` takes.
+#: A listener of an ``AsyncEventDispatcher``.
 AsyncListener: TypeAlias = Callable[[Any], Awaitable[object]]
 
-#: What an ``EventDispatcher`` takes.
+#: A listener of an ``EventDispatcher``.
 SyncListener: TypeAlias = Callable[[Any], object]
 
-#: What happens to one more event when a buffer is full.
+#: What happens to the next event when a buffer is full.
 Overflow: TypeAlias = Literal["raise", "suspend", "drop_oldest", "drop_newest"]
 
-#: What events are dispatched under.
+#: A name under which events are dispatched.
 Name: TypeAlias = Hashable

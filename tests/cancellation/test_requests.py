@@ -519,3 +519,20 @@ async def test_an_interrupt_in_a_group_with_a_cancellation_leaves(make: Make, po
     assert left.message == "ended", "it leaves as it is"
     assert [type(leaf) for leaf in leaves(left)].count(KeyboardInterrupt) == 1
     assert any(isinstance(leaf, anyio.get_cancelled_exc_class()) for leaf in leaves(left))
+
+
+@pytest.mark.parametrize("first", [returns, yields], ids=["returns", "yields"])
+@pytest.mark.parametrize("strategy", [Concurrent(), Race()], ids=str)
+def test_a_request_left_by_a_returning_listener_is_taken_back(strategy: Strategy, first: Any) -> None:
+    """The listener cancels its task and returns before the cancellation is delivered."""
+
+    async def cancels_and_returns(event: Event) -> None:
+        await first(event)
+        this_task().cancel()
+
+    async def main() -> None:
+        left = await left_by(dispatch(strategy, cancels_and_returns, returns))
+        assert type(left) is asyncio.CancelledError
+        assert this_task().cancelling() == 0
+
+    ASYNCIO.run(main)

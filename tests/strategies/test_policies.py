@@ -221,7 +221,7 @@ async def test_a_policy_that_returns_something_to_await_is_refused() -> None:
 
     left = await left_by_dispatch(of(failing(ValueError())), Sequential(errors=lambda *arguments: log(*arguments)))
     assert isinstance(left, TypeError)
-    assert "nobody would await it" in str(left)
+    assert "a dispatch does not await it" in str(left)
 
 
 async def test_the_strategy_of_a_dispatch_has_its_own_policy() -> None:

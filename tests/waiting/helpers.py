@@ -116,7 +116,7 @@ def adds_up(queue: Any) -> bool:
     """Return whether each posted event is counted once, and nothing is left to run once the queue has ended."""
     found = queue.statistics()
     waiting = found.running + found.current_buffer_used
-    is_over = "ENDED" not in str(queue._state) or waiting + found.posts_waiting == 0
+    is_over = "ENDED" not in str(queue._runner.state) or waiting + found.posts_waiting == 0
     return is_over and bool(found.posted == found.done + found.failed + found.dropped + found.unfinished + waiting)
 
 

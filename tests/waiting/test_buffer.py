@@ -63,14 +63,14 @@ def test_items_leave_in_the_order_of_a_naive_model(keyed: bool, steps: list[tupl
         elif step == "pop":
             assert order.pop() == model.pop()
         elif step == "drop" and model.items:
-            assert order.drop() == model.items.pop(0)
+            assert order.pop_oldest() == model.items.pop(0)
         elif step == "done" and keyed and model.out:
-            order.done(model.out.pop(what % len(model.out)))
+            order.release(model.out.pop(what % len(model.out)))
         assert len(order) == len(model.items)
         if keyed:
             # Nothing is kept of an item that has left.
-            assert sum(map(len, order._lanes.values())) == len(order)
-            assert len(order._lanes) <= len(order) + len(model.out)
+            assert sum(map(len, order._waiting.values())) == len(order)
+            assert len(order._waiting) <= len(order) + len(model.out)
             assert len(order._ready) <= len(order)
 
 
@@ -118,7 +118,7 @@ def test_a_buffer_does_what_a_naive_model_does(
             if step == "put":
                 assert buffer.put_nowait((what, number)) == model.put((what, number))
             elif step == "done" and keyed and out:
-                buffer.done(out.pop(what % len(out)))
+                buffer.release(out.pop(what % len(out)))
             elif step == "get" and model.missed:
                 with pytest.raises(StreamLagged) as lagged:
                     await buffer.get()
@@ -187,7 +187,7 @@ async def test_a_released_key_wakes_a_waiting_reader() -> None:
             group.start_soon(record_outcome, buffer.get, received)
         await settle()
         assert received == [("a", 0)]
-        buffer.done(("a", 0))
+        buffer.release(("a", 0))
         await settle()
         assert received == [("a", 0), ("a", 1)]
         await buffer.put(("b", 3))

@@ -13,7 +13,7 @@ from anyio import lowlevel
 
 from antiphon import AsyncEventDispatcher, Event, ListenerCancelled, QueueNotDrained
 from antiphon._waiting.buffer import Buffer
-from antiphon._waiting.queue_errors import what_leaves
+from antiphon._waiting.queue_errors import combine_exceptions
 from antiphon.testing import Backend
 from tests.waiting.helpers import (
     Order,
@@ -53,7 +53,7 @@ async def test_one_end_leaves_bare_and_failures_in_a_group() -> None:
         ([], [body, first, second], [body, first]),
     ]
     for failures, ends, expected in cases:
-        left = what_leaves("ended", failures, ends)
+        left = combine_exceptions("ended", failures, ends)
         if isinstance(expected, list):
             assert isinstance(left, BaseExceptionGroup)
             assert list(left.exceptions) == expected

@@ -163,10 +163,10 @@ async def test_an_invalid_key_is_refused(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         async with dispatcher.queue(ordered_by=function, workers=2) as queue:
-            with pytest.raises(TypeError, match="ordered_by= gives the key") as caught:
+            with pytest.raises(TypeError, match="ordered_by= returns the key") as caught:
                 await queue.post("order")
             assert word in str(caught.value)
-            with pytest.raises(TypeError, match="ordered_by= gives the key"):
+            with pytest.raises(TypeError, match="ordered_by= returns the key"):
                 queue.post_nowait("order")
         gc.collect()
     assert queue.statistics().posted == 0

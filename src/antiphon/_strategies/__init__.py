@@ -1,5 +1,5 @@
-"""How a plan is run: sequentially, concurrently or as a race, with error policies and cancellation.
+"""Strategies that run a plan sequentially, concurrently or as a race, with error policies and cancellation.
 
-It imports `_registry` and everything below it.
+It imports `_registry` and the layers below it.
 Queues and dispatchers may import it.
 """

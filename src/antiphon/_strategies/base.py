@@ -1,4 +1,4 @@
-"""Strategies: how a dispatch runs its listeners."""
+"""The protocol of strategies, and the base class of the built-in ones."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ __all__ = ("BUILT_IN_STRATEGIES", "BaseStrategy", "Strategy", "built_in_strategy
 
 
 class Strategy(Protocol):
-    """How a dispatch runs its listeners.
+    """Runs the listeners of a dispatch.
 
-    To write one of your own, run what is in the plan: each element of a tier has a ``call``, to be read at the
-    moment when the listener is started, and awaited with the event.
+    A custom strategy runs the subscriptions in the plan. Read the ``call`` of a subscription when you start the
+    listener, because a removed listener gets another one. Call it with the event, and await the result.
     """
 
     async def run(self, plan: Plan, event: Any, /) -> None:
         """Run the listeners of a plan.
 
         Args:
-            plan: The tiers in the order they run, each a tuple of registrations.
-            event: What each listener is called with.
+            plan: The tiers in the order in which they run, each a tuple of subscriptions.
+            event: The argument of each listener.
         """
         ...
 
@@ -42,10 +42,11 @@ class BaseStrategy:
         return self._errors
 
     def _make_step(self, plan: Plan) -> StrategyStep:
-        """Return the step that runs a plan. What depends on the plan alone is decided here, once."""
+        """Return the step that runs a plan in each of its dispatches."""
         return StrategyStep(partial(cast("Strategy", self).run, plan))
 
     def _get_options(self) -> dict[str, Any]:
+        """Return the arguments that differ from their defaults, for comparison and the repr."""
         return {} if self._errors == "raise" else {"errors": self._errors}
 
     def __eq__(self, other: object) -> bool:
@@ -57,7 +58,8 @@ class BaseStrategy:
         return hash((type(self), *self._get_options().items()))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._get_options().items())})"
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self._get_options().items())
+        return f"{type(self).__name__}({arguments})"
 
 
 #: The classes that `built_in_strategy` has registered.

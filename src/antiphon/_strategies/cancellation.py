@@ -1,16 +1,18 @@
-"""Who requested to cancel the task in which a listener runs.
+"""Finding out who requested to cancel the task in which a listener runs.
 
-asyncio counts the requests to cancel a task but does not tell who made them, and the count proves nothing: some
-libraries leave it too high, and AnyIO's cancel scopes take back requests that are not theirs. A dispatch that runs
-several listeners in its caller's task therefore looks at each request at the moment when it is made:
+asyncio counts the requests to cancel a task, but does not record who made them. The count alone proves nothing: some
+libraries leave it too high, and the cancel scopes of AnyIO take back requests that they did not make. A dispatch that
+runs several listeners in its caller's task therefore classifies each request at the moment when it is made:
 
-- A request by code of the listener that runs there (its ``asyncio.timeout``, its ``asyncio.TaskGroup``) is the affair
-  of that listener. Such code runs in the listener's context, where `current_watch` says so.
-- A request by AnyIO belongs to a cancel scope, which can be asked.
-- Every other request is one to cancel the dispatch.
+- A request by code of the running listener (its ``asyncio.timeout`` or ``asyncio.TaskGroup``) concerns that listener
+  alone. Such code runs in the listener's context, in which `current_watch` has the watch of the dispatch.
+- A request by AnyIO belongs to a cancel scope. The state of the scopes can be read.
+- Every other request cancels the dispatch.
 
-A task calls ``cancel()`` of the future for which it waits. `watch_future` puts a proxy in the place of that future,
-which looks at the context of the call. Trio has cancel scopes alone, and nothing to watch.
+A task passes a request on by calling ``cancel()`` on the future for which it waits. `watch_future` replaces that future
+by a proxy whose ``cancel()`` runs in the context of the code that makes the request, and reports it to the watch.
+
+Trio has cancel scopes only, so on Trio the watch has no task and observes nothing.
 """
 
 from __future__ import annotations
@@ -20,24 +22,25 @@ from contextvars import Context, ContextVar
 from typing import Any, Final, Literal, cast
 
 from antiphon._backend import (
-    count_requests,
+    count_cancel_requests,
     count_scope_requests,
     count_scopes,
     is_cancellation,
     is_cancelled_by_scope,
     is_scope_message,
     make_cancellation,
-    take_requests_back,
+    uncancel_all_requests,
 )
 
 __all__ = ("MAX_NESTING_DEPTH", "CancellationWatch", "WorkerWatch", "current_watch", "watch_future")
 
-#: How many concurrent dispatches may run within each other. More have no end in sight, and AnyIO cannot
-#: cancel scopes that are nested as deeply as Python's stack.
+#: How many concurrent dispatches may be nested. A greater depth means endless recursion in practice, and AnyIO cannot
+#: cancel scopes that are nested as deeply as Python's stack allows.
 MAX_NESTING_DEPTH: Final = 64
 
 
-def _skip_finished(watch: CancellationWatch | None) -> CancellationWatch | None:
+def _find_unfinished(watch: CancellationWatch | None) -> CancellationWatch | None:
+    """Return the watch, or the nearest outer one, whose listeners have not finished."""
     while watch is not None and watch.is_finished:
         watch = watch.outer
     return watch
@@ -47,42 +50,43 @@ class CancellationWatch:
     """The requests to cancel a task while it runs listeners.
 
     Args:
-        task: The asyncio task; None on Trio.
-        outer: The watch of the listener in which the dispatch runs.
+        task: The asyncio task, or None on Trio.
+        outer: The watch of the listener in which the dispatch runs, or None.
 
     Raises:
         RecursionError: If more than `MAX_NESTING_DEPTH` dispatches are nested.
     """
 
-    # Most dispatches are not cancelled, and never change the defaults.
+    # Class attributes are the defaults, because most dispatches are not cancelled and never change them.
 
-    #: Whether the listeners have finished. A context that outlives them still refers to the watch.
+    #: Whether the listeners have finished. A context that outlives them still references the watch.
     is_finished = False
-    #: Whether a request to cancel the dispatch has reached the task.
+    #: Whether a request to cancel the dispatch has been delivered to the task.
     is_cancelled = False
-    #: Whether one was made and has not reached the task.
-    is_coming = False
-    #: The same of a request that the listener makes itself.
-    is_own_coming = False
+    #: Whether a request to cancel the dispatch was made, but not delivered to the task.
+    has_undelivered_request = False
+    #: Whether the listener made a request itself that was not delivered to the task.
+    has_undelivered_own_request = False
 
-    # How many have reached it.
-    _requests = 0
-    # How many of those before the dispatch are requests of cancel scopes, which take them back.
+    # The number of delivered requests to cancel the dispatch.
+    _dispatch_requests = 0
+    # The number of requests at the start of the dispatch that cancel scopes made and will take back.
     _scope_requests_before = 0
     # The last cancellation that was thrown into a listener because of a native request of its own.
-    _own: BaseException | None = None
-    # The count of requests at that moment.
-    _requests_at_own = 0
+    _own_cancellation: BaseException | None = None
+    # The task's count of requests at that moment.
+    _count_at_own_cancellation = 0
+    # The message of the last request to cancel the dispatch.
     _message: object = None
     # The cancel scope of the tasks that run other listeners.
     _cancel_scope: Any = None
-    # Whether the task only waits for them, and runs no listener itself.
+    # Whether the task only waits for those tasks, and runs no listener itself.
     _only_waits = False
 
     #: The watch of the listener in which the dispatch runs.
     outer: CancellationWatch | None
 
-    #: The asyncio task; None on Trio, and when the listeners have finished.
+    #: The asyncio task. None on Trio, and after the listeners have finished.
     task: Any
 
     def __init__(self, task: Any, outer: CancellationWatch | None) -> None:
@@ -92,57 +96,58 @@ class CancellationWatch:
             if self._requests_before:
                 self._scope_requests_before = count_scope_requests(task)
             if task._must_cancel:  # noqa: SLF001  AnyIO reads it too, because there is no public way
-                # It was cancelled before it dispatched, and has not met the cancellation.
-                self.is_coming = True
+                # The task was cancelled before the dispatch, and the cancellation has not been delivered.
+                self.has_undelivered_request = True
                 self._requests_before -= 1
-        self.outer = outer = _skip_finished(outer)
+        self.outer = outer = _find_unfinished(outer)
         if outer is None:
             return
         depth = 0
         watch: CancellationWatch | None = outer
         while watch is not None:
             # Tasks that outlive their dispatch and dispatch again would build an ever-growing chain.
-            watch.outer = _skip_finished(watch.outer)
+            watch.outer = _find_unfinished(watch.outer)
             watch, depth = watch.outer, depth + 1
-        # A task that a listener only starts is in this chain too, but not in the scopes of the listener.
+        # The chain also contains the tasks that listeners start in the background. They are not in the scopes of the
+        # listener, so the scopes show whether the dispatches are really nested.
         if depth > MAX_NESTING_DEPTH and count_scopes() > MAX_NESTING_DEPTH:
             raise RecursionError(
-                f"{MAX_NESTING_DEPTH} dispatches are nested, each in a listener of the one before; a listener "
-                f"probably dispatches an event that it listens to: dispatch it under another name or class, or from "
-                f"outside of the listener (with a queue)"
+                f"more than {MAX_NESTING_DEPTH} dispatches are nested, each in a listener of the previous one; a "
+                f"listener probably dispatches an event that it listens to: dispatch it under another name or class, "
+                f"or outside of the listener (with a queue)"
             )
 
-    def start_tasks(self, cancel_scope: Any) -> None:
-        """Note that tasks of a group run other listeners. A request that reaches this task cancels them."""
+    def on_tasks_started(self, cancel_scope: Any) -> None:
+        """Note that tasks of a group run other listeners. A request that is delivered to this task cancels them."""
         self._cancel_scope = cancel_scope
 
-    def wait_for_tasks(self) -> bool:
-        """Note that the task waits for those tasks, which the group cancels. Returns whether there are any to watch."""
+    def on_wait_for_tasks(self) -> bool:
+        """Note that the task waits for those tasks, which the group cancels. Return whether to watch the wait."""
         if self.task is None:
             return False
         self._cancel_scope = None
         self._only_waits = True
         return True
 
-    def stop_tasks(self) -> None:
+    def on_tasks_finished(self) -> None:
         """Note that those tasks have finished."""
         self._cancel_scope = None
         self._only_waits = False
 
     def finish(self) -> None:
-        """Release what the watch refers to when all listeners have finished: contexts may outlive them."""
+        """Drop the references of the watch, because contexts that outlive the listeners keep the watch alive."""
         self.is_finished = True
-        self.task = self._own = None
+        self.task = self._own_cancellation = None
 
-    def restart(self) -> None:
-        """Forget the requests that came so far, for the next listener."""
+    def reset(self) -> None:
+        """Ignore the requests that were made so far, for the next listener."""
         self.is_cancelled = False
-        self._own = None
+        self._own_cancellation = None
         if self.task is not None:
             self._requests_before = self.task.cancelling()
 
     def is_requested(self, exc: BaseException) -> bool:
-        """Return whether a cancellation that leaves a listener now was requested. In doubt it was."""
+        """Return whether a cancellation that leaves a listener was requested. In doubt, return True."""
         return self.is_cancelled or self.is_own(exc) or is_cancelled_by_scope()
 
     def is_own(self, exc: BaseException) -> bool:
@@ -150,115 +155,121 @@ class CancellationWatch:
         return self.has_own_request() and (self.is_pending() or self._is_hidden_in(exc))
 
     def is_of_scope(self, exc: BaseException) -> bool:
-        """Return whether the cancellation that leaves a cancelled scope is one that the scope should have kept.
+        """Return whether a cancellation that leaves a cancelled scope is one that the scope should have caught.
 
-        AnyIO's scope lets its own cancellation out if the task has other requests, such as those that a listener
-        left behind. And a failed `asyncio.TaskGroup` takes back the request of the scope and makes one of its own.
+        AnyIO's scope does not catch its own cancellation if the task has other requests, such as those that a listener
+        did not take back. And a failed `asyncio.TaskGroup` takes back the request of the scope and makes a new one.
         """
         if self.is_cancelled or not is_cancellation(exc) or is_cancelled_by_scope():
             return False
         is_of_scope = is_scope_message(next(iter(exc.args), None))
-        return is_of_scope or (not self.has_own_request() and _is_within(self._own, exc))
+        return is_of_scope or (not self.has_own_request() and _originates_from(exc, self._own_cancellation))
 
-    def find_hidden_request(self, error: Exception) -> None:
-        """Take a request for one to cancel the dispatch if a listener raised an error in the place of a cancellation.
+    def detect_hidden_request(self, error: Exception) -> None:
+        """Treat a listener's own request as one to cancel the dispatch if the listener raised an error because of it.
 
-        It was made by code in the listener's context, but not all such code is the listener's: an interrupt of the
-        process may come there, and so may a timeout of the caller that the listener has rescheduled. A listener that
-        handles its own requests raises no error of them, or takes them back.
+        Code in the listener's context made the request, but not all such code belongs to the listener. The signal
+        handler of the process may run there, and a timeout of the caller that the listener has rescheduled. A listener
+        that handles its own requests raises no error because of them, or takes them back.
         """
-        if self._own is not None and self.has_own_request() and self._is_hidden_in(error):
-            self._own = None
+        if self._own_cancellation is not None and self.has_own_request() and self._is_hidden_in(error):
+            self._own_cancellation = None
             self._cancel()
 
     def _is_hidden_in(self, exc: BaseException) -> bool:
-        # A lower count shows that the request has been taken back, though others may be left.
-        return self.task.cancelling() >= self._requests_at_own and _is_within(self._own, exc)
+        # If the count is lower, the request has been taken back.
+        count = self.task.cancelling()
+        return count >= self._count_at_own_cancellation and _originates_from(exc, self._own_cancellation)
 
     def _cancel(self) -> None:
         self.is_cancelled = True
-        self._requests += 1
+        self._dispatch_requests += 1
         if self._cancel_scope is not None:
             self._cancel_scope.cancel()
 
     def has_own_request(self) -> bool:
-        """Return whether the task has more requests than those that others made."""
-        return self.task is not None and self.task.cancelling() > self._count_of_others()
+        """Return whether the listener has made requests to cancel its task, and has not taken them back."""
+        return self.task is not None and self.task.cancelling() > self._count_other_requests()
 
     def is_pending(self) -> bool:
-        """Return whether the task was cancelled while it ran, and has not waited for anything since."""
+        """Return whether the task was cancelled while it ran. The cancellation is delivered when the task waits."""
         return self.task is not None and self.task._must_cancel  # noqa: SLF001  see above
 
-    def settle(self) -> None:
-        """Take back the requests that a listener made and handled itself, as if it had run in a task of its own."""
+    def uncancel_own_requests(self) -> None:
+        """Take back the requests that a listener made and handled, as if it had run in a task of its own."""
         if self.task is None or self.task.cancelling() == self._requests_before or self.is_pending():
             return
         while self.has_own_request():
             self.task.uncancel()
 
-    def _count_of_others(self) -> int:
-        requests = self._requests_before - self._scope_requests_before + self._requests
+    def _count_other_requests(self) -> int:
+        requests = self._requests_before - self._scope_requests_before + self._dispatch_requests
         return requests + count_scope_requests(self.task)
 
-    def look_at_pending(self) -> Literal["passed", "dropped"]:
-        """Look at a request that was made while the task ran: it reaches the task as soon as that waits.
+    def classify_pending_request(self) -> Literal["delivered", "dropped"]:
+        """Decide what happens to a request that was made while the task ran, now that the task waits.
 
-        A failed `asyncio.TaskGroup` takes a request back that is not its own, and makes it once more, because its task
-        has it still. A listener that had a task of its own would not have it, so that request is dropped.
+        A failed `asyncio.TaskGroup` takes back a request that it did not make, and makes it again, because the task is
+        still being cancelled. A task of the listener's own would not have had that request, so it is dropped.
         """
-        if self.is_coming or self.is_cancelled:
-            return "passed"
-        self.is_own_coming = self.has_own_request() or is_cancelled_by_scope()
-        return "passed" if self.is_own_coming else "dropped"
+        if self.has_undelivered_request or self.is_cancelled:
+            return "delivered"
+        self.has_undelivered_own_request = self.has_own_request() or is_cancelled_by_scope()
+        return "delivered" if self.has_undelivered_own_request else "dropped"
 
     def make_cancellation(self) -> BaseException:
-        """Return the cancellation that was requested, for a dispatch whose listener kept it."""
+        """Return a new cancellation for the request, in case a listener has caught the original one."""
         return make_cancellation(self._message)
 
     def on_request(self, message: object) -> None:
-        """Receive a request that no cancel scope made, in the context of the code that makes it."""
+        """Receive a request that no cancel scope made. This runs in the context of the code that makes it."""
         if not self._only_waits:
             watch = current_watch.get()
             while watch is not None:
                 if watch is self:
-                    self.is_own_coming = True
+                    self.has_undelivered_own_request = True
                     return
                 watch = watch.outer
-        self.is_coming = True
+        self.has_undelivered_request = True
         self._message = message
 
     def on_resumed(self, thrown: BaseException | None) -> None:
-        """Note that a request has reached the task, if that is why it goes on."""
-        is_own, self.is_own_coming = self.is_own_coming, False
-        is_coming, self.is_coming = self.is_coming, False
+        """Note that the task was resumed.
+
+        Args:
+            thrown: The exception that was thrown into the task, or None. A cancellation delivers the undelivered
+                requests.
+        """
+        is_own, self.has_undelivered_own_request = self.has_undelivered_own_request, False
+        has_undelivered_request, self.has_undelivered_request = self.has_undelivered_request, False
         if thrown is None or not is_cancellation(thrown):
             return
         if is_own:
-            self._own, self._requests_at_own = thrown, self.task.cancelling()
-        if is_coming:
+            self._own_cancellation, self._count_at_own_cancellation = thrown, self.task.cancelling()
+        if has_undelivered_request:
             self._cancel()
 
 
-def _is_within(cancellation: BaseException | None, exc: BaseException) -> bool:
-    """Return whether an exception is a cancellation, was raised while it was handled, or is a group with such a one."""
+def _originates_from(exc: BaseException, cancellation: BaseException | None) -> bool:
+    """Return whether an exception is the cancellation, has it in its context, or is a group with such an exception."""
     if cancellation is None:
         return False
     if isinstance(exc, BaseExceptionGroup):
         members = cast("BaseExceptionGroup[BaseException]", exc).exceptions
-        return any(_is_within(cancellation, member) for member in members)
+        return any(_originates_from(member, cancellation) for member in members)
     seen: set[int] = set()
     context: BaseException | None = exc
     while context is not None and context is not cancellation and id(context) not in seen:
-        # Users may build a cycle.
+        # Contexts can form a cycle.
         seen.add(id(context))
         context = context.__context__
     return context is cancellation
 
 
 class WorkerWatch(CancellationWatch):
-    """The requests to cancel the tasks that run the other listeners of a tier; one watch serves all of them.
+    """The requests to cancel the tasks that a tier starts for its listeners. All of them share one watch.
 
-    Such a task is new, and nothing else runs in it. So its count of requests is what its listener leaves behind.
+    Such a task runs nothing but listeners, so each request in its count was made by its listener or by a cancel scope.
 
     Args:
         caller: The watch of the caller's task.
@@ -270,12 +281,12 @@ class WorkerWatch(CancellationWatch):
 
     def is_own(self, exc: BaseException) -> bool:
         """Return whether the listener may have requested a cancellation itself."""
-        return count_requests() > 0
+        return count_cancel_requests() > 0
 
-    def settle(self) -> None:
-        """Take back the requests that a listener made and handled itself, before the task runs another one."""
-        if count_requests() and not is_cancelled_by_scope():
-            take_requests_back()
+    def uncancel_own_requests(self) -> None:
+        """Take back the requests that a listener made and handled, before the task runs the next listener."""
+        if count_cancel_requests() and not is_cancelled_by_scope():
+            uncancel_all_requests()
 
 
 #: The watch of the listener that runs in this context.
@@ -283,14 +294,13 @@ current_watch: Final[ContextVar[CancellationWatch | None]] = ContextVar("current
 
 
 class _WatchedFuture:
-    """A future as asyncio sees it, which reports the requests to cancel the task that waits for it.
+    """A proxy of the future for which a task waits, which reports the requests to cancel the task.
 
-    It stands for the future that a coroutine waits for. asyncio takes any object for a future that has
-    the attribute ``_asyncio_future_blocking``.
+    asyncio treats any object with the attribute ``_asyncio_future_blocking`` as a future.
 
     Args:
         future: The future.
-        watch: Receives the requests.
+        watch: The watch that receives the requests.
     """
 
     __slots__ = ("_asyncio_future_blocking", "_future", "_pending", "_watch")
@@ -299,12 +309,12 @@ class _WatchedFuture:
         self._asyncio_future_blocking = True
         self._future = future
         self._watch = watch
-        # Whether the task was cancelled while it ran. It passes that request on as soon as it waits.
-        self._pending = watch.look_at_pending() if watch.task._must_cancel else None  # noqa: SLF001  see above
+        # The decision about a request that was made while the task ran, or None. The task passes it on now.
+        self._pending = watch.classify_pending_request() if watch.task._must_cancel else None  # noqa: SLF001  see above
 
-    @property  # type: ignore[misc]  # it can be read alone
+    @property  # type: ignore[misc]  # it is read-only
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # AnyIO does not cancel a task whose future is done, but looks at real futures only.
+        # AnyIO does not cancel a task whose future is done, but checks that only for instances of `asyncio.Future`.
         return self._future.__class__
 
     def get_loop(self) -> Any:
@@ -312,11 +322,11 @@ class _WatchedFuture:
         return self._future.get_loop()
 
     def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
-        """Call a function with the future when it is done."""
+        """Call a function with the future when the future is done."""
         self._future.add_done_callback(callback, context=context)
 
     def cancel(self, msg: object = None) -> bool:
-        """Cancel the future, for the task that waits for it, and report the request."""
+        """Cancel the future on behalf of its task, and report the request."""
         pending, self._pending = self._pending, None
         if pending == "dropped":
             return True
@@ -328,11 +338,13 @@ class _WatchedFuture:
         return getattr(self._future, attribute)
 
 
-class _WatchedTurn:
-    """One turn of the event loop, as a future that reports the requests to cancel the task that takes it.
+class _WatchedYield:
+    """A future in place of a bare ``yield``, which reports the requests to cancel the task.
+
+    A task that yields None continues in the next iteration of the event loop, and so does a task that waits for this.
 
     Args:
-        watch: Receives the requests.
+        watch: The watch that receives the requests.
     """
 
     __slots__ = ("_asyncio_future_blocking", "_pending", "_watch")
@@ -340,37 +352,37 @@ class _WatchedTurn:
     def __init__(self, watch: CancellationWatch) -> None:
         self._asyncio_future_blocking = True
         self._watch = watch
-        self._pending = watch.look_at_pending() if watch.task._must_cancel else None  # noqa: SLF001  see above
+        self._pending = watch.classify_pending_request() if watch.task._must_cancel else None  # noqa: SLF001  see above
 
     def get_loop(self) -> Any:
         """Return the event loop."""
         return self._watch.task.get_loop()
 
     def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
-        """Call a function in the next turn."""
+        """Call a function in the next iteration of the event loop."""
         self._watch.task.get_loop().call_soon(callback, self, context=context)
 
     def cancel(self, msg: object = None) -> bool:
-        """Report the request. The task throws the cancellation into its coroutine in the next turn."""
+        """Report the request. The task throws the cancellation into its coroutine in the next iteration."""
         pending, self._pending = self._pending, None
         if pending is None and not is_scope_message(msg):
             self._watch.on_request(msg)
         return pending == "dropped"
 
     def done(self) -> bool:
-        """Return True: a task that takes a turn is not blocked."""
+        """Return True, because the task is not blocked."""
         return True
 
     def result(self) -> None:
-        """Return what the task goes on with."""
+        """Return None, which the task sends into its coroutine."""
 
 
 def watch_future(yielded: Any, watch: CancellationWatch) -> Any:
-    """Return what the task is to wait for in the place of what its coroutine yielded."""
+    """Return the object that a task must wait for instead of the one that its coroutine yielded."""
     if yielded is None:
-        return _WatchedTurn(watch)
+        return _WatchedYield(watch)
     if yielded is watch.task or not getattr(yielded, "_asyncio_future_blocking", False):
-        # asyncio refuses it, and says why.
+        # asyncio raises an error for such an object.
         return yielded
-    yielded._asyncio_future_blocking = False  # noqa: SLF001  asyncio's own mark, which `_WatchedFuture` has now
+    yielded._asyncio_future_blocking = False  # noqa: SLF001  asyncio's own mark, which is now on `_WatchedFuture`
     return _WatchedFuture(yielded, watch)

@@ -1,4 +1,9 @@
-"""Raising a cancellation that was requested, between listeners and at the end of a dispatch."""
+"""Raising requested cancellations between listeners and at the end of a dispatch.
+
+A listener can catch a cancellation of the dispatch, or raise an error in its place. `raise_if_cancelled` raises the
+cancellation again. `get_requested_cancellation` chooses the exception that leaves, so that the cancel scope or the task
+that was cancelled recognizes it.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +24,15 @@ __all__ = ("get_requested_cancellation", "raise_if_cancelled")
 
 
 async def raise_if_cancelled(watch: CancellationWatch) -> None:
+    """Raise the cancellation of a cancel scope, of the task or of the dispatch, if one was requested."""
     raised, _ = checkpoint_if_cancelled()
     await raised
     if watch.is_pending():
         try:
             await checkpoint()
         except anyio.get_cancelled_exc_class():  # noqa: ASYNC103  raised if it was requested
-            # A failed `asyncio.TaskGroup` takes a request back that is not its own, and makes it once more. A listener
-            # that had a task of its own would take that one along.
+            # Otherwise a failed `asyncio.TaskGroup` has repeated a request that it did not make, see
+            # `CancellationWatch.classify_pending_request`.
             if watch.has_own_request():
                 raise
     if watch.is_cancelled:
@@ -34,19 +40,25 @@ async def raise_if_cancelled(watch: CancellationWatch) -> None:
 
 
 async def get_requested_cancellation(exc: BaseException, watch: CancellationWatch) -> BaseException:
-    """Return what leaves for a cancellation, so that it reaches whoever requested it."""
+    """Return the exception that must leave the dispatch in place of a cancellation.
+
+    Args:
+        exc: The exception that ends the dispatch. Other exceptions than cancellations are returned unchanged.
+        watch: The watch of the running task.
+    """
     if not is_cancellation(exc):
         return exc
     is_of_scope = is_scope_message(next(iter(exc.args), None))
     if watch.is_cancelled:
         if watch.is_pending() and not watch.has_own_request():
-            # The same request once more, see `CancellationWatch.look_at_pending`.
+            # A repeated request, see `CancellationWatch.classify_pending_request`. Receive it here and ignore it.
             with suppress(anyio.get_cancelled_exc_class()):
                 await checkpoint()
-        # It must not pass for one of a scope, which would keep it.
+        # A cancel scope would catch an exception with its own message, so raise one without it.
         return watch.make_cancellation() if is_of_scope else exc
     if not is_of_scope and is_cancelled_by_scope():
-        # A scope keeps its own cancellations only. One that is pending in the task comes first.
+        # A scope catches only exceptions with its own message. The first checkpoint may raise a request that is pending
+        # in the task, so try twice.
         for _ in range(2):
             raised, _ = checkpoint_if_cancelled()
             try:

@@ -17,19 +17,21 @@ __all__ = ("Concurrent",)
 
 @built_in_strategy
 class Concurrent(TieredStrategy):
-    """The listeners of one priority together, one priority after the other.
+    """Runs the listeners of one priority concurrently, one priority after the other.
 
-    Each listener runs in a task from start to end, in its own copy of the caller's context. Within a
-    priority nothing is promised on order. The stop is looked at before each priority; what has started finishes.
+    Each listener runs in one task from start to end, in its own copy of the caller's context. The order within a
+    priority is not defined. Before each priority, the strategy checks whether the event was stopped. Listeners
+    that have started always finish.
 
     Args:
-        limit: How many listeners of one dispatch may run at a time; None for all of a priority.
-        errors: ``"raise"``: the first error cancels the other listeners, later priorities are not run, and an
-            ``ExceptionGroup`` leaves, also for a single error. ``"collect"`` and a function: as for `Sequential`.
+        limit: How many listeners of one dispatch may run at a time, or None for all listeners of a priority.
+        errors: The error policy. Under ``"raise"``, the first error cancels the other listeners of its priority, later
+            priorities do not run, and an ``ExceptionGroup`` is raised, also for a single error. The other policies are
+            the same as for `Sequential`.
 
     Raises:
-        TypeError: ``limit`` is no int, or ``errors`` neither a string nor a plain function.
-        ValueError: ``limit`` is less than 1, or ``errors`` is another string.
+        TypeError: If ``limit`` is not an int, or ``errors`` is neither a string nor a plain function.
+        ValueError: If ``limit`` is less than 1, or ``errors`` is a string that names no policy.
     """
 
     __module__ = "antiphon"
@@ -41,7 +43,7 @@ class Concurrent(TieredStrategy):
 
     @property
     def limit(self) -> int | None:
-        """How many listeners of one dispatch may run at a time; None for all of a priority."""
+        """How many listeners of one dispatch may run at a time, or None for all listeners of a priority."""
         return self._limit
 
     def _get_options(self) -> dict[str, Any]:

@@ -1,4 +1,11 @@
-"""Running a coroutine step by step, in the task that awaits it and in a context that may be its own."""
+"""Running coroutines step by step in the current task, and in a context that can be another than the task's.
+
+A step runs the coroutine until it yields to the event loop. The driver passes on what the coroutine yields to the event
+loop, and what the event loop sends or throws to the coroutine. It can replace a yielded future by a watched one, see
+`CancellationWatch`.
+
+`run_first_step` runs the first step without starting anything: a listener that returns in it costs no task.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +21,14 @@ __all__ = ("drive", "reset_context_variable", "run_first_step", "run_first_step_
 
 T = TypeVar("T")
 
-#: Calls a function in the context of a listener.
+#: A function that calls another one, such as ``Context.run``.
 _Run: TypeAlias = Callable[..., Any]
 
 _FINISHED: Final = object()
 
 
 def run_first_step(listener: Callable[[Any], Any], event: Any, watch: CancellationWatch) -> Awaitable[None] | None:
-    """Call a listener in the current context, and run it until it waits for something.
+    """Call a listener in the current context, and run it until it waits.
 
     Args:
         listener: The async callable.
@@ -34,57 +41,58 @@ def run_first_step(listener: Callable[[Any], Any], event: Any, watch: Cancellati
     Raises:
         BaseException: If the listener raises it.
     """
-    steps, yielded = _start(listener, event)
-    return None if yielded is _FINISHED else _run_remainder(steps, yielded, call, watch)
+    coro, yielded = _start(listener, event)
+    return None if yielded is _FINISHED else _run_remainder(coro, yielded, call, watch)
 
 
 def run_first_step_in(
     context: Context, listener: Callable[[Any], Any], event: Any, watch: CancellationWatch
 ) -> Awaitable[None] | None:
-    """Do what `run_first_step` does in a context, and the remainder too."""
-    steps, yielded = context.run(_start, listener, event, watch)
-    return None if yielded is _FINISHED else _run_remainder(steps, yielded, context.run, watch)
+    """Do the same as `run_first_step`, but run all steps of the listener in the given context."""
+    coro, yielded = context.run(_start, listener, event, watch)
+    return None if yielded is _FINISHED else _run_remainder(coro, yielded, context.run, watch)
 
 
 def _start(listener: Callable[[Any], Any], event: Any, watch: CancellationWatch | None = None) -> tuple[Any, Any]:
+    """Call a listener and run its first step. Return its coroutine, and what that yielded or `_FINISHED`."""
     if watch is not None and current_watch.get() is not watch:
         current_watch.set(watch)
-    steps: Any = listener(event)
-    if steps.__class__ is not CoroutineType:
-        # A listener may return any awaitable, but only a coroutine can be run step by step.
-        steps = _await(steps)
-    # Unlike `send`, `next` with a default makes no StopIteration at the end.
-    return steps, next(steps.__await__(), _FINISHED)
+    coro: Any = listener(event)
+    if coro.__class__ is not CoroutineType:
+        # A listener may return any awaitable, but only a coroutine can be driven.
+        coro = _await(coro)
+    # Call `next` with a default: `send` would create a StopIteration when the coroutine returns.
+    return coro, next(coro.__await__(), _FINISHED)
 
 
 @coroutine
 def drive(
-    steps: Coroutine[Any, Any, Any], watch: CancellationWatch | None, run: _Run = call
+    coro: Coroutine[Any, Any, Any], watch: CancellationWatch | None, run: _Run = call
 ) -> Generator[Any, Any, Any]:
     """Run a coroutine step by step, in the task that awaits this.
 
-    Cancel scopes that the coroutine opens belong to that task, and what it starts copies the context of its steps.
+    Cancel scopes that the coroutine opens belong to that task. Tasks that it starts copy the context of its steps.
 
     Args:
-        steps: The coroutine, which has not been started.
-        watch: The watch of the running task; None for no watch on the requests to cancel it.
-        run: Calls a function in the context of the coroutine: the ``run`` of a context that is not the current one.
+        coro: The coroutine, which has not been started.
+        watch: The watch of the running task, or None if its requests are not observed.
+        run: The function that runs each step. To run the steps in another context, pass the ``run`` of that context.
 
     Returns:
-        The result.
+        The result of the coroutine.
 
     Raises:
         BaseException: If the coroutine raises it.
     """
     try:
-        yielded = run(steps.send, None)
+        yielded = run(coro.send, None)
     except StopIteration as end:
         return end.value
-    return (yield from _drive_remainder(steps, yielded, run, watch))
+    return (yield from _drive_remainder(coro, yielded, run, watch))
 
 
 def _drive_remainder(
-    steps: Coroutine[Any, Any, Any], yielded: Any, run: _Run, watch: CancellationWatch | None
+    coro: Coroutine[Any, Any, Any], yielded: Any, run: _Run, watch: CancellationWatch | None
 ) -> Generator[Any, Any, Any]:
     if watch is not None and watch.task is None:
         watch = None
@@ -93,34 +101,34 @@ def _drive_remainder(
         try:
             sent = yield (yielded if watch is None else watch_future(yielded, watch))
         except GeneratorExit:
-            run(steps.close)
+            run(coro.close)
             raise
         except BaseException as exc:  # noqa: ASYNC103  thrown into the coroutine
             thrown = exc
-        if watch is not None and (watch.is_coming or watch.is_own_coming):
+        if watch is not None and (watch.has_undelivered_request or watch.has_undelivered_own_request):
             watch.on_resumed(thrown)
         try:
-            yielded = run(steps.send, sent) if thrown is None else run(steps.throw, thrown)
+            yielded = run(coro.send, sent) if thrown is None else run(coro.throw, thrown)
         except StopIteration as end:
             return end.value
         finally:
-            # A frame that refers to an exception makes a cycle.
+            # A frame that references an exception creates a reference cycle.
             sent = thrown = None
 
 
-def reset_context_variable(variable: ContextVar[T], token: Token[T]) -> None:
-    """Reset a context variable, unless that is left to the context.
+#: The same as an awaitable.
+_run_remainder: Final = coroutine(_drive_remainder)
 
-    A coroutine that is closed elsewhere (by the garbage collector, for example) has left the context of the token.
+
+def reset_context_variable(variable: ContextVar[T], token: Token[T]) -> None:
+    """Reset a context variable, if the current context is the one in which the token was made.
+
+    If a coroutine is closed elsewhere (by the garbage collector, for example), it runs in another context.
     """
     try:
         variable.reset(token)
     except ValueError:
         pass
-
-
-#: The same as an awaitable.
-_run_remainder: Final = coroutine(_drive_remainder)
 
 
 async def _await(awaitable: Awaitable[object]) -> None:

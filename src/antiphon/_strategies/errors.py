@@ -1,4 +1,11 @@
-"""Error policies: what an error that leaves a listener does to the dispatch."""
+"""Error policies: what an exception that leaves a listener does to the dispatch.
+
+`handle_exception` gives each exception that leaves a listener to the `ErrorCollector` of the dispatch. An error goes to
+the policy. A cancellation that was not requested becomes a `ListenerCancelled`, which is an error too. A requested
+cancellation and an interrupt are raised again. The collector raises the errors when the listeners have finished.
+
+Each error gets a note that names the listener, the event and the dispatcher.
+"""
 
 from __future__ import annotations
 
@@ -26,23 +33,23 @@ __all__ = (
     "to_listener_error",
 )
 
-#: "raise", "collect", "log", or a plain function that is given the exception, the event and the listener.
+#: "raise", "collect", "log", or a plain function that is called with the exception, the event and the listener.
 ErrorPolicy: TypeAlias = Literal["raise", "collect", "log"] | Callable[[Exception, Any, Any], object]
 
-#: More notes than this on one exception (from dispatch within dispatch) would bury its message.
+#: More notes than this on one exception (from nested dispatches) would bury its message.
 MAX_NOTES: Final = 8
 NOTE_PREFIX: Final = "antiphon: "
 
 
 def check_error_policy(errors: object) -> ErrorPolicy:
-    """Refuse what is no error policy.
+    """Check that an object is an error policy.
 
     Returns:
         The policy.
 
     Raises:
-        TypeError: It is neither a string nor callable, or it is async.
-        ValueError: It is another string than "raise", "collect" and "log".
+        TypeError: If it is neither a string nor callable, or if it is async or a generator function.
+        ValueError: If it is a string other than "raise", "collect" and "log".
     """
     expected = 'errors= is "raise", "collect", "log" or a plain function of exception, event and listener'
     if isinstance(errors, str):
@@ -52,40 +59,42 @@ def check_error_policy(errors: object) -> ErrorPolicy:
         raise TypeError(f"{expected}; got {safe_repr(errors)} ({type(errors).__name__})")
     elif is_async_callable(errors):
         raise TypeError(
-            f"{expected}; {safe_repr(errors)} is async, and nobody would await it: let a plain function note the "
-            f"error, and do what must be awaited after the dispatch"
+            f"{expected}; {safe_repr(errors)} is async, and a dispatch does not await it: record the error in a plain "
+            f"function, and await after the dispatch"
         )
     elif is_generator_callable(errors):
-        raise TypeError(f"{expected}; {safe_repr(errors)} is a generator function, and calling it runs nothing of it")
+        raise TypeError(f"{expected}; {safe_repr(errors)} is a generator function, whose call runs no code")
     return cast(ErrorPolicy, errors)
 
 
 def to_listener_error(
     exc: BaseException, subscription: Subscription, watch: CancellationWatch | None
 ) -> Exception | None:
-    """Return what the error policy gets for an exception that left a listener.
+    """Return the error that the policy receives for an exception that left a listener.
 
     Args:
         exc: The exception.
         subscription: The registration of the listener.
-        watch: The watch of the running task; None if nothing is known of the requests to cancel it.
+        watch: The watch of the running task, or None if the requests to cancel it are not known.
 
     Returns:
-        The exception itself; a `ListenerCancelled` for a cancellation that was not requested, and within
-        a group in the place of each; None for what no policy gets: a requested cancellation, an interrupt.
+        The exception itself if it is an error. A `ListenerCancelled` if it is a cancellation that was not requested;
+        in a group, each such cancellation is replaced by one. None for a requested cancellation and an interrupt,
+        which no policy receives.
     """
     if isinstance(exc, Exception):
         return exc
     if watch is None or watch.is_requested(exc):
         return None
-    known: tuple[BaseException, Exception] | None = getattr(subscription, "reported", None)
-    if known is not None and known[0] is exc:
-        # The instruments have received this one.
-        return known[1]
-    return _without_cancellations(exc, subscription.listener)
+    reported: tuple[BaseException, Exception] | None = getattr(subscription, "reported", None)
+    if reported is not None and reported[0] is exc:
+        # The instruments have already received this exception.
+        return reported[1]
+    return _replace_cancellations(exc, subscription.listener)
 
 
-def _without_cancellations(exc: BaseException, listener: object) -> Exception | None:
+def _replace_cancellations(exc: BaseException, listener: object) -> Exception | None:
+    """Replace each cancellation by a `ListenerCancelled`. Return None if there is an interrupt."""
     if isinstance(exc, Exception):
         return exc
     if is_cancellation(exc):
@@ -95,23 +104,24 @@ def _without_cancellations(exc: BaseException, listener: object) -> Exception | 
     if not isinstance(exc, BaseExceptionGroup):
         return None
     group = cast("BaseExceptionGroup[BaseException]", exc)
-    members = [_without_cancellations(member, listener) for member in group.exceptions]
+    members = [_replace_cancellations(member, listener) for member in group.exceptions]
     errors = [member for member in members if member is not None]
     if len(errors) < len(members):
         return None
-    without = ExceptionGroup(group.message, errors).with_traceback(group.__traceback__)
-    without.__cause__, without.__context__ = group.__cause__, group.__context__
-    without.__suppress_context__ = group.__suppress_context__
-    return without
+    replaced = ExceptionGroup(group.message, errors).with_traceback(group.__traceback__)
+    replaced.__cause__, replaced.__context__ = group.__cause__, group.__context__
+    replaced.__suppress_context__ = group.__suppress_context__
+    return replaced
 
 
 def annotate_exception(exc: BaseException, step: Subscription | StrategyStep, plan: Plan, event: object) -> None:
     """Add a note to an exception that leaves a dispatch, which says where it was raised.
 
-    An error gets it, and a cancellation for which no request can be seen. A requested one is no matter of a listener.
+    Errors get the note, and cancellations for which no request is visible. A requested cancellation does not get it,
+    because the listener did not cause it.
     """
     if isinstance(step, StrategyStep):
-        # The strategy has done it.
+        # The strategy has added the note.
         return
     if isinstance(exc, Exception):
         add_note(exc, step, plan, event)
@@ -137,56 +147,56 @@ def add_note(
         subscription: The registration of the listener.
         plan: The plan of the dispatch.
         event: The event.
-        what: What the exception has to do with the listener.
-        policy: The function that raised the exception while it handled an error of the listener; None if the
-            listener raised it.
+        what: The relation of the exception to the listener.
+        policy: The function that raised the exception while it handled an error of the listener, or None if the
+            listener raised the exception.
     """
     if isinstance(error, BaseExceptionGroup):
         for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
             add_note(member, subscription, plan, event, what=what, policy=policy)
         return
     try:
-        under = "" if plan.name is None else f"{safe_repr(plan.name)} "
+        name = "" if plan.name is None else f"{safe_repr(plan.name)} "
         if policy is not None:
             what = f"raised by the error policy {listener_name(policy)}, which handled an error raised in"
         note = (
             f"{NOTE_PREFIX}{what} listener {listener_name(subscription.listener)}, while "
-            f"{safe_repr(plan.dispatcher)} dispatched {under}({type(event).__qualname__})"
+            f"{safe_repr(plan.dispatcher)} dispatched {name}({type(event).__qualname__})"
         )
         notes: Any = getattr(error, "__notes__", ())
         if note not in notes and sum(str(earlier).startswith(NOTE_PREFIX) for earlier in notes) < MAX_NOTES:
             error.add_note(note)
-    except Exception:  # noqa: S110  no note is better than an error that does not leave
+    except Exception:  # noqa: S110  a lost note is better than a lost error
         pass
 
 
 def log_error(error: Exception, message: str) -> None:
-    """Do what the policy "log" does with an error.
+    """Log an error with its traceback, as the policy "log" does.
 
     Args:
-        error: Logged with its traceback.
-        message: What failed.
+        error: The error.
+        message: The complete message.
     """
-    # Imported here, because only a program that logs needs it. The message is complete already: a record that keeps
-    # the event or the listener would keep it alive.
+    # Imported here, because only programs that log need it. The message has no arguments: a stored log record would
+    # keep the event and the listener alive.
     import logging
 
     logging.getLogger("antiphon").error("%s", message, exc_info=error)
 
 
 def check_not_awaitable(result: object, policy: object) -> None:
-    """Refuse what an error policy returned if nobody would await it.
+    """Check that an error policy did not return an object that must be awaited or iterated.
 
     Raises:
-        TypeError: It can be awaited.
+        TypeError: If it did.
     """
     if result is None:
         return
     kind = find_unrun_kind(result)
     if kind:
         raise TypeError(
-            f"errors= is a plain function; {safe_repr(policy)} returned {kind}, and nobody would await it: let it note "
-            f"the error, and do what must be awaited after the dispatch"
+            f"errors= is a plain function; {safe_repr(policy)} returned {kind}, and a dispatch does not await it: "
+            f"record the error in the function, and await after the dispatch"
         )
 
 
@@ -196,37 +206,43 @@ def handle_exception(
     """Give an exception that left a listener to the error policy.
 
     Returns:
-        Whether it ends the dispatch.
+        Whether the exception ends the dispatch.
 
     Raises:
-        BaseException: If it is a requested cancellation or an interrupt.
+        BaseException: If the exception is a requested cancellation or an interrupt.
     """
     try:
         error = to_listener_error(exc, subscription, watch)
         if error is None:
             raise collector.keep_errors_of(exc, subscription)
-        watch.find_hidden_request(error)
+        watch.detect_hidden_request(error)
         return collector.handle(error, subscription) is not None
     finally:
-        # A frame that refers to an exception makes a cycle.
+        # A frame that references an exception creates a reference cycle.
         del exc
 
 
 class ErrorCollector:
-    """What went wrong in one dispatch, under its error policy."""
+    """The errors of one dispatch, and its error policy.
 
-    __slots__ = ("_event", "_known", "_plan", "_policy", "errors", "is_finished")
+    Args:
+        policy: The error policy.
+        plan: The plan of the dispatch.
+        event: The event.
+    """
 
-    #: Whether an error ended the dispatch, or a listener won it.
+    __slots__ = ("_annotated_ids", "_event", "_plan", "_policy", "errors", "is_finished")
+
+    #: Whether the dispatch starts no further listeners, because of an error or because a listener won the race.
     is_finished: bool
-    #: The errors that will leave with the dispatch, each after the place of its listener in the order.
+    #: The errors that will leave the dispatch, each with the priority and order of its listener.
     errors: list[tuple[tuple[int, int], Exception]]
 
     def __init__(self, policy: ErrorPolicy, plan: Plan, event: Any) -> None:
         self._policy = policy
         self._plan = plan
         self._event = event
-        self._known: set[int] = set()
+        self._annotated_ids: set[int] = set()
         self.errors = []
         self.is_finished = False
 
@@ -234,7 +250,7 @@ class ErrorCollector:
         """Give an error of a listener to the policy.
 
         Returns:
-            The error that ends the dispatch, None if it goes on.
+            The error that ends the dispatch, or None if the dispatch continues.
         """
         policy = self._policy
         raised_by: object = None
@@ -245,15 +261,15 @@ class ErrorCollector:
                 check_not_awaitable(policy(error, self._event, subscription.listener), policy)
             except Exception as raised:
                 if raised is not error:
-                    # The traceback of the policy's error shows both: say on each where it was raised.
+                    # The traceback of the policy's error shows both errors, so both get a note.
                     add_note(error, subscription, self._plan, self._event)
                     raised_by = policy
                 error = raised
             else:
                 return None
-        if id(error) not in self._known:
-            # In hand they stay alive, so that no other error has the same id.
-            self._known.add(id(error))
+        if id(error) not in self._annotated_ids:
+            # The ids stay unique, because the errors are stored below.
+            self._annotated_ids.add(id(error))
             add_note(error, subscription, self._plan, self._event, policy=raised_by)
         self.errors.append(((subscription.priority, subscription.order), error))
         if policy == "collect":
@@ -262,18 +278,18 @@ class ErrorCollector:
         return error
 
     def _log(self, error: Exception, event: Any, listener: Any) -> None:
-        under = "" if self._plan.name is None else f"{safe_repr(self._plan.name)}, "
+        name = "" if self._plan.name is None else f"{safe_repr(self._plan.name)}, "
         log_error(
             error,
             f"listener {listener_name(listener)} failed, {safe_repr(self._plan.dispatcher)} goes on with the dispatch "
-            f"of {under}{safe_repr(event)}",
+            f"of {name}{safe_repr(event)}",
         )
 
     def keep_errors_of(self, exc: BaseException, subscription: Subscription) -> BaseException:
-        """Keep the errors that left a listener with a cancellation (of a dispatch within it, say).
+        """Store the errors that left a listener in one group with a cancellation, as they leave a nested dispatch.
 
         Returns:
-            The cancellation alone, for a task group that may strip it from a group, and leave errors alone.
+            The cancellation alone. A task group would remove it from the group and raise the errors without it.
         """
         if not isinstance(exc, BaseExceptionGroup):
             return exc
@@ -286,35 +302,37 @@ class ErrorCollector:
         return get_first_leaf(cancellations)
 
     def pop_error(self) -> Exception:
-        """Return the only error, which leaves as it is."""
-        return self._errors()[0]
+        """Return the only error, to raise it without a group."""
+        return self._pop_errors()[0]
 
     def raise_errors(self) -> None:
-        """End a dispatch that ran its course.
+        """Raise the errors of a dispatch that was not cancelled or interrupted.
 
         Raises:
-            ExceptionGroup: Errors are in hand; they stand in the order of the dispatch.
+            ExceptionGroup: If there are errors. The group has them in the order of the listeners.
         """
         if self.errors:
-            raise ExceptionGroup(self._message(), self._errors())
+            raise ExceptionGroup(self._format_message(), self._pop_errors())
 
     def raise_with(self, exc: BaseException) -> NoReturn:
-        """End a dispatch that was ended from outside, by a cancellation or an interrupt.
+        """Raise the cancellation or interrupt that ended a dispatch, together with the errors.
 
         Raises:
-            BaseException: The one given, if no errors are in hand.
-            BaseExceptionGroup: The errors in hand and the one given: errors alone would let an ``except Exception``
-                lose the cancellation.
+            BaseException: The given exception, if there are no errors.
+            BaseExceptionGroup: The errors and the given exception. If the errors left alone, an ``except Exception``
+                would lose the cancellation.
         """
         if not self.errors:
             raise exc
-        raise BaseExceptionGroup(f"{self._message()}, and the dispatch was ended", [*self._errors(), exc]) from None
+        message = f"{self._format_message()}, and the dispatch was ended"
+        raise BaseExceptionGroup(message, [*self._pop_errors(), exc]) from None
 
-    def _errors(self) -> list[Exception]:
-        # Given away, since an error remembers the frames that remember us: a cycle that only the collector would find.
+    def _pop_errors(self) -> list[Exception]:
+        # Detach the list: each exception references frames that reference this object, and the cycle would live until
+        # the next garbage collection.
         errors, self.errors = self.errors, []
         return [error for _, error in sorted(errors, key=itemgetter(0))]
 
-    def _message(self) -> str:
-        under = type(self._event).__qualname__ if self._plan.name is None else safe_repr(self._plan.name)
-        return f"errors in listeners of {under}"
+    def _format_message(self) -> str:
+        label = type(self._event).__qualname__ if self._plan.name is None else safe_repr(self._plan.name)
+        return f"errors in listeners of {label}"

@@ -1,4 +1,10 @@
-"""The race: the listener that stops the event wins, and the others of its tier are cancelled."""
+"""The strategy in which the listener that stops the event cancels the other listeners of its tier.
+
+Each listener has a cancel scope, a `_RaceEntry`, and a stop observer in its context. The observer receives stops by the
+listener, and by the tasks and threads that it starts. The first stop declares the winner and cancels the scopes of the
+others. Some classes of events do not report assignments of ``propagation_stopped``. For these, the runner compares the
+attribute before and after each step of a listener.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +16,7 @@ from typing import Any
 
 import anyio
 
-from antiphon._backend import (
-    get_asyncio_task,
-)
+from antiphon._backend import get_asyncio_task
 from antiphon._events.attributes import reports_stops
 from antiphon._events.capabilities import EventCapabilities
 from antiphon._events.event import Event
@@ -24,25 +28,27 @@ from antiphon._strategies.cancellation import CancellationWatch, current_watch
 from antiphon._strategies.driver import drive
 from antiphon._strategies.errors import ErrorCollector
 from antiphon._strategies.tiered import TieredStrategy
-from antiphon._strategies.tiers import TierRunner, call_listener
+from antiphon._strategies.tiers import TierRunner
+from antiphon._util.owner_loop import OwnerLoop
 
 __all__ = ("Race",)
 
 
 @built_in_strategy
 class Race(TieredStrategy):
-    """As `Concurrent`, until a listener stops the event: it wins, and is the only one that finishes.
+    """Runs listeners like `Concurrent`, until a listener stops the event and wins.
 
-    At its call of ``stop_propagation()`` the other listeners of its priority are cancelled, those
-    that have not started are skipped, and later priorities do not run. If nobody stops the event, all finish.
+    When a listener calls ``stop_propagation()``, the other listeners of its priority are cancelled, listeners that have
+    not started are skipped, and later priorities do not run. The winner finishes. If no listener stops the event, all
+    listeners finish.
 
     Args:
-        errors: As for `Concurrent`. An error of a cancelled listener counts too; it leaves when the winner has
-            finished.
+        errors: The error policy, as for `Concurrent`. It also receives the errors of cancelled listeners. Errors that
+            the dispatch raises are raised when the winner has finished.
 
     Raises:
-        TypeError: ``errors`` is neither a string nor a plain function.
-        ValueError: ``errors`` is another string.
+        TypeError: If ``errors`` is neither a string nor a plain function.
+        ValueError: If ``errors`` is a string that names no policy.
     """
 
     __module__ = "antiphon"
@@ -57,26 +63,25 @@ class Race(TieredStrategy):
 
 
 class RaceRunner(TierRunner):
-    """The run of one tier in which the listener that stops the event wins.
+    """Runs one tier in which the listener that stops the event wins.
 
-    A listener stops the event in its own context, also when a helper task or a worker thread of it does so: there
-    `stop_observer` receives the stop. Events that do not report an assignment of ``propagation_stopped`` are
-    compared before and after each step of a listener.
+    Args:
+        event: The argument of the listeners.
+        collector: The collector of their errors.
+        watch: The watch of the caller's task.
+        capabilities: The capabilities of the event.
     """
 
     def __init__(
         self, event: Any, collector: ErrorCollector, watch: CancellationWatch, capabilities: EventCapabilities
     ) -> None:
-        # Imported here, because many programs run no race.
-        from antiphon._util.owner_loop import OwnerLoop
-
         super().__init__(event, collector, watch)
         self._capabilities = capabilities
-        # A stop in a dispatch of the same event by a listener is none of this tier.
-        self._depth = self._capabilities.get_nesting_depth(event)
+        # Ignore stops from nested dispatches of the same event.
+        self._depth = capabilities.get_nesting_depth(event)
         self._reports_stops = reports_stops(event.__class__)
         self._owner_loop = OwnerLoop()
-        # Held to decide the race, which a thread may do at the same time.
+        # Held while the winner is declared, because threads can stop the event at the same time.
         self._lock = allocate_lock()
         self._running: set[_RaceEntry] = set()
         self.winner: _RaceEntry | None = None
@@ -85,7 +90,7 @@ class RaceRunner(TierRunner):
         """Run the listeners, and wait until the last has finished.
 
         Raises:
-            BaseException: A cancellation or an interrupt.
+            BaseException: If it is a cancellation or an interrupt.
         """
         try:
             await super().run(listeners)
@@ -93,17 +98,17 @@ class RaceRunner(TierRunner):
                 self._collector.is_finished = True
         finally:
             self._is_finished = True
-            # Tasks that the listeners have started may keep the tier alive, but not what it ran.
+            # Tasks that the listeners have started may keep the runner alive. Drop its references to other objects.
             self.winner = self._event = None
             self._pending = iter(())
             del self._collector
 
     def is_finished(self) -> bool:
-        """Return whether no listener can win any more."""
+        """Return whether no listener can win any longer."""
         return self._is_finished
 
     def on_stopped(self, entry: _RaceEntry, event: Event) -> bool:
-        """Receive an event that was stopped in the context of a listener. Returns whether that decides the race."""
+        """Receive an event that was stopped in the context of a listener. Return whether the stop counts here."""
         if event is not self._event or self._is_finished or self._capabilities.get_nesting_depth(event) != self._depth:
             return False
         self._declare_winner(entry)
@@ -114,47 +119,47 @@ class RaceRunner(TierRunner):
 
     async def _run_entry(self, subscription: Subscription, watch: CancellationWatch, event: Any) -> None:
         entry = _RaceEntry()
-        # The context is the listener's own.
+        # The variable needs no reset, because the context belongs to the listener alone.
         stop_observer.set(_RaceStopObserver(self, entry))
-        steps: Any = call_listener(subscription, event)
+        coro: Any = _call_listener(subscription, event)
         if not self._reports_stops:
-            steps = self._compare_steps(entry, steps)
+            coro = self._compare_steps(entry, coro)
         if watch is self._worker_watch and self._watch.task is not None:
-            # To know the requests of its scope from others, which are repeated and left over on asyncio.
+            # On asyncio, a listener can leave requests behind. A separate watch distinguishes them from the scope's.
             watch = CancellationWatch(get_asyncio_task(), watch.outer)
             current_watch.set(watch)
-            steps = drive(steps, watch)
+            coro = drive(coro, watch)
         try:
             with entry.scope:
                 self._running.add(entry)
                 try:
-                    await steps
+                    await coro
                     if event.propagation_stopped:
-                        # By something that is not of this race: no other listener may win any more.
+                        # Code outside the race may have stopped it. No other listener may win then.
                         self._declare_winner(entry)
-                except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises what is not an error
-                    # Within the scope, which knows whether the listener was cancelled.
+                except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises all but errors
+                    # Handle it within the scope, which shows whether the listener was cancelled.
                     self._handle_exception(exc, subscription, watch)
                 finally:
                     self._running.discard(entry)
-        except BaseException as exc:  # noqa: ASYNC103  one of the scope ends there
+        except BaseException as exc:  # noqa: ASYNC103  the scope should have caught it
             if not (entry.scope.cancel_called and watch.is_of_scope(exc)):
                 raise
         else:
-            watch.settle()
+            watch.uncancel_own_requests()
         finally:
             if watch not in (self._watch, self._worker_watch):
-                # It refers to the task, whose context refers to it.
+                # The watch references the task, and the context of the task references the watch.
                 watch.finish()
 
     @coroutine
-    def _compare_steps(self, entry: _RaceEntry, steps: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+    def _compare_steps(self, entry: _RaceEntry, coro: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
         event = self._event
         sent, thrown = None, None
         while True:
             stopped_before = event.propagation_stopped and self._capabilities.get_nesting_depth(event) == self._depth
             try:
-                yielded = steps.send(sent) if thrown is None else steps.throw(thrown)
+                yielded = coro.send(sent) if thrown is None else coro.throw(thrown)
             except StopIteration:
                 return
             finally:
@@ -168,7 +173,7 @@ class RaceRunner(TierRunner):
             try:
                 sent = yield yielded
             except GeneratorExit:
-                steps.close()
+                coro.close()
                 raise
             except BaseException as exc:  # noqa: ASYNC103  thrown into the listener
                 thrown = exc
@@ -179,7 +184,7 @@ class RaceRunner(TierRunner):
                 return
             self._is_finished = True
             self.winner = entry
-        # Without waiting for it: the event loop may wait for the thread that stopped the event.
+        # Do not wait for the call: the event loop may wait for the thread that stopped the event.
         self._owner_loop.call(self._cancel_tier)
 
     def _cancel_tier(self) -> None:
@@ -190,30 +195,34 @@ class RaceRunner(TierRunner):
 
 
 class _RaceEntry:
-    """A listener that runs in a race."""
+    """A running listener of a race."""
 
     __slots__ = ("scope",)
 
-    #: Is cancelled when another listener wins.
+    #: The cancel scope of the listener, which is cancelled when another listener wins.
     scope: anyio.CancelScope
 
     def __init__(self) -> None:
         self.scope = anyio.CancelScope()
 
 
+async def _call_listener(subscription: Subscription, event: Any) -> None:
+    await subscription.call(event)
+
+
 class _RaceStopObserver(StopObserver):
-    """Receives what is stopped in the context of a listener, and in the tasks and threads that it starts."""
+    """Receives stops in the context of a listener, and in the tasks and threads that the listener starts."""
 
-    __slots__ = ("_entry", "_tier")
+    __slots__ = ("_entry", "_runner")
 
-    def __init__(self, tier: RaceRunner, entry: _RaceEntry) -> None:
+    def __init__(self, runner: RaceRunner, entry: _RaceEntry) -> None:
         super().__init__()
-        self._tier = tier
+        self._runner = runner
         self._entry = entry
 
     def is_finished(self) -> bool:
-        return self._tier.is_finished()
+        return self._runner.is_finished()
 
     def __call__(self, event: Event) -> None:
-        if not self._tier.on_stopped(self._entry, event) and self.parent is not None:
+        if not self._runner.on_stopped(self._entry, event) and self.parent is not None:
             self.parent(event)

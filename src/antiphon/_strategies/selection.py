@@ -1,4 +1,4 @@
-"""What a dispatcher needs to know about a strategy, and the check of the argument ``strategy=``.
+"""The properties of a strategy that a dispatcher uses, and the check of the argument ``strategy=``.
 
 Invariants:
 

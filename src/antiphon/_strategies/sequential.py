@@ -1,12 +1,10 @@
-"""The strategy that awaits one listener after another."""
+"""The default strategy: it awaits one listener after another."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from antiphon._backend import (
-    get_asyncio_task,
-)
+from antiphon._backend import get_asyncio_task
 from antiphon._registry.plan import Plan
 from antiphon._strategies.base import BaseStrategy, built_in_strategy
 from antiphon._strategies.cancellation import CancellationWatch, current_watch
@@ -14,27 +12,25 @@ from antiphon._strategies.checkpoints import get_requested_cancellation, raise_i
 from antiphon._strategies.driver import reset_context_variable, run_first_step
 from antiphon._strategies.errors import ErrorCollector, annotate_exception, handle_exception
 
-__all__ = (
-    "DEFAULT_STRATEGY",
-    "Sequential",
-)
+__all__ = ("DEFAULT_STRATEGY", "Sequential")
 
 
 @built_in_strategy
 class Sequential(BaseStrategy):
-    """One listener after another, in the caller's task and context. This is the default.
+    """Awaits one listener after another, in the caller's task and context. This is the default.
 
-    It adds no checkpoint of its own. The stop is looked at after each listener.
+    It adds no checkpoint of its own. After each listener it checks whether the event was stopped.
 
     Args:
-        errors: ``"raise"``: the first error leaves unchanged, and later listeners are not run. ``"collect"``: all run,
-            and the errors leave in one ``ExceptionGroup`` in the order of the listeners, even a single one. A plain
-            function: it is called with the exception, the event and the listener, and the dispatch
-            goes on; what it raises leaves as an error under ``"raise"`` does.
+        errors: The error policy. ``"raise"`` raises the first error unchanged, and does not run later listeners.
+            ``"collect"`` runs all listeners, and then raises their errors in one ``ExceptionGroup`` in the order of the
+            listeners, also for a single error. ``"log"`` logs each error, and the dispatch continues. A plain function
+            is called with the exception, the event and the listener, and the dispatch continues; an error that the
+            function raises is treated as under ``"raise"``.
 
     Raises:
-        TypeError: ``errors`` is neither a string nor a plain function.
-        ValueError: ``errors`` is another string.
+        TypeError: If ``errors`` is neither a string nor a plain function.
+        ValueError: If ``errors`` is a string that names no policy.
     """
 
     __slots__ = ()
@@ -43,16 +39,16 @@ class Sequential(BaseStrategy):
         """Run the listeners of a plan one after another.
 
         Raises:
-            Exception: What a listener raised, as the error policy has it.
-            BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
+            Exception: If a listener raises it, and the error policy does not handle it.
+            BaseExceptionGroup: If a cancellation or an interrupt ends the dispatch after errors: all of them.
         """
         if self._errors == "raise":
-            await _run_in_turn(plan, event)
+            await _run_and_raise(plan, event)
         else:
-            await _run_in_turn_under_policy(plan, event, ErrorCollector(self._errors, plan, event))
+            await _run_with_policy(plan, event, ErrorCollector(self._errors, plan, event))
 
 
-async def _run_in_turn(plan: Plan, event: Any) -> None:
+async def _run_and_raise(plan: Plan, event: Any) -> None:
     for subscription in plan.listeners:
         try:
             await subscription.call(event)
@@ -63,9 +59,9 @@ async def _run_in_turn(plan: Plan, event: Any) -> None:
             break
 
 
-async def _run_in_turn_under_policy(plan: Plan, event: Any, collector: ErrorCollector) -> None:
+async def _run_with_policy(plan: Plan, event: Any, collector: ErrorCollector) -> None:
     watch = CancellationWatch(get_asyncio_task(), current_watch.get())
-    # Nothing else runs in this context until the dispatch has finished.
+    # Set the variable once: nothing else runs in this context until the dispatch has finished.
     token = current_watch.set(watch)
     try:
         for subscription in plan.listeners:
@@ -73,13 +69,13 @@ async def _run_in_turn_under_policy(plan: Plan, event: Any, collector: ErrorColl
                 remainder = run_first_step(subscription.call, event, watch)
                 if remainder is not None:
                     await remainder
-                    # As in a loop: a listener may keep a request, and leave others behind.
-                    watch.restart()
-            except BaseException as exc:  # noqa: ASYNC103  handle_exception raises what is not an error
+                    # As in a loop: requests that this listener has caught or made do not concern the next one.
+                    watch.reset()
+            except BaseException as exc:  # noqa: ASYNC103  handle_exception raises all but errors
                 handle_exception(exc, subscription, collector, watch)
-                # The dispatch goes on, unless it was cancelled and the listener raised an error instead.
+                # The dispatch continues, unless it was cancelled and the listener raised an error instead.
                 await raise_if_cancelled(watch)  # noqa: ASYNC102  it raises the cancellation
-                watch.restart()
+                watch.reset()
             if collector.is_finished or (plan.stoppable and event.propagation_stopped):
                 break
         if collector.errors:
@@ -94,5 +90,5 @@ async def _run_in_turn_under_policy(plan: Plan, event: Any, collector: ErrorColl
     collector.raise_errors()
 
 
-#: The default.
+#: The strategy of dispatchers and dispatches that choose no other.
 DEFAULT_STRATEGY: Final = Sequential()

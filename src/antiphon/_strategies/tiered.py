@@ -1,4 +1,8 @@
-"""The base of strategies that run the listeners of a tier together."""
+"""The base class of the strategies that run tier by tier, and the listeners of a tier concurrently.
+
+A tier of one listener needs no task group: the listener runs in the caller's task, in a copy of its context. A plan of
+one listener, the usual case, has a step of its own, which creates an `ErrorCollector` only for an exception.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
-from antiphon._backend import (
-    checkpoint_if_cancelled,
-    is_cancelled_by_scope,
-)
+from antiphon._backend import checkpoint_if_cancelled, is_cancelled_by_scope
 from antiphon._listeners.subscription import Subscription
 from antiphon._registry.plan import Plan, StrategyStep
 from antiphon._strategies.base import BaseStrategy
@@ -23,16 +24,16 @@ __all__ = ("TieredStrategy",)
 
 
 class TieredStrategy(BaseStrategy):
-    """TierRunner by tier, the listeners of one at the same time."""
+    """Runs tier by tier, and the listeners of a tier concurrently."""
 
     __slots__ = ()
 
     async def run(self, plan: Plan, event: Any, /) -> None:
-        """Run the tiers of a plan one after another, the listeners of each together.
+        """Run the tiers of a plan one after another, and the listeners of each tier concurrently.
 
         Raises:
-            Exception: What a listener raised, as the error policy has it.
-            BaseExceptionGroup: Errors in hand, together with the cancellation or interrupt that ended the dispatch.
+            ExceptionGroup: If listeners raise errors that the error policy does not handle.
+            BaseExceptionGroup: If a cancellation or an interrupt ends the dispatch after errors: all of them.
         """
         if not plan:
             return
@@ -47,7 +48,7 @@ class TieredStrategy(BaseStrategy):
                         break
                     await raise_if_cancelled(watch)
                 if len(listeners) == 1:
-                    await _run_alone(listeners[0], event, collector, watch)
+                    await _run_single_listener_tier(listeners[0], event, collector, watch)
                 else:
                     tier = self._make_tier_runner(plan, event, collector, watch)
                     await tier.run(listeners)
@@ -63,7 +64,7 @@ class TieredStrategy(BaseStrategy):
 
     def _make_step(self, plan: Plan) -> StrategyStep:
         if len(plan.listeners) == 1:
-            return StrategyStep(partial(_run_single_listener, self._errors, plan.listeners[0], plan))
+            return StrategyStep(partial(_run_single_listener_plan, self._errors, plan.listeners[0], plan))
         return super()._make_step(plan)
 
     def _make_tier_runner(
@@ -72,7 +73,7 @@ class TieredStrategy(BaseStrategy):
         return TierRunner(event, collector, watch)
 
 
-async def _run_alone(
+async def _run_single_listener_tier(
     subscription: Subscription, event: Any, collector: ErrorCollector, watch: CancellationWatch
 ) -> None:
     try:
@@ -80,19 +81,14 @@ async def _run_alone(
         if remainder is None:
             return
         await remainder
-        watch.settle()
-    except BaseException as exc:  # noqa: ASYNC103  _handle raises what is not an error
-        _handle(exc, subscription, collector, watch)
+        watch.uncancel_own_requests()
+    except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises all but errors
+        _handle_exception(exc, subscription, collector, watch)
     await raise_if_cancelled(watch)
 
 
-async def _run_single_listener(errors: ErrorPolicy, subscription: Subscription, plan: Plan, event: Any) -> None:
-    """Do what `Concurrent` and `Race` do with a plan of one listener, as nearly all are.
-
-    Raises:
-        Exception: As theirs.
-        BaseExceptionGroup: As theirs.
-    """
+async def _run_single_listener_plan(errors: ErrorPolicy, subscription: Subscription, plan: Plan, event: Any) -> None:
+    """Do the same as `TieredStrategy.run` for a plan of one listener."""
     raised, task = checkpoint_if_cancelled()
     await raised
     watch = CancellationWatch(task, current_watch.get())
@@ -101,14 +97,14 @@ async def _run_single_listener(errors: ErrorPolicy, subscription: Subscription, 
         if remainder is None:
             return
         await remainder
-        watch.settle()
+        watch.uncancel_own_requests()
         if watch.is_cancelled or watch.is_pending() or is_cancelled_by_scope():
             await raise_if_cancelled(watch)
         return
     except BaseException as exc:  # noqa: ASYNC103  raise_with always raises
         collector = ErrorCollector(errors, plan, event)
         try:
-            _handle(exc, subscription, collector, watch)
+            _handle_exception(exc, subscription, collector, watch)
             await raise_if_cancelled(watch)  # noqa: ASYNC102  it raises the cancellation
         except BaseException as left:  # noqa: ASYNC103  raise_with always raises
             collector.raise_with(await get_requested_cancellation(left, watch))  # noqa: ASYNC102  it fetches the cancellation
@@ -117,12 +113,12 @@ async def _run_single_listener(errors: ErrorPolicy, subscription: Subscription, 
     collector.raise_errors()
 
 
-def _handle(
+def _handle_exception(
     exc: BaseException, subscription: Subscription, collector: ErrorCollector, watch: CancellationWatch
 ) -> None:
     try:
         handle_exception(exc, subscription, collector, watch)
     finally:
-        watch.settle()
-        # A frame that refers to an exception makes a cycle.
+        watch.uncancel_own_requests()
+        # A frame that references an exception creates a reference cycle.
         del exc

@@ -1,5 +1,5 @@
-"""What receives events later or elsewhere: expectations, streams and queues.
+"""Objects that receive events later or elsewhere: expectations, streams and queues.
 
-It imports `_strategies` and everything below it.
+It imports `_strategies` and the layers below it.
 Dispatchers import it lazily.
 """

@@ -1,7 +1,8 @@
-"""A bounded buffer between those who hand something over and those who take it, in one event loop.
+"""A bounded buffer of items, from senders in any thread to receivers in one event loop.
 
-Handing over works from any thread and loop; only the loop that made the buffer may wait for it. So every
-change of its state happens under a lock, and who waits is woken in the owner's loop.
+A sender in any thread or event loop can put an item without waiting. Only tasks of the owner loop, in which the buffer
+was made, can wait for space or for an item. Therefore each change of the state happens under a lock, and a task that
+waits is woken up in the owner loop.
 """
 
 from __future__ import annotations
@@ -29,14 +30,17 @@ MAX_BUFFER_SIZE: Final = "max_buffer_size= is how many events may wait"
 
 
 def check_overflow(overflow: object) -> Overflow:
-    """Refuse what is no overflow policy.
+    """Check that an object is an overflow policy.
+
+    Returns:
+        The policy.
 
     Raises:
-        ValueError: It is none of the four.
+        ValueError: If it is not one of the four policies.
     """
     for known in get_args(Overflow):
         if overflow == known:
-            return known  # type: ignore[no-any-return]  # get_args knows no types
+            return known  # type: ignore[no-any-return]  # get_args is not typed
     raise ValueError(f'overflow= is "raise", "suspend", "drop_oldest" or "drop_newest"; got {safe_repr(overflow)}')
 
 
@@ -46,19 +50,19 @@ class BufferOrder(Protocol[T]):
     def __len__(self) -> int: ...
 
     def push(self, item: T, /) -> None:
-        """Put an item at the end."""
+        """Add an item at the end."""
         ...
 
     def has_next(self) -> bool:
-        """Return whether an item may leave now."""
+        """Return whether `pop` would return an item."""
         ...
 
     def pop(self) -> T | None:
-        """Take the first item that may leave, None if there is none."""
+        """Remove and return the first item that may leave now, or return None if there is none."""
         ...
 
-    def drop(self) -> T:
-        """Throw the oldest item away."""
+    def pop_oldest(self) -> T:
+        """Remove and return the oldest item."""
         ...
 
 
@@ -72,172 +76,181 @@ class Fifo(Generic[T]):
         return len(self._items)
 
     def push(self, item: T, /) -> None:
-        """Put an item at the end."""
+        """Add an item at the end."""
         self._items.append(item)
 
     def has_next(self) -> bool:
-        """Return whether an item is there."""
+        """Return whether there is an item."""
         return bool(self._items)
 
     def pop(self) -> T | None:
-        """Take the first item, None if there is none."""
+        """Remove and return the first item, or return None if there is none."""
         return self._items.popleft() if self._items else None
 
-    def drop(self) -> T:
-        """Throw the oldest item away."""
+    def pop_oldest(self) -> T:
+        """Remove and return the oldest item."""
         return self._items.popleft()
 
 
 class KeyedFifo(Generic[T]):
-    """First in, first out, but of the items of one key only one is out at a time; `done` lets the next one go."""
+    """First in, first out, with at most one item of each key in progress.
 
-    def __init__(self, lane_of: Callable[[T], Hashable]) -> None:
-        self._get_key = lane_of
+    `pop` returns no further item of a key until `release` is called with the item that it has returned before.
+
+    Args:
+        get_key: The function that returns the key of an item.
+    """
+
+    def __init__(self, get_key: Callable[[T], Hashable]) -> None:
+        self._get_key = get_key
         self._count = 0
         self._items: OrderedDict[int, T] = OrderedDict()
-        # The numbers of the items that wait in each key of which an item is waiting or out.
-        self._lanes: dict[Hashable, deque[int]] = {}
-        # A heap of the first number of each key that has none out.
+        # The numbers of the waiting items of each key of which an item is waiting or in progress.
+        self._waiting: dict[Hashable, deque[int]] = {}
+        # A heap with the first number of each key of which no item is in progress.
         self._ready: list[int] = []
 
     def __len__(self) -> int:
         return len(self._items)
 
     def push(self, item: T, /) -> None:
-        """Put an item at the end of its key."""
+        """Add an item at the end."""
         key = self._get_key(item)
-        waiting = self._lanes.get(key)
+        waiting = self._waiting.get(key)
         self._count += 1
         self._items[self._count] = item
         if waiting is None:
-            self._lanes[key] = deque([self._count])
+            self._waiting[key] = deque([self._count])
             heappush(self._ready, self._count)
         else:
             waiting.append(self._count)
 
     def has_next(self) -> bool:
-        """Return whether an item waits whose key has none out."""
+        """Return whether an item waits whose key has no item in progress."""
         return bool(self._ready)
 
     def pop(self) -> T | None:
-        """Take the first item whose key has none out, None if there is none."""
+        """Remove and return the first item whose key has no item in progress, or return None if there is none."""
         if not self._ready:
             return None
         item = self._items.pop(heappop(self._ready))
-        self._lanes[self._get_key(item)].popleft()
+        self._waiting[self._get_key(item)].popleft()
         return item
 
-    def drop(self) -> T:
-        """Throw the oldest item away."""
+    def pop_oldest(self) -> T:
+        """Remove and return the oldest item."""
         number, item = self._items.popitem(last=False)
-        self._lanes[self._get_key(item)].popleft()
+        self._waiting[self._get_key(item)].popleft()
         if self._ready and self._ready[0] == number:
             heappop(self._ready)
-            self.done(item)
+            self.release(item)
         return item
 
-    def done(self, item: T) -> None:
-        """Let the next item of a key go."""
+    def release(self, item: T) -> None:
+        """Note that an item is no longer in progress, so that the next item of its key may leave."""
         key = self._get_key(item)
-        waiting = self._lanes[key]
+        waiting = self._waiting[key]
         if waiting:
             heappush(self._ready, waiting[0])
         else:
-            del self._lanes[key]
+            del self._waiting[key]
 
 
 class Buffer(Generic[T]):
-    """Holds so many items at most.
+    """A bounded buffer.
 
     Args:
-        owner: What the buffer belongs to, for messages.
-        line: The order in which items leave.
-        max_size: How many items it holds at most.
-        overflow: What happens to one more. Under ``"raise"`` the oldest goes, and is counted as missed.
+        owner: The object to which the buffer belongs, for error messages.
+        order: The container of the items, which determines the order in which they leave.
+        max_size: The maximum number of items.
+        overflow: What happens to the next item when the buffer is full. Under ``"raise"`` the oldest item is dropped,
+            and counted as missed.
 
     Raises:
-        TypeError: ``max_size`` is no int.
-        ValueError: ``max_size`` is less than 1, or ``overflow`` is none.
+        TypeError: If ``max_size`` is not an int.
+        ValueError: If ``max_size`` is less than 1, or ``overflow`` is not a policy.
     """
 
-    def __init__(self, owner: object, line: BufferOrder[T], max_size: int, overflow: Overflow) -> None:
+    def __init__(self, owner: object, order: BufferOrder[T], max_size: int, overflow: Overflow) -> None:
         self.max_size: Final = check_limit(max_size, MAX_BUFFER_SIZE)
         self.overflow: Final = check_overflow(overflow)
         self._owner = owner
-        self._line = line
-        # Reentrant, since a collected object's finalizer may run code that hands something over.
+        self._items = order
+        # Reentrant, because the finalizer of a collected object may run code that puts an item.
         self._lock = RLock()
-        self._home = OwnerLoop()
-        # Only the first of them is woken when there is room, and it puts its item in itself: so a sender that is
-        # cancelled at that moment has handed nothing over, and the senders keep their order under any scheduler.
+        self._owner_loop = OwnerLoop()
+        # When there is space, only the first sender is woken up, and adds its item itself. So a sender that is
+        # cancelled at that moment has added nothing, and the senders keep their order under any scheduler.
         self._senders: deque[anyio.Event] = deque()
         self._receivers: deque[anyio.Event] = deque()
         self.closed = False
-        #: How many items were handed over, came out, and were let go of those that were handed over.
+        #: How many items were accepted from senders.
         self.accepted = 0
+        #: How many of them were given to receivers.
         self.delivered = 0
+        #: How many of them were dropped because the buffer was full.
         self.dropped = 0
-        #: How many were not handed over: the buffer was closed, or who waited to hand them over was cancelled.
+        #: How many items were not accepted, because the buffer was closed or the waiting sender was cancelled.
         self.refused = 0
-        #: How many the readers have not been told of yet.
+        #: How many items were dropped under ``"raise"`` since the last `StreamLagged`.
         self.missed = 0
 
     def __len__(self) -> int:
-        return len(self._line)
+        return len(self._items)
 
     @property
     def waiting_senders(self) -> int:
-        """How many wait until there is room."""
+        """How many senders wait for space."""
         return len(self._senders)
 
     @property
     def has_next(self) -> bool:
-        """Whether a reader would get an item now."""
-        return self._line.has_next()
+        """Whether a receiver would get an item without waiting."""
+        return self._items.has_next()
 
     @property
     def waiting_receivers(self) -> int:
-        """How many wait for an item."""
+        """How many receivers wait for an item."""
         return len(self._receivers)
 
     def put_nowait(self, item: T) -> bool:
-        """Hand an item over, from any thread.
+        """Put an item without waiting, from any thread.
 
         Returns:
-            Whether that is done; False if there is no room, and the policy is to wait.
+            True, or False if the buffer is full and its policy is ``"suspend"``.
 
         Raises:
-            anyio.ClosedResourceError: The buffer is closed.
+            anyio.ClosedResourceError: If the buffer is closed.
         """
-        # What is let go is held until the lock is free: its finalizer may run code that hands something over.
+        # Keep dropped items until the lock is released, because their finalizers may run code that puts an item.
         evicted: list[T] = []
         with self._lock:
             return self._put(item, evicted)
 
     async def put(self, item: T) -> None:
-        """Hand an item over, and wait until there is room if that is the policy; else there is no checkpoint.
+        """Put an item. Wait for space if the buffer is full and its policy is ``"suspend"``.
 
-        If it is cancelled, the item has not been handed over.
+        This is a checkpoint only if it waits. If it is cancelled, the item has not been added.
 
         Raises:
-            anyio.ClosedResourceError: The buffer is closed, or was closed meanwhile.
-            RuntimeError: It would have to wait in another event loop or thread than the owner's.
+            anyio.ClosedResourceError: If the buffer is closed, also during the wait.
+            RuntimeError: If it had to wait in another event loop or thread than the owner's.
         """
         evicted: list[T] = []
         with self._lock:
             if self._put(item, evicted):
                 return
             self.check_owner_loop("is full", "choose an overflow= that drops")
-            woken = anyio.Event()
-            self._senders.append(woken)
+            wakeup = anyio.Event()
+            self._senders.append(wakeup)
         try:
-            await woken.wait()
+            await wakeup.wait()
         except BaseException:
             with self._lock:
-                if woken in self._senders:
-                    self._senders.remove(woken)
+                if wakeup in self._senders:
+                    self._senders.remove(wakeup)
                     self.refused += 1
-                    # There may be room for the next one: it may have been this one's.
+                    # There may be space for which this sender was woken up.
                     self._wake_sender()
             raise
         with self._lock:
@@ -248,12 +261,12 @@ class Buffer(Generic[T]):
             self._wake_sender()
 
     async def get(self) -> T:
-        """Take an item, and wait for one if there is none. Always a checkpoint.
+        """Remove and return the next item. Wait for one if there is none. This is always a checkpoint.
 
         Raises:
-            anyio.EndOfStream: The buffer is closed, and empty.
-            RuntimeError: It would have to wait in another event loop or thread than the owner's.
-            StreamLagged: Items were missed since the last call.
+            anyio.EndOfStream: If the buffer is closed and empty.
+            RuntimeError: If it had to wait in another event loop or thread than the owner's.
+            StreamLagged: If items were missed since the last call.
         """
         await anyio.lowlevel.checkpoint()
         while True:
@@ -261,80 +274,87 @@ class Buffer(Generic[T]):
                 if self.missed:
                     missed, self.missed = self.missed, 0
                     raise StreamLagged(missed)
-                item = self._line.pop()
+                item = self._items.pop()
                 if item is not None:
                     self.delivered += 1
                     self._wake_sender()
                     return item
                 if self.closed:
                     raise anyio.EndOfStream
-                self.check_owner_loop("has nothing to take", "read it there")
-                woken = anyio.Event()
-                self._receivers.append(woken)
+                self.check_owner_loop("is empty", "read it there")
+                wakeup = anyio.Event()
+                self._receivers.append(wakeup)
             try:
-                await woken.wait()
+                await wakeup.wait()
             except BaseException:
                 with self._lock:
-                    if woken in self._receivers:
-                        self._receivers.remove(woken)
+                    if wakeup in self._receivers:
+                        self._receivers.remove(wakeup)
                     else:
-                        # It was woken for an item that somebody else must take now.
+                        # It was woken up for an item, which another receiver must get now.
                         self._wake_receiver()
                 raise
 
-    def done(self, item: T) -> None:
-        """Let the next item of a key go."""
-        if isinstance(self._line, KeyedFifo):
+    def release(self, item: T) -> None:
+        """Note that an item is no longer in progress, which matters to `KeyedFifo`."""
+        if isinstance(self._items, KeyedFifo):
             with self._lock:
-                self._line.done(item)
+                self._items.release(item)
                 self._wake_receiver()
 
     def check_owner_loop(self, state: str, remedy: str) -> None:
-        """Refuse to wait where nobody could be woken.
+        """Check that the running code can wait for the buffer.
+
+        Args:
+            state: The state of the buffer, for the error message.
+            remedy: What to do in other event loops and threads, for the error message.
 
         Raises:
-            RuntimeError: This is another event loop or thread than the owner's.
+            RuntimeError: If it runs in another event loop or thread than the owner's.
         """
-        if not self._home.is_current():
+        if not self._owner_loop.is_current():
             raise RuntimeError(
-                f"{safe_repr(self._owner)} {state}, and one can wait for it only where it was entered, in "
-                f"{self._home}; here, in another event loop or thread, {remedy}"
+                f"{safe_repr(self._owner)} {state}, and waiting for it is possible only where it was entered, in "
+                f"{self._owner_loop}; in other event loops and threads, {remedy}"
             )
 
     def close(self, *, if_empty: bool = False) -> bool:
-        """Take nothing more. Who waits to hand something over is refused.
+        """Accept no further items. Senders that wait are refused, and receivers that wait are woken up.
+
+        Args:
+            if_empty: Whether to close only if there are no items and no senders that wait.
 
         Returns:
-            Whether it is closed; False if it was to be closed only if nothing is in it, and something is.
+            Whether the buffer was closed.
         """
         with self._lock:
-            if if_empty and (self._line or self._senders):
+            if if_empty and (self._items or self._senders):
                 return False
             self.closed = True
             self.refused += len(self._senders)
             while self._senders:
-                self._home.call(self._senders.popleft().set)
+                self._owner_loop.call(self._senders.popleft().set)
             while self._receivers:
                 self._wake_receiver()
             return True
 
     def clear(self) -> list[T]:
-        """Take out what is still there, and return it."""
+        """Remove and return all items."""
         with self._lock:
-            return [self._line.drop() for _ in range(len(self._line))]
+            return [self._items.pop_oldest() for _ in range(len(self._items))]
 
     def _put(self, item: T, evicted: list[T]) -> bool:
         if self.closed:
             self.refused += 1
             raise anyio.ClosedResourceError
-        if self._senders or len(self._line) >= self.max_size:
+        if self._senders or len(self._items) >= self.max_size:
             if self.overflow == "suspend":
                 return False
             self.dropped += 1
             if self.overflow == "drop_newest":
                 self.accepted += 1
                 return True
-            evicted.append(self._line.drop())
+            evicted.append(self._items.pop_oldest())
             if self.overflow == "raise":
                 self.missed += 1
         self._accept(item)
@@ -342,13 +362,13 @@ class Buffer(Generic[T]):
 
     def _accept(self, item: T) -> None:
         self.accepted += 1
-        self._line.push(item)
+        self._items.push(item)
         self._wake_receiver()
 
     def _wake_sender(self) -> None:
-        if self._senders and len(self._line) < self.max_size:
-            self._home.call(self._senders[0].set)
+        if self._senders and len(self._items) < self.max_size:
+            self._owner_loop.call(self._senders[0].set)
 
     def _wake_receiver(self) -> None:
         if self._receivers:
-            self._home.call(self._receivers.popleft().set)
+            self._owner_loop.call(self._receivers.popleft().set)

@@ -1,4 +1,4 @@
-"""Waiting for one event."""
+"""Waiting for one event: the object behind ``expect`` and ``wait_for``."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = ("Expectation",)
 
 
 class Expectation:
-    """Expects an event: made by ``dispatcher.expect(...)``, and used with ``async with``.
+    """An expected event. ``dispatcher.expect(...)`` returns it, and it is used with ``async with``.
 
-    It is armed when the block is entered, and the block ends when the event has come; a block that raises ends at once.
-    If the scope that it listens on ends first, or its registration is removed, the block raises
+    It listens from the start of the block, and the end of the block waits until the event is received. A block that
+    raises does not wait. If the scope that it listens on ends first, or its registration is removed, the block raises
     ``anyio.ClosedResourceError``.
     """
 
@@ -47,29 +47,29 @@ class Expectation:
         self._register = register
         self._key = key
         self._where = where
-        # Reentrant, since a collected object's finalizer may remove the registration.
+        # Reentrant, because the finalizer of a collected object may remove the registration.
         self._lock = RLock()
         self._subscriptions: list[Subscription] = []
-        # Why the event will not come.
-        self._reason: str | None = None
+        # The reason why the event cannot be received any longer.
+        self._closed_reason: str | None = None
         self._wakeup: tuple[OwnerLoop, anyio.Event] | None = None
 
     @property
     def event(self) -> Any:
-        """The event that came.
+        """The event.
 
         Raises:
-            LookupError: None has come yet.
+            LookupError: If it has not been received yet.
         """
         self._check_received()
         return self._event
 
     @property
     def name(self) -> Hashable:
-        """The name under which it was dispatched; None if it had none.
+        """The name under which the event was dispatched, or None.
 
         Raises:
-            LookupError: None has come yet.
+            LookupError: If the event has not been received yet.
         """
         self._check_received()
         return self._name
@@ -77,7 +77,7 @@ class Expectation:
     async def _on_event(self, name: Hashable, event: Any) -> None:
         if self._where is not None and not check_answer(self._where(event), self._where):
             return
-        # Several dispatches may be here at the same time, in several threads.
+        # Dispatches in several threads may run this at the same time.
         with self._lock:
             if hasattr(self, "_event"):
                 return
@@ -86,13 +86,13 @@ class Expectation:
         self._unsubscribe()
         self._wake()
 
-    def _end(self, scope: object) -> None:
+    def _on_removed(self, scope: object) -> None:
         if any(subscription.is_registered() for subscription in self._subscriptions):
             return
         with self._lock:
-            if self._reason is None:
-                self._reason = (
-                    "its registration was removed before the event came; remove only listeners that you registered"
+            if self._closed_reason is None:
+                self._closed_reason = (
+                    "its registration was removed before the event; remove only listeners that you have registered"
                     if scope is None
                     else f"{safe_repr(scope)} has ended; wait within the block of the scope, or on the dispatcher"
                 )
@@ -100,8 +100,8 @@ class Expectation:
 
     def _wake(self) -> None:
         if self._wakeup is not None:
-            home, woken = self._wakeup
-            home.call(woken.set)
+            owner_loop, wakeup = self._wakeup
+            owner_loop.call(wakeup.set)
 
     async def __aenter__(self) -> Self:
         if self._wakeup is not None:
@@ -110,13 +110,13 @@ class Expectation:
         try:
             self._subscriptions = self._register(self._key, NameAwareListener(self, self._on_event), 0, DEFAULT_OPTIONS)
         except BaseException:
-            # Nothing is registered, so that it may be entered once more.
+            # Nothing is registered, so it can be entered again.
             self._wakeup = None
             raise
         for subscription in self._subscriptions:
-            when_removed(subscription, self._end)
+            when_removed(subscription, self._on_removed)
         if hasattr(self, "_event"):
-            # It came in another thread before there was anything to disarm.
+            # Another thread dispatched the event before there were subscriptions to remove.
             self._unsubscribe()
         return self
 
@@ -125,12 +125,12 @@ class Expectation:
     ) -> None:
         try:
             if exc is None and self._wakeup is not None:
-                await anyio.lowlevel.checkpoint()  # noqa: ASYNC102  waiting is what the end is for
-                await self._wakeup[1].wait()  # noqa: ASYNC102  waiting is what the end is for
+                await anyio.lowlevel.checkpoint()  # noqa: ASYNC102  the end of the block waits for the event
+                await self._wakeup[1].wait()  # noqa: ASYNC102  the end of the block waits for the event
         finally:
             self._unsubscribe()
-        if exc is None and self._reason is not None and not hasattr(self, "_event"):
-            raise anyio.ClosedResourceError(f"{self!r} will not come: {self._reason}")
+        if exc is None and self._closed_reason is not None and not hasattr(self, "_event"):
+            raise anyio.ClosedResourceError(f"{self!r} will not come: {self._closed_reason}")
 
     def _unsubscribe(self) -> None:
         subscriptions, self._subscriptions = self._subscriptions, []
@@ -140,7 +140,7 @@ class Expectation:
     def _check_received(self) -> None:
         if not hasattr(self, "_event"):
             raise LookupError(
-                f"{self!r} has not come yet; look at it after the `async with` block, or wait for it with "
+                f"{self!r} has not come yet; read it after the `async with` block, or wait for it with "
                 f"`await dispatcher.wait_for({safe_repr(self._key)})`"
             )
 

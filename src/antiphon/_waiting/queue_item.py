@@ -1,4 +1,4 @@
-"""What a queue keeps of each event, and of the dispatch that runs it."""
+"""The records of a queue: its items, its running dispatches and its statistics, and the key function of its items."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from antiphon._strategies.cancellation import current_watch
 from antiphon._util.callables import is_async_callable
 from antiphon._util.naming import safe_repr
 
-__all__ = ("OrderedBy", "QueueItem", "QueueStatistics", "Running", "running_dispatch")
+__all__ = ("OrderedBy", "QueueItem", "QueueStatistics", "RunningDispatch", "running_dispatch")
 
 
 class QueueStatistics(NamedTuple):
-    """What a queue has done so far, and what is in it."""
+    """The state of a queue, and its counters since it was entered."""
 
-    #: How many events were handed over; each of them is done, failed, dropped, unfinished, running or waiting.
+    #: How many events were posted. Each of them is done, failed, dropped, unfinished, running or waiting.
     posted: int
-    #: How many dispatches ended well.
+    #: How many dispatches finished without an error.
     done: int
-    #: How many dispatches ended with an error.
+    #: How many dispatches failed.
     failed: int
-    #: How many events were let go because the buffer was full.
+    #: How many events were dropped because the buffer was full.
     dropped: int
-    #: How many events the end of the queue left unfinished.
+    #: How many events were unfinished when the queue ended.
     unfinished: int
     #: How many dispatches run now.
     running: int
@@ -36,7 +36,7 @@ class QueueStatistics(NamedTuple):
     current_buffer_used: int
     #: How many events can wait.
     max_buffer_size: int
-    #: How many calls of ``post`` wait for room.
+    #: How many calls of ``post`` wait for space.
     posts_waiting: int
 
 
@@ -44,87 +44,93 @@ QueueStatistics.__module__ = "antiphon"
 
 
 class QueueItem:
-    """One event in the queue."""
+    """An event in a queue, with the context of its ``post``.
 
-    __slots__ = ("arguments", "context", "event", "lane", "name")
+    Args:
+        arguments: The arguments of ``adispatch``.
+        name: The name of the dispatch, or None.
+        event: The event.
+        key: The key of the event, or None.
+    """
 
-    def __init__(self, arguments: tuple[Any, ...], name: Hashable, event: Any, lane: Hashable) -> None:
-        #: What the dispatch is called with.
+    __slots__ = ("arguments", "context", "event", "key", "name")
+
+    def __init__(self, arguments: tuple[Any, ...], name: Hashable, event: Any, key: Hashable) -> None:
         self.arguments = arguments
         self.name = name
         self.event = event
-        self.lane = lane
+        self.key = key
         self.context: Context = copy_context()
         clear_enclosing_calls(self.context)
         clear_async_library(self.context)
-        # A stop in this dispatch must not reach the listener that posts, and chained posts must not build an
-        # ever-growing chain of observers.
+        # Clear the stop observer and the watch: a stop in this dispatch must not reach the listener that posts, and
+        # chained posts must not build ever-growing chains.
         self.context.run(stop_observer.set, None)
         self.context.run(current_watch.set, None)
 
 
-class Running:
-    """The dispatch of one event by a worker.
+class RunningDispatch:
+    """A dispatch of an item by a worker.
 
     Args:
-        queue: The queue that runs it.
-        task: The id of the worker's task.
+        queue: The queue.
+        task_id: The id of the worker's task.
     """
 
-    __slots__ = ("queue", "task", "waits")
+    __slots__ = ("is_waiting", "queue", "task_id")
 
-    def __init__(self, queue: object, task: int) -> None:
-        #: None when the dispatch has ended, which contexts may outlive.
+    def __init__(self, queue: object, task_id: int) -> None:
+        #: The queue, or None after the dispatch has finished, because contexts that reference this may live longer.
         self.queue: object | None = queue
-        self.task = task
-        #: Whether it waits, without a bound, for room in the queue that runs it.
-        self.waits = False
+        self.task_id = task_id
+        #: Whether the dispatch waits, without a deadline, for space in its own queue.
+        self.is_waiting = False
 
 
-#: The dispatch of a queue that the running code is part of.
-running_dispatch: Final[ContextVar[Running | None]] = ContextVar("running", default=None)
+#: The dispatch of a queue in which the current code runs, or None.
+running_dispatch: Final[ContextVar[RunningDispatch | None]] = ContextVar("running_dispatch", default=None)
 
 
 class OrderedBy:
-    """The key function of a queue, whose events of one key keep their order.
+    """The key function of a queue. Events with equal keys are dispatched in order.
 
     Args:
-        function: What the user gave; None for no keys.
+        function: The function, or None if the events have no keys.
 
     Raises:
-        TypeError: It is not a plain function.
+        TypeError: If the function is async or not callable.
     """
 
     def __init__(self, function: Callable[[Any], Hashable] | None) -> None:
         if function is not None and (is_async_callable(function) or not callable(function)):
             raise TypeError(
-                f"ordered_by= is a plain function that gives the key of an event; got {safe_repr(function)}"
+                f"ordered_by= is a plain function that returns the key of an event; got {safe_repr(function)}"
             )
         self.function = function
 
-    def key(self, event: Any) -> Hashable:
-        """Give the key of an event, None without a function.
+    def get_key(self, event: Any) -> Hashable:
+        """Return the key of an event, or None if there is no function.
 
         Raises:
-            TypeError: The function gave something that does not order.
+            TypeError: If the function returns an awaitable, a generator, or an unhashable object.
         """
         if self.function is None:
             return None
-        lane: Any = self.function(event)
-        if isawaitable(lane) or isgenerator(lane) or isasyncgen(lane):
-            got = safe_repr(lane)
-            if isinstance(lane, Coroutine):
-                # Or Python would warn that nothing awaits it.
-                lane.close()
+        key: Any = self.function(event)
+        if isawaitable(key) or isgenerator(key) or isasyncgen(key):
+            got = safe_repr(key)
+            if isinstance(key, Coroutine):
+                # Otherwise Python would warn that it was never awaited.
+                key.close()
             raise TypeError(
-                f"ordered_by= gives the key of an event, and events of equal keys keep their order; "
-                f"{safe_repr(self.function)} returned {got}, which equals no other: return the key itself"
+                f"ordered_by= returns the key of an event, and events with equal keys keep their order; "
+                f"{safe_repr(self.function)} returned {got}, which is not equal to any other: return the key itself"
             )
         try:
-            hash(lane)
+            hash(key)
         except TypeError:
             raise TypeError(
-                f"ordered_by= gives the key of an event, which must be hashable; {safe_repr(self.function)} "
-                f"returned {safe_repr(lane)} ({type(lane).__name__})"
+                f"ordered_by= returns the key of an event, which must be hashable; {safe_repr(self.function)} "
+                f"returned {safe_repr(key)} ({type(key).__name__})"
             ) from None
-        return cast(Hashable, lane)
+        return cast(Hashable, key)

@@ -1,4 +1,4 @@
-"""Events as a stream that one reads in one's own time."""
+"""A stream of events, read with ``async for``."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ("Stream", "StreamStatistics")
 
 
 class StreamStatistics(NamedTuple):
-    """What a stream has done so far, and what is in it."""
+    """The state of a stream, and its counters since it was entered."""
 
     #: How many events were read.
     delivered: int
-    #: How many events were let go, because the buffer was full, the stream was closed, or a dispatch that waited for
-    #: room was cancelled.
+    #: How many events were dropped, because the buffer was full, the stream was closed, or a dispatch that waited for
+    #: space was cancelled.
     dropped: int
     #: How many events wait to be read.
     current_buffer_used: int
     #: How many events can wait.
     max_buffer_size: int
-    #: How many dispatches wait for room; more than 0 only under ``overflow="suspend"``.
+    #: How many dispatches wait for space. It is always 0 unless ``overflow="suspend"``.
     dispatches_waiting: int
     #: How many readers wait for an event.
     readers_waiting: int
@@ -40,11 +40,11 @@ StreamStatistics.__module__ = "antiphon"
 
 
 class Stream:
-    """A stream of events: made by ``dispatcher.stream(...)``, and used with ``async with``.
+    """A stream of events. ``dispatcher.stream(...)`` returns it, and it is used with ``async with``.
 
-    Within the block it listens, and ``async for event in stream`` reads; several readers share the events among them.
-    When the block ends, what is in the buffer can still be read, and then the readers end. The same happens when the
-    scope that it listens on ends, or when its registration is removed.
+    It listens within the block, and ``async for event in stream`` reads the events. With several readers, each event is
+    read by one of them. When the block ends, the events in the buffer can still be read, and then the readers end. The
+    same happens if the scope that it listens on ends, or if its registration is removed.
     """
 
     __module__ = "antiphon"
@@ -58,7 +58,7 @@ class Stream:
         priority: int,
     ) -> None:
         if not keys:
-            raise TypeError('stream() takes the keys to listen to; "*" matches every event')
+            raise TypeError('stream() takes the keys to listen to, but got none; use "*" to match every event')
         for key in keys:
             check_key(key)
         check_priority(priority)
@@ -79,11 +79,11 @@ class Stream:
                 self._key, NameAwareListener(self, self._on_event), self._priority, DEFAULT_OPTIONS
             )
         except BaseException:
-            # Nothing is registered, so that it may be entered once more.
+            # Nothing is registered, so it can be entered again.
             del self._buffer
             raise
         for subscription in self._subscriptions:
-            when_removed(subscription, self._end)
+            when_removed(subscription, self._on_removed)
         return self
 
     async def __aexit__(
@@ -92,14 +92,13 @@ class Stream:
         self.close()
 
     def close(self) -> None:
-        """Stop listening. What is in the buffer can still be read; dispatches that wait for room go on without it."""
+        """Stop listening. Events in the buffer can still be read. Dispatches that wait for space continue."""
         subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
             subscription.unsubscribe()
         self._get_buffer().close()
 
-    def _end(self, _scope: object) -> None:
-        # The registration was removed, or its scope has ended: nothing more comes.
+    def _on_removed(self, _scope: object) -> None:
         if not any(subscription.is_registered() for subscription in self._subscriptions):
             self._get_buffer().close()
 
@@ -107,19 +106,20 @@ class Stream:
         return self
 
     async def __anext__(self) -> Any:
-        """Read the next event. Always a checkpoint.
+        """Read the next event. This is always a checkpoint.
 
         Raises:
-            StreamLagged: Events were let go since the last read; the next read goes on.
+            StreamLagged: If events were dropped since the last read. The next read continues.
+            StopAsyncIteration: If the stream is closed and all events have been read.
         """
         return (await self._next())[1]
 
     def items(self) -> AsyncIterator[tuple[Hashable, Any]]:
-        """Read the name of each dispatch together with its event."""
+        """Return an iterator that reads pairs of the dispatch name and the event."""
         return _NamedEventIterator(self._next)
 
     def statistics(self) -> StreamStatistics:
-        """Tell what the stream has done so far, and what is in it."""
+        """Return the state and the counters of the stream."""
         buffer = self._get_buffer()
         return StreamStatistics(
             delivered=buffer.delivered,
@@ -134,7 +134,7 @@ class Stream:
         try:
             await self._get_buffer().put((name, event))
         except anyio.ClosedResourceError:
-            # It was counted.
+            # The buffer has counted the event.
             pass
 
     async def _next(self) -> tuple[Hashable, Any]:
