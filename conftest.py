@@ -1,16 +1,16 @@
-"""Run the examples of README.md and docs/: each ``python`` block, in order, once on asyncio and once on trio.
+"""Run the examples of README.md and docs/: each ``python`` block in order, on asyncio and on Trio.
 
-The blocks of a page share one module, one for each backend, so a later block sees what an earlier one defined.
-A block may ``await`` at its top level: it then runs inside ``anyio.run``. Any other block is executed as it stands,
-outside of a loop, and may call ``asyncio.run`` or ``anyio.run`` itself.
+The blocks of a page share one module for each backend, so a block can use the names of earlier blocks.
+A block that awaits at its top level runs in ``anyio.run``. Any other block runs without an event loop, and may call
+``asyncio.run`` or ``anyio.run`` itself.
 
-Set-up that readers need not see::
+To hide setup from readers::
 
     <!-- invisible-code-block: python
     from shop import Order
     -->
 
-An example that must not run says why, for it shows in the report of the tests::
+To skip an example, give the reason, which the test report shows::
 
     <!-- skip: next "needs a broker" -->
 """
@@ -42,7 +42,7 @@ pytest_plugins = ["antiphon.testing.plugin"]
 
 
 class ExampleEvaluator:
-    """Runs blocks in one real module for each page, so that names in annotations can be resolved as in a program."""
+    """Runs the blocks of a page in one module, so that annotations can be resolved as in a program."""
 
     def __init__(self, backend: str) -> None:
         self.backend = backend
@@ -55,12 +55,12 @@ class ExampleEvaluator:
         code = compile(source, example.path, "exec", flags=PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 
         async def run() -> None:
-            await eval(code, namespace)  # noqa: S307 - the examples are ours
+            await eval(code, namespace)  # noqa: S307 the examples are part of this repository
 
         if code.co_flags & inspect.CO_COROUTINE:
             anyio.run(run, backend=self.backend)
         else:
-            exec(code, namespace)  # noqa: S102 - the examples are ours
+            exec(code, namespace)  # noqa: S102 the examples are part of this repository
 
     def module(self, path: str) -> ModuleType:
         if path not in self.modules:
@@ -70,13 +70,13 @@ class ExampleEvaluator:
 
 
 class ReasonedSkipParser(SkipParser):
-    """Refuses a skip without its reason, which would count as an example that passed."""
+    """Refuses a skip without a reason. Otherwise it would count as a passed example."""
 
     def __call__(self, document: Document) -> Iterable[Region]:
         for region in super().__call__(document):
             action, reason = region.parsed
             if action != "end" and not reason:
-                msg = f'{document.path}: say why: <!-- skip: {action} "the reason" -->'
+                msg = f'{document.path}: expected a reason: <!-- skip: {action} "the reason" -->'
                 raise ValueError(msg)
             yield region
 
@@ -96,7 +96,7 @@ pytest_collect_file = _collect_examples.pytest()
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the examples back in the order of their pages, which pytest-randomly has shuffled."""
+    """Sort the examples by page and line again, because pytest-randomly shuffles them."""
 
     def position(item: SybilItem) -> tuple[Any, ...]:
         backend = item.name.partition(",")[0]

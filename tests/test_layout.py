@@ -1,0 +1,39 @@
+"""The documents about the layout agree with the files of the repository."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "antiphon"
+
+pytestmark = pytest.mark.skipif(not SOURCE.exists(), reason="needs the checkout")
+
+
+def test_the_architecture_lists_each_private_module():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("| Folder | Modules")[2].partition("\n\n")[0]
+    listed = {
+        folder: set(re.findall(r"`(\w+)`", modules)) for folder, modules in re.findall(r"\| `(\w+)/` \|(.*)", table)
+    }
+
+    found = {folder.name: {path.stem for path in folder.glob("[!_]*.py")} for folder in SOURCE.glob("_*/")}
+    del found["_cli"]
+
+    assert listed == {folder: modules for folder, modules in found.items() if modules}
+
+
+def test_contributing_names_paths_that_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = [path for path in re.findall(r"`([\w./]+/[\w./-]*)`", text) if not path.startswith(("_", "testing/"))]
+    folders = ("", "src/antiphon/")
+
+    assert paths
+    assert [path for path in paths if not any((ROOT / folder / path).exists() for folder in folders)] == []
+
+
+def test_no_module_is_longer_than_400_lines():
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCE.rglob("*.py")}
+
+    assert {str(path): length for path, length in lengths.items() if length > 400} == {}
