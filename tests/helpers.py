@@ -1,4 +1,4 @@
-"""What the tests of both dispatchers share: listeners that fit the dispatcher at hand."""
+"""Listeners for the tests that run on both dispatchers."""
 
 from __future__ import annotations
 

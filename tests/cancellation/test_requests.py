@@ -1,6 +1,6 @@
 """Whose request to cancel the task it was: the caller's, a scope's, or a listener's own.
 
-asyncio counts such requests and does not tell who made them. Each of these tests holds a found fault: a dispatch that
+asyncio counts such requests, but not which code made them. Each of these tests holds a found fault: a dispatch that
 ended for a request that was not made to it, or one that lost a request that was.
 """
 

@@ -352,7 +352,7 @@ class _Run:
                 except BaseException as exc:
                     record.left = exc
             record.task = None
-            # What anyio's scopes do is theirs, and what a child's scopes have asked for is no concern of the host.
+            # Requests of AnyIO scopes, and requests for a child's scopes, do not affect the host.
             asked = is_cancelled()
             pending = 0
             if native:
@@ -405,7 +405,7 @@ class _Run:
             record.is_callers and record.thrown_natively and self.choices.pick(False, True)
         )
         if not (asked or record.forwarded or in_doubt) or (
-            # A loser that lets a cancellation of somebody else out: its own was asked for, this one was not.
+            # A loser leaks the cancellation of another task. Its own was requested, this one was not.
             record.scope.cancel_called
             and not record.forwarded
             and not is_cancelled()
@@ -492,7 +492,7 @@ class _Run:
 
 @coroutine
 def noting_first_wait(steps: Any, run: _Run, record: _Record) -> Any:
-    """Run a coroutine, and tell the dispatch when it waits for the first time."""
+    """Run a coroutine, and notify the dispatch when it waits for the first time."""
     sent: Any = None
     thrown: BaseException | None = None
     while True:

@@ -208,7 +208,7 @@ class Interpreter:
     # Taking steps
 
     async def run_script(self) -> None:
-        """Take the steps of the script. An error of one is no reason to skip the next."""
+        """Take the steps of the script. An error in one step does not skip the next."""
         for step in self.scenario.script:
             await self.run_outermost(step)
 

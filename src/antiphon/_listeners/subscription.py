@@ -92,8 +92,8 @@ class Subscription:
     order: int
     #: The options of the registration.
     options: Options = DEFAULT_OPTIONS
-    #: The callable that a strategy calls with the event: the listener itself, a wrapper of it, or, after the removal,
-    #: a placeholder that does nothing. Read it immediately before the call.
+    #: The callable that a strategy calls with the event. It is the listener, a wrapper of it, or, after the removal, a
+    #: placeholder that does nothing. Read it immediately before the call.
     call: Callable[[Any], Any]
 
     def __init__(

@@ -16,6 +16,7 @@ from types import CoroutineType, coroutine
 from typing import Any, Final, TypeAlias, TypeVar
 
 from antiphon._strategies.cancellation import CancellationWatch, current_watch, watch_future
+from antiphon._util.callables import to_coroutine
 
 __all__ = ("drive", "reset_context_variable", "run_first_step", "run_first_step_in")
 
@@ -60,7 +61,7 @@ def _start(listener: Callable[[Any], Any], event: Any, watch: CancellationWatch 
     coro: Any = listener(event)
     if coro.__class__ is not CoroutineType:
         # A listener may return any awaitable, but only a coroutine can be driven.
-        coro = _await(coro)
+        coro = to_coroutine(coro)
     # Call `next` with a default: `send` would create a StopIteration when the coroutine returns.
     return coro, next(coro.__await__(), _FINISHED)
 
@@ -129,7 +130,3 @@ def reset_context_variable(variable: ContextVar[T], token: Token[T]) -> None:
         variable.reset(token)
     except ValueError:
         pass
-
-
-async def _await(awaitable: Awaitable[object]) -> None:
-    await awaitable
