@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
-from tests.helpers import AnyDispatcher, make_listener
+from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
 PLACED = "order.placed"
 
@@ -160,6 +160,43 @@ def test_hashable_and_unhashable_equals_remove_each_other(kinds: list[type[Equal
     dispatcher.remove_listener(PLACED, removed(1))
 
     assert not dispatcher.has_listeners()
+
+
+async def test_a_hash_that_registers_during_a_removal_loses_no_listener() -> None:
+    dispatcher = AsyncEventDispatcher()
+    log: list[str] = []
+
+    class Registering:
+        registers = False
+
+        def __hash__(self) -> int:
+            if self.registers:
+                self.registers = False
+                dispatcher.add_listener(PLACED, make_recording_listener(dispatcher, log, "added by the hash"))
+            return 1
+
+        async def __call__(self, event: Any) -> None:
+            self.registers = False
+
+    class Changing:
+        number = 1
+
+        def __hash__(self) -> int:
+            return self.number
+
+        async def __call__(self, event: Any) -> None: ...
+
+    changing, registering = Changing(), Registering()
+    subscription = dispatcher.add_listener(PLACED, changing)
+    dispatcher.add_listener(PLACED, registering)
+    changing.number = 2
+    registering.registers = True
+
+    assert subscription.unsubscribe()
+    was_added = not registering.registers
+    await dispatcher.adispatch(PLACED)
+
+    assert log == ["added by the hash"] * was_added
 
 
 @pytest.mark.parametrize("by_handle", [True, False], ids=["handle", "remove_listener"])

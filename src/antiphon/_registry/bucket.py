@@ -41,6 +41,9 @@ class Bucket(dict[Hashable, BucketEntry]):
             self.has_unhashable = True
             entry_key = _get_identity_key(entry_key)
             entry = self.get(entry_key)
+        self._store(entry_key, entry, subscription)
+
+    def _store(self, entry_key: Hashable, entry: BucketEntry | None, subscription: Subscription) -> None:
         if entry is None:
             self[entry_key] = subscription
         elif isinstance(entry, dict):
@@ -77,11 +80,16 @@ class Bucket(dict[Hashable, BucketEntry]):
                 entry.pop(subscription, None)
 
     def copy_without(self, subscription: Subscription) -> Self:
-        """Return a bucket with the other subscriptions, stored by the present hashes of their listeners."""
+        """Return a bucket with the other subscriptions, stored by the identity of their listeners.
+
+        Their hashes are not used, because one may have changed, and because hashing could change this bucket.
+        """
         bucket = type(self)()
+        bucket.has_unhashable = True
         for other in self.get_subscriptions():
             if other is not subscription:
-                bucket.insert(other)
+                entry_key = _get_identity_key(other.listener)
+                bucket._store(entry_key, bucket.get(entry_key), other)  # noqa: SLF001  of the same class
         return bucket
 
     def find_equal(self, listener: object) -> list[Subscription]:
