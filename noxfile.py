@@ -1,7 +1,8 @@
 """The checks of the project as nox sessions. ``nox -l`` lists them.
 
-They need nox, uv and Python 3.11 or later. ``tests_all`` and ``instructions`` run on each Python in ``PYTHONS`` that is
-installed. ``harp`` needs Python 3.13, like HARP. All other sessions run on the Python that runs nox.
+They need nox and Python 3.11 or later. All sessions use uv if it is installed; ``lowest`` requires it. ``tests_all`` and
+``instructions`` run on each Python in ``PYTHONS`` that is installed. ``harp`` requires Python 3.13, like HARP. All other
+sessions run on the Python that runs nox.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import nox
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
-FIGURED = ["3.11", "3.12", "3.13"]  # the versions with instruction counts in benchmarks/figures/
+PYTHONS_WITH_FIGURES = ["3.11", "3.12", "3.13"]  # the versions with instruction counts in benchmarks/figures/
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 if CURRENT not in PYTHONS:
@@ -161,9 +162,9 @@ def benchmarks(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
-@nox.session(python=FIGURED)
+@nox.session(python=PYTHONS_WITH_FIGURES)
 def instructions(session: nox.Session) -> None:
-    """Count the bytecode instructions of dispatches; fail if a count grows. ``-- --update`` accepts it."""
+    """Count the bytecode instructions of dispatches; fail if one grows by over 2 %. ``-- --update`` accepts it."""
     session.install(".[trio]")
     session.run("python", "-m", "benchmarks.instructions", *session.posargs)
 

@@ -1,7 +1,8 @@
-"""What all tests share: the backends, and how hard hypothesis looks.
+"""The backends and the Hypothesis profiles of all tests.
 
-An ``async def test_...`` runs on every backend, with no mark on it (``anyio_mode = "auto"``); a plain one runs once.
-``--hypothesis-profile=fuzz`` looks longer, ``few`` less long. Its default is ``dev``, and ``ci`` where the variable ``CI`` is set.
+An ``async def test_...`` runs on every backend, without a mark (``anyio_mode = "auto"``). A plain function runs once.
+``--hypothesis-profile=fuzz`` tries more examples, and ``few`` tries fewer. The default is ``dev``, or ``ci`` if the
+variable ``CI`` is set.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from hypothesis import HealthCheck, settings
 
 from tests.helpers import BOTH, AnyDispatcher
 
-# Timings differ from machine to machine, and a deadline would fail an example for it: pytest-timeout guards instead.
-# Fixtures of function scope are set up once for all examples of a test; ours hold no state.
+# No deadline, because timings differ between machines; pytest-timeout limits the tests.
+# Fixtures of function scope are set up once for all examples of a test, which is correct for fixtures without state.
 _COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 settings.register_profile("dev", _COMMON)
-# The same examples in every run, so that main does not turn red by luck; a failure prints what reproduces it.
+# The same examples in every run, so that CI does not fail by chance. A failure prints how to reproduce it.
 settings.register_profile("ci", _COMMON, derandomize=True, database=None, print_blob=True)
 settings.register_profile("few", _COMMON, derandomize=True, database=None, print_blob=True, max_examples=20)
 settings.register_profile("fuzz", _COMMON, max_examples=5000)
-# Explicit, for hypothesis loads a profile of its own where it finds CI. `--hypothesis-profile` comes later and wins.
+# Hypothesis would load its own profile if `CI` is set. `--hypothesis-profile` still overrides this one.
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
