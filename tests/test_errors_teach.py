@@ -268,7 +268,7 @@ async def test_a_dispatch_needs_a_name_or_an_event(dispatcher: AnyDispatcher) ->
     calls: dict[str, tuple[Any, ...]] = {
         "a name, an event, or both": (None,),
         "OrderPlaced(...)": (OrderPlaced,),
-        "a key must be hashable": (["placed"], Event()),
+        "a name or a key must be hashable": (["placed"], Event()),
         "": (),
     }
     for text, arguments in calls.items():

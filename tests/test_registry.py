@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
+from antiphon._listeners.subscription import when_removed
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
 PLACED = "order.placed"
@@ -160,6 +161,23 @@ def test_hashable_and_unhashable_equals_remove_each_other(kinds: list[type[Equal
     dispatcher.remove_listener(PLACED, removed(1))
 
     assert not dispatcher.has_listeners()
+
+
+@pytest.mark.parametrize("kind", [Equal, UnhashableEqual], ids=["hashable", "unhashable"])
+def test_no_lock_is_held_while_a_removal_is_reported(kind: type[Equal]) -> None:
+    dispatcher = EventDispatcher()
+    finished: list[bool] = []
+
+    def register(_scope: object) -> None:
+        thread = threading.Thread(target=dispatcher.add_listener, args=("order.paid", print), daemon=True)
+        thread.start()
+        thread.join(5)
+        finished.append(not thread.is_alive())
+
+    when_removed(dispatcher.add_listener(PLACED, kind(1)), register)
+    dispatcher.remove_listener(PLACED, kind(1))
+
+    assert finished == [True]
 
 
 async def test_a_hash_that_registers_during_a_removal_loses_no_listener() -> None:

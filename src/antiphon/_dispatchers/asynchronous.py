@@ -133,7 +133,7 @@ class AsyncEventDispatcher(WaitingMixin):
     @overload
     async def adispatch(self, name: Hashable, event: E, /, *, strategy: Strategy | None = None) -> E: ...
     # The hot path. It contains the loop itself, because another function call would cost as much as the rest of a
-    # dispatch. For the same reason, only the overloads declare `strategy` as keyword-only.
+    # dispatch. Only the overloads declare `strategy` as keyword-only, because keyword-only parameters are slower.
     async def adispatch(self, name: Any, event: Any = None, /, strategy: Strategy | None = None) -> Any:
         """Dispatch an event to its listeners. (whistle)
 
@@ -150,11 +150,12 @@ class AsyncEventDispatcher(WaitingMixin):
             The same event object.
 
         Raises:
-            TypeError: If the name is unhashable, if there is no event, or if ``strategy`` is not a strategy.
+            TypeError: If the name is unhashable, if the arguments are not a name, an event, or a name and an event, or
+                if ``strategy`` cannot be used.
             Exception: If a listener raises under ``Sequential("raise")``: the same object, with a note that names the
                 listener.
-            ExceptionGroup: If listeners raise under another strategy or policy. In the group, a `ListenerCancelled`
-                stands for a cancellation that was not requested.
+            ExceptionGroup: If listeners raise under `Concurrent` or `Race` with ``"raise"``, or under ``"collect"``. In
+                the group, a `ListenerCancelled` stands for a cancellation that was not requested.
             RecursionError: If too many dispatches are nested, each in a listener of the previous one.
             BaseExceptionGroup: If a cancellation or an interrupt ends a dispatch that has collected errors: the errors
                 and the cancellation or interrupt.
@@ -240,11 +241,11 @@ class AsyncEventDispatcher(WaitingMixin):
         return event
 
     def scope(self) -> AsyncScope:
-        """Create a dispatcher for one request or test, which adds its own listeners to those of this dispatcher.
+        """Create a dispatcher for one request or test.
 
-        An event that is dispatched on the scope reaches its listeners and those of this dispatcher, in one order. An
-        event that is dispatched on this dispatcher does not reach the listeners of the scope. The scope has the
-        strategy of this dispatcher.
+        A dispatch on the scope runs the listeners of the scope and those of this dispatcher, sorted together by
+        priority. A dispatch on this dispatcher does not run the listeners of the scope. The scope has the strategy of
+        this dispatcher.
 
         Returns:
             A dispatcher that is also a context manager. The end of its block removes its listeners.

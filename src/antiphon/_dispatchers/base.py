@@ -71,7 +71,8 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
 
         Args:
             name: The name of the dispatch, or the class of an event that is dispatched without a name.
-            event_class: The class of the event, which selects the listeners of classes. The default is `Event`.
+            event_class: The class of the event, which selects the listeners of classes. The default is the class
+                in ``name``, or `Event`.
 
         Returns:
             The listeners in the order in which they would run. Without a name, a dict with the listeners of every key.

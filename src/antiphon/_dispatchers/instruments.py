@@ -19,8 +19,8 @@ __all__ = (
 )
 
 #: Held while the instruments of a dispatcher change. This is rare, so all dispatchers share one lock.
-#: It is reentrant, because the finalizer of a collected object may remove an instrument.
-#: Never acquire the lock of a registry while holding it: a thread that holds the latter may remove an instrument.
+#: It is reentrant, because the finalizer of a garbage-collected object may remove an instrument.
+#: Never acquire the lock of a registry while holding this lock: a thread with a registry lock may remove an instrument.
 _instruments_lock: Final = RLock()
 
 

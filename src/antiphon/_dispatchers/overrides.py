@@ -70,7 +70,7 @@ class _ListenerProxy(Wrapper):
             if attribute in _FUNCTION_ATTRIBUTES and function is not listener:
                 return getattr(function, attribute)
             if attribute in ("__name__", "__qualname__"):
-                # Subclasses log the name, because the listeners of whistle are functions.
+                # The listeners of whistle are functions, so a subclass may read their names.
                 name = short_name(listener)
                 return getattr(function, attribute, name.rpartition(".")[2] if attribute == "__name__" else name)
             raise
@@ -122,7 +122,7 @@ class AsyncListenerProxy(_ListenerProxy):
 class _ListenerText(str):
     """A text attribute of a proxy class. On an instance it is the attribute of the listener.
 
-    It is a str, because Python and its tools expect a str on the class, where a property would be found instead.
+    A property does not work, because Python and its tools expect a str when they read the attribute on the class.
     """
 
     __slots__ = ("_attribute",)
@@ -135,10 +135,10 @@ class _ListenerText(str):
         made._attribute = attribute
         return made
 
-    def __get__(self, guard: _ListenerProxy | None, cls: type[_ListenerProxy]) -> Any:
-        if guard is None:
+    def __get__(self, proxy: _ListenerProxy | None, cls: type[_ListenerProxy]) -> Any:
+        if proxy is None:
             return str(self)
-        listener = guard.__wrapped__
+        listener = proxy.__wrapped__
         while isinstance(listener, Wrapper):
             # Skip adapters: their texts do not describe the listener.
             listener = listener.__wrapped__

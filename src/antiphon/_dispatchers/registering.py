@@ -36,7 +36,7 @@ class RegisteringMixin:
 
     _registry: Registry
 
-    #: Code flags. A dispatch calls a function that has one of them without an adapter, so no other check is needed.
+    #: Code flags. A function with one of these flags needs no adapter, and no further check.
     _direct_call_flags: int = 0
 
     def add_listener(
@@ -76,6 +76,7 @@ class RegisteringMixin:
                 has a wrong type. Nothing is registered then.
             ValueError: If the key contains a ``*`` but is not a pattern, if ``timeout`` is not more than 0, or if
                 ``limit`` is less than 1.
+            RuntimeError: If this dispatcher is a scope that has ended.
         """
         # Compare the options one by one: building an Options tuple to compare it would double the cost of registering.
         if once is False and where is None and timeout is None and limit is None:
@@ -211,8 +212,8 @@ class RegisteringMixin:
     ) -> list[Subscription]:
         """Register a listener for ``listen``, a subscriber, an expectation and the like; return the subscriptions.
 
-        An override of `add_listener` sees the registration, unless it has options, because an override may know only
-        the arguments of whistle. What the override returns is not used. The subscriptions that it makes on this
+        If `add_listener` is overridden, the override registers the listener. Options bypass it, because it may accept
+        only the arguments of whistle. What the override returns is not used. The subscriptions that it makes on this
         dispatcher are returned: none, one or several.
         """
         if not options.is_default():
@@ -231,5 +232,5 @@ class RegisteringMixin:
         return [subscription for subscription in captured if is_owned_by(subscription, self._registry)]
 
 
-#: To recognize a dispatcher that does not override it, in a subclass or on the instance.
+#: Compared with `self.add_listener`, to detect an override in a subclass or on an instance.
 _ADD_LISTENER: Final = RegisteringMixin.add_listener

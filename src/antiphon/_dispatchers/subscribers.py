@@ -38,7 +38,7 @@ def listens_to(
 ) -> Callable[[F], F]:
     """Mark a method of a subscriber, which ``add_subscriber`` then registers. A method may have several marks.
 
-    Marks are inherited. A method that overrides a marked method keeps its marks, unless it has its own.
+    An overriding method inherits the marks of the overridden method, unless it has marks of its own.
 
     Args:
         key: What to listen to, as for ``add_listener``.

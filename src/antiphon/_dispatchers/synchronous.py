@@ -80,7 +80,7 @@ class EventDispatcher(BaseDispatcher):
             The same event object.
 
         Raises:
-            TypeError: If the name is unhashable, or if there is no event.
+            TypeError: If the name is unhashable, or if the arguments are not a name, an event, or a name and an event.
             Exception: If a listener raises under ``"raise"``: the same object, with a note that names the listener.
             ExceptionGroup: If listeners raise under ``"collect"``.
             BaseExceptionGroup: If an interrupt ends a dispatch that has collected errors: the errors and the interrupt.
@@ -142,7 +142,7 @@ class EventDispatcher(BaseDispatcher):
                 break
 
     def scope(self) -> Scope:
-        """Create a dispatcher for one request or test, which adds its own listeners to those of this dispatcher.
+        """Create a dispatcher for one request or test.
 
         As for `AsyncEventDispatcher.scope`.
 

@@ -4,7 +4,8 @@
 CPython stores an attribute faster if no class in the MRO defines a default for it, and most events are dispatched once.
 The name and the dispatcher are stored together, as a `DispatchInfo` that the dispatches of a plan share.
 
-Classes that customize attribute access (a property, ``__setattr__``) use plain attributes instead.
+Classes that customize attribute access (a property, ``__setattr__``) use plain attributes instead. A class whose
+``__setattr__`` comes from a decorator, such as a frozen dataclass, keeps the descriptors.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ class StoppedAttribute(DispatchAttribute):
 
     def __set__(self, event: Any, value: object) -> None:
         if value:
-            # Notify a race before another of its listeners can read the attribute, and seem to have set it.
+            # Notify the race first. Otherwise another listener that reads the attribute could be taken for the winner.
             observer = stop_observer.get()
             if observer is not None:
                 observer(event)
@@ -197,7 +198,7 @@ def _is_foreign_descriptor(static: object) -> bool:
 
 
 def use_plain_attributes(cls: type[Any]) -> None:
-    """Replace the descriptors of a class with their defaults."""
+    """Replace the descriptors of a class with plain defaults, or with a property if it overrides ``__setattr__``."""
     for attribute in DISPATCH_ATTRIBUTES:
         static = find_static_attribute(cls, attribute)
         if isinstance(static, DispatchAttribute):
@@ -228,7 +229,7 @@ _STOPPED_PROPERTY: Final = _StoppedProperty(
 
 
 def strip_dispatch_state(cls: type[Any], attributes: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return the attributes of an event that a copy keeps: not the running dispatch, and plain values of the others."""
+    """Return the attributes that a copy keeps, as plain values: all but the state of the running dispatch."""
     if attributes is None:
         return None
     state = {name: value for name, value in attributes.items() if name not in _TRANSIENT_ATTRIBUTES}

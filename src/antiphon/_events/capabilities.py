@@ -221,7 +221,7 @@ def _choose_capabilities(cls: type[Any]) -> EventCapabilities:
             if _install_descriptors(cls):
                 return _FAST_EVENT if find_static_attribute(cls, "__setattr__") is set_attribute else _FROZEN_EVENT
         except AttributeError:
-            # The metaclass has an attribute of that name.
+            # The metaclass defines a data descriptor with the name of an attribute.
             pass
     settable = tuple(attribute for attribute in DISPATCH_ATTRIBUTES if _is_settable(cls, attribute))
     if issubclass(cls, Event):
@@ -234,15 +234,14 @@ def _choose_capabilities(cls: type[Any]) -> EventCapabilities:
 def _install_descriptors(cls: type[Event]) -> bool:
     """Make all three attributes of a class a `DispatchAttribute`, or all plain. Return whether they are descriptors."""
     if USES_PLAIN_ATTRIBUTES in vars(cls) or overrides_attribute_access(cls):
-        # Also if the class has them already: another base may have skipped ``Event.__init_subclass__``, and pydantic
-        # removes the defaults.
+        # Do this even if the class has plain attributes: another base may have skipped ``Event.__init_subclass__``, and
+        # pydantic removes the defaults.
         use_plain_attributes(cls)
         return False
     for attribute, descriptor_class in DISPATCH_ATTRIBUTES.items():
         default = find_static_attribute(cls, attribute)
         if not isinstance(default, DispatchAttribute):
-            # Not when the class is created, because a class decorator that builds a new class (attrs) reads the
-            # default.
+            # Install it late, because a class decorator that builds a new class (attrs) reads the default.
             type.__setattr__(cls, attribute, descriptor_class(attribute, default))
     return True
 

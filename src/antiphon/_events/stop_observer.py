@@ -30,7 +30,7 @@ class StopObserver:
         while isinstance(parent, StopObserver) and parent.is_finished():
             # Tasks that outlive their dispatch and dispatch again would build an ever-growing chain.
             parent = parent.parent
-        #: The observer of the enclosing context, which `__call__` has to call as well.
+        #: The observer of the enclosing context. `__call__` passes on each stop that it does not use itself.
         self.parent: Callable[[Any], None] | None = parent
 
     def is_finished(self) -> bool:

@@ -22,8 +22,8 @@ __all__ = (
     "RegistryCaches",
 )
 
-#: The maximum number of cached plans for names that are not keys. Plans of other names are not counted, because there
-#: are at most as many of these names as subscriptions.
+#: The maximum number of cached plans for names that are not keys of the registry. Plans of keys are not counted,
+#: because there are at most as many keys as subscriptions.
 MAX_CACHED_NAMES_WITHOUT_LISTENERS: Final = 1024
 
 #: The maximum number of event classes with a cached plan under one name.

@@ -77,7 +77,7 @@ def check_name(name: object) -> None:
         hash(name)
     except TypeError:
         raise TypeError(
-            f'a key must be hashable, such as the name "order.placed"; got {safe_repr(name)} ({type(name).__name__})'
+            f'a name or a key must be hashable, such as "order.placed"; got {safe_repr(name)} ({type(name).__name__})'
         ) from None
 
 

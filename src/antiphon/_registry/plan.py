@@ -26,7 +26,7 @@ def sort_subscriptions(subscriptions: Iterable[Subscription]) -> tuple[Subscript
     return tuple(ordered)
 
 
-class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a subclass of tuple cannot have slots
+class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a subclass of tuple can have empty slots only
     """An immutable tuple of tiers. A tier is the tuple of the subscriptions of one priority, in order."""
 
     #: The subscriptions of all tiers, in order.
@@ -37,7 +37,7 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a subclass o
     dispatcher: Any
     #: Whether a listener can stop the dispatch.
     stoppable: bool
-    # Private, because it serves races only. They would pay for another look-up by the class of the event.
+    # Private: it saves `CachedPlan` and races another look-up by the class of the event.
     _capabilities: EventCapabilities
 
     def __new__(
@@ -71,7 +71,7 @@ def map_plan(plan: Plan, wrap: Callable[[Subscription], Subscription]) -> Plan:
 
 
 class StrategyStep:
-    """A single step that runs the whole plan through a strategy.
+    """A single step that runs the whole plan under a strategy or an error policy.
 
     Args:
         call: Called with the event, like the ``call`` of a subscription.

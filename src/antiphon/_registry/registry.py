@@ -1,4 +1,4 @@
-"""The registry: all subscriptions of a dispatcher, and the plans cached from them. This is the only mutable state.
+"""The registry: all subscriptions of a dispatcher, and the plans cached from them.
 
 A `Registry` has one `Bucket` of subscriptions for each key, and a `RegistryCaches` with the plans.
 Only the registry acquires the lock. Its buckets, caches and removal callbacks rely on it.
@@ -100,8 +100,8 @@ class Registry:
         self.answers = caches.answers
         self._ended_scope: object = None
         self._parent = parent
-        # Not a WeakSet: while it is iterated over, another thread must not drop the last reference to a member, and a
-        # finalizer must not add one. None until there is a child, because most registries have none.
+        # Not a WeakSet, because other threads and finalizers may change it during an iteration. None until there is a
+        # child, because most registries have none.
         self._children: set[ref[Registry]] | None = None
         # None until the first callback, because most registries have none.
         self._removal_callbacks: RemovalCallbacks | None = None
@@ -112,8 +112,8 @@ class Registry:
         with self._lock:
             if self._ended_scope is not None:
                 raise RuntimeError(
-                    f"a scope needs a dispatcher to extend, but {safe_repr(self._ended_scope)} has ended; make the "
-                    f"scope of the dispatcher: `with dispatcher.scope()`"
+                    f"expected a dispatcher to extend, but {safe_repr(self._ended_scope)} has ended: create the "
+                    f"scope with dispatcher.scope()"
                 )
             if self._children is None:
                 self._children = set()
@@ -224,33 +224,34 @@ class Registry:
             except Exception:
                 # The listener has no hash, or cannot be compared with another one.
                 entry = None
-            if entry is None:
-                self._remove_by_search(key, bucket, listener)
-            elif (
+            if (
                 type(entry) is Subscription
                 and bucket
                 and not (self.cached_plans or self._children or self.answers or self._removal_callbacks)
             ):
                 # No plan and no callback depends on the subscription, and the bucket is still needed.
                 entry.call = self._placeholder
-            else:
+            elif entry is not None:
                 self._finish_removal(key, entry)
         finally:
             self._release()
-        if self._removal_callbacks is not None:
+        if entry is None:
+            self._remove_by_search(key, listener)
+        elif self._removal_callbacks is not None:
             self._removal_callbacks.run_due(self._ended_scope)
 
-    def _remove_by_search(self, key: Hashable, bucket: Bucket, listener: object) -> None:
+    def _remove_by_search(self, key: Hashable, listener: object) -> None:
         check_key(key)
-        # Only a comparison finds a listener without a hash, or one whose hash has changed.
-        equal = bucket.find_equal(listener)
-        for subscription in equal:
-            self.discard(subscription)
+        with self._lock:
+            # Only a comparison finds a listener without a hash, or one whose hash has changed.
+            equal = self._buckets.get(key, _EMPTY_BUCKET).find_equal(listener)
         if not equal:
             raise ValueError(
                 f"{safe_repr(listener)} does not listen to {safe_repr(key)}; "
                 f"get_listeners({safe_repr(key)}) returns those that do"
             )
+        for subscription in equal:
+            self.discard(subscription)
 
     def _finish_removal(self, key: Hashable, removed: BucketEntry) -> None:
         if isinstance(removed, dict):
@@ -280,7 +281,7 @@ class Registry:
         """
         with self._lock:
             self._ended_scope = scope
-            # Detach all buckets first: user code that registers while they are emptied needs a new bucket, and gets a
+            # Detach all buckets first. Then user code that registers meanwhile must create a bucket, which raises a
             # RuntimeError.
             buckets, self._buckets = self._buckets, {}
             self._matchers = {}
