@@ -1,8 +1,8 @@
 """The checks of the project as nox sessions. ``nox -l`` lists them.
 
-They need nox and Python 3.11 or later. All sessions use uv if it is installed; ``lowest`` requires it. ``tests_all`` and
-``instructions`` run on each Python in ``PYTHONS`` that is installed. ``harp`` requires Python 3.13, like HARP. All other
-sessions run on the Python that runs nox.
+They need nox and Python 3.11 or later. All sessions use uv if it is installed, and ``lowest`` requires it.
+``tests_all`` and ``instructions`` run on each Python in ``PYTHONS`` that is installed. ``harp`` requires Python 3.13,
+like HARP. All other sessions run on the Python that runs nox.
 """
 
 from __future__ import annotations
