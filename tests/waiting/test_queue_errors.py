@@ -133,6 +133,9 @@ async def test_an_error_of_the_function_breaks_the_queue(shop: Shop) -> None:
     with pytest.raises(anyio.BrokenResourceError) as caught:
         await post(queue, 2)
     assert leaves(left) == [caught.value.__cause__]
+    assert "has stopped because of KeyError('converted')" in str(caught.value)
+    # The function is in use already.
+    assert "errors=" not in str(caught.value)
 
 
 # Refusals in listeners

@@ -94,8 +94,8 @@ class WaitingMixin(BaseDispatcher):
             *keys: What to listen to, as for `add_listener`. An event that several keys match is received once.
             max_buffer_size: The maximum number of events that wait to be read.
             overflow: What to do with another event if the buffer is full. ``"raise"``: drop the oldest event, and raise
-                `StreamLagged` at the next read. ``"suspend"``: let the dispatch wait. ``"drop_oldest"`` and
-                ``"drop_newest"``: drop this event and count it.
+                `StreamLagged` at the next read. ``"suspend"``: let the dispatch wait. ``"drop_oldest"``: drop the
+                oldest event in the buffer. ``"drop_newest"``: drop the new event. Both count the dropped event.
             priority: As for `add_listener`.
 
         Returns:
@@ -124,8 +124,8 @@ class WaitingMixin(BaseDispatcher):
             max_buffer_size: The maximum number of events that wait for a worker.
             workers: The maximum number of events that are dispatched at the same time.
             overflow: What to do with another event if the buffer is full. ``"suspend"``: ``post`` waits. ``"raise"``:
-                ``post`` raises ``anyio.WouldBlock``. ``"drop_oldest"`` and ``"drop_newest"``: drop this event and
-                count it.
+                ``post`` raises ``anyio.WouldBlock``. ``"drop_oldest"``: drop the oldest event in the buffer.
+                ``"drop_newest"``: drop the new event. Both count the dropped event.
             errors: What to do if a dispatch fails. ``"raise"``: end the queue. ``"collect"``: raise all errors
                 together at the end. ``"log"``: log the error. A plain function is called with the exception, the event
                 and the name.

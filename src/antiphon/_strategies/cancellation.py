@@ -5,9 +5,12 @@ libraries leave it too high, and the cancel scopes of AnyIO take back requests t
 runs several listeners in its caller's task therefore classifies each request at the moment when it is made:
 
 - A request by code of the running listener (its ``asyncio.timeout`` or ``asyncio.TaskGroup``) concerns that listener
-  alone. Such code runs in the listener's context, in which `current_watch` has the watch of the dispatch.
-- A request by AnyIO belongs to a cancel scope. The state of the scopes can be read.
+  alone. Such code runs in the listener's context, in which `current_watch` has the watch of the listener's task.
+- A request by AnyIO belongs to a cancel scope. The state of the cancel scopes can be read.
 - Every other request cancels the dispatch.
+
+A request or a cancellation is called *native* if ``task.cancel()`` made it, and not a cancel scope. A request is
+*undelivered* until its cancellation is thrown into the task.
 
 A task passes a request on by calling ``cancel()`` on the future for which it waits. `watch_future` replaces that future
 by a proxy whose ``cancel()`` runs in the context of the code that makes the request, and reports it to the watch.
@@ -72,7 +75,7 @@ class CancellationWatch:
     _dispatch_requests = 0
     # The number of requests at the start of the dispatch that cancel scopes made and will take back.
     _scope_requests_before = 0
-    # The last cancellation that was thrown into a listener because of a native request of its own.
+    # The last cancellation that was thrown into a listener because the listener made a native request.
     _own_cancellation: BaseException | None = None
     # The task's count of requests at that moment.
     _count_at_own_cancellation = 0
@@ -86,7 +89,8 @@ class CancellationWatch:
     #: The watch of the listener in which the dispatch runs.
     outer: CancellationWatch | None
 
-    #: The asyncio task. None on Trio, and after the listeners have finished.
+    #: The asyncio task. None on Trio, and after the listeners have finished. Also always None in a `WorkerWatch`, which
+    #: several tasks share.
     task: Any
 
     def __init__(self, task: Any, outer: CancellationWatch | None) -> None:
@@ -108,8 +112,8 @@ class CancellationWatch:
             # Tasks that outlive their dispatch and dispatch again would build an ever-growing chain.
             watch.outer = _find_unfinished(watch.outer)
             watch, depth = watch.outer, depth + 1
-        # The chain also contains the tasks that listeners start in the background. They are not in the scopes of the
-        # listener, so the scopes show whether the dispatches are really nested.
+        # The chain also contains the tasks that listeners start in the background. They are not in the cancel scopes of
+        # the listener, so the cancel scopes show whether the dispatches are really nested.
         if depth > MAX_NESTING_DEPTH and count_scopes() > MAX_NESTING_DEPTH:
             raise RecursionError(
                 f"more than {MAX_NESTING_DEPTH} dispatches are nested, each in a listener of the previous one; a "
@@ -122,9 +126,14 @@ class CancellationWatch:
         self._cancel_scope = cancel_scope
 
     def on_wait_for_tasks(self) -> bool:
-        """Note that the task waits for those tasks, which the group cancels. Return whether to watch the wait."""
+        """Note that the caller's task now only waits for those tasks.
+
+        Returns:
+            Whether to observe the requests to cancel the caller's task meanwhile.
+        """
         if self.task is None:
             return False
+        # The task group now cancels its tasks itself.
         self._cancel_scope = None
         self._only_waits = True
         return True
@@ -152,25 +161,27 @@ class CancellationWatch:
 
     def is_own(self, exc: BaseException) -> bool:
         """Return whether a cancellation is one that the listener requested itself, and did not handle."""
-        return self.has_own_request() and (self.is_pending() or self._is_hidden_in(exc))
+        return self.has_own_request() and (self.has_undelivered_cancellation() or self._is_hidden_in(exc))
 
     def is_of_scope(self, exc: BaseException) -> bool:
-        """Return whether a cancellation that leaves a cancelled scope is one that the scope should have caught.
+        """Return whether a cancellation that leaves a cancelled cancel scope is one that it should have caught.
 
-        AnyIO's scope does not catch its own cancellation if the task has other requests, such as those that a listener
-        did not take back. And a failed `asyncio.TaskGroup` takes back the request of the scope and makes a new one.
+        AnyIO's cancel scope does not catch its own cancellation if the task has other requests, such as those that a
+        listener did not take back. And a failed `asyncio.TaskGroup` takes back the request of the cancel scope and
+        makes a new one.
         """
         if self.is_cancelled or not is_cancellation(exc) or is_cancelled_by_scope():
             return False
         is_of_scope = is_scope_message(next(iter(exc.args), None))
         return is_of_scope or (not self.has_own_request() and _originates_from(exc, self._own_cancellation))
 
-    def detect_hidden_request(self, error: Exception) -> None:
+    def cancel_if_error_hides_request(self, error: Exception) -> None:
         """Treat a listener's own request as one to cancel the dispatch if the listener raised an error because of it.
 
-        Code in the listener's context made the request, but not all such code belongs to the listener. The signal
-        handler of the process may run there, and a timeout of the caller that the listener has rescheduled. A listener
-        that handles its own requests raises no error because of them, or takes them back.
+        The error hides the request if the cancellation is in the context chain of the error. Code in the listener's
+        context made the request, but not all such code belongs to the listener. A signal handler of the process may
+        run there. So may a timeout of the caller, if the listener rescheduled it. A listener that handles its own
+        requests raises no error because of them, or takes them back.
         """
         if self._own_cancellation is not None and self.has_own_request() and self._is_hidden_in(error):
             self._own_cancellation = None
@@ -191,13 +202,13 @@ class CancellationWatch:
         """Return whether the listener has made requests to cancel its task, and has not taken them back."""
         return self.task is not None and self.task.cancelling() > self._count_other_requests()
 
-    def is_pending(self) -> bool:
+    def has_undelivered_cancellation(self) -> bool:
         """Return whether the task was cancelled while it ran. The cancellation is delivered when the task waits."""
         return self.task is not None and self.task._must_cancel  # noqa: SLF001  see above
 
     def uncancel_own_requests(self) -> None:
         """Take back the requests that a listener made and handled, as if it had run in a task of its own."""
-        if self.task is None or self.task.cancelling() == self._requests_before or self.is_pending():
+        if self.task is None or self.task.cancelling() == self._requests_before or self.has_undelivered_cancellation():
             return
         while self.has_own_request():
             self.task.uncancel()
@@ -206,16 +217,16 @@ class CancellationWatch:
         requests = self._requests_before - self._scope_requests_before + self._dispatch_requests
         return requests + count_scope_requests(self.task)
 
-    def classify_pending_request(self) -> Literal["delivered", "dropped"]:
-        """Decide what happens to a request that was made while the task ran, now that the task waits.
+    def classify_undelivered_request(self) -> Literal["deliver", "drop"]:
+        """Decide what to do with a request that was made while the task ran, now that the task waits.
 
         A failed `asyncio.TaskGroup` takes back a request that it did not make, and makes it again, because the task is
-        still being cancelled. A task of the listener's own would not have had that request, so it is dropped.
+        still being cancelled. If the listener had its own task, this request would not exist. Drop it.
         """
         if self.has_undelivered_request or self.is_cancelled:
-            return "delivered"
+            return "deliver"
         self.has_undelivered_own_request = self.has_own_request() or is_cancelled_by_scope()
-        return "delivered" if self.has_undelivered_own_request else "dropped"
+        return "deliver" if self.has_undelivered_own_request else "drop"
 
     def make_cancellation(self) -> BaseException:
         """Return a new cancellation for the request, in case a listener has caught the original one."""
@@ -289,7 +300,7 @@ class WorkerWatch(CancellationWatch):
             uncancel_all_requests()
 
 
-#: The watch of the listener that runs in this context.
+#: The watch of the task that runs the listener of this context.
 current_watch: Final[ContextVar[CancellationWatch | None]] = ContextVar("current_watch", default=None)
 
 
@@ -303,14 +314,14 @@ class _WatchedFuture:
         watch: The watch that receives the requests.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_future", "_pending", "_watch")
+    __slots__ = ("_asyncio_future_blocking", "_decision", "_future", "_watch")
 
     def __init__(self, future: Any, watch: CancellationWatch) -> None:
         self._asyncio_future_blocking = True
         self._future = future
         self._watch = watch
         # The decision about a request that was made while the task ran, or None. The task passes it on now.
-        self._pending = watch.classify_pending_request() if watch.task._must_cancel else None  # noqa: SLF001  see above
+        self._decision = watch.classify_undelivered_request() if watch.task._must_cancel else None  # noqa: SLF001  see above
 
     @property  # type: ignore[misc]  # it is read-only
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -327,10 +338,10 @@ class _WatchedFuture:
 
     def cancel(self, msg: object = None) -> bool:
         """Cancel the future on behalf of its task, and report the request."""
-        pending, self._pending = self._pending, None
-        if pending == "dropped":
+        decision, self._decision = self._decision, None
+        if decision == "drop":
             return True
-        if pending is None and not is_scope_message(msg):
+        if decision is None and not is_scope_message(msg):
             self._watch.on_request(msg)
         return bool(self._future.cancel(msg=msg))
 
@@ -347,12 +358,12 @@ class _WatchedYield:
         watch: The watch that receives the requests.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_pending", "_watch")
+    __slots__ = ("_asyncio_future_blocking", "_decision", "_watch")
 
     def __init__(self, watch: CancellationWatch) -> None:
         self._asyncio_future_blocking = True
         self._watch = watch
-        self._pending = watch.classify_pending_request() if watch.task._must_cancel else None  # noqa: SLF001  see above
+        self._decision = watch.classify_undelivered_request() if watch.task._must_cancel else None  # noqa: SLF001  see above
 
     def get_loop(self) -> Any:
         """Return the event loop."""
@@ -364,10 +375,10 @@ class _WatchedYield:
 
     def cancel(self, msg: object = None) -> bool:
         """Report the request. The task throws the cancellation into its coroutine in the next iteration."""
-        pending, self._pending = self._pending, None
-        if pending is None and not is_scope_message(msg):
+        decision, self._decision = self._decision, None
+        if decision is None and not is_scope_message(msg):
             self._watch.on_request(msg)
-        return pending == "dropped"
+        return decision == "drop"
 
     def done(self) -> bool:
         """Return True, because the task is not blocked."""

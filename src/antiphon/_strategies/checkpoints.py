@@ -25,14 +25,14 @@ __all__ = ("get_requested_cancellation", "raise_if_cancelled")
 
 async def raise_if_cancelled(watch: CancellationWatch) -> None:
     """Raise the cancellation of a cancel scope, of the task or of the dispatch, if one was requested."""
-    raised, _ = checkpoint_if_cancelled()
-    await raised
-    if watch.is_pending():
+    scope_checkpoint, _ = checkpoint_if_cancelled()
+    await scope_checkpoint
+    if watch.has_undelivered_cancellation():
         try:
             await checkpoint()
         except anyio.get_cancelled_exc_class():  # noqa: ASYNC103  raised if it was requested
             # Otherwise a failed `asyncio.TaskGroup` has repeated a request that it did not make, see
-            # `CancellationWatch.classify_pending_request`.
+            # `CancellationWatch.classify_undelivered_request`.
             if watch.has_own_request():
                 raise
     if watch.is_cancelled:
@@ -50,19 +50,19 @@ async def get_requested_cancellation(exc: BaseException, watch: CancellationWatc
         return exc
     is_of_scope = is_scope_message(next(iter(exc.args), None))
     if watch.is_cancelled:
-        if watch.is_pending() and not watch.has_own_request():
-            # A repeated request, see `CancellationWatch.classify_pending_request`. Receive it here and ignore it.
+        if watch.has_undelivered_cancellation() and not watch.has_own_request():
+            # A repeated request, see `CancellationWatch.classify_undelivered_request`. Receive it here and ignore it.
             with suppress(anyio.get_cancelled_exc_class()):
                 await checkpoint()
         # A cancel scope would catch an exception with its own message, so raise one without it.
         return watch.make_cancellation() if is_of_scope else exc
     if not is_of_scope and is_cancelled_by_scope():
-        # A scope catches only exceptions with its own message. The first checkpoint may raise a request that is pending
-        # in the task, so try twice.
+        # A cancel scope catches only exceptions with its own message. The first checkpoint may deliver another request
+        # that is undelivered, so try twice.
         for _ in range(2):
-            raised, _ = checkpoint_if_cancelled()
+            scope_checkpoint, _ = checkpoint_if_cancelled()
             try:
-                await raised
+                await scope_checkpoint
             except BaseException as requested:  # noqa: ASYNC103  the caller raises it
                 exc = requested
             if is_scope_message(next(iter(exc.args), None)):

@@ -1,10 +1,11 @@
 """Running coroutines step by step in the current task, and in a context that can be another than the task's.
 
-A step runs the coroutine until it yields to the event loop. The driver passes on what the coroutine yields to the event
-loop, and what the event loop sends or throws to the coroutine. It can replace a yielded future by a watched one, see
-`CancellationWatch`.
+A step is the code of a coroutine between two suspensions: it ends when the coroutine yields to the event loop or
+finishes. (The steps of a plan, such as a `StrategyStep`, are something else.) The driver passes on what the coroutine
+yields to the event loop, and what the event loop sends or throws to the coroutine. It can replace a yielded future by a
+watched one, see `CancellationWatch`.
 
-`run_first_step` runs the first step without starting anything: a listener that returns in it costs no task.
+`run_first_step` calls a listener without starting a task. A listener that returns without suspending needs none.
 """
 
 from __future__ import annotations

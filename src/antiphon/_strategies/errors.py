@@ -215,7 +215,7 @@ def handle_exception(
         error = to_listener_error(exc, subscription, watch)
         if error is None:
             raise collector.keep_errors_of(exc, subscription)
-        watch.detect_hidden_request(error)
+        watch.cancel_if_error_hides_request(error)
         return collector.handle(error, subscription) is not None
     finally:
         # A frame that references an exception creates a reference cycle.

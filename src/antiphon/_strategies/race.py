@@ -1,9 +1,9 @@
 """The strategy in which the listener that stops the event cancels the other listeners of its tier.
 
-Each listener has a cancel scope, a `_RaceEntry`, and a stop observer in its context. The observer receives stops by the
-listener, and by the tasks and threads that it starts. The first stop declares the winner and cancels the scopes of the
-others. Some classes of events do not report assignments of ``propagation_stopped``. For these, the runner compares the
-attribute before and after each step of a listener.
+Each listener has a `_RaceEntry` with a cancel scope. A stop observer is set in its context, and receives stops by the
+listener, and by the tasks and threads that it starts. The first stop declares the winner and cancels the cancel scopes
+of the others. Some classes of events do not report assignments of ``propagation_stopped``. For these, the runner
+compares the attribute before and after each step of a listener (see the module `driver`).
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Race(TieredStrategy):
     listeners finish.
 
     Args:
-        errors: The error policy, as for `Concurrent`. It also receives the errors of cancelled listeners. Errors that
-            the dispatch raises are raised when the winner has finished.
+        errors: The error policy, as for `Concurrent`. The policy also handles errors of cancelled listeners. The
+            dispatch raises errors after the winner has finished.
 
     Raises:
         TypeError: If ``errors`` is neither a string nor a plain function.
@@ -97,19 +97,19 @@ class RaceRunner(TierRunner):
             if self.winner is not None:
                 self._collector.is_finished = True
         finally:
-            self._is_finished = True
+            self._is_closed = True
             # Tasks that the listeners have started may keep the runner alive. Drop its references to other objects.
             self.winner = self._event = None
             self._pending = iter(())
             del self._collector
 
-    def is_finished(self) -> bool:
-        """Return whether no listener can win any longer."""
-        return self._is_finished
+    def is_closed(self) -> bool:
+        """Return whether the tier is closed, so that no listener can win any longer."""
+        return self._is_closed
 
     def on_stopped(self, entry: _RaceEntry, event: Event) -> bool:
         """Receive an event that was stopped in the context of a listener. Return whether the stop counts here."""
-        if event is not self._event or self._is_finished or self._capabilities.get_nesting_depth(event) != self._depth:
+        if event is not self._event or self._is_closed or self._capabilities.get_nesting_depth(event) != self._depth:
             return False
         self._declare_winner(entry)
         return True
@@ -125,7 +125,8 @@ class RaceRunner(TierRunner):
         if not self._reports_stops:
             coro = self._compare_steps(entry, coro)
         if watch is self._worker_watch and self._watch.task is not None:
-            # On asyncio, a listener can leave requests behind. A separate watch distinguishes them from the scope's.
+            # On asyncio, a listener can leave requests behind. A separate watch distinguishes these requests from the
+            # requests of the cancel scope.
             watch = CancellationWatch(get_asyncio_task(), watch.outer)
             current_watch.set(watch)
             coro = drive(coro, watch)
@@ -135,7 +136,7 @@ class RaceRunner(TierRunner):
                 try:
                     await coro
                     if event.propagation_stopped:
-                        # Code outside the race may have stopped it. No other listener may win then.
+                        # Code outside the race may have stopped the event. Then the first listener that returns wins.
                         self._declare_winner(entry)
                 except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises all but errors
                     # Handle it within the scope, which shows whether the listener was cancelled.
@@ -180,15 +181,15 @@ class RaceRunner(TierRunner):
 
     def _declare_winner(self, entry: _RaceEntry) -> None:
         with self._lock:
-            if self._is_finished:
+            if self._is_closed:
                 return
-            self._is_finished = True
+            self._is_closed = True
             self.winner = entry
         # Do not wait for the call: the event loop may wait for the thread that stopped the event.
         self._owner_loop.call(self._cancel_tier)
 
     def _cancel_tier(self) -> None:
-        self._is_finished = True
+        self._is_closed = True
         for entry in self._running:
             if entry is not self.winner:
                 entry.scope.cancel()
@@ -221,7 +222,7 @@ class _RaceStopObserver(StopObserver):
         self._entry = entry
 
     def is_finished(self) -> bool:
-        return self._runner.is_finished()
+        return self._runner.is_closed()
 
     def __call__(self, event: Event) -> None:
         if not self._runner.on_stopped(self._entry, event) and self.parent is not None:

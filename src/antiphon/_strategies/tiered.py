@@ -1,7 +1,7 @@
-"""The base class of the strategies that run tier by tier, and the listeners of a tier concurrently.
+"""The base class of the strategies that run one tier after another, and the listeners of a tier concurrently.
 
 A tier of one listener needs no task group: the listener runs in the caller's task, in a copy of its context. A plan of
-one listener, the usual case, has a step of its own, which creates an `ErrorCollector` only for an exception.
+one listener, the usual case, has its own `StrategyStep`, which creates an `ErrorCollector` only for an exception.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ("TieredStrategy",)
 
 
 class TieredStrategy(BaseStrategy):
-    """Runs tier by tier, and the listeners of a tier concurrently."""
+    """Base class of strategies that run one tier after another. The listeners of a tier run concurrently."""
 
     __slots__ = ()
 
@@ -37,8 +37,8 @@ class TieredStrategy(BaseStrategy):
         """
         if not plan:
             return
-        raised, task = checkpoint_if_cancelled()
-        await raised
+        scope_checkpoint, task = checkpoint_if_cancelled()
+        await scope_checkpoint
         watch = CancellationWatch(task, current_watch.get())
         collector = ErrorCollector(self._errors, plan, event)
         try:
@@ -52,7 +52,7 @@ class TieredStrategy(BaseStrategy):
                 else:
                     tier = self._make_tier_runner(plan, event, collector, watch)
                     await tier.run(listeners)
-                    if tier.has_waited:
+                    if tier.may_be_cancelled:
                         await raise_if_cancelled(watch)
             if watch.is_cancelled or collector.errors:
                 await raise_if_cancelled(watch)
@@ -89,8 +89,8 @@ async def _run_single_listener_tier(
 
 async def _run_single_listener_plan(errors: ErrorPolicy, subscription: Subscription, plan: Plan, event: Any) -> None:
     """Do the same as `TieredStrategy.run` for a plan of one listener."""
-    raised, task = checkpoint_if_cancelled()
-    await raised
+    scope_checkpoint, task = checkpoint_if_cancelled()
+    await scope_checkpoint
     watch = CancellationWatch(task, current_watch.get())
     try:
         remainder = run_first_step_in(copy_context(), subscription.call, event, watch)
@@ -98,7 +98,7 @@ async def _run_single_listener_plan(errors: ErrorPolicy, subscription: Subscript
             return
         await remainder
         watch.uncancel_own_requests()
-        if watch.is_cancelled or watch.is_pending() or is_cancelled_by_scope():
+        if watch.is_cancelled or watch.has_undelivered_cancellation() or is_cancelled_by_scope():
             await raise_if_cancelled(watch)
         return
     except BaseException as exc:  # noqa: ASYNC103  raise_with always raises

@@ -1,10 +1,12 @@
 """Running the listeners of one tier concurrently, with as few tasks as possible.
 
-The caller's task is the first worker. A worker runs the first step of one listener after another, as long as each
-returns in its first step. When a listener has to wait, its worker stays with it, and two more workers are started in a
-task group for the remaining listeners. Each of these starts two more workers before it calls its first listener, as
-long as there are enough listeners. Such a tree of workers starts the last of a hundred listeners after a few iterations
-of the event loop. Ten listeners that return in their first step need no additional task.
+The caller's task is the first worker. A worker calls one listener after another, as long as they return without
+suspending. When a listener has to wait, its worker stays with it, and two more workers are started in a task group for
+the remaining listeners. Each of these starts two more workers before it calls its first listener, as long as there are
+enough listeners. Such a tree of workers starts the last of a hundred listeners after a few iterations of the event
+loop. Ten listeners that return without suspending need no additional task.
+
+The module `driver` says what a step of a listener is, and the module `cancellation` what a native cancellation is.
 
 Invariants:
 
@@ -63,16 +65,16 @@ class TierRunner:
         self._event = event
         self._collector = collector
         self._watch = watch
-        # How many more tasks may be started. One more is the caller's.
+        # How many more tasks may be started. The caller's task also runs listeners, so subtract one.
         self._available_tasks = sys.maxsize if limit is None else limit - 1
         # How many tasks were started, but have not run yet.
         self._starting_tasks = 0
         self._worker_watch: WorkerWatch | None = None
-        # Whether no further listener starts.
-        self._is_finished = False
-        #: Whether a listener had to wait, or raised an error. Only then can the dispatch have been cancelled meanwhile.
-        self.has_waited = False
-        # A native cancellation of a listener's own task. A task group would treat it as one of its own, and drop it.
+        # Whether the tier is closed: no further listener starts, and in a race, none can win any longer.
+        self._is_closed = False
+        #: Whether a listener waited or raised an error. Only then can a cancellation have arrived during the tier.
+        self.may_be_cancelled = False
+        # A native cancellation that left a listener. A task group would mistake it for its own, and drop it.
         self._native_cancellation: BaseException | None = None
 
     async def run(self, listeners: tuple[Subscription, ...]) -> None:
@@ -82,7 +84,8 @@ class TierRunner:
             BaseException: If it is a cancellation or an interrupt.
         """
         self._pending = iter(listeners)
-        # Each listener runs in a copy of the first in the caller's task, and of the second in other tasks.
+        # Listeners in the caller's task run in copies of `_context`. Listeners in other tasks run in copies of
+        # `_worker_context`.
         self._context = self._worker_context = copy_context()
         self._context.run(current_watch.set, self._watch)
         exc: BaseException | None = None
@@ -121,8 +124,8 @@ class TierRunner:
         if self._native_cancellation is not None:
             return exc or self._native_cancellation
         if self._collector.is_finished:
-            # Without a request, the cancellation is a repeated one: after the error of another listener, a failed
-            # `asyncio.TaskGroup` takes back the request that cancelled its task, and makes it again.
+            # Without a request, drop the cancellation. After the error of another listener, a failed
+            # `asyncio.TaskGroup` took back the request that cancelled its task, and made it again.
             return exc if self._watch.has_own_request() or is_cancelled_by_scope() else None
         if exc is None and self._group.cancel_scope.cancel_called:
             # A task was cancelled before its first step or after its last one, so no listener received it.
@@ -136,10 +139,10 @@ class TierRunner:
             try:
                 remainder = run_first_step_in(context.copy(), self._get_call(subscription, watch), event, watch)
                 if remainder is None:
-                    if self._is_finished:
+                    if self._is_closed:
                         break
                     continue
-                self.has_waited = True
+                self.may_be_cancelled = True
                 if not has_workers:
                     has_workers = True
                     self._start_workers()
@@ -198,7 +201,7 @@ class TierRunner:
             self._worker_context.copy().run(self._group.start_soon, self._run_worker)
 
     def _should_stop(self) -> bool:
-        return self._is_finished or self._watch.is_cancelled or is_cancelled_by_scope()
+        return self._is_closed or self._watch.is_cancelled or is_cancelled_by_scope()
 
     def _get_call(self, subscription: Subscription, watch: CancellationWatch) -> Callable[[Any], Any]:
         return subscription.call
@@ -207,7 +210,7 @@ class TierRunner:
         try:
             if handle_exception(exc, subscription, self._collector, watch):
                 self._cancel_tier()
-            self.has_waited = True
+            self.may_be_cancelled = True
         except BaseException as raised:
             if is_cancellation(raised) and not is_cancelled_by_scope():
                 self._native_cancellation = raised
@@ -218,7 +221,7 @@ class TierRunner:
             del exc
 
     def _cancel_tier(self) -> None:
-        self._is_finished = True
+        self._is_closed = True
         self._group.cancel_scope.cancel()
 
 

@@ -7,19 +7,26 @@ What stops a queue, and how:
 =================================  ====================================================================
 the body ends                      the queue drains for at most ``drain_timeout`` seconds; events that
                                    are posted meanwhile are dispatched, too
-the body raises, or is cancelled   with a ``drain_timeout`` the same, shielded; without one, immediately
-a dispatch fails under "raise"     immediately; the body is cancelled
+the body raises, or is cancelled   with a ``drain_timeout``, the queue drains, shielded from
+                                   cancellation; without one, or after an interrupt, it stops
+                                   immediately
+a dispatch breaks the queue        the queue stops immediately, and cancels the body
 =================================  ====================================================================
 
-Events whose dispatch has not finished then are unfinished. If no other exception leaves the block, `QueueNotDrained`
-contains them. Otherwise they are logged and counted.
+A dispatch breaks the queue if it fails under ``errors="raise"``, if the error function raises an error, or if an
+interrupt leaves the dispatch.
 
-The queue uses three cancel scopes and a task group, from the outermost in:
+Events whose dispatch has not finished when the queue stops are unfinished. If no other exception leaves the block,
+`QueueNotDrained` contains them. Otherwise they are logged and counted.
 
-- `_guard` is shielded once the body has ended. From then on, only a native cancellation reaches the task that leaves
-  the block.
-- `_group` is the task group of the workers. Each worker runs in a shielded scope of its own.
-- `_body` is the scope of the body, which is cancelled after a failure.
+The queue uses two cancel scopes, a task group, and one cancel scope per worker, from the outermost in:
+
+- `_guard` is shielded during a drain after an exception, and always after the drain. While it is shielded, only
+  ``task.cancel()`` reaches the task that leaves the block.
+- `_group` is the task group of the workers. Each worker runs in its own shielded cancel scope.
+- `_body` is the cancel scope of the body, which is cancelled after a failure.
+
+A drain opens another cancel scope for its time limit.
 """
 
 from __future__ import annotations
@@ -101,11 +108,12 @@ class Queue:
             event: The same as for ``adispatch``.
 
         Raises:
-            anyio.BrokenResourceError: If a dispatch has failed under ``errors="raise"``. Its error is the cause.
+            anyio.BrokenResourceError: If a failed dispatch, the error function, or an interrupt has stopped the queue.
+                That exception is the cause.
             anyio.ClosedResourceError: If the queue has ended.
             anyio.WouldBlock: If the queue is full, and its ``overflow`` is ``"raise"``.
-            RuntimeError: If the queue has not been entered; or if it is full and this is another event loop than its
-                own, or this is a listener that the queue runs, and all its workers would wait for space.
+            RuntimeError: If the queue has not been entered. If it is full, and ``post`` runs in another event loop than
+                the queue, or would block the last free worker.
             TypeError: If ``adispatch`` would raise it, or ``ordered_by`` returned an invalid key.
         """
         await anyio.lowlevel.checkpoint()
@@ -125,7 +133,8 @@ class Queue:
             event: The same as for ``adispatch``.
 
         Raises:
-            anyio.BrokenResourceError: If a dispatch has failed under ``errors="raise"``. Its error is the cause.
+            anyio.BrokenResourceError: If a failed dispatch, the error function, or an interrupt has stopped the queue.
+                That exception is the cause.
             anyio.ClosedResourceError: If the queue has ended.
             anyio.WouldBlock: If the queue is full, and its ``overflow`` does not drop events.
             RuntimeError: If the queue has not been entered.
@@ -139,17 +148,18 @@ class Queue:
         """Wait until all events have been dispatched, including those posted meanwhile. This is always a checkpoint.
 
         Raises:
-            anyio.BrokenResourceError: If a dispatch has failed under ``errors="raise"``. Its error is the cause.
+            anyio.BrokenResourceError: If a failed dispatch, the error function, or an interrupt has stopped the queue.
+                That exception is the cause.
             anyio.ClosedResourceError: If the queue has ended with unfinished events.
-            RuntimeError: If the queue has not been entered; or if this is another event loop than its own, or a
-                listener that the queue runs, which would wait for itself.
+            RuntimeError: If the queue has not been entered. If ``join`` would wait in another event loop than the
+                queue, or runs in a listener of the queue, where it would never return.
         """
         await anyio.lowlevel.checkpoint()
         running = running_dispatch.get()
         if running is not None and running.queue is self:
             raise RuntimeError(
-                f"join() waits until {self!r} has dispatched all events; this is a listener that it runs, or a task of "
-                f"one, and would wait for itself: join where the queue was entered"
+                f"join() waits until {self!r} has dispatched all events; it was called in a listener that the queue "
+                f"runs, or in a task of such a listener, and would never return: call it outside the listeners"
             )
         runner = self._get_runner()
         while True:

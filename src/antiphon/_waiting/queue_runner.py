@@ -38,7 +38,7 @@ class QueueState(Enum):
 
     #: It accepts events, or drains.
     OPEN = "open"
-    #: A dispatch stopped it.
+    #: A dispatch or the error function stopped it.
     BROKEN = "broken"
     #: The end of its block stopped it.
     ENDED = "ended"
@@ -92,7 +92,7 @@ class QueueRunner:
         """Check that the queue accepts events.
 
         Raises:
-            anyio.BrokenResourceError: If a dispatch stopped the queue.
+            anyio.BrokenResourceError: If a dispatch or the error function stopped the queue.
             anyio.ClosedResourceError: If the queue has ended.
         """
         if self.state is not QueueState.OPEN:
@@ -102,9 +102,12 @@ class QueueRunner:
         """Raise the error for a use of the queue after it was stopped."""
         error: Exception
         if self.state is QueueState.BROKEN:
+            # Another policy would not help after an interrupt, or after an error of the error function.
+            is_avoidable = self._policy == "raise" and isinstance(self.broken_by, Exception)
+            remedy = "; to continue after errors, use errors='log' or a function" if is_avoidable else ""
             error = anyio.BrokenResourceError(
-                f"{self._queue!r} accepts events until a dispatch fails under errors='raise'; one failed with "
-                f"{safe_repr(self.broken_by)}; to continue after errors, use errors='log' or a function"
+                f"{self._queue!r} accepts events until it stops; it has stopped because of "
+                f"{safe_repr(self.broken_by)}{remedy}"
             )
         else:
             error = anyio.ClosedResourceError(
@@ -125,7 +128,7 @@ class QueueRunner:
         """Put an item into the buffer, and wait for space.
 
         Raises:
-            anyio.BrokenResourceError: If a dispatch stops the queue.
+            anyio.BrokenResourceError: If a dispatch or the error function stops the queue.
             anyio.ClosedResourceError: If the queue ends.
             RuntimeError: If all workers would wait for space, or this is another event loop than the queue's.
         """
@@ -167,7 +170,7 @@ class QueueRunner:
         return bool(self.in_progress or len(self.buffer) or self.buffer.waiting_senders)
 
     async def wait_for_change(self) -> None:
-        """Wait until the queue is idle for a moment, or stops."""
+        """Wait until the queue becomes idle or stops. It may be busy again when this returns."""
         await self._idle_event.wait()
 
     def _notify_idle(self) -> None:
@@ -194,10 +197,11 @@ class QueueRunner:
     async def _run_worker(self, scope: anyio.CancelScope) -> None:
         with suppress(anyio.EndOfStream, anyio.get_cancelled_exc_class()), scope:
             task_id = anyio.get_current_task().id
-            # A listener may leave a native request on this task, which would cancel the next dispatches.
+            # A listener may leave a native request (see `_strategies.cancellation`) on this task. It would cancel the
+            # next dispatches.
             while not count_cancel_requests():
                 await self._dispatch(await self.buffer.get(), task_id)
-            # Receive the request here. At the end of the task, the group would treat it as one of its own.
+            # Receive the request here. At the end of the task, the group would mistake it for its own.
             await anyio.lowlevel.checkpoint()
         self._worker_scopes.discard(scope)
         if self.state is QueueState.OPEN and not self.buffer.closed:
@@ -235,7 +239,8 @@ class QueueRunner:
         """
         cancellation, error = split_exception(exc, is_cancellation)
         if cancellation is not None and self.state is QueueState.OPEN and count_cancel_requests():
-            # This task was cancelled. If all tasks were, the one that owns the queue stops it during this checkpoint.
+            # This task was cancelled. If all tasks were cancelled, the owner task stops the queue during this
+            # checkpoint.
             with suppress(anyio.get_cancelled_exc_class()):
                 await anyio.lowlevel.checkpoint()
         if self.state is not QueueState.OPEN:
