@@ -41,9 +41,6 @@ class Bucket(dict[Hashable, BucketEntry]):
             self.has_unhashable = True
             entry_key = _get_identity_key(entry_key)
             entry = self.get(entry_key)
-        self._store(entry_key, entry, subscription)
-
-    def _store(self, entry_key: Hashable, entry: BucketEntry | None, subscription: Subscription) -> None:
         if entry is None:
             self[entry_key] = subscription
         elif isinstance(entry, dict):
@@ -85,11 +82,11 @@ class Bucket(dict[Hashable, BucketEntry]):
         Their hashes are not used, because one may have changed, and because hashing could change this bucket.
         """
         bucket = type(self)()
-        bucket.has_unhashable = True
+        bucket.has_unhashable = bucket.has_duplicates = True
         for other in self.get_subscriptions():
             if other is not subscription:
-                entry_key = _get_identity_key(other.listener)
-                bucket._store(entry_key, bucket.get(entry_key), other)  # noqa: SLF001  of the same class
+                entry = bucket.setdefault(_get_identity_key(other.listener), {})
+                cast("dict[Subscription, None]", entry)[other] = None
         return bucket
 
     def find_equal(self, listener: object) -> list[Subscription]:
