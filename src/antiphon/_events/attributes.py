@@ -65,8 +65,8 @@ class DispatchInfo:  # noqa: PLW1641  its name need not have a hash
     __slots__ = ("dispatcher", "name")
 
     def __init__(self, name: Any, dispatcher: Any) -> None:
-        self.name = name
-        self.dispatcher = dispatcher
+        self.name: Any = name
+        self.dispatcher: Any = dispatcher
 
     def __eq__(self, other: object) -> bool:
         # For event classes that compare all attributes.

@@ -92,8 +92,8 @@ class EventCapabilities:
         setter: Callable[[Any, str, Any], None] = set_attribute,
         depths: dict[int, int] | None = None,
     ) -> None:
-        self.stoppable = stoppable
-        self.is_fast = is_fast
+        self.stoppable: bool = stoppable
+        self.is_fast: bool = is_fast
         self._attributes = attributes
         self._has_descriptors = has_descriptors
         self._setter = setter

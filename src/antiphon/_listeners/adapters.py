@@ -37,7 +37,7 @@ class _Adapter(Wrapper):
     __slots__ = ("__weakref__", "function")
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.function = function
+        self.function: Callable[[Any], Any] = function
 
     @property
     def __wrapped__(self) -> Any:
@@ -81,7 +81,7 @@ class _InThread(_Adapter):
 
     def __init__(self, function: Callable[[Any], Any], *, abandon_on_cancel: bool) -> None:
         super().__init__(function)
-        self.abandon_on_cancel = abandon_on_cancel
+        self.abandon_on_cancel: bool = abandon_on_cancel
 
     def _comparison_key(self) -> tuple[Any, ...]:
         return (self.function, self.abandon_on_cancel)
