@@ -14,6 +14,7 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
 from antiphon._listeners.subscription import when_removed
+from antiphon._registry.registry import Registry
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
 PLACED = "order.placed"
@@ -161,6 +162,46 @@ def test_hashable_and_unhashable_equals_remove_each_other(kinds: list[type[Equal
     dispatcher.remove_listener(PLACED, removed(1))
 
     assert not dispatcher.has_listeners()
+
+
+def test_an_interrupted_second_registration_leaves_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatcher = EventDispatcher()
+    dispatcher.add_listener(PLACED, print)
+    dispatcher.dispatch(PLACED)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Registry, "_drop_plans", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        dispatcher.add_listener(PLACED, print)
+    monkeypatch.undo()
+
+    assert dispatcher.get_listeners(PLACED) == (print,)
+
+
+async def test_a_plan_is_not_cached_if_its_matcher_registers() -> None:
+    dispatcher = AsyncEventDispatcher()
+    log: list[str] = []
+    pending: list[str] = []
+
+    class Registering(type):
+        def __subclasscheck__(cls, subclass: type) -> bool:
+            if pending:
+                pending.clear()
+                dispatcher.add_listener(PLACED, make_recording_listener(dispatcher, log, "called"))
+            return False
+
+    key = Registering("Key", (), {})
+    dispatcher.add_listener(key, make_recording_listener(dispatcher, log, "never"))
+    pending.append("register")
+
+    await dispatcher.adispatch(PLACED)
+    assert not pending
+    log.clear()
+    await dispatcher.adispatch(PLACED)
+
+    assert log == ["called"]
 
 
 @pytest.mark.parametrize("kind", [Equal, UnhashableEqual], ids=["hashable", "unhashable"])

@@ -193,6 +193,31 @@ async def test_a_failed_setter_hides_no_error_of_the_dispatch(kind: Any, error: 
     assert not in_flight(event)
 
 
+@KINDS
+async def test_a_failed_setter_hides_no_error_of_an_async_dispatch(kind: Any) -> None:
+    inner, outer = AsyncEventDispatcher(), AsyncEventDispatcher()
+    left: list[Any] = []
+
+    @inner.listen("payment.booked")
+    async def fail(event: Any) -> None:
+        event.refused.add(("name", "payment.received"))
+        raise LookupError("of the listener")
+
+    @outer.listen("payment.received")
+    async def pay(event: Any) -> None:
+        try:
+            await inner.adispatch("payment.booked", event)
+        except Exception as exc:
+            left.append(exc)
+
+    event = kind()
+    await outer.adispatch("payment.received", event)
+    event.refused.clear()
+
+    assert [type(exc) for exc in left] == [LookupError]
+    assert not in_flight(event)
+
+
 def test_a_refused_event_leaves_no_address_behind() -> None:
     dispatcher = EventDispatcher()
     for event in (DuckTyped(), Pretending()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -276,6 +277,39 @@ async def handles_its_failed_group(event: Event) -> None:
             group.create_task(fail())
     except* KeyError:
         pass
+
+
+@every_strategy
+def test_a_timeout_in_a_nested_dispatch_is_not_of_the_outer_one(make: Make) -> None:
+    async def times_out(event: Event) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await asyncio.sleep(60)
+
+    async def main() -> list[str]:
+        log: list[str] = []
+
+        async def nests(event: Event) -> None:
+            await dispatch(make(errors="collect"), times_out)()
+            log.append("nested")
+
+        await dispatch(make(errors="collect"), nests)()
+        await asyncio.sleep(0)
+        return log
+
+    assert ASYNCIO.run(main) == ["nested"]
+
+
+def test_the_message_of_a_hidden_request_is_kept() -> None:
+    async def main() -> tuple[object, ...]:
+        task = asyncio.create_task(dispatch(Sequential(errors=overlook), fails_in_clean_up)())
+        await asyncio.sleep(0)
+        task.cancel("shutdown")
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        return caught.value.args
+
+    assert ASYNCIO.run(main) == ("shutdown",)
 
 
 async def times_out_without_uncancel(event: Event) -> None:

@@ -47,6 +47,22 @@ async def test_raising_instrument_is_logged_once_and_removed(dispatcher, method,
         dispatcher.remove_instrument(broken)
 
 
+async def test_unprintable_instrument_that_raises_is_removed(dispatcher, caplog):
+    class Unprintable:
+        def __repr__(self):
+            raise ValueError
+
+        def dispatch_started(self, record):
+            raise KeyError
+
+    dispatcher.add_instrument(Unprintable())
+
+    with caplog.at_level(logging.ERROR, "antiphon"):
+        await dispatcher.adispatch("order.placed")
+
+    assert [type(record.exc_info[1]) for record in caplog.records] == [KeyError]
+
+
 async def test_running_dispatch_notifies_it_no_more(dispatcher):
     broken = Broken("listener_started")
     dispatcher.add_instrument(broken)
