@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import AsyncMock, Mock
 
 import pytest
-import whistle  # type: ignore[import-untyped]
+import whistle  # type: ignore[import-untyped]  # whistle has no types
 
 import antiphon
 

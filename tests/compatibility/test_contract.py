@@ -11,8 +11,8 @@ from unittest.mock import AsyncMock, Mock
 
 import anyio
 import pytest
-import whistle  # type: ignore[import-untyped]
-from whistle.typing import dispatcher as whistle_typing  # type: ignore[import-untyped]
+import whistle  # type: ignore[import-untyped]  # whistle has no types
+from whistle.typing import dispatcher as whistle_typing  # type: ignore[import-untyped]  # whistle has no types
 
 import antiphon
 from tests.compatibility.conftest import Implementation, on_async, on_logging

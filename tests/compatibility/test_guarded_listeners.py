@@ -194,7 +194,7 @@ def test_it_is_a_coroutine_function_if_the_listener_is_marked_as_one() -> None:
     def wrapper(event: Event) -> Any:
         return charge(event)
 
-    inspect.markcoroutinefunction(wrapper)  # type: ignore[attr-defined, unused-ignore]
+    inspect.markcoroutinefunction(wrapper)  # type: ignore[attr-defined, unused-ignore]  # new in Python 3.12
 
     assert inspect.iscoroutinefunction(guarded(wrapper))
     assert inspect.iscoroutinefunction(guarded(partial(wrapper)))

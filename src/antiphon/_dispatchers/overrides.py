@@ -37,6 +37,7 @@ class _ListenerProxy(Wrapper):
         _set(self, "_antiphon_subscription", subscription)
         _set(self, "_antiphon_plan", plan)
 
+    # Both type checkers expect a dict on the class. A proxy has the annotations of its listener.
     @property
     def __annotations__(self) -> Any:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.__getattr__("__annotations__")

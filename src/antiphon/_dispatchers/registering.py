@@ -32,7 +32,10 @@ _captured_subscriptions: Final[ContextVar[list[Subscription] | None]] = ContextV
 
 
 class RegisteringMixin:
-    """The methods of a dispatcher that add and remove listeners."""
+    """The methods of a dispatcher that add and remove listeners.
+
+    Abstract: both dispatchers define `_adapt_listener` and `_wrap_options`.
+    """
 
     _registry: Registry
 

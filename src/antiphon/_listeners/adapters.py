@@ -32,7 +32,10 @@ SyncListeners: TypeAlias = Literal["refuse", "inline", "thread"]
 
 
 class _Adapter(Wrapper):
-    """A listener that wraps a function. Two adapters are equal if their classes, functions and options are."""
+    """A listener that wraps a function. Two adapters are equal if their classes, functions and options are.
+
+    Abstract: `_Inline` and `_InThread` define `describe`.
+    """
 
     __slots__ = ("__weakref__", "function")
 

@@ -20,7 +20,10 @@ __all__ = (
 
 
 class Wrapper:
-    """A base class of antiphon's listeners that call another listener, and have its name."""
+    """A base class of antiphon's listeners that call another listener, and have its name.
+
+    Abstract: subclasses define `__wrapped__`.
+    """
 
     __slots__ = ()
 
