@@ -71,6 +71,8 @@ def _make_async_rows(backend: str) -> Iterator[Row]:
     for size in SIZES:
         yield row("by name alone", size, partial(_dispatch_name, size))
         yield row("by event alone", size, partial(_dispatch_event, size))
+        yield row("prepared", size, partial(_dispatch_prepared, size))
+        yield row("through an override", size, partial(_dispatch_through_override, size))
     for size in SIZES[1:]:
         yield row("heard by class", size, partial(sequential, size, key=Event))
         yield row("heard by pattern", size, partial(sequential, size, key="order.*"))
@@ -107,6 +109,7 @@ def _make_sync_rows() -> Iterator[Row]:
         yield row("sync, heard by class", size, partial(synchronous, size, key=Event))
         yield row("sync, heard by pattern", size, partial(synchronous, size, key="order.*"))
     for size in SIZES:
+        yield row("sync, prepared", size, partial(_dispatch_prepared_plainly, size))
         yield row("add one more", size, partial(_add, size))
         yield row("remove it by its handle", size, partial(_remove_by_handle, size))
         yield row("remove it by equality", size, partial(_remove_by_equality, size))
@@ -193,6 +196,40 @@ def _dispatch_name(size: int) -> Operation:
 
 def _dispatch_event(size: int) -> Operation:
     return Operation(partial(_make_dispatcher(size).adispatch, event_class(Event, named=True)(1, 2)))
+
+
+def _dispatch_prepared(size: int) -> Operation:
+    return Operation(partial(_make_dispatcher(size).prepare(NAME), event_class(Event)(1, 2)))
+
+
+def _dispatch_prepared_plainly(size: int) -> Operation:
+    dispatcher, event = EventDispatcher(), event_class(Event)(1, 2)
+    for listener in listeners("synchronous", size):
+        dispatcher.add_listener(NAME, listener)
+    prepared = dispatcher.prepare(NAME)
+
+    async def run() -> None:
+        prepared(event)
+
+    return Operation(run)
+
+
+class _Overriding(AsyncEventDispatcher):
+    async def adispatch(self, name: Any, event: Any = None, /) -> Any:  # type: ignore[override]
+        return await super().adispatch(name, event)
+
+    async def _adispatch(self, listeners: Any, event: Any) -> None:
+        for listener in listeners:
+            await listener(event)
+            if event.propagation_stopped:
+                break
+
+
+def _dispatch_through_override(size: int) -> Operation:
+    dispatcher = _Overriding()
+    for listener in listeners("returning", size):
+        dispatcher.add_listener(NAME, listener)
+    return dispatching(dispatcher.adispatch)
 
 
 def _dispatch_again() -> Operation:

@@ -99,18 +99,21 @@ async def test_each_nested_dispatch_adds_its_note(leak: Listener) -> None:
     assert [name in note for name, note in zip(("leak", "again"), left.__notes__, strict=True)] == [True, True]
 
 
-async def test_an_override_gets_it_unchanged(leak: Listener) -> None:
+async def test_it_leaves_an_override_unchanged(leak: Listener) -> None:
     seen: list[BaseException | None] = []
 
     class Own(AsyncEventDispatcher):
         async def _adispatch(self, listeners: Any, event: Any) -> None:
             for listener in listeners:
                 seen.append(await left_by(lambda: listener(event)))
+                assert seen[0] is not None
+                raise seen[0]
 
     dispatcher = Own()
     dispatcher.add_listener("order.placed", leak)
-    await dispatcher.adispatch("order.placed")
-    assert_left_unchanged(seen[0], leak)
+    left = await left_by(lambda: dispatcher.adispatch("order.placed"))
+    assert left is seen[0]
+    assert_left_unchanged(left, leak)
 
 
 @every_grouping_strategy

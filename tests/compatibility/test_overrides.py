@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import anyio
 import pytest
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
+from antiphon import (
+    AsyncEventDispatcher,
+    Concurrent,
+    Event,
+    EventDispatcher,
+    Race,
+    Sequential,
+    inline,
+    listener_name,
+)
 from tests.compatibility.conftest import Implementation
 from tests.helpers import make_listener, make_recording_listener
 
@@ -272,12 +282,110 @@ async def test_an_error_carries_one_note_that_names_the_listener(kind: Any) -> N
     assert all(part in note for part in ("find_route", "'core.request'", "Event"))
 
 
+class Shop:
+    async def find_route(self, event: Event) -> None:
+        raise LookupError
+
+    async def __call__(self, event: Event) -> None:
+        raise LookupError
+
+
+class BookShop(Shop): ...
+
+
+def decorate(function: Any) -> Any:
+    @functools.wraps(function)
+    async def call(event: Event) -> None:
+        await function(event)
+
+    return call
+
+
+async def find_route(event: Event, times: int = 1) -> None:
+    raise LookupError
+
+
+async def find_nothing(event: Event) -> None: ...
+
+
+async def take_two(event: Event, other: Event) -> None: ...
+
+
+async def take_a_keyword(event: Event, *, other: Event) -> None: ...
+
+
+def find_plainly(event: Event) -> None:
+    raise LookupError
+
+
+LISTENERS: dict[str, Any] = {
+    "function": find_route,
+    "method": Shop().find_route,
+    "inherited method": BookShop().find_route,
+    "decorated": decorate(find_route),
+    "object": Shop(),
+    "partial": functools.partial(find_route, times=2),
+    "adapter": inline(find_plainly),
+    "too many parameters": take_two,
+    "a required keyword": take_a_keyword,
+}
+
+
+async def run_in_turn(listeners: Any, event: Any) -> None:
+    for listener in listeners:
+        await listener(event)
+
+
+async def run_in_a_group(listeners: Any, event: Any) -> None:
+    async with anyio.create_task_group() as group:
+        for listener in listeners:
+            group.start_soon(listener, event)
+
+
+async def replace_errors(listeners: Any, event: Any) -> None:
+    try:
+        await run_in_turn(listeners, event)
+    except Exception as exc:
+        raise ValueError from exc
+
+
+def leaves(exc: BaseException) -> list[BaseException]:
+    if isinstance(exc, BaseExceptionGroup):
+        return [leaf for member in exc.exceptions for leaf in leaves(member)]
+    return [exc.__cause__ or exc]
+
+
+@pytest.mark.parametrize("run", [run_in_turn, run_in_a_group, replace_errors])
+@pytest.mark.parametrize("options", [{}, {"once": True}], ids=["plain", "with an option"])
+@pytest.mark.parametrize("event", [Event(), object()], ids=["Event", "bare"])
+@pytest.mark.parametrize("kind", LISTENERS)
+async def test_the_note_names_the_listener_however_the_override_runs_it(
+    kind: str, event: Any, options: Any, run: Any
+) -> None:
+    class Running(AsyncEventDispatcher):
+        async def _adispatch(self, listeners: Any, event: Any) -> None:
+            await run(listeners, event)
+
+    dispatcher, failing = Running(), LISTENERS[kind]
+    for listener in (find_nothing, decorate(find_nothing), functools.partial(find_nothing)):
+        dispatcher.add_listener("core.view", listener)
+    dispatcher.add_listener("core.view", failing, **options)
+
+    with pytest.raises(Exception) as caught:
+        await dispatcher.adispatch("core.view", event)
+
+    [error] = leaves(caught.value)
+    [note] = error.__notes__
+    assert f"listener {listener_name(failing)}, while" in note
+
+
 async def test_an_error_of_the_override_itself_leaves_unchanged() -> None:
     class Failing(AsyncEventDispatcher):
         async def _adispatch(self, listeners: Any, event: Any) -> None:
             raise LookupError
 
     dispatcher, event = Failing(), Event()
+    dispatcher.add_listener("core.view", route)
 
     with pytest.raises(LookupError):
         await dispatcher.adispatch("core.view", event)

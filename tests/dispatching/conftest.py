@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, Strategy
+from antiphon._dispatchers.loops import change_running
 from tests.helpers import AnyDispatcher
 
 
@@ -53,6 +54,21 @@ def sequential(request: pytest.FixtureRequest) -> AnyDispatcher:
 @pytest.fixture(params=EVENTS)
 def event(request: pytest.FixtureRequest) -> Any:
     return EVENTS[request.param]()
+
+
+def count_running() -> int:
+    """Return how many dispatches run a listener, as the loops count them."""
+    [cell] = change_running.__closure__
+    count: int = cell.cell_contents
+    return count
+
+
+@pytest.fixture(autouse=True)
+def all_dispatches_end() -> Iterator[None]:
+    """Check that each dispatch of a test is counted as ended."""
+    before = count_running()
+    yield
+    assert count_running() == before
 
 
 def stop(event: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -9,8 +10,17 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, Strategy
+from antiphon._dispatchers.loops import change_running
 from tests.dispatching.conftest import dispatching, fail, stop
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
+
+
+@pytest.fixture(params=[0, 1], ids=["alone", "beside another dispatch"], autouse=True)
+def other_dispatches(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With and without another dispatch that waits: with it, each dispatch looks whether its event is in flight."""
+    change_running(request.param)
+    yield
+    change_running(-request.param)
 
 
 def view(event: Any) -> tuple[Any, ...]:

@@ -3,12 +3,14 @@
 # ruff: noqa: SLF001  a scope uses private attributes of its parent
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
 from contextlib import suppress
 from enum import Enum
 from inspect import CO_COROUTINE
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from antiphon._dispatchers import loops
+from antiphon._dispatchers.base import check_event
 from antiphon._dispatchers.scope import ScopeMixin
 from antiphon._dispatchers.waiting import WaitingMixin
 from antiphon._events.attributes import DispatchInfo
@@ -17,6 +19,7 @@ from antiphon._events.event import Event
 from antiphon._listeners.adapters import SyncListeners, adapt_for_async, check_sync_listeners, unwrap_adapter
 from antiphon._listeners.options import wrap_async_with_options
 from antiphon._listeners.subscription import Subscription, SubscriptionWithOptions, removed_async_listener
+from antiphon._registry.keys import check_name
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.base import Strategy
 from antiphon._strategies.errors import annotate_exception
@@ -132,66 +135,40 @@ class AsyncEventDispatcher(WaitingMixin):
     async def adispatch(self, event: E, /, *, strategy: Strategy | None = None) -> E: ...
     @overload
     async def adispatch(self, name: Hashable, event: E, /, *, strategy: Strategy | None = None) -> E: ...
-    # The hot path. It contains the loop itself, because another function call would cost as much as the rest of a
-    # dispatch. Only the overloads declare `strategy` as keyword-only, because keyword-only parameters are slower.
-    async def adispatch(self, name: Any, event: Any = None, /, strategy: Strategy | None = None) -> Any:
-        """Dispatch an event to its listeners. (whistle)
 
-        ``adispatch(name, event)`` dispatches the event under the name. ``adispatch(name)`` creates an `Event`; the
-        name is a ``str`` or an ``Enum`` member. ``adispatch(event)`` dispatches the event under the ``name`` of its
-        class, if the class has one. It is not an error if there are no listeners.
+    if TYPE_CHECKING:
+
+        async def adispatch(self, name: Any, event: Any = None, /, strategy: Strategy | None = None) -> Any: ...
+    else:
+        adispatch = loops.adispatch
+
+    def prepare(self, name: Hashable, /) -> Callable[[E], Coroutine[Any, Any, E]]:
+        """Return a function that dispatches an event under one name, for places where time matters.
+
+        ``await prepared(event)`` has the effect of ``await dispatcher.adispatch(name, event)``, in less time: it does
+        not look up the name. Listeners, strategy and instruments are those of the dispatcher at the time of the call.
+        If `adispatch` is overridden, the function calls the override.
+
+        The dispatcher remembers each prepared name as long as it lives, so prepare names once, not in each request.
 
         Args:
-            name: The name of the dispatch.
-            event: The event that the listeners receive.
-            strategy: How this dispatch runs its listeners. The default is the strategy of the dispatcher.
+            name: The name of the dispatches.
 
         Returns:
-            The same event object.
+            An async function that takes the event and returns it.
 
         Raises:
-            TypeError: If the name is unhashable, if the arguments are not a name, an event, or a name and an event, or
-                if ``strategy`` cannot be used.
-            Exception: If a listener raises under ``Sequential("raise")``: the same object, with a note that names the
-                listener.
-            ExceptionGroup: If listeners raise under `Concurrent` or `Race` with ``"raise"``, or under ``"collect"``. In
-                the group, a `ListenerCancelled` stands for a cancellation that was not requested.
-            RecursionError: If too many dispatches are nested, each in a listener of the previous one.
-            BaseExceptionGroup: If a cancellation or an interrupt ends a dispatch that has collected errors: the errors
-                and the cancellation or interrupt.
+            TypeError: If the name is None or unhashable.
         """
-        if event is None:
-            name, event = self._resolve_argument(name)
-        try:
-            cached = self._cached_plans[name][type(event)]
-        except (KeyError, TypeError):
-            cached = self._get_cached_plan(name, event)
-        fast_steps = cached.fast_steps
-        if fast_steps is None or strategy is not None or getattr(event, "_antiphon_in_flight", None) is event:
-            # The last condition: a listener dispatches the event that it received.
-            return await self._dispatch_slow(cached, name, event, strategy)
+        check_name(name)
+        if getattr(self.adispatch, "__func__", None) is loops.adispatch:
+            fast: Callable[[E], Coroutine[Any, Any, E]] = loops.prepare_async(self, name)
+            return fast
 
-        info = cached.info
-        if info.name is not name:
-            # The names are equal, but may differ in type.
-            info = DispatchInfo(name, self)
-        event._antiphon_info = info
-        event._antiphon_stopped = False
-        if not fast_steps:
-            return event
-        event._antiphon_in_flight = event
-        try:
-            for step in fast_steps:
-                try:
-                    await step.call(event)
-                except BaseException as exc:
-                    annotate_exception(exc, step, cached.plan, event)
-                    raise
-                if event._antiphon_stopped:
-                    break
-        finally:
-            event._antiphon_in_flight = None
-        return event
+        async def prepared(event: Any, /) -> Any:
+            return await self.adispatch(name, check_event(name, event))
+
+        return prepared
 
     def dispatch(self, name: Any, event: Any = None, /) -> Any:
         """Raise an error, because async listeners must be awaited. (whistle)
@@ -219,26 +196,37 @@ class AsyncEventDispatcher(WaitingMixin):
         strategy = self._strategy if strategy is None else self._check_strategy(strategy)
         capabilities = cached.capabilities
         info = cached.info if cached.info.name is name else DispatchInfo(name, self)
-        outer = capabilities.begin_dispatch(event, info)
+        loops.change_running(1)
         try:
-            if not cached.instruments:
-                if self._overrides_execution:
-                    await self._adispatch(cached.override_listeners, event)
+            outer = capabilities.begin_dispatch(event, info)
+            try:
+                if not cached.instruments:
+                    await self._run_plan(cached.plan, cached.first_step, strategy, event)
                 else:
-                    await strategy.run(cached.plan, event)
-            else:
-                with _observed.AsyncObservedDispatch(cached, name, event, drives_listeners(strategy)) as observed:
-                    if self._overrides_execution:
-                        await self._adispatch(self._make_override_listeners(observed), event)
-                    else:
-                        await strategy.run(observed, event)
-        except BaseException:
-            # Raise the exception that ended the dispatch, even if a setter of the event raises now.
-            with suppress(Exception):
-                capabilities.end_dispatch(event, outer)
-            raise
-        capabilities.end_dispatch(event, outer)
+                    with _observed.AsyncObservedDispatch(cached, name, event, drives_listeners(strategy)) as observed:
+                        await self._run_plan(observed, None, strategy, event)
+            except BaseException:
+                # Raise the exception that ended the dispatch, even if a setter of the event raises now.
+                with suppress(Exception):
+                    capabilities.end_dispatch(event, outer)
+                raise
+            capabilities.end_dispatch(event, outer)
+        finally:
+            loops.change_running(-1)
         return event
+
+    async def _run_plan(
+        self, plan: Plan, step: Subscription | StrategyStep | None, strategy: Strategy, event: Any
+    ) -> None:
+        if not self._overrides_execution:
+            await strategy.run(plan, event)
+        elif plan:
+            step = step or self._make_override_step(plan)
+            try:
+                await step.call(event)
+            except BaseException as exc:
+                annotate_exception(exc, step, plan, event)
+                raise
 
     def scope(self) -> AsyncScope:
         """Create a dispatcher for one request or test.
@@ -270,13 +258,17 @@ class AsyncEventDispatcher(WaitingMixin):
     def _unwrap_listener(self, listener: Any, /) -> tuple[Any, str | None]:
         return unwrap_adapter(listener, self._sync_listeners)
 
-    def _make_override_listeners(self, plan: Plan, /) -> tuple[Any, ...]:
-        return tuple(_overrides.AsyncListenerProxy(subscription, plan) for subscription in plan.listeners)
-
-    def _get_fast_steps(self, plan: Plan, /) -> tuple[Subscription | StrategyStep, ...]:
+    def _make_steps(self, plan: Plan, /) -> tuple[Subscription | StrategyStep, ...]:
+        if self._overrides_execution:
+            return (self._make_override_step(plan),) if plan else ()
         if is_default_behavior(self._strategy) or (not plan and skips_empty_plans(self._strategy)):
             return plan.listeners
         return (make_strategy_step(self._strategy, plan),)
+
+    def _make_override_step(self, plan: Plan, /) -> StrategyStep:
+        listeners, by_code = _overrides.make_proxies(plan, _overrides.call_annotated_async)
+        # Look the method up in each dispatch, because it may be replaced.
+        return _overrides.OverrideStep(lambda event: self._adispatch(listeners, event), by_code)
 
 
 class AsyncScope(ScopeMixin, AsyncEventDispatcher):

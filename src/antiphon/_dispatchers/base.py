@@ -15,7 +15,6 @@ from antiphon._events.capabilities import (
     get_event_capabilities,
 )
 from antiphon._events.event import Event
-from antiphon._instrumentation.attached import PlanInstruments
 from antiphon._listeners.subscription import (
     NameAwareListener,
     NameBoundSubscription,
@@ -33,7 +32,7 @@ else:
     # Many programs never ask for a description.
     _description = LazyModule("antiphon._introspection.description")
 
-__all__ = ("BaseDispatcher",)
+__all__ = ("BaseDispatcher", "check_event")
 
 #: The types of a single argument that is a name. Any other single argument is an event.
 _NAME_TYPES: Final = (str, Enum)
@@ -127,12 +126,8 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
     def _get_display_name(self) -> str:
         return self._name or type(self).__name__
 
-    def _make_override_listeners(self, plan: Plan, /) -> tuple[Any, ...]:
-        """Return the proxies that a subclass receives if it overrides how listeners are run."""
-        raise NotImplementedError
-
-    def _get_fast_steps(self, plan: Plan, /) -> tuple[Subscription | StrategyStep, ...]:
-        """Return the steps that the dispatcher runs in its own loop, under its default strategy or error policy."""
+    def _make_steps(self, plan: Plan, /) -> tuple[Subscription | StrategyStep, ...]:
+        """Return the steps that run a plan under the default strategy or error policy, or in an override."""
         raise NotImplementedError
 
     def _find_listeners(self, name: Hashable, event_class: type[Any] | None) -> tuple[Any, ...]:
@@ -191,10 +186,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
     def _get_cached_plan(self, name: Hashable, event: Any) -> CachedPlan:
         if name is not None:
             check_name(name)
-        if isinstance(event, type):
-            raise TypeError(
-                f"expected an event, got the class {event.__name__}: create an event with {event.__name__}(...)"
-            )
+        check_event(name, event)
         if isinstance(name, Event):
             raise TypeError(f"the name comes first, then the event; got {safe_repr(name)} and {safe_repr(event)}")
         cls = event.__class__
@@ -217,14 +209,25 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         if not capabilities.stoppable:
             listeners = tuple(_bind_name(name, subscription) for subscription in listeners)
         plan = Plan(listeners, name=name, dispatcher=self, capabilities=capabilities)
-        cached = CachedPlan(plan, self._all_instruments())
-        if cached.instruments:
-            cached.instruments_by_method = PlanInstruments(cached.instruments)
-        elif self._overrides_execution:
-            cached.override_listeners = self._make_override_listeners(plan)
-        elif capabilities.is_fast:
-            cached.fast_steps = self._get_fast_steps(plan)
-        return cached
+        return CachedPlan(plan, self._make_steps(plan), self._all_instruments())
+
+
+def check_event(name: Hashable, event: Any) -> Any:
+    """Check that an object can be dispatched under a name.
+
+    Returns:
+        The object.
+
+    Raises:
+        TypeError: If it is None or a class.
+    """
+    if event is None:
+        raise TypeError(f"a dispatch prepared for {safe_repr(name)} takes an event; got None: create one, Event()")
+    if isinstance(event, type):
+        raise TypeError(
+            f"expected an event, got the class {event.__name__}: create an event with {event.__name__}(...)"
+        )
+    return event
 
 
 def _bind_name(name: Hashable, subscription: Subscription) -> Subscription:

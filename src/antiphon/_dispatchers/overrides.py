@@ -1,21 +1,28 @@
-"""Proxies of listeners, passed to subclasses that override ``_adispatch`` or ``do_dispatch``.
+"""How listeners are passed to subclasses that override ``_adispatch`` or ``do_dispatch``.
 
-A proxy has the repr, equality, hash, attributes, signature, module and docstring of its listener. Setting an attribute
-of a proxy sets it on the listener. A copy of a proxy is the proxy itself, as for functions. A pickle of a proxy is a
-pickle of the listener.
+Such a subclass receives proxies. A proxy has the repr, equality, hash, attributes, signature, module and docstring of
+its listener. Setting an attribute of a proxy sets it on the listener. A copy of a proxy is the proxy itself, as for
+functions. A pickle of a proxy is a pickle of the listener.
+
+An exception that leaves a listener gets a note that names it. A call through a proxy has nothing to do with that if the
+listener is a function or a method: its code is found in the traceback, so only a failed dispatch pays for the note. For
+other listeners the proxy calls a wrapper.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Self
+from inspect import CO_VARARGS
+from types import CodeType, FunctionType, MethodType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from antiphon._listeners.subscription import Subscription
-from antiphon._registry.plan import Plan
+from antiphon._registry.plan import Plan, StrategyStep
 from antiphon._strategies.errors import add_note, annotate_exception
 from antiphon._util.naming import Wrapper, short_name
 
-__all__ = ("AsyncListenerProxy", "ListenerProxy")
+__all__ = ("ListenerProxy", "OverrideStep", "call_annotated", "call_annotated_async", "make_proxies")
 
 _set = object.__setattr__
 
@@ -25,17 +32,61 @@ _FUNCTION_ATTRIBUTES: Final = frozenset(
 )
 
 
-class _ListenerProxy(Wrapper):
-    __slots__ = ("__weakref__", "_antiphon_plan", "_antiphon_subscription")
+class OverrideStep(StrategyStep):
+    """The step of a plan whose listeners are run by an override.
+
+    Args:
+        call: Calls the override with the proxies and the event.
+        by_code: The subscriptions whose proxies add no notes, by the code of their listeners.
+    """
+
+    __slots__ = ("_by_code",)
+
+    def __init__(self, call: Callable[[Any], Any], by_code: dict[CodeType, Subscription]) -> None:
+        super().__init__(call)
+        self._by_code = by_code
+
+    def find_raised(self, exc: BaseException) -> Iterator[tuple[BaseException, Subscription]]:
+        """Find the listeners that an exception left, and those of its members and its cause."""
+        seen: set[int] = set()
+        pending = [exc]
+        while pending:
+            raised = pending.pop()
+            if id(raised) in seen:
+                continue
+            seen.add(id(raised))
+            for code in _iterate_codes(raised.__traceback__):
+                if code in self._by_code:
+                    yield raised, self._by_code[code]
+                    break
+                if code in _ANNOTATING_CODES:
+                    # The exception has its note.
+                    break
+            else:
+                if isinstance(raised, BaseExceptionGroup):
+                    pending += cast("BaseExceptionGroup[BaseException]", raised).exceptions
+                if raised.__cause__ is not None:
+                    pending.append(raised.__cause__)
+
+
+class ListenerProxy(Wrapper):
+    """A proxy of a listener.
+
+    Args:
+        subscription: The registration of the listener.
+        call: Called instead of the proxy.
+    """
+
+    # With a slot for ``__call__``, calling a proxy runs no code of its own.
+    __slots__ = ("__call__", "__weakref__", "_antiphon_subscription")
 
     # Not annotated here, because a proxy has the annotations of its listener.
     if TYPE_CHECKING:
-        _antiphon_plan: Plan
         _antiphon_subscription: Subscription
 
-    def __init__(self, subscription: Subscription, plan: Plan) -> None:
+    def __init__(self, subscription: Subscription, call: Callable[[Any], Any]) -> None:
         _set(self, "_antiphon_subscription", subscription)
-        _set(self, "_antiphon_plan", plan)
+        _set(self, "__call__", call)
 
     # Both type checkers expect a dict on the class. A proxy has the annotations of its listener.
     @property
@@ -47,7 +98,7 @@ class _ListenerProxy(Wrapper):
         return self._antiphon_subscription.listener
 
     def __eq__(self, other: object) -> bool:
-        compared = other._antiphon_subscription.listener if isinstance(other, _ListenerProxy) else other
+        compared = other._antiphon_subscription.listener if isinstance(other, ListenerProxy) else other
         return bool(self._antiphon_subscription.listener == compared)
 
     def __hash__(self) -> int:
@@ -82,42 +133,14 @@ class _ListenerProxy(Wrapper):
     def __delattr__(self, attribute: str) -> None:
         delattr(self._antiphon_subscription.listener, attribute)
 
-    def __copy__(self) -> _ListenerProxy:
+    def __copy__(self) -> ListenerProxy:
         return self
 
-    def __deepcopy__(self, memo: object) -> _ListenerProxy:
+    def __deepcopy__(self, memo: object) -> ListenerProxy:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _identity, (self._antiphon_subscription.listener,)
-
-
-class ListenerProxy(_ListenerProxy):
-    """A proxy of a plain function."""
-
-    __slots__ = ()
-
-    def __call__(self, event: Any, /) -> Any:
-        """Call the listener."""
-        try:
-            return self._antiphon_subscription.call(event)
-        except Exception as exc:
-            add_note(exc, self._antiphon_subscription, self._antiphon_plan, event)
-            raise
-
-
-class AsyncListenerProxy(_ListenerProxy):
-    """A proxy of an async listener."""
-
-    __slots__ = ()
-
-    async def __call__(self, event: Any, /) -> Any:
-        """Call the listener."""
-        try:
-            return await self._antiphon_subscription.call(event)
-        except BaseException as exc:
-            annotate_exception(exc, self._antiphon_subscription, self._antiphon_plan, event)
-            raise
 
 
 class _ListenerText(str):
@@ -136,7 +159,7 @@ class _ListenerText(str):
         made._attribute = attribute
         return made
 
-    def __get__(self, proxy: _ListenerProxy | None, cls: type[_ListenerProxy]) -> Any:
+    def __get__(self, proxy: ListenerProxy | None, cls: type[ListenerProxy]) -> Any:
         if proxy is None:
             return str(self)
         listener = proxy.__wrapped__
@@ -146,9 +169,97 @@ class _ListenerText(str):
         return getattr(listener, self._attribute, None)
 
 
-for _kind in (ListenerProxy, AsyncListenerProxy):
-    _kind.__module__ = _ListenerText(_kind.__module__, "__module__")
-    _kind.__doc__ = _ListenerText(_kind.__doc__ or "", "__doc__")
+ListenerProxy.__module__ = _ListenerText(ListenerProxy.__module__, "__module__")
+ListenerProxy.__doc__ = _ListenerText(ListenerProxy.__doc__ or "", "__doc__")
+
+
+def make_proxies(
+    plan: Plan, annotate: Callable[[Subscription, Plan], Callable[[Any], Any]]
+) -> tuple[tuple[Any, ...], dict[CodeType, Subscription]]:
+    """Return the proxies of the listeners of a plan, and the subscriptions of those that add no notes, by code.
+
+    Args:
+        plan: The plan.
+        annotate: Makes the function that calls the listener of a subscription, and adds a note to its exceptions.
+    """
+    by_code = _find_codes(plan)
+    direct = set(by_code.values())
+    proxies = (
+        ListenerProxy(
+            subscription, cast("Any", subscription) if subscription in direct else annotate(subscription, plan)
+        )
+        for subscription in plan.listeners
+    )
+    return tuple(proxies), by_code
+
+
+def call_annotated(subscription: Subscription, plan: Plan) -> Callable[[Any], Any]:
+    """Return a function that calls a plain listener, and adds a note to its exceptions."""
+
+    def call(event: Any, /) -> Any:
+        try:
+            return subscription.call(event)
+        except Exception as exc:
+            add_note(exc, subscription, plan, event)
+            raise
+
+    return call
+
+
+def call_annotated_async(subscription: Subscription, plan: Plan) -> Callable[[Any], Any]:
+    """Return a function that calls an async listener, and adds a note to its exceptions."""
+
+    async def call(event: Any, /) -> Any:
+        try:
+            return await subscription.call(event)
+        except BaseException as exc:
+            annotate_exception(exc, subscription, plan, event)
+            raise
+
+    return call
+
+
+#: The codes of the functions that add notes themselves.
+_ANNOTATING_CODES: Final = frozenset(
+    const
+    for function in (call_annotated, call_annotated_async)
+    for const in function.__code__.co_consts
+    if isinstance(const, CodeType)
+)
+
+
+def _iterate_codes(traceback: TracebackType | None) -> Iterator[CodeType]:
+    while traceback is not None:
+        yield traceback.tb_frame.f_code
+        traceback = traceback.tb_next
+
+
+def _find_codes(plan: Plan) -> dict[CodeType, Subscription]:
+    """Return the subscriptions whose listeners can be recognized in a traceback, by the code of the listener."""
+    found: dict[CodeType, list[Subscription]] = {}
+    for subscription in plan.listeners:
+        code = _get_code(subscription)
+        if code is not None:
+            found.setdefault(code, []).append(subscription)
+    # Functions of a decorator share their code.
+    return {code: subscriptions[0] for code, subscriptions in found.items() if len(subscriptions) == 1}
+
+
+def _get_code(subscription: Subscription) -> CodeType | None:
+    """Return the code of a listener that is called directly, or None if a call may fail before this code runs."""
+    listener: Any = subscription.listener
+    if type(subscription) is not Subscription or subscription.call is not listener:
+        return None
+    bound = 0
+    if type(listener) is MethodType:
+        listener, bound = listener.__func__, 1
+    if type(listener) is not FunctionType:
+        return None
+    code = listener.__code__
+    required = code.co_argcount - len(listener.__defaults__ or ())
+    accepts_event = required <= bound + 1 <= code.co_argcount or (required <= bound + 1 and code.co_flags & CO_VARARGS)
+    has_required_keywords = code.co_kwonlyargcount > len(listener.__kwdefaults__ or ())
+    return code if accepts_event and not has_required_keywords else None
 
 
 def _unwrap_function(listener: Any) -> Any:

@@ -9,7 +9,8 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from antiphon._dispatchers.base import BaseDispatcher
+from antiphon._dispatchers import loops
+from antiphon._dispatchers.base import BaseDispatcher, check_event
 from antiphon._dispatchers.scope import ScopeMixin
 from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import is_stoppable
@@ -17,6 +18,7 @@ from antiphon._events.event import Event
 from antiphon._listeners.adapters import adapt_for_sync
 from antiphon._listeners.options import wrap_with_options
 from antiphon._listeners.subscription import Options, Subscription, SubscriptionWithOptions, removed_listener
+from antiphon._registry.keys import check_name
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, annotate_exception, check_error_policy
 from antiphon._util.lazy_module import LazyModule
@@ -70,53 +72,36 @@ class EventDispatcher(BaseDispatcher):
     def dispatch(self, event: E, /) -> E: ...
     @overload
     def dispatch(self, name: Hashable, event: E, /) -> E: ...
-    # The hot path, as in `AsyncEventDispatcher.adispatch`.
-    def dispatch(self, name: Any, event: Any = None, /) -> Any:
-        """Dispatch an event to its listeners, one after another. (whistle)
 
-        The arguments are those of `AsyncEventDispatcher.adispatch`.
+    if TYPE_CHECKING:
+
+        def dispatch(self, name: Any, event: Any = None, /) -> Any: ...
+    else:
+        dispatch = loops.dispatch
+
+    def prepare(self, name: Hashable, /) -> Callable[[E], E]:
+        """Return a function that dispatches an event under one name, for places where time matters.
+
+        ``prepared(event)`` has the effect of ``dispatcher.dispatch(name, event)``. See `AsyncEventDispatcher.prepare`.
+
+        Args:
+            name: The name of the dispatches.
 
         Returns:
-            The same event object.
+            A function that takes the event and returns it.
 
         Raises:
-            TypeError: If the name is unhashable, or if the arguments are not a name, an event, or a name and an event.
-            Exception: If a listener raises under ``"raise"``: the same object, with a note that names the listener.
-            ExceptionGroup: If listeners raise under ``"collect"``.
-            BaseExceptionGroup: If an interrupt ends a dispatch that has collected errors: the errors and the interrupt.
+            TypeError: If the name is None or unhashable.
         """
-        if event is None:
-            name, event = self._resolve_argument(name)
-        try:
-            cached = self._cached_plans[name][type(event)]
-        except (KeyError, TypeError):
-            cached = self._get_cached_plan(name, event)
-        fast_steps = cached.fast_steps
-        if fast_steps is None or getattr(event, "_antiphon_in_flight", None) is event:
-            # The second condition: a listener dispatches the event that it received.
-            return self._dispatch_slow(cached, name, event)
+        check_name(name)
+        if getattr(self.dispatch, "__func__", None) is loops.dispatch:
+            fast: Callable[[E], E] = loops.prepare_sync(self, name)
+            return fast
 
-        info = cached.info
-        if info.name is not name:
-            # The names are equal, but may differ in type.
-            info = DispatchInfo(name, self)
-        event._antiphon_info = info
-        event._antiphon_stopped = False
-        if not fast_steps:
-            return event
-        event._antiphon_in_flight = event
-        try:
-            for step in fast_steps:
-                try:
-                    step.call(event)
-                except Exception as exc:
-                    annotate_exception(exc, step, cached.plan, event)
-                    raise
-                if event._antiphon_stopped:
-                    break
-        finally:
-            event._antiphon_in_flight = None
-        return event
+        def prepared(event: Any, /) -> Any:
+            return self.dispatch(name, check_event(name, event))
+
+        return prepared
 
     async def adispatch(self, name: Any, event: Any = None, /) -> Any:
         """Call `dispatch`, for code that awaits its dispatcher. (whistle)
@@ -154,26 +139,35 @@ class EventDispatcher(BaseDispatcher):
     def _dispatch_slow(self, cached: CachedPlan, name: Hashable, event: Any) -> Any:
         capabilities = cached.capabilities
         info = cached.info if cached.info.name is name else DispatchInfo(name, self)
-        outer = capabilities.begin_dispatch(event, info)
+        loops.change_running(1)
         try:
-            if not cached.instruments:
-                if self._overrides_execution:
-                    self.do_dispatch(cached.override_listeners, event)
+            outer = capabilities.begin_dispatch(event, info)
+            try:
+                if not cached.instruments:
+                    self._run_plan(cached.plan, cached.first_step, event)
                 else:
-                    self._run_with_policy(cached.plan, event)
-            else:
-                with _observed.ObservedDispatch(cached, name, event) as observed:
-                    if self._overrides_execution:
-                        self.do_dispatch(self._make_override_listeners(observed), event)
-                    else:
-                        self._run_with_policy(observed, event)
-        except BaseException:
-            # As in `AsyncEventDispatcher`.
-            with suppress(Exception):
-                capabilities.end_dispatch(event, outer)
-            raise
-        capabilities.end_dispatch(event, outer)
+                    with _observed.ObservedDispatch(cached, name, event) as observed:
+                        self._run_plan(observed, None, event)
+            except BaseException:
+                # As in `AsyncEventDispatcher`.
+                with suppress(Exception):
+                    capabilities.end_dispatch(event, outer)
+                raise
+            capabilities.end_dispatch(event, outer)
+        finally:
+            loops.change_running(-1)
         return event
+
+    def _run_plan(self, plan: Plan, step: Subscription | StrategyStep | None, event: Any) -> None:
+        if not self._overrides_execution:
+            self._run_with_policy(plan, event)
+        elif plan:
+            step = step or self._make_override_step(plan)
+            try:
+                step.call(event)
+            except Exception as exc:
+                annotate_exception(exc, step, plan, event)
+                raise
 
     def _run_with_policy(self, plan: Plan, event: Any) -> None:
         collector = ErrorCollector(self._errors, plan, event)
@@ -209,13 +203,16 @@ class EventDispatcher(BaseDispatcher):
     def _wrap_options(self, subscription: SubscriptionWithOptions, /) -> Callable[[Any], Any]:
         return wrap_with_options(subscription, subscription.call)
 
-    def _make_override_listeners(self, plan: Plan, /) -> tuple[Any, ...]:
-        return tuple(_overrides.ListenerProxy(subscription, plan) for subscription in plan.listeners)
-
-    def _get_fast_steps(self, plan: Plan, /) -> tuple[Subscription | StrategyStep, ...]:
+    def _make_steps(self, plan: Plan, /) -> tuple[Subscription | StrategyStep, ...]:
+        if self._overrides_execution:
+            return (self._make_override_step(plan),) if plan else ()
         if not plan or self._errors == "raise":
             return plan.listeners
         return (StrategyStep(partial(self._run_with_policy, plan)),)
+
+    def _make_override_step(self, plan: Plan, /) -> StrategyStep:
+        listeners, by_code = _overrides.make_proxies(plan, _overrides.call_annotated)
+        return _overrides.OverrideStep(lambda event: self.do_dispatch(listeners, event), by_code)
 
 
 class Scope(ScopeMixin, EventDispatcher):

@@ -19,7 +19,6 @@ __all__ = (
     "INFO",
     "IN_FLIGHT",
     "NESTING_DEPTH",
-    "STOPPED",
     "USES_PLAIN_ATTRIBUTES",
     "DispatchAttribute",
     "DispatchInfo",
@@ -38,13 +37,10 @@ __all__ = (
 #: Sets an attribute also if the class refuses assignments, as a frozen dataclass does.
 set_attribute: Final = object.__setattr__
 
-# No class has a default for the four attributes below, so that storing them is fast.
+# No class has a default for the three attributes below, so that storing them is fast.
 
 #: The attribute of an event that stores its `DispatchInfo`.
 INFO: Final = "_antiphon_info"
-
-#: The attribute of an event that stores whether a listener stopped the dispatch.
-STOPPED: Final = "_antiphon_stopped"
 
 #: The attribute of an event that stores the event itself during a dispatch. Not True, because a copy that a listener
 #: makes would then be treated as an event in flight.
@@ -56,25 +52,31 @@ NESTING_DEPTH: Final = "_antiphon_nesting_depth"
 #: The attribute of a class that marks it as using plain attributes.
 USES_PLAIN_ATTRIBUTES: Final = "_antiphon_uses_plain_attributes"
 
-_TRANSIENT_ATTRIBUTES: Final = frozenset((INFO, STOPPED, IN_FLIGHT, NESTING_DEPTH, "dispatcher"))
+_TRANSIENT_ATTRIBUTES: Final = frozenset((INFO, IN_FLIGHT, NESTING_DEPTH, "dispatcher"))
 
 
 class DispatchInfo:  # noqa: PLW1641  its name need not have a hash
     """The name and the dispatcher of a dispatch. Immutable: to change one of them, store a new object."""
 
-    __slots__ = ("dispatcher", "name")
+    __slots__ = ("dispatcher", "name", "stopped")
 
-    def __init__(self, name: Any, dispatcher: Any) -> None:
+    def __init__(self, name: Any, dispatcher: Any, stopped: Any = False) -> None:
         self.name: Any = name
         self.dispatcher: Any = dispatcher
+        self.stopped: Any = stopped
 
     def __eq__(self, other: object) -> bool:
         # For event classes that compare all attributes.
-        return isinstance(other, DispatchInfo) and self.name == other.name and self.dispatcher is other.dispatcher
+        return (
+            isinstance(other, DispatchInfo)
+            and self.name == other.name
+            and self.dispatcher is other.dispatcher
+            and self.stopped == other.stopped
+        )
 
     def __reduce__(self) -> Any:
         # For event classes with their own `__getstate__`: a copy does not keep the dispatcher.
-        return DispatchInfo, (self.name, None)
+        return DispatchInfo, (self.name, None, self.stopped)
 
 
 class DispatchAttribute:
@@ -96,14 +98,7 @@ class DispatchAttribute:
         return self.default if event is None else event.__dict__.get(self.attribute, self.default)
 
     def __set__(self, event: Any, value: object) -> None:
-        current: DispatchInfo | None = event.__dict__.get(INFO)
-        if current is not None:
-            info = DispatchInfo(current.name, current.dispatcher)
-        else:
-            # Do not read ``event.name``: it may be a property, which has nothing to do with the attribute set here.
-            static = find_static_attribute(event.__class__, "name")
-            name = DispatchAttribute.__get__(static, event) if isinstance(static, DispatchAttribute) else None
-            info = DispatchInfo(name, None)
+        info = _copy_info(event)
         setattr(info, self.attribute, value)
         set_attribute(event, INFO, info)
 
@@ -117,8 +112,6 @@ class NameAttribute(DispatchAttribute):
     __slots__ = ()
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
-        if event is None:
-            return self.default
         try:
             return event._antiphon_info.name
         except AttributeError:
@@ -131,8 +124,6 @@ class DispatcherAttribute(DispatchAttribute):
     __slots__ = ()
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
-        if event is None:
-            return self.default
         try:
             return event._antiphon_info.dispatcher
         except AttributeError:
@@ -145,10 +136,8 @@ class StoppedAttribute(DispatchAttribute):
     __slots__ = ()
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
-        if event is None:
-            return self.default
         try:
-            return event._antiphon_stopped
+            return event._antiphon_info.stopped
         except AttributeError:
             return super().__get__(event, cls)
 
@@ -158,7 +147,22 @@ class StoppedAttribute(DispatchAttribute):
             observer = stop_observer.get()
             if observer is not None:
                 observer(event)
-        set_attribute(event, STOPPED, value)
+        info = _copy_info(event)
+        info.stopped = value
+        set_attribute(event, INFO, info)
+
+
+def _copy_info(event: Any) -> DispatchInfo:
+    current: DispatchInfo | None = event.__dict__.get(INFO)
+    if current is not None:
+        return DispatchInfo(current.name, current.dispatcher, current.stopped)
+    return DispatchInfo(_read_static(event, "name"), None, _read_static(event, "propagation_stopped"))
+
+
+def _read_static(event: Any, attribute: str) -> Any:
+    # Do not read the attribute of the event: it may be a property, which has nothing to do with the one that is set.
+    static = find_static_attribute(event.__class__, attribute)
+    return DispatchAttribute.__get__(static, event) if isinstance(static, DispatchAttribute) else None
 
 
 #: The descriptor class of each attribute.
@@ -235,6 +239,6 @@ def strip_dispatch_state(cls: type[Any], attributes: dict[str, Any] | None) -> d
     state = {name: value for name, value in attributes.items() if name not in _TRANSIENT_ATTRIBUTES}
     if INFO in attributes and isinstance(find_static_attribute(cls, "name"), DispatchAttribute):
         state["name"] = attributes[INFO].name
-    if STOPPED in attributes and isinstance(find_static_attribute(cls, "propagation_stopped"), DispatchAttribute):
-        state["propagation_stopped"] = attributes[STOPPED]
+    if INFO in attributes and isinstance(find_static_attribute(cls, "propagation_stopped"), DispatchAttribute):
+        state["propagation_stopped"] = attributes[INFO].stopped
     return state

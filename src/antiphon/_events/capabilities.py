@@ -28,7 +28,6 @@ from antiphon._events.attributes import (
     IN_FLIGHT,
     INFO,
     NESTING_DEPTH,
-    STOPPED,
     USES_PLAIN_ATTRIBUTES,
     DispatchAttribute,
     DispatchInfo,
@@ -166,8 +165,7 @@ class EventCapabilities:
 
     def _set_attributes(self, event: Any, info: DispatchInfo, stopped: bool) -> None:
         if self._has_descriptors:
-            set_attribute(event, INFO, info)
-            set_attribute(event, STOPPED, stopped)
+            set_attribute(event, INFO, DispatchInfo(info.name, info.dispatcher, stopped) if stopped else info)
         else:
             for attribute, value in self._get_values(info, stopped):
                 self._setter(event, attribute, value)

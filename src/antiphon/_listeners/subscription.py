@@ -130,6 +130,11 @@ class Subscription:
         return f"<Subscription {safe_repr(self.key)} -> {safe_repr(self.listener)}, priority {self.priority}>"
 
 
+# Calling a subscription calls what is in its slot ``call``, without running Python code in between. The proxies for
+# overrides use it. It is not public, so type checkers do not know of it.
+setattr(Subscription, "__call__", vars(Subscription)["call"])  # noqa: B010
+
+
 def is_owned_by(subscription: Subscription, owner: object) -> bool:
     """Return whether a subscription is, or was before its removal, part of a registry."""
     # Not a method: the handle is public, and only antiphon needs this.

@@ -5,7 +5,8 @@ Invariants:
 - The registry holds its lock while it calls a method. `plans` and `answers` are read without the lock.
 - `plans` and `answers` stay the same dictionaries, because dispatchers refer to them.
 - Get the dictionary of a name before you run user code to compute what is stored in it. If that code changes the
-  registry, the dictionary is no longer part of the cache, and an outdated plan is not cached.
+  registry, `version` changes: do not store an outdated plan. A dictionary of answers is no longer part of the cache.
+- The dictionary of a prepared name stays in `plans`, because prepared dispatches refer to it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,15 @@ class RegistryCaches:
     They are separate, so that names which a program only queries do not evict plans of names that it dispatches.
     """
 
-    __slots__ = ("_answer_count", "_names_without_listeners", "_plan_count_without_listeners", "answers", "plans")
+    __slots__ = (
+        "_answer_count",
+        "_names_without_listeners",
+        "_plan_count_without_listeners",
+        "_prepared_names",
+        "answers",
+        "plans",
+        "version",
+    )
 
     def __init__(self) -> None:
         #: The plans, by name, then by event class.
@@ -51,10 +60,22 @@ class RegistryCaches:
         # The number of plans made for such names since they were last dropped.
         self._plan_count_without_listeners = 0
         self._answer_count = 0
+        #: Changes whenever plans become outdated.
+        self.version = 0
+        # The names of prepared dispatches. None until there is one, because most registries have none.
+        self._prepared_names: set[Hashable] | None = None
+
+    def keep_plans(self, name: Hashable) -> dict[type, CachedPlan]:
+        """Return the dictionary of the plans of a name, which stays in the cache from now on."""
+        if self._prepared_names is None:
+            self._prepared_names = set()
+        self._prepared_names.add(name)
+        self._names_without_listeners.discard(name)
+        return self.plans.setdefault(name, {})
 
     def get_plans_for_name(self, name: Hashable, *, is_key: bool) -> dict[type, CachedPlan]:
         """Return the dictionary for one more plan of a name. Drop other plans if the cache is full."""
-        if is_key:
+        if is_key or (self._prepared_names is not None and name in self._prepared_names):
             plans = self.plans.setdefault(name, {})
             if len(plans) >= MAX_CACHED_CLASSES_PER_NAME:
                 plans.clear()
@@ -82,14 +103,23 @@ class RegistryCaches:
         Raises:
             BaseException: If a cached name cannot be compared with one of these.
         """
+        self.version += 1
         for name in names:
-            self.plans.pop(name, None)
+            if self._prepared_names is not None and name in self._prepared_names:
+                self.plans[name].clear()
+            else:
+                self.plans.pop(name, None)
             self._names_without_listeners.discard(name)
             self.answers.pop(name, None)
 
     def clear(self) -> None:
         """Drop all plans and answers."""
+        self.version += 1
+        kept = {name: self.plans[name] for name in self._prepared_names or ()}
         self.plans.clear()
+        for name, plans in kept.items():
+            plans.clear()
+            self.plans[name] = plans
         self._names_without_listeners.clear()
         self._plan_count_without_listeners = 0
         self.answers.clear()

@@ -84,27 +84,37 @@ class StrategyStep:
     def __init__(self, call: Callable[[Any], Any]) -> None:
         self.call = call
 
+    def find_raised(self, exc: BaseException, /) -> Iterable[tuple[BaseException, Subscription]]:
+        """Return the exceptions that need a note, with the listeners that they left. A strategy adds notes itself."""
+        return ()
+
 
 class CachedPlan:
     """A plan in the cache, with everything that a dispatcher needs to run it.
 
-    The fast path reads `fast_steps` and `info` only. Their slots are read faster than attributes of a tuple subclass.
+    The loops of the dispatchers use `is_fast`, `info`, `first_step` and `later_steps` only. Their slots are read faster
+    than attributes of a tuple subclass.
     """
 
     __slots__ = (
         "capabilities",
-        "fast_steps",
+        "first_step",
         "info",
         "instruments",
         "instruments_by_method",
-        "override_listeners",
+        "is_fast",
+        "later_steps",
         "plan",
     )
 
-    #: The steps that the dispatcher awaits or calls in its own loop. None if the dispatch takes the slow path.
-    fast_steps: tuple[Subscription | StrategyStep, ...] | None
+    #: Whether the dispatcher runs the steps in its own loop. Otherwise the dispatch takes the slow path.
+    is_fast: bool
     #: The name and the dispatcher that events of this plan have.
     info: DispatchInfo
+    #: The first step that the dispatcher awaits or calls, or None if there are no listeners.
+    first_step: Subscription | StrategyStep | None
+    #: The other steps, or None if there are none. (A loop over an empty tuple takes longer than a check for None.)
+    later_steps: tuple[Subscription | StrategyStep, ...] | None
     #: The plan that a strategy runs.
     plan: Plan
     #: Which dispatch attributes can be set on the events.
@@ -113,13 +123,16 @@ class CachedPlan:
     instruments: tuple[AttachedInstrument, ...]
     #: The same instruments by method. Set only if there are any.
     instruments_by_method: PlanInstruments
-    #: The proxies that a subclass receives if it overrides how listeners are run. Empty for other dispatchers.
-    override_listeners: tuple[Any, ...]
 
-    def __init__(self, plan: Plan, instruments: tuple[AttachedInstrument, ...]) -> None:
-        self.fast_steps = None
-        self.info = DispatchInfo(plan.name, plan.dispatcher)
-        self.plan = plan
+    def __init__(
+        self, plan: Plan, steps: tuple[Subscription | StrategyStep, ...], instruments: tuple[AttachedInstrument, ...]
+    ) -> None:
         self.capabilities = get_plan_capabilities(plan)
+        self.is_fast = self.capabilities.is_fast and not instruments
+        self.info = DispatchInfo(plan.name, plan.dispatcher)
+        self.first_step = steps[0] if steps else None
+        self.later_steps = steps[1:] or None
+        self.plan = plan
         self.instruments = instruments
-        self.override_listeners = ()
+        if instruments:
+            self.instruments_by_method = PlanInstruments(instruments)

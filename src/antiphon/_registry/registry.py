@@ -6,9 +6,8 @@ The registry of a scope has a parent, whose subscriptions are part of its own pl
 
 Invariants:
 
-- Hold the lock for every change. Dispatches read `cached_plans` and `answers` without it.
-- Hold the lock from collecting the subscriptions until their plan is cached. Otherwise an outdated plan could replace a
-  newer one.
+- Hold the lock for every change, and from collecting the subscriptions until their plan is cached. Otherwise an outdated
+  plan could replace a newer one. Dispatches read `cached_plans` and `answers` without it.
 - Adding a subscription drops the plans of the names that its key matches, or all plans if these names cannot be
   listed. A running dispatch keeps its plan.
 - Removing a subscription also drops these plans, and replaces its ``call`` with a placeholder, so that running
@@ -48,23 +47,13 @@ _EMPTY_BUCKET: Final = Bucket()
 class Registry:
     """The subscriptions of one dispatcher, and its plans by name and event class."""
 
+    # fmt: off
     __slots__ = (
-        "__weakref__",
-        "_acquire",
-        "_buckets",
-        "_caches",
-        "_children",
-        "_ended_scope",
-        "_lock",
-        "_make_cached_plan",
-        "_matchers",
-        "_parent",
-        "_placeholder",
-        "_release",
-        "_removal_callbacks",
-        "answers",
-        "cached_plans",
+        "__weakref__", "_acquire", "_buckets", "_caches", "_children", "_ended_scope", "_lock",
+        "_make_cached_plan", "_matchers", "_parent", "_placeholder", "_release", "_removal_callbacks",
+        "answers", "cached_plans",
     )
+    # fmt: on
 
     def __init__(
         self,
@@ -314,16 +303,23 @@ class Registry:
         with self._lock:
             cached = self.cached_plans.get(name, {}).get(cls)
             if cached is None:
-                # A matcher may run user code that changes the registry. Then this dictionary has left the cache.
                 plans = self._caches.get_plans_for_name(name, is_key=name in self._buckets)
-                found = sort_subscriptions(self._collect_for_event(name, cls))
-                cached = plans[cls] = self._make_cached_plan(name, cls, found)
+                version = self._caches.version
+                cached = self._make_cached_plan(name, cls, self.find_for_event(name, cls))
+                # A matcher may have run user code that changed the registry.
+                if version == self._caches.version:
+                    plans[cls] = cached
             return cached
+
+    def keep_plans(self, name: Hashable) -> dict[type, CachedPlan]:
+        """Return the cached plans of a name, by event class. The dictionary stays in the cache."""
+        with self._lock:
+            return self._caches.keep_plans(name)
 
     def answer(self, name: Hashable, cls: type) -> tuple[Any, ...]:
         """Return the listeners that a dispatch would run, sorted, and cache them in `answers`."""
         with self._lock:
-            # As in `get_cached_plan`.
+            # If a matcher changes the registry, this dictionary leaves the cache.
             answers = self._caches.get_answers_for_name(name)
             cached = self.cached_plans.get(name, {}).get(cls)
             found = self.find_for_event(name, cls) if cached is None else cached.plan.listeners

@@ -121,7 +121,8 @@ def annotate_exception(exc: BaseException, step: Subscription | StrategyStep, pl
     because the listener did not cause it.
     """
     if isinstance(step, StrategyStep):
-        # The strategy has added the note.
+        for raised, subscription in step.find_raised(exc):
+            annotate_exception(raised, subscription, plan, event)
         return
     if isinstance(exc, Exception):
         add_note(exc, step, plan, event)
