@@ -6,8 +6,8 @@ The registry of a scope has a parent, whose subscriptions are part of its own pl
 
 Invariants:
 
-- Hold the lock for every change, and from collecting the subscriptions until their plan is cached. Otherwise an outdated
-  plan could replace a newer one. Dispatches read `cached_plans` and `answers` without it.
+- Hold the lock for every change, and from collecting the subscriptions until their plan is cached. Otherwise an
+  outdated plan could replace a newer one. Dispatches read `cached_plans` and `answers` without it.
 - Adding a subscription drops the plans of the names that its key matches, or all plans if these names cannot be
   listed. A running dispatch keeps its plan.
 - Removing a subscription also drops these plans, and replaces its ``call`` with a placeholder, so that running
