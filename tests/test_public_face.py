@@ -57,6 +57,7 @@ PROMISED = {
     "StreamStatistics",
     "Subscription",
     "Subscriptions",
+    "event_name",
     "in_thread",
     "inline",
     "listener_name",
