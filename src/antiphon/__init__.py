@@ -80,6 +80,9 @@ _LAZY_EXPORTS = {
 
 
 def __getattr__(name: str) -> _typing.Any:
+    if name == "typing":
+        # The protocols, for code that has imported antiphon alone.
+        return importlib.import_module("antiphon.typing")
     if name not in _LAZY_EXPORTS:
         raise AttributeError(f"module 'antiphon' has no attribute {name!r}")
     public = globals()[name] = getattr(importlib.import_module(_LAZY_EXPORTS[name]), name)

@@ -288,8 +288,8 @@ async def what_waits_gives_the_class_of_its_key(
         queue.post_nowait(SHOP_OPENED)
 
 
-# As HARP, an application that uses whistle, writes it, with annotations. The ignores are for overrides with fewer
-# arguments, which whistle has not either.
+# The dispatcher of HARP, an application that uses whistle. The ignores are needed because its overrides accept fewer
+# arguments than the methods of antiphon.
 class LoggingDispatcher(AsyncEventDispatcher):
     def add_listener(self, event_id: str, listener: IListener, /, *, priority: int = 0) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         super().add_listener(event_id, listener, priority=priority)

@@ -54,7 +54,7 @@ A = TypeVar("A", bound=Awaitable[object])
 L = TypeVar("L", bound=AsyncListener)
 
 
-class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIncompatibleMethodOverride]  # compares overlapping overloads
+class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIncompatibleMethodOverride]  # its check is too strict for overlapping overloads
     """Dispatches events to async listeners, on asyncio or Trio.
 
     A dispatcher does not belong to an event loop. You can create it at import time, and use it in several event loops

@@ -143,7 +143,7 @@ class EventDispatcher(BaseDispatcher, _Protocol):
             once: bool = False,
             where: Callable[[Any], object] | None = None,
         ) -> Subscription: ...
-        def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # compares overlapping overloads
+        def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # its check is too strict for overlapping overloads
 
         @overload  # type: ignore[override]  # accepts fewer keys and listeners
         def listen(
@@ -181,7 +181,7 @@ class EventDispatcher(BaseDispatcher, _Protocol):
         def dispatch(self, name: NameFor[E], event: E, /) -> E: ...
         @overload
         def dispatch(self, name: Name, event: E, /) -> E: ...
-        def dispatch(self, name: Any, event: Any = None, /) -> Any: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # compares overlapping overloads
+        def dispatch(self, name: Any, event: Any = None, /) -> Any: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # its check is too strict for overlapping overloads
     else:
         dispatch = loops.dispatch
 
