@@ -36,6 +36,7 @@ myst_heading_anchors = 3
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {"Key": "antiphon.typing.Key", "Name": "antiphon.typing.Name"}
 napoleon_numpy_docstring = False
 
 # The inventories contain only the names that the docs use, because a full inventory would need network access. If a
@@ -53,7 +54,9 @@ nitpick_ignore_regex = [
     # The pages about options describe it.
     ("py:class", "Options"),
     # Type variables have no documentation.
-    ("py:.*", r"(antiphon\.(\w+\.)*)?(_?[A-Z]|_?[A-Z][A-Za-z]*T(_co|_contra)?|P|Ts)"),
+    ("py:.*", r"(antiphon\.(\w+\.)*)?(_?[A-Z]\d?(_co)?|_?[A-Z][A-Za-z]*T(_co|_contra)?|P|Ts)"),
+    # Types of overloads, for type checkers only.
+    ("py:class", "TypedKey|NameFor|NameNeedsItsEvent|ClassIsNotAnEvent|SyncDecorator|AnySyncDecorator"),
 ]
 
 

@@ -57,6 +57,7 @@ PROMISED = {
     "StreamStatistics",
     "Subscription",
     "Subscriptions",
+    "event_name",
     "in_thread",
     "inline",
     "listener_name",
@@ -242,7 +243,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         antiphon.Signal
 
 
-def test_modules_that_wait_are_imported_on_demand() -> None:
+def test_modules_that_few_programs_need_are_imported_on_demand() -> None:
     program = """
 import sys, antiphon
 lazy = [f"antiphon._waiting.{name}" for name in ("buffer", "expectation", "queue", "stream")]
@@ -251,5 +252,7 @@ assert not [name for name in lazy if name in sys.modules]
 from antiphon import Queue
 assert antiphon.Queue is Queue and Queue.__module__ == "antiphon"
 assert "antiphon._waiting.queue" in sys.modules
+assert "antiphon.typing" not in sys.modules
+assert antiphon.typing.IAsyncEventDispatcher is antiphon.IAsyncEventDispatcher
 """
     subprocess.run([sys.executable, "-c", program], check=True)

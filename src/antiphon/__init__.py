@@ -13,18 +13,13 @@ from antiphon._events.event import Event
 from antiphon._exceptions import ListenerCancelled, QueueNotDrained, StreamLagged
 from antiphon._listeners.adapters import in_thread, inline
 from antiphon._listeners.subscription import Subscription
+from antiphon._registry.keys import event_name
 from antiphon._registry.plan import Plan
 from antiphon._strategies.base import Strategy
 from antiphon._strategies.errors import ErrorPolicy
 from antiphon._strategies.sequential import Sequential
+from antiphon._types import IDispatchedEvent, IEvent, IListener
 from antiphon._util.naming import listener_name
-from antiphon.typing import (
-    IAsyncEventDispatcher,
-    IDispatchedEvent,
-    IEvent,
-    IEventDispatcher,
-    IListener,
-)
 
 if _typing.TYPE_CHECKING:
     from antiphon._strategies.concurrent import Concurrent
@@ -32,6 +27,7 @@ if _typing.TYPE_CHECKING:
     from antiphon._waiting.expectation import Expectation
     from antiphon._waiting.queue import Queue, QueueStatistics
     from antiphon._waiting.stream import Stream, StreamStatistics
+    from antiphon.typing import IAsyncEventDispatcher, IEventDispatcher
 
 __all__ = (
     "AsyncEventDispatcher",
@@ -61,6 +57,7 @@ __all__ = (
     "StreamStatistics",
     "Subscription",
     "Subscriptions",
+    "event_name",
     "in_thread",
     "inline",
     "listener_name",
@@ -72,6 +69,8 @@ __all__ = (
 _LAZY_EXPORTS = {
     "Concurrent": "antiphon._strategies.concurrent",
     "Expectation": "antiphon._waiting.expectation",
+    "IAsyncEventDispatcher": "antiphon.typing",
+    "IEventDispatcher": "antiphon.typing",
     "Queue": "antiphon._waiting.queue",
     "QueueStatistics": "antiphon._waiting.queue",
     "Race": "antiphon._strategies.race",
@@ -81,6 +80,9 @@ _LAZY_EXPORTS = {
 
 
 def __getattr__(name: str) -> _typing.Any:
+    if name == "typing":
+        # The protocols, for code that has imported antiphon alone.
+        return importlib.import_module("antiphon.typing")
     if name not in _LAZY_EXPORTS:
         raise AttributeError(f"module 'antiphon' has no attribute {name!r}")
     public = globals()[name] = getattr(importlib.import_module(_LAZY_EXPORTS[name]), name)
@@ -107,6 +109,7 @@ for _public in (
     StreamLagged,
     Subscription,
     Subscriptions,
+    event_name,
     in_thread,
     inline,
     listener_name,

@@ -5,41 +5,80 @@ The names that start with ``I`` are those of whistle.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, Literal, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+
+from antiphon._dispatchers.asynchronous import AsyncScope
+from antiphon._dispatchers.subscribers import Subscriptions
+from antiphon._dispatchers.synchronous import Scope
+from antiphon._dispatchers.temporary import Registrar
+from antiphon._events.event import Event
+from antiphon._listeners.subscription import Subscription
+from antiphon._strategies.base import Strategy
+from antiphon._strategies.errors import ErrorPolicy
+from antiphon._types import (
+    AsyncListener,
+    EventName,
+    IDispatchedEvent,
+    IEvent,
+    IListener,
+    Key,
+    Name,
+    Overflow,
+    PlainString,
+    SyncListener,
+)
+from antiphon._util.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    from typing_extensions import deprecated
+
+    from antiphon._introspection import description as _description
+    from antiphon._types import AnySyncDecorator, ClassIsNotAnEvent, NameFor, NameNeedsItsEvent, SyncDecorator, TypedKey
+    from antiphon._waiting import expectation as _expectations
+    from antiphon._waiting import queue as _queue
+    from antiphon._waiting import stream as _streams
+else:
+    # Loaded on first use, as in the dispatchers.
+    _description = LazyModule("antiphon._introspection.description")
+    _expectations = LazyModule("antiphon._waiting.expectation")
+    _queue = LazyModule("antiphon._waiting.queue")
+    _streams = LazyModule("antiphon._waiting.stream")
 
 __all__ = (
     "AsyncListener",
+    "EventName",
     "IAbstractEventDispatcher",
     "IAsyncEventDispatcher",
     "IDispatchedEvent",
     "IEvent",
     "IEventDispatcher",
     "IListener",
+    "Key",
+    "Name",
     "Overflow",
     "SyncListener",
 )
 
-
-class IEvent(Protocol):
-    """An event that has a name, and that a listener can stop."""
-
-    name: Any
-    propagation_stopped: bool
-
-    def stop_propagation(self) -> Any:
-        """Keep the running dispatch from starting further listeners."""
-        ...
+E = TypeVar("E")
+E2 = TypeVar("E2")
+A = TypeVar("A", bound=Awaitable[object])
+L = TypeVar("L", bound=AsyncListener)
 
 
 class IAbstractEventDispatcher(Protocol):
-    """The registration and look-up of listeners, which both kinds of dispatcher have."""
+    """The public methods that both kinds of dispatcher have."""
 
-    def get_listeners(self, name: Any = None, /) -> Any:
+    @overload
+    def get_listeners(self, name: None = None, /) -> dict[Hashable, tuple[Any, ...]]: ...  # type: ignore[overload-overlap]  # None is not a name
+    @overload
+    def get_listeners(self, name: Hashable, event_class: type[Any] = Event, /) -> tuple[Any, ...]: ...
+    def get_listeners(self, name: Any = None, event_class: type[Any] | None = None, /) -> Any:
         """Return the listeners of a name in the order in which they run, or without a name all listeners by key."""
         ...
 
-    def has_listeners(self, name: Any = None, /) -> bool:
+    def has_listeners(self, name: Any = None, event_class: type[Any] | None = None, /) -> bool:
         """Return whether a name has listeners, or without a name whether the dispatcher has any."""
         ...
 
@@ -47,44 +86,310 @@ class IAbstractEventDispatcher(Protocol):
         """Register a listener. Lower priorities run first."""
         ...
 
-    def remove_listener(self, key: Any, listener: Any, /) -> Any:
+    def remove_listener(self, key: Key, listener: IListener, /) -> None:
         """Remove every registration of a listener under a key."""
         ...
 
+    def add_subscriber(self, subscriber: object, /) -> Subscriptions:
+        """Register the methods of an object that are marked with `listens_to`."""
+        ...
 
-class IDispatchedEvent(IEvent, Protocol):
-    """An event that has been dispatched."""
+    def temporarily(self) -> Registrar:
+        """Register listeners for the duration of a ``with`` block."""
+        ...
 
-    dispatcher: Any
+    def describe(self) -> _description.Description:
+        """Describe the keys, their listeners in order, and their options."""
+        ...
+
+    def add_instrument(self, instrument: Any, /) -> None:
+        """Let an instrument observe all dispatches from the next one on."""
+        ...
+
+    def remove_instrument(self, instrument: Any, /) -> None:
+        """Remove an instrument from the next dispatch on."""
+        ...
 
 
 class IEventDispatcher(IAbstractEventDispatcher, Protocol):
-    """A dispatcher of plain functions."""
+    """A dispatcher of plain functions: the public methods of ``EventDispatcher``."""
 
+    if TYPE_CHECKING:
+
+        @overload
+        def add_listener(
+            self,
+            key: TypedKey[E],
+            listener: Callable[[E], None],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        def add_listener(
+            self,
+            key: Name,
+            listener: Callable[[Any], None],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        @deprecated("an EventDispatcher does not await its listeners: use plain functions, or an AsyncEventDispatcher")
+        def add_listener(
+            self,
+            key: TypedKey[E],
+            listener: Callable[[E], Awaitable[object]],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        @deprecated("an EventDispatcher does not await its listeners: use plain functions, or an AsyncEventDispatcher")
+        def add_listener(
+            self,
+            key: Name,
+            listener: Callable[[Any], Awaitable[object]],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        def add_listener(
+            self,
+            key: TypedKey[E],
+            listener: Callable[[E], object],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        def add_listener(
+            self,
+            key: Name,
+            listener: Callable[[Any], object],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+        ) -> Subscription: ...
+
+    def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any:
+        """Register a listener. Lower priorities run first."""
+        ...
+
+    @overload
+    def listen(
+        self,
+        key: TypedKey[E],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[E], object] | None = None,
+    ) -> SyncDecorator[E]: ...
+    @overload
+    def listen(
+        self,
+        key: Name,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+    ) -> AnySyncDecorator: ...
+    def listen(self, key: Any, /, **options: Any) -> Any:
+        """Register the decorated function."""
+        ...
+
+    @overload
+    def dispatch(self, name: PlainString | Enum | EventName[Event], event: None = None, /) -> Event: ...
+    @overload
+    def dispatch(self, name: EventName[Any], event: None = None, /) -> NameNeedsItsEvent | Any: ...
+    @overload
+    def dispatch(self, event: type[Any], /) -> ClassIsNotAnEvent | Any: ...
+    @overload
+    def dispatch(self, name: Any, event: type[Any], /) -> ClassIsNotAnEvent | Any: ...
+    @overload
+    def dispatch(self, event: E, /) -> E: ...
+    @overload
+    def dispatch(self, name: NameFor[E], event: E, /) -> E: ...
+    @overload
+    def dispatch(self, name: Name, event: E, /) -> E: ...
     def dispatch(self, name: Any, event: Any = None, /) -> Any:
         """Call the listeners of an event, and return the event."""
         ...
 
+    @overload
+    def prepare(self, name: EventName[E], /) -> Callable[[E], E]: ...
+    @overload
+    def prepare(self, name: Name, /) -> Callable[[E], E]: ...
+    def prepare(self, name: Any, /) -> Any:
+        """Return a function that dispatches an event under one name."""
+        ...
 
-class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
-    """A dispatcher of async callables."""
-
-    async def adispatch(self, name: Any, event: Any = None, /) -> Any:
-        """Call the listeners of an event, and return the event."""
+    def scope(self) -> Scope:
+        """Create a dispatcher for one request or test."""
         ...
 
 
-#: A callable that takes an event.
-IListener: TypeAlias = Callable[[Any], Any]
+class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
+    """A dispatcher of async callables: the public methods of ``AsyncEventDispatcher``."""
 
-#: A listener of an ``AsyncEventDispatcher``.
-AsyncListener: TypeAlias = Callable[[Any], Awaitable[object]]
+    @overload
+    def add_listener(
+        self,
+        key: TypedKey[E],
+        listener: Callable[[E], Awaitable[object]],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[E], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Subscription: ...
+    @overload
+    def add_listener(
+        self,
+        key: Name,
+        listener: Callable[[Any], Awaitable[object]],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Subscription: ...
+    def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any:
+        """Register a listener. Lower priorities run first."""
+        ...
 
-#: A listener of an ``EventDispatcher``.
-SyncListener: TypeAlias = Callable[[Any], object]
+    @overload
+    def listen(
+        self,
+        key: TypedKey[E],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[E], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Callable[[Callable[[E], A]], Callable[[Any], A]]: ...
+    @overload
+    def listen(
+        self,
+        key: Name,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Callable[[L], L]: ...
+    def listen(self, key: Any, /, **options: Any) -> Any:
+        """Register the decorated function."""
+        ...
 
-#: What happens to the next event when a buffer is full.
-Overflow: TypeAlias = Literal["raise", "suspend", "drop_oldest", "drop_newest"]
+    @overload
+    async def adispatch(
+        self, name: PlainString | Enum | EventName[Event], event: None = None, /, *, strategy: Strategy | None = None
+    ) -> Event: ...
+    @overload
+    def adispatch(self, name: EventName[Any], event: None = None, /, **_: Any) -> NameNeedsItsEvent | Any: ...  # type: ignore[overload-overlap]  # E is not a class or a name
+    @overload
+    def adispatch(self, event: type[Any], /, **_: Any) -> ClassIsNotAnEvent | Any: ...  # type: ignore[overload-overlap]  # E is not a class or a name
+    @overload
+    def adispatch(self, name: Any, event: type[Any], /, **_: Any) -> ClassIsNotAnEvent | Any: ...
+    @overload
+    async def adispatch(self, event: E, /, *, strategy: Strategy | None = None) -> E: ...
+    @overload
+    async def adispatch(self, name: NameFor[E], event: E, /, *, strategy: Strategy | None = None) -> E: ...
+    @overload
+    async def adispatch(self, name: Name, event: E, /, *, strategy: Strategy | None = None) -> E: ...
+    def adispatch(self, name: Any, event: Any = None, /, **options: Any) -> Any:
+        """Call the listeners of an event, and return the event."""
+        ...
 
-#: A name under which events are dispatched.
-Name: TypeAlias = Hashable
+    @overload
+    def prepare(self, name: EventName[E], /) -> Callable[[E], Coroutine[Any, Any, E]]: ...
+    @overload
+    def prepare(self, name: Name, /) -> Callable[[E], Coroutine[Any, Any, E]]: ...
+    def prepare(self, name: Any, /) -> Any:
+        """Return an async function that dispatches an event under one name."""
+        ...
+
+    @overload
+    def expect(
+        self, key: TypedKey[E], /, *, where: Callable[[E], object] | None = None
+    ) -> _expectations.Expectation[E]: ...
+    @overload
+    def expect(
+        self, key: Name, /, *, where: Callable[[Any], object] | None = None
+    ) -> _expectations.Expectation[Any]: ...
+    def expect(self, key: Any, /, *, where: Callable[[Any], object] | None = None) -> Any:
+        """Expect one event that the body of an ``async with`` block triggers."""
+        ...
+
+    @overload
+    async def wait_for(self, key: TypedKey[E], /, *, where: Callable[[E], object] | None = None) -> E: ...
+    @overload
+    async def wait_for(self, key: Name, /, *, where: Callable[[Any], object] | None = None) -> Any: ...
+    async def wait_for(self, key: Any, /, *, where: Callable[[Any], object] | None = None) -> Any:
+        """Wait for one event."""
+        ...
+
+    @overload
+    def stream(
+        self, key: TypedKey[E], /, *, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0
+    ) -> _streams.Stream[E]: ...
+    @overload
+    def stream(
+        self,
+        key: TypedKey[E],
+        other_key: TypedKey[E2],
+        /,
+        *,
+        max_buffer_size: int = 64,
+        overflow: Overflow = "raise",
+        priority: int = 0,
+    ) -> _streams.Stream[E | E2]: ...
+    @overload
+    def stream(
+        self, *keys: Key, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0
+    ) -> _streams.Stream[Any]: ...
+    def stream(self, *keys: Any, **options: Any) -> Any:
+        """Read events one by one, in an ``async with`` block."""
+        ...
+
+    def queue(
+        self,
+        *,
+        max_buffer_size: int = 64,
+        workers: int = 1,
+        overflow: Overflow = "suspend",
+        errors: ErrorPolicy = "raise",
+        ordered_by: Callable[[Any], Hashable] | None = None,
+        drain_timeout: float | None = None,
+        strategy: Strategy | None = None,
+    ) -> _queue.Queue:
+        """Dispatch events later, in an ``async with`` block."""
+        ...
+
+    def scope(self) -> AsyncScope:
+        """Create a dispatcher for one request or test."""
+        ...

@@ -55,11 +55,11 @@ def test_public_names(package: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("module", [whistle_typing, antiphon.typing], ids=["whistle", "antiphon"])
-def test_protocols_of_dispatchers_have_the_same_methods(module: ModuleType) -> None:
+def test_protocols_of_dispatchers_have_the_methods_of_whistle(module: ModuleType) -> None:
     shared = {"add_listener", "get_listeners", "has_listeners", "remove_listener"}
     own = {"IAbstractEventDispatcher": set(), "IAsyncEventDispatcher": {"adispatch"}, "IEventDispatcher": {"dispatch"}}
     for protocol, methods in own.items():
-        assert {name for name in dir(getattr(module, protocol)) if not name.startswith("_")} == shared | methods
+        assert shared | methods <= set(dir(getattr(module, protocol)))
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_every_method_removes_what_it_registered(kind: Any, options: dict[str, A
         for key in (PLACED, "order.*", Event, 7):
             if method == "add_listener":
                 subscription = registrar.add_listener(key, passing, **options)
-                assert subscription is not None and subscription.key == key
+                assert subscription.key == key
             else:
                 assert registrar.listen(key, **options)(passing) is passing
         assert passing in dispatcher.get_listeners(PLACED)
@@ -103,7 +103,9 @@ def test_an_override_may_register_nothing_or_more() -> None:
 
     dispatcher = Double()
     with Nothing().temporarily() as empty, dispatcher.temporarily() as registrar:
-        assert empty.add_listener(PLACED, charge) is None
+        with empty.add_listener(PLACED, charge) as handle:
+            assert (handle.key, handle.listener) == (PLACED, charge)
+            assert not handle.is_registered() and not handle.unsubscribe()
         registrar.add_listener(PLACED, charge)
         assert list(dispatcher.get_listeners()) == [PLACED, (PLACED, "again")]
 

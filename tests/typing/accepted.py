@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, assert_type
+from typing import TYPE_CHECKING, Any, TypeVar, assert_type
 
 from antiphon import (
     AsyncEventDispatcher,
+    AsyncScope,
     Concurrent,
     Event,
     EventDispatcher,
@@ -23,15 +25,18 @@ from antiphon import (
     Sequential,
     Strategy,
     Subscription,
+    event_name,
     in_thread,
     inline,
+    listens_to,
 )
 from antiphon.testing import Backend, Recording, backends, record
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from antiphon.instruments import DispatchRecord, ListenerRecord
+    from antiphon.typing import EventName
 
 
 class OrderPlaced(Event):
@@ -41,16 +46,38 @@ class OrderPlaced(Event):
         self.order = order
 
 
+class OrderPlacedAgain(OrderPlaced): ...
+
+
 @dataclass(frozen=True)
 class UserJoined:
     user: str
+
+
+class Shape(ABC):
+    @abstractmethod
+    def area(self) -> int: ...
+
+
+ORDER_PLACED = event_name("order.placed", OrderPlaced)
+USER_JOINED = event_name("user.joined", UserJoined)
+SHOP_OPENED = event_name("shop.opened", Event)
 
 
 class Names(Enum):
     PLACED = "order.placed"
 
 
+E = TypeVar("E")
+
+
 async def listener(event: OrderPlaced) -> None: ...
+
+
+async def on_any_event(event: Event) -> None: ...
+
+
+async def on_shape(event: Shape) -> None: ...
 
 
 async def listener_with_result(event: OrderPlaced) -> int:
@@ -139,6 +166,145 @@ def whistles_protocols_fit(dispatcher: AsyncEventDispatcher, sync_dispatcher: Ev
     dispatched: IDispatchedEvent = OrderPlaced(1)
     anything: IListener = listener
     del as_key, as_sync_key, event, dispatched, anything
+
+
+def a_typed_name_is_a_string(names: dict[str, int], parts: list[str]) -> None:
+    assert_type(ORDER_PLACED, "EventName[OrderPlaced]")
+    as_string: str = ORDER_PLACED
+    assert_type(names[ORDER_PLACED], int)
+    assert_type(f"{ORDER_PLACED}!", str)
+    assert_type(ORDER_PLACED.split("."), list[str])
+    assert_type(ORDER_PLACED == "order.placed", bool)
+    assert_type({ORDER_PLACED: 1}, "dict[EventName[OrderPlaced], int]")
+    assert_type(hash(ORDER_PLACED), int)
+    assert_type(ORDER_PLACED in parts, bool)
+    del as_string
+
+
+def keys_give_listeners_their_class(dispatcher: AsyncEventDispatcher, sync_dispatcher: EventDispatcher) -> None:
+    assert_type(dispatcher.add_listener(ORDER_PLACED, listener, where=lambda event: event.order > 1), Subscription)
+    assert_type(dispatcher.add_listener(OrderPlaced, listener, where=lambda event: event.order > 1), Subscription)
+    assert_type(sync_dispatcher.add_listener(ORDER_PLACED, plain, where=lambda event: event.order > 1), Subscription)
+    dispatcher.add_listener(OrderPlaced, on_any_event)
+    dispatcher.add_listener(ORDER_PLACED, on_any_event)
+    dispatcher.add_listener(Shape, on_shape)  # an abstract class
+    for key in ("order.*", 404, ("order", 1), b"order", Names.PLACED, frozenset({"order"})):
+        dispatcher.add_listener(key, listener, where=lambda event: event.order > 1)
+
+    @dispatcher.listen(ORDER_PLACED, where=lambda event: event.order > 1)
+    @dispatcher.listen(USER_JOINED)
+    async def on_both(event: OrderPlaced | UserJoined) -> str:
+        return str(event)
+
+    decorated: Callable[[OrderPlaced | UserJoined], Coroutine[Any, Any, str]] = on_both
+    del decorated
+
+    class Shop:
+        @listens_to(ORDER_PLACED, where=lambda event: event.order > 1)
+        @listens_to("order.paid", where=lambda event: event.order > 1)
+        async def on_order(self, event: OrderPlaced) -> int:
+            return event.order
+
+    marked: Callable[[OrderPlaced], Coroutine[Any, Any, int]] = Shop().on_order
+    del marked
+
+
+def plain_functions_may_return_anything(dispatcher: EventDispatcher, log: list[OrderPlaced], unknown: Any) -> None:
+    def count(event: OrderPlaced) -> object:
+        return event.order
+
+    listeners: list[Callable[[OrderPlaced], object]] = [count, log.append]
+    for key in ("order.placed", OrderPlaced, ORDER_PLACED):
+        dispatcher.add_listener(key, plain)
+        dispatcher.add_listener(key, count)
+        dispatcher.add_listener(key, log.append)
+        dispatcher.add_listener(key, listeners[0])
+        dispatcher.add_listener(key, unknown)
+        dispatcher.listen(key)(unknown)
+    dispatcher.add_listener(OrderPlaced, lambda event: event.order)
+    dispatcher.add_listener(OrderPlaced, lambda event: log.append(event))
+    dispatcher.add_listener("order.placed", lambda event: event.stop_propagation())
+
+
+async def a_typed_name_gives_dispatches_their_class(
+    dispatcher: AsyncEventDispatcher, sync_dispatcher: EventDispatcher, unknown: Any
+) -> None:
+    assert_type(await dispatcher.adispatch(ORDER_PLACED, OrderPlaced(1)), OrderPlaced)
+    assert_type(await dispatcher.adispatch(ORDER_PLACED, OrderPlacedAgain(1)), OrderPlacedAgain)
+    assert_type(await dispatcher.adispatch(ORDER_PLACED, OrderPlaced(1), strategy=Race()), OrderPlaced)
+    assert_type(await dispatcher.adispatch(SHOP_OPENED), Event)
+    assert_type(await dispatcher.adispatch("order.placed", unknown), Any)
+    assert_type(await dispatcher.adispatch(unknown), Any)
+    assert_type(sync_dispatcher.dispatch(ORDER_PLACED, OrderPlaced(1)), OrderPlaced)
+    assert_type(sync_dispatcher.dispatch(ORDER_PLACED, OrderPlacedAgain(1)), OrderPlacedAgain)
+    assert_type(sync_dispatcher.dispatch(SHOP_OPENED), Event)
+    assert_type(await dispatcher.prepare(ORDER_PLACED)(OrderPlaced(1)), OrderPlaced)
+    assert_type(await dispatcher.prepare("order.placed")(OrderPlaced(1)), OrderPlaced)
+    assert_type(sync_dispatcher.prepare(ORDER_PLACED)(OrderPlaced(1)), OrderPlaced)
+
+
+async def a_function_passes_a_typed_name_on(dispatcher: AsyncEventDispatcher, name: EventName[E], event: E) -> E:
+    assert_type(await dispatcher.wait_for(name), E)
+    return await dispatcher.adispatch(name, event)
+
+
+async def a_service_needs_nothing_but_the_protocol(dispatcher: IAsyncEventDispatcher) -> None:
+    assert_type(await dispatcher.adispatch(ORDER_PLACED, OrderPlaced(1), strategy=Concurrent()), OrderPlaced)
+    assert_type(await dispatcher.adispatch("order.placed", OrderPlaced(1)), OrderPlaced)
+    assert_type(await dispatcher.adispatch(OrderPlaced(1)), OrderPlaced)
+    assert_type(await dispatcher.adispatch("shop.opened"), Event)
+    assert_type(await dispatcher.prepare(ORDER_PLACED)(OrderPlaced(1)), OrderPlaced)
+    assert_type(dispatcher.add_listener(ORDER_PLACED, listener, once=True, timeout=1, limit=2), Subscription)
+    assert_type(dispatcher.get_listeners("order.placed"), tuple[Any, ...])
+    dispatcher.listen(OrderPlaced, where=lambda event: event.order > 1)(listener)
+    dispatcher.remove_listener(ORDER_PLACED, listener)
+    with dispatcher.scope() as scoped, dispatcher.temporarily() as registrar:
+        assert_type(scoped, AsyncScope)
+        registrar.add_listener(ORDER_PLACED, listener).unsubscribe()
+        as_key: IAsyncEventDispatcher = scoped
+        del as_key
+
+
+async def what_waits_gives_the_class_of_its_key(
+    dispatcher: AsyncEventDispatcher, service: IAsyncEventDispatcher
+) -> None:
+    assert_type(await dispatcher.wait_for(OrderPlaced, where=lambda event: event.order > 1), OrderPlaced)
+    assert_type(await dispatcher.wait_for(ORDER_PLACED, where=lambda event: event.order > 1), OrderPlaced)
+    assert_type(await dispatcher.wait_for("order.placed", where=lambda event: event.order > 1), Any)
+    assert_type(await service.wait_for(ORDER_PLACED), OrderPlaced)
+    async with dispatcher.expect(ORDER_PLACED) as expected, service.expect(UserJoined) as other:
+        pass
+    assert_type((expected.event, other.event), tuple[OrderPlaced, UserJoined])
+    async with dispatcher.stream(ORDER_PLACED) as stream, service.stream(OrderPlaced, USER_JOINED) as both:
+        assert_type([event async for event in stream], list[OrderPlaced])
+        assert_type([event async for event in both], list[OrderPlaced | UserJoined])
+        assert_type([event async for _, event in stream.items()], list[OrderPlaced])
+    async with dispatcher.stream("order.*", ORDER_PLACED, OrderPlaced, max_buffer_size=8) as mixed:
+        assert_type([event async for event in mixed], list[Any])
+    async with dispatcher.queue() as queue:
+        await queue.post(ORDER_PLACED, OrderPlaced(1))
+        await queue.post(OrderPlaced(1))
+        await queue.post("order.placed")
+        queue.post_nowait(SHOP_OPENED)
+
+
+# The dispatcher of HARP, an application that uses whistle. The ignores are needed because its overrides accept fewer
+# arguments than the methods of antiphon.
+class LoggingDispatcher(AsyncEventDispatcher):
+    def add_listener(self, event_id: str, listener: IListener, /, *, priority: int = 0) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().add_listener(event_id, listener, priority=priority)
+
+    async def adispatch(self, event_id: str, event: Any = None, /) -> IDispatchedEvent:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        dispatched: IDispatchedEvent = await super().adispatch(event_id, event)
+        return dispatched
+
+    async def _adispatch(self, listeners: Any, event: Any) -> None:
+        for each in listeners:
+            await each(event)
+
+
+def a_subclass_with_fewer_arguments_fits_the_protocol() -> IAsyncEventDispatcher:
+    return LoggingDispatcher()
 
 
 class Backwards:

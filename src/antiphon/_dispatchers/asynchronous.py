@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
 from contextlib import suppress
 from enum import Enum
 from inspect import CO_COROUTINE
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeVar, overload
 
 from antiphon._dispatchers import loops
 from antiphon._dispatchers.base import check_event
@@ -31,26 +31,30 @@ from antiphon._strategies.selection import (
     skips_empty_plans,
 )
 from antiphon._strategies.sequential import DEFAULT_STRATEGY
+from antiphon._types import AsyncListener, EventName, Name, PlainString
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
-from antiphon.typing import AsyncListener
 
 if TYPE_CHECKING:
     from antiphon._dispatchers import overrides as _overrides
     from antiphon._strategies import observed as _observed
+    from antiphon._types import ClassIsNotAnEvent, NameFor, NameNeedsItsEvent, TypedKey
+    from antiphon.typing import IAsyncEventDispatcher as _Protocol
 else:
     # Many programs have no instruments and do not override how listeners are run.
     _overrides = LazyModule("antiphon._dispatchers.overrides")
     _observed = LazyModule("antiphon._strategies.observed")
+    # For type checkers: a subclass has the protocol, even if it overrides methods of whistle with fewer arguments.
+    _Protocol = object
 
 __all__ = ("AsyncEventDispatcher", "AsyncScope")
 
 E = TypeVar("E")
-R = TypeVar("R")
-A = TypeVar("A", bound=AsyncListener)
+A = TypeVar("A", bound=Awaitable[object])
+L = TypeVar("L", bound=AsyncListener)
 
 
-class AsyncEventDispatcher(WaitingMixin):
+class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIncompatibleMethodOverride]  # its check is too strict for overlapping overloads
     """Dispatches events to async listeners, on asyncio or Trio.
 
     A dispatcher does not belong to an event loop. You can create it at import time, and use it in several event loops
@@ -87,11 +91,25 @@ class AsyncEventDispatcher(WaitingMixin):
         super().__init__(name=name, placeholder=removed_async_listener)
 
     if TYPE_CHECKING:
-        # For type checkers: the listeners of this dispatcher are async.
+        # For type checkers: the listeners of this dispatcher are async, and receive what the key matches.
+        @overload  # type: ignore[override]  # accepts fewer keys and listeners
         def add_listener(
             self,
-            key: Hashable,
-            listener: AsyncListener,
+            key: TypedKey[E],
+            listener: Callable[[E], Awaitable[object]],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Subscription: ...
+        @overload
+        def add_listener(
+            self,
+            key: Name,
+            listener: Callable[[Any], Awaitable[object]],
             /,
             *,
             priority: int = 0,
@@ -100,11 +118,12 @@ class AsyncEventDispatcher(WaitingMixin):
             timeout: float | None = None,
             limit: int | None = None,
         ) -> Subscription: ...
+        def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any: ...
 
-        @overload
+        @overload  # type: ignore[override]  # accepts fewer keys and listeners
         def listen(
             self,
-            key: type[E],
+            key: TypedKey[E],
             /,
             *,
             priority: int = 0,
@@ -112,11 +131,11 @@ class AsyncEventDispatcher(WaitingMixin):
             where: Callable[[E], object] | None = None,
             timeout: float | None = None,
             limit: int | None = None,
-        ) -> Callable[[Callable[[E], Awaitable[R]]], Callable[[E], Awaitable[R]]]: ...
+        ) -> Callable[[Callable[[E], A]], Callable[[Any], A]]: ...
         @overload
         def listen(
             self,
-            key: Hashable,
+            key: Name,
             /,
             *,
             priority: int = 0,
@@ -124,25 +143,42 @@ class AsyncEventDispatcher(WaitingMixin):
             where: Callable[[Any], object] | None = None,
             timeout: float | None = None,
             limit: int | None = None,
-        ) -> Callable[[A], A]: ...
+        ) -> Callable[[L], L]: ...
         def listen(self, key: Any, /, **options: Any) -> Any: ...
 
-    @overload
-    async def adispatch(
-        self, name: str | Enum, event: None = None, /, *, strategy: Strategy | None = None
-    ) -> Event: ...
-    @overload
-    async def adispatch(self, event: E, /, *, strategy: Strategy | None = None) -> E: ...
-    @overload
-    async def adispatch(self, name: Hashable, event: E, /, *, strategy: Strategy | None = None) -> E: ...
-
-    if TYPE_CHECKING:
-
-        async def adispatch(self, name: Any, event: Any = None, /, strategy: Strategy | None = None) -> Any: ...
+        @overload
+        async def adispatch(
+            self,
+            name: PlainString | Enum | EventName[Event],
+            event: None = None,
+            /,
+            *,
+            strategy: Strategy | None = None,
+        ) -> Event: ...
+        @overload
+        def adispatch(self, name: EventName[Any], event: None = None, /, **_: Any) -> NameNeedsItsEvent | Any: ...  # type: ignore[overload-overlap]  # E is not a class or a name
+        @overload
+        def adispatch(self, event: type[Any], /, **_: Any) -> ClassIsNotAnEvent | Any: ...  # type: ignore[overload-overlap]  # E is not a class or a name
+        @overload
+        def adispatch(self, name: Any, event: type[Any], /, **_: Any) -> ClassIsNotAnEvent | Any: ...
+        @overload
+        async def adispatch(self, event: E, /, *, strategy: Strategy | None = None) -> E: ...
+        @overload
+        async def adispatch(self, name: NameFor[E], event: E, /, *, strategy: Strategy | None = None) -> E: ...
+        @overload
+        async def adispatch(self, name: Name, event: E, /, *, strategy: Strategy | None = None) -> E: ...
+        def adispatch(self, name: Any, event: Any = None, /, **options: Any) -> Any: ...
     else:
         adispatch = loops.adispatch
 
-    def prepare(self, name: Hashable, /) -> Callable[[E], Coroutine[Any, Any, E]]:
+    if TYPE_CHECKING:
+
+        @overload
+        def prepare(self, name: EventName[E], /) -> Callable[[E], Coroutine[Any, Any, E]]: ...
+        @overload
+        def prepare(self, name: Name, /) -> Callable[[E], Coroutine[Any, Any, E]]: ...
+
+    def prepare(self, name: Any, /) -> Callable[[Any], Coroutine[Any, Any, Any]]:
         """Return a function that dispatches an event under one name, for places where time matters.
 
         ``await prepared(event)`` has the effect of ``await dispatcher.adispatch(name, event)``, in less time: it does
@@ -162,7 +198,7 @@ class AsyncEventDispatcher(WaitingMixin):
         """
         check_name(name)
         if getattr(self.adispatch, "__func__", None) is loops.adispatch:
-            fast: Callable[[E], Coroutine[Any, Any, E]] = loops.prepare_async(self, name)
+            fast: Callable[[Any], Coroutine[Any, Any, Any]] = loops.prepare_async(self, name)
             return fast
 
         async def prepared(event: Any, /) -> Any:
@@ -170,7 +206,7 @@ class AsyncEventDispatcher(WaitingMixin):
 
         return prepared
 
-    def dispatch(self, name: Any, event: Any = None, /) -> Any:
+    def dispatch(self, name: Never, event: Any = None, /) -> NoReturn:
         """Raise an error, because async listeners must be awaited. (whistle)
 
         Raises:

@@ -18,8 +18,8 @@ from antiphon._listeners.subscription import (
 )
 from antiphon._registry.keys import check_key
 from antiphon._registry.registry import Registry
+from antiphon._types import IListener, Key
 from antiphon._util.validation import check_priority
-from antiphon.typing import IListener
 
 __all__ = ("RegisteringMixin",)
 
@@ -141,7 +141,7 @@ class RegisteringMixin:
         """
         return register_methods(subscriber, self._add_for_caller)
 
-    def remove_listener(self, key: Hashable, listener: IListener, /) -> None:
+    def remove_listener(self, key: Key, listener: IListener, /) -> None:
         """Remove all registrations under a key of a listener and of listeners equal to it. (whistle)
 
         The removal takes effect immediately: a running dispatch does not start the listener anymore. A call that has
@@ -155,7 +155,7 @@ class RegisteringMixin:
             TypeError: If the key is None or unhashable.
             ValueError: If the listener is not registered under the key.
         """
-        self._registry.remove(key, listener)
+        self._registry.remove(key, listener)  # type: ignore[arg-type]  # mypy: a class is not Hashable
 
     def temporarily(self) -> Registrar:
         """Register listeners for the duration of a ``with`` block, for tests and plugins.

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from types import FunctionType, TracebackType
-from typing import Any, Final, NamedTuple, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, cast, overload
 
 from antiphon._listeners.subscription import DEFAULT_OPTIONS, Options, Subscription, check_options
 from antiphon._registry.keys import check_key
+from antiphon._types import Name
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_priority
 
+if TYPE_CHECKING:
+    from antiphon._types import TypedKey
+
 __all__ = ("ListenerMark", "Subscriptions", "listens_to", "register_methods")
 
+E = TypeVar("E")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARKS_ATTRIBUTE: Final = "__antiphon_listens_to__"
@@ -26,8 +31,35 @@ class ListenerMark(NamedTuple):
     options: Options = DEFAULT_OPTIONS
 
 
+if TYPE_CHECKING:
+    # Overloads are for type checkers only: each of them would add to the time of the import.
+
+    @overload
+    def listens_to(
+        key: TypedKey[E],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[E], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Callable[[F], F]: ...
+    @overload
+    def listens_to(
+        key: Name,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Callable[[F], F]: ...
+
+
 def listens_to(
-    key: Hashable,
+    key: Any,
     /,
     *,
     priority: int = 0,

@@ -3,7 +3,7 @@
 # ruff: noqa: SLF001  a scope uses private attributes of its parent
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from contextlib import suppress
 from enum import Enum
 from functools import partial
@@ -21,23 +21,30 @@ from antiphon._listeners.subscription import Options, Subscription, Subscription
 from antiphon._registry.keys import check_name
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, annotate_exception, check_error_policy
+from antiphon._types import EventName, Name, PlainString
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 
 if TYPE_CHECKING:
+    from typing_extensions import deprecated
+
     from antiphon._dispatchers import overrides as _overrides
     from antiphon._strategies import observed as _observed
+    from antiphon._types import AnySyncDecorator, ClassIsNotAnEvent, NameFor, NameNeedsItsEvent, SyncDecorator, TypedKey
+    from antiphon.typing import IEventDispatcher as _Protocol
 else:
     # Many programs have no instruments and do not override how listeners are run.
     _overrides = LazyModule("antiphon._dispatchers.overrides")
     _observed = LazyModule("antiphon._strategies.observed")
+    # As in `AsyncEventDispatcher`.
+    _Protocol = object
 
 __all__ = ("EventDispatcher", "Scope")
 
 E = TypeVar("E")
 
 
-class EventDispatcher(BaseDispatcher):
+class EventDispatcher(BaseDispatcher, _Protocol):
     """Dispatches events to plain functions, without an event loop.
 
     Args:
@@ -66,20 +73,126 @@ class EventDispatcher(BaseDispatcher):
             )
         super().__init__(name=name, placeholder=removed_listener)
 
-    @overload
-    def dispatch(self, name: str | Enum, event: None = None, /) -> Event: ...
-    @overload
-    def dispatch(self, event: E, /) -> E: ...
-    @overload
-    def dispatch(self, name: Hashable, event: E, /) -> E: ...
-
     if TYPE_CHECKING:
+        # For type checkers: the listeners of this dispatcher are plain functions, and receive what the key matches.
+        @overload  # type: ignore[override]  # accepts fewer keys and listeners
+        def add_listener(
+            self,
+            key: TypedKey[E],
+            listener: Callable[[E], None],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        def add_listener(
+            self,
+            key: Name,
+            listener: Callable[[Any], None],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        @deprecated("an EventDispatcher does not await its listeners: use plain functions, or an AsyncEventDispatcher")
+        def add_listener(
+            self,
+            key: TypedKey[E],
+            listener: Callable[[E], Awaitable[object]],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        @deprecated("an EventDispatcher does not await its listeners: use plain functions, or an AsyncEventDispatcher")
+        def add_listener(
+            self,
+            key: Name,
+            listener: Callable[[Any], Awaitable[object]],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        def add_listener(
+            self,
+            key: TypedKey[E],
+            listener: Callable[[E], object],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        def add_listener(
+            self,
+            key: Name,
+            listener: Callable[[Any], object],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+        ) -> Subscription: ...
+        def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # its check is too strict for overlapping overloads
 
-        def dispatch(self, name: Any, event: Any = None, /) -> Any: ...
+        @overload  # type: ignore[override]  # accepts fewer keys and listeners
+        def listen(
+            self,
+            key: TypedKey[E],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+        ) -> SyncDecorator[E]: ...
+        @overload
+        def listen(
+            self,
+            key: Name,
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+        ) -> AnySyncDecorator: ...
+        def listen(self, key: Any, /, **options: Any) -> Any: ...
+
+        @overload
+        def dispatch(self, name: PlainString | Enum | EventName[Event], event: None = None, /) -> Event: ...
+        @overload
+        def dispatch(self, name: EventName[Any], event: None = None, /) -> NameNeedsItsEvent | Any: ...
+        @overload
+        def dispatch(self, event: type[Any], /) -> ClassIsNotAnEvent | Any: ...
+        @overload
+        def dispatch(self, name: Any, event: type[Any], /) -> ClassIsNotAnEvent | Any: ...
+        @overload
+        def dispatch(self, event: E, /) -> E: ...
+        @overload
+        def dispatch(self, name: NameFor[E], event: E, /) -> E: ...
+        @overload
+        def dispatch(self, name: Name, event: E, /) -> E: ...
+        def dispatch(self, name: Any, event: Any = None, /) -> Any: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # its check is too strict for overlapping overloads
     else:
         dispatch = loops.dispatch
 
-    def prepare(self, name: Hashable, /) -> Callable[[E], E]:
+    if TYPE_CHECKING:
+
+        @overload
+        def prepare(self, name: EventName[E], /) -> Callable[[E], E]: ...
+        @overload
+        def prepare(self, name: Name, /) -> Callable[[E], E]: ...
+
+    def prepare(self, name: Any, /) -> Callable[[Any], Any]:
         """Return a function that dispatches an event under one name, for places where time matters.
 
         ``prepared(event)`` has the effect of ``dispatcher.dispatch(name, event)``. See `AsyncEventDispatcher.prepare`.
@@ -95,7 +208,7 @@ class EventDispatcher(BaseDispatcher):
         """
         check_name(name)
         if getattr(self.dispatch, "__func__", None) is loops.dispatch:
-            fast: Callable[[E], E] = loops.prepare_sync(self, name)
+            fast: Callable[[Any], Any] = loops.prepare_sync(self, name)
             return fast
 
         def prepared(event: Any, /) -> Any:

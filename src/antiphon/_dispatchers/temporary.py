@@ -5,16 +5,31 @@ from __future__ import annotations
 from _thread import RLock
 from collections.abc import Callable, Hashable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from antiphon._dispatchers.subscribers import Subscriptions, register_methods
-from antiphon._listeners.subscription import Options, Subscription
+from antiphon._listeners.subscription import Options, Subscription, removed_listener
+from antiphon._types import IListener, Name
 from antiphon._util.naming import safe_repr
-from antiphon.typing import IListener
+
+if TYPE_CHECKING:
+    from antiphon._types import TypedKey
 
 __all__ = ("Registrar",)
 
+E = TypeVar("E")
+R = TypeVar("R")
 L = TypeVar("L", bound=IListener)
+
+
+class _NoOwner:
+    """The owner of the handle of a listener that an override of ``add_listener`` did not register."""
+
+    def discard(self, _subscription: Subscription, /) -> bool:
+        return False
+
+    def when_removed(self, _subscription: Subscription, call: Callable[[object], object], /) -> None:
+        call(None)
 
 
 class Registrar:
@@ -36,9 +51,39 @@ class Registrar:
         self._lock = RLock()
         self._ended = False
 
+    if TYPE_CHECKING:
+        # Overloads are for type checkers only: each of them would add to the time of the import.
+
+        @overload
+        def add_listener(
+            self,
+            key: TypedKey[E],
+            listener: Callable[[E], object],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Subscription: ...
+        @overload
+        def add_listener(
+            self,
+            key: Name,
+            listener: Callable[[Any], object],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Subscription: ...
+
     def add_listener(
         self,
-        key: Hashable,
+        key: Any,
         listener: IListener,
         /,
         *,
@@ -47,11 +92,12 @@ class Registrar:
         where: Callable[[Any], object] | None = None,
         timeout: float | None = None,
         limit: int | None = None,
-    ) -> Subscription | None:
+    ) -> Subscription:
         """Register a listener until the block ends. The arguments are those of the dispatcher's ``add_listener``.
 
         Returns:
-            The handle of the registration. None if a subclass overrides ``add_listener`` and registered nothing.
+            The handle of the registration. If an override of ``add_listener`` registered nothing, a handle that has
+            nothing to remove.
 
         Raises:
             RuntimeError: If the block has ended.
@@ -59,11 +105,38 @@ class Registrar:
             ValueError: As for the dispatcher's ``add_listener``.
         """
         registered = self._register_until_end(key, listener, priority, Options(once, where, timeout, limit))
-        return registered[-1] if registered else None
+        return registered[-1] if registered else Subscription(_NoOwner(), key, listener, priority, removed_listener)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def listen(
+            self,
+            key: TypedKey[E],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Callable[[Callable[[E], R]], Callable[[Any], R]]: ...
+        @overload
+        def listen(
+            self,
+            key: Name,
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Callable[[L], L]: ...
 
     def listen(
         self,
-        key: Hashable,
+        key: Any,
         /,
         *,
         priority: int = 0,
@@ -71,7 +144,7 @@ class Registrar:
         where: Callable[[Any], object] | None = None,
         timeout: float | None = None,
         limit: int | None = None,
-    ) -> Callable[[L], L]:
+    ) -> Callable[[Any], Any]:
         """Register the decorated function until the block ends. The arguments are those of `add_listener`.
 
         Returns:
@@ -85,7 +158,7 @@ class Registrar:
         options = Options(once, where, timeout, limit)
         self._check(key, priority, options)
 
-        def decorate(listener: L) -> L:
+        def decorate(listener: Any) -> Any:
             self._register_until_end(key, listener, priority, options)
             return listener
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from antiphon._dispatchers.base import BaseDispatcher
 from antiphon._strategies.errors import ErrorPolicy
+from antiphon._types import Key, Name, Overflow
 from antiphon._util.lazy_module import LazyModule
-from antiphon.typing import Overflow
 
 if TYPE_CHECKING:
     from antiphon._strategies import base as _strategies
+    from antiphon._types import TypedKey
     from antiphon._waiting import expectation as _expectations
     from antiphon._waiting import queue as _queue
     from antiphon._waiting import stream as _streams
@@ -24,6 +25,9 @@ else:
     _streams = LazyModule("antiphon._waiting.stream")
 
 __all__ = ("WaitingMixin",)
+
+E = TypeVar("E")
+E2 = TypeVar("E2")
 
 
 class WaitingMixin(BaseDispatcher):
@@ -38,7 +42,19 @@ class WaitingMixin(BaseDispatcher):
         # As for `adispatch`.
         raise NotImplementedError
 
-    def expect(self, key: Hashable, /, *, where: Callable[[Any], object] | None = None) -> _expectations.Expectation:
+    if TYPE_CHECKING:
+        # Overloads are for type checkers only: each of them would add to the time of the import.
+
+        @overload
+        def expect(
+            self, key: TypedKey[E], /, *, where: Callable[[E], object] | None = None
+        ) -> _expectations.Expectation[E]: ...
+        @overload
+        def expect(
+            self, key: Name, /, *, where: Callable[[Any], object] | None = None
+        ) -> _expectations.Expectation[Any]: ...
+
+    def expect(self, key: Any, /, *, where: Callable[[Any], object] | None = None) -> _expectations.Expectation[Any]:
         """Expect one event that the body of an ``async with`` block triggers.
 
         The end of the block waits for the event. If the body raises, the block does not wait. To limit the time, use
@@ -59,7 +75,14 @@ class WaitingMixin(BaseDispatcher):
         """
         return _expectations.Expectation(self._add_for_caller, key, where)
 
-    async def wait_for(self, key: Hashable, /, *, where: Callable[[Any], object] | None = None) -> Any:
+    if TYPE_CHECKING:
+
+        @overload
+        async def wait_for(self, key: TypedKey[E], /, *, where: Callable[[E], object] | None = None) -> E: ...
+        @overload
+        async def wait_for(self, key: Name, /, *, where: Callable[[Any], object] | None = None) -> Any: ...
+
+    async def wait_for(self, key: Any, /, *, where: Callable[[Any], object] | None = None) -> Any:
         """Wait for one event. This is always a checkpoint.
 
         The method listens from its first step on. Use `expect` for an event that your own code triggers.
@@ -82,9 +105,31 @@ class WaitingMixin(BaseDispatcher):
             pass
         return expected.event
 
+    if TYPE_CHECKING:
+
+        @overload
+        def stream(
+            self, key: TypedKey[E], /, *, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0
+        ) -> _streams.Stream[E]: ...
+        @overload
+        def stream(
+            self,
+            key: TypedKey[E],
+            other_key: TypedKey[E2],
+            /,
+            *,
+            max_buffer_size: int = 64,
+            overflow: Overflow = "raise",
+            priority: int = 0,
+        ) -> _streams.Stream[E | E2]: ...
+        @overload
+        def stream(
+            self, *keys: Key, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0
+        ) -> _streams.Stream[Any]: ...
+
     def stream(
-        self, *keys: Hashable, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0
-    ) -> _streams.Stream:
+        self, *keys: Any, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0
+    ) -> _streams.Stream[Any]:
         """Read events one by one, in an ``async with`` block: ``async for event in stream``.
 
         In the block, the stream is a listener with a priority. It does not receive an event that an earlier listener

@@ -14,12 +14,25 @@ any other hashable            events whose name equals this object
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 
-from antiphon._util.naming import safe_repr
+from antiphon._types import EventName
+from antiphon._util.naming import describe_value, safe_repr
 
-__all__ = ("AnyOf", "Matcher", "check_key", "check_name", "get_exact_names", "get_matcher", "key_matches")
+__all__ = (
+    "AnyOf",
+    "Matcher",
+    "check_key",
+    "check_name",
+    "event_name",
+    "get_exact_names",
+    "get_matcher",
+    "key_matches",
+)
+
+E = TypeVar("E")
 
 #: Returns whether a key matches events of a class that are dispatched under a name.
 Matcher: TypeAlias = Callable[[Hashable, type[Any]], bool]
@@ -38,6 +51,39 @@ class AnyOf:
 
     def __repr__(self) -> str:
         return " | ".join(safe_repr(key) for key in self.keys)
+
+
+def event_name(name: str, event_class: type[E], /) -> EventName[E]:
+    """Return a name, which type checkers then know as a name of events of one class.
+
+    With such a name, they report listeners and events of another class. At run time the result is a plain string, and
+    nothing checks the class: an event of another class can still be dispatched under the name.
+
+    Args:
+        name: The name, not a pattern.
+        event_class: The class of the events that are dispatched under the name.
+
+    Returns:
+        The name, as an interned ``str``.
+
+    Raises:
+        TypeError: If the name is not a string, or if ``event_class`` is not a class.
+        ValueError: If the name is a pattern.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f'event_name() takes a string, such as "order.placed"; got {describe_value(name)}')
+    if "*" in name:
+        raise ValueError(
+            f"event_name() takes the name of a dispatch; got the pattern {name!r}: pass a pattern to listen() itself, "
+            f"or listen to {safe_repr(getattr(event_class, '__name__', event_class))}"
+        )
+    if not isinstance(event_class, type):
+        raise TypeError(
+            f'event_name() takes the class of the events, as in event_name("order.placed", OrderPlaced); got '
+            f"{describe_value(event_class)}"
+        )
+    # A member of a StrEnum is a string as well: take its value.
+    return cast("EventName[E]", sys.intern(str.__str__(name)))
 
 
 def check_key(key: object) -> None:

@@ -17,10 +17,10 @@ import anyio
 import anyio.lowlevel
 
 from antiphon._exceptions import StreamLagged
+from antiphon._types import Overflow
 from antiphon._util.naming import safe_repr
 from antiphon._util.owner_loop import OwnerLoop
 from antiphon._util.validation import check_limit
-from antiphon.typing import Overflow
 
 __all__ = ("MAX_BUFFER_SIZE", "Buffer", "Fifo", "KeyedFifo", "check_overflow")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from _thread import RLock
 from collections.abc import Callable, Hashable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -25,8 +25,10 @@ from antiphon._util.owner_loop import OwnerLoop
 
 __all__ = ("Expectation",)
 
+E_co = TypeVar("E_co", covariant=True)
 
-class Expectation:
+
+class Expectation(Generic[E_co]):
     """An expected event. ``dispatcher.expect(...)`` returns it, and it is used with ``async with``.
 
     It listens from the start of the block, and the end of the block waits until the event is received. A block that
@@ -55,14 +57,15 @@ class Expectation:
         self._wakeup: tuple[OwnerLoop, anyio.Event] | None = None
 
     @property
-    def event(self) -> Any:
+    def event(self) -> E_co:
         """The event.
 
         Raises:
             LookupError: If it has not been received yet.
         """
         self._check_received()
-        return self._event
+        event: E_co = self._event
+        return event
 
     @property
     def name(self) -> Hashable:

@@ -33,25 +33,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Hashable
+from enum import Enum
 from operator import attrgetter
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar, overload
 
 import anyio
 import anyio.lowlevel
 
 from antiphon._backend import unwrap_group
+from antiphon._events.event import Event
 from antiphon._exceptions import QueueNotDrained
 from antiphon._strategies.errors import ErrorPolicy, check_error_policy
+from antiphon._types import EventName, Name, Overflow, PlainString
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_duration, check_limit
 from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, Fifo, KeyedFifo, check_overflow
 from antiphon._waiting.queue_errors import combine_exceptions, is_interrupt, remove_refusals
 from antiphon._waiting.queue_item import OrderedBy, QueueItem, QueueStatistics, running_dispatch
 from antiphon._waiting.queue_runner import QueueRunner, QueueState
-from antiphon.typing import Overflow
 
 __all__ = ("Queue", "QueueStatistics")
+
+E = TypeVar("E")
 
 
 class SupportsADispatch(Protocol):
@@ -97,6 +101,14 @@ class Queue:
         # None until the block is entered.
         self._runner: QueueRunner | None = None
 
+    @overload
+    async def post(self, name: PlainString | Enum | EventName[Event], event: None = None, /) -> None: ...
+    @overload
+    async def post(self, event: object, /) -> None: ...
+    @overload
+    async def post(self, name: EventName[E], event: E, /) -> None: ...
+    @overload
+    async def post(self, name: Name, event: object, /) -> None: ...
     async def post(self, name: Any, event: Any = None, /) -> None:
         """Add an event, to be dispatched later. Wait while the queue is full, if ``overflow="suspend"``.
 
@@ -125,6 +137,14 @@ class Queue:
             raise anyio.WouldBlock
         await runner.put(item)
 
+    @overload
+    def post_nowait(self, name: PlainString | Enum | EventName[Event], event: None = None, /) -> None: ...
+    @overload
+    def post_nowait(self, event: object, /) -> None: ...
+    @overload
+    def post_nowait(self, name: EventName[E], event: E, /) -> None: ...
+    @overload
+    def post_nowait(self, name: Name, event: object, /) -> None: ...
     def post_nowait(self, name: Any, event: Any = None, /) -> None:
         """Add an event without waiting, to be dispatched later. This can be called from any thread.
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import anyio
 
 from antiphon._listeners.subscription import DEFAULT_OPTIONS, NameAwareListener, Options, Subscription, when_removed
 from antiphon._registry.keys import AnyOf, check_key
+from antiphon._types import Overflow
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_limit, check_priority
 from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, Fifo, check_overflow
-from antiphon.typing import Overflow
 
 __all__ = ("Stream", "StreamStatistics")
+
+E_co = TypeVar("E_co", covariant=True)
 
 
 class StreamStatistics(NamedTuple):
@@ -39,7 +41,7 @@ class StreamStatistics(NamedTuple):
 StreamStatistics.__module__ = "antiphon"
 
 
-class Stream:
+class Stream(Generic[E_co]):
     """A stream of events. ``dispatcher.stream(...)`` returns it, and it is used with ``async with``.
 
     It listens within the block, and ``async for event in stream`` reads the events. With several readers, each event is
@@ -105,16 +107,17 @@ class Stream:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> E_co:
         """Read the next event. This is always a checkpoint.
 
         Raises:
             StreamLagged: If events were dropped since the last read. The next read continues.
             StopAsyncIteration: If the stream is closed and all events have been read.
         """
-        return (await self._next())[1]
+        event: E_co = (await self._next())[1]
+        return event
 
-    def items(self) -> AsyncIterator[tuple[Hashable, Any]]:
+    def items(self) -> AsyncIterator[tuple[Hashable, E_co]]:
         """Return an iterator that reads pairs of the dispatch name and the event."""
         return _NamedEventIterator(self._next)
 

@@ -51,7 +51,7 @@ def format_expected(labels: Iterable[str], failed_index: int = -1, remark: str =
     )
 
 
-def _expect_dispatch(key: Hashable) -> Expected[DispatchRecord]:
+def _expect_dispatch(key: Any) -> Expected[DispatchRecord]:
     if isinstance(key, Event):
 
         def has_this_event(dispatch: DispatchRecord) -> bool:
