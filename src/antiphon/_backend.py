@@ -1,4 +1,4 @@
-"""Access to the running event loop: cancellations, task groups, checkpoints and native tasks.
+"""Access to event loops: cancellations, task groups, checkpoints, native tasks, and calls from other threads.
 
 AnyIO finds out which event loop runs in each of its calls, which takes longer than most of the calls themselves. The
 functions here find it out once and call the backend of AnyIO, or Trio, directly.
@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager
-from contextvars import Context
 from functools import cache
+from threading import current_thread
+from types import coroutine
 from typing import Any, Final, cast
 
 import anyio
 
 __all__ = (
+    "OwnerLoop",
     "checkpoint",
     "checkpoint_if_cancelled",
     "clear_async_library",
@@ -142,11 +144,19 @@ def checkpoint_if_cancelled() -> tuple[Awaitable[None], Any]:
     return _get_asyncio_backend().checkpoint_if_cancelled(), task
 
 
-async def checkpoint() -> None:
-    """Yield to other tasks, and raise the cancellation of the running task if there is one."""
-    from anyio.lowlevel import checkpoint
+def checkpoint() -> Awaitable[None]:
+    """Return an awaitable that yields to other tasks, and raises the cancellation of the running task if there is one."""
+    if "trio" in sys.modules:
+        trio, _ = _detect_backend()
+        if trio is not None:
+            return cast("Awaitable[None]", trio.lowlevel.checkpoint())
+    return _yield_to_asyncio()
 
-    await checkpoint()
+
+@coroutine
+def _yield_to_asyncio() -> Generator[None, None, None]:
+    """Let an asyncio task continue in the next iteration of the event loop, as ``asyncio.sleep(0)`` does."""
+    yield
 
 
 async def _no_op() -> None:
@@ -219,6 +229,41 @@ def get_asyncio_task() -> Any:
     return _detect_backend()[1]
 
 
+class OwnerLoop:
+    """The event loop in which an object was created, for calls from other event loops and threads."""
+
+    __slots__ = ("_loop", "_thread")
+
+    def __init__(self) -> None:
+        from anyio.lowlevel import current_token
+
+        self._loop: Any = current_token().native_token
+        self._thread = current_thread()
+
+    def is_current(self) -> bool:
+        """Return whether the current code runs in a task of this event loop."""
+        trio, task = _detect_backend()
+        if trio is not None:
+            return trio.lowlevel.current_trio_token() is self._loop
+        return task is not None and task.get_loop() is self._loop
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call a function in this event loop: immediately if it is the current one, otherwise soon. Does not wait."""
+        if self.is_current():
+            function()
+            return
+        # The first name is asyncio's, the second is Trio's.
+        call_soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
+        try:
+            call_soon(function)
+        except RuntimeError:
+            # The loop has finished, and so have the tasks that waited there. Trio's RunFinishedError is a RuntimeError.
+            pass
+
+    def __repr__(self) -> str:
+        return f"{type(self._loop).__module__.partition('.')[0]}, thread {self._thread.name!r}"
+
+
 def _get_current_task() -> Any:
     asyncio = sys.modules.get("asyncio")
     try:
@@ -257,9 +302,16 @@ class _PublicBackend:
         return anyio.create_task_group()
 
 
-def clear_async_library(context: Context) -> None:
-    """Clear sniffio's library name in a copied context, so that another event loop can use the copy."""
+def clear_async_library() -> None:
+    """Clear sniffio's library name in the current context, if it is the name of another event loop.
+
+    A context that was copied in another event loop has that name.
+    """
     sniffio = sys.modules.get("sniffio")
-    if sniffio is not None:
+    if sniffio is None:
+        return
+    # Only Trio sets the name of the thread.
+    running = sniffio.thread_local.name or "asyncio"
+    if sniffio.current_async_library_cvar.get() not in (None, running):
         # With None, sniffio detects the running event loop.
-        context.run(sniffio.current_async_library_cvar.set, None)
+        sniffio.current_async_library_cvar.set(None)

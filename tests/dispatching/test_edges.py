@@ -19,8 +19,7 @@ from antiphon import (
     in_thread,
     listens_to,
 )
-from antiphon._backend import _get_asyncio_backend
-from antiphon._util.owner_loop import OwnerLoop
+from antiphon._backend import OwnerLoop, _get_asyncio_backend
 from tests.helpers import BOTH, make_listener
 
 

@@ -9,7 +9,7 @@ of them can finish. A context variable with the enclosing calls detects this, an
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextvars import Context, ContextVar
+from contextvars import ContextVar
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -53,9 +53,10 @@ class _RunningCall:
 _enclosing_calls: Final[ContextVar[tuple[_RunningCall, ...]]] = ContextVar("enclosing_calls", default=())
 
 
-def clear_enclosing_calls(context: Context) -> None:
-    """Clear the enclosing calls in a copied context, for code that no enclosing call waits for."""
-    context.run(_enclosing_calls.set, ())
+def clear_enclosing_calls() -> None:
+    """Clear the enclosing calls in the current context, for code that no enclosing call waits for."""
+    if _enclosing_calls.get():
+        _enclosing_calls.set(())
 
 
 class Limit:

@@ -14,11 +14,10 @@ from threading import RLock
 from typing import Final, Generic, Protocol, TypeVar, get_args
 
 import anyio
-import anyio.lowlevel
 
+from antiphon._backend import OwnerLoop, checkpoint
 from antiphon._exceptions import StreamLagged
 from antiphon._util.naming import safe_repr
-from antiphon._util.owner_loop import OwnerLoop
 from antiphon._util.validation import check_limit
 from antiphon.typing import Overflow
 
@@ -54,10 +53,10 @@ class BufferOrder(Protocol[T]):
         ...
 
     def has_next(self) -> bool:
-        """Return whether `pop` would return an item."""
+        """Return whether `pop_next` would return an item."""
         ...
 
-    def pop(self) -> T | None:
+    def pop_next(self) -> T | None:
         """Remove and return the first item that may leave now, or return None if there is none."""
         ...
 
@@ -66,36 +65,26 @@ class BufferOrder(Protocol[T]):
         ...
 
 
-class Fifo(Generic[T]):
+class Fifo(deque[T]):
     """First in, first out."""
 
-    def __init__(self) -> None:
-        self._items: deque[T] = deque()
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def push(self, item: T, /) -> None:
-        """Add an item at the end."""
-        self._items.append(item)
+    # The methods of the deque itself, because each event passes through them.
+    push = deque[T].append
+    pop_oldest = deque[T].popleft
 
     def has_next(self) -> bool:
         """Return whether there is an item."""
-        return bool(self._items)
+        return bool(self)
 
-    def pop(self) -> T | None:
+    def pop_next(self) -> T | None:
         """Remove and return the first item, or return None if there is none."""
-        return self._items.popleft() if self._items else None
-
-    def pop_oldest(self) -> T:
-        """Remove and return the oldest item."""
-        return self._items.popleft()
+        return self.popleft() if self else None
 
 
 class KeyedFifo(Generic[T]):
     """First in, first out, with at most one item of each key in progress.
 
-    `pop` returns no further item of a key until `release` is called with the item that it has returned before.
+    `pop_next` returns no further item of a key until `release` is called with the item that it has returned before.
 
     Args:
         get_key: The function that returns the key of an item.
@@ -129,7 +118,7 @@ class KeyedFifo(Generic[T]):
         """Return whether an item waits whose key has no item in progress."""
         return bool(self._ready)
 
-    def pop(self) -> T | None:
+    def pop_next(self) -> T | None:
         """Remove and return the first item whose key has no item in progress, or return None if there is none."""
         if not self._ready:
             return None
@@ -181,8 +170,12 @@ class Buffer(Generic[T]):
         self._owner_loop = OwnerLoop()
         # When there is space, only the first sender is woken up, and adds its item itself. So a sender that is
         # cancelled at that moment has added nothing, and the senders keep their order under any scheduler.
-        self._senders: deque[anyio.Event] = deque()
+        self._senders: deque[_WaitingSender] = deque()
         self._receivers: deque[anyio.Event] = deque()
+        # One element for each receiver that will look for an item in its next step. While there is one, no other
+        # receiver is woken up, because that one may take all items. If items remain then, it wakes up another receiver.
+        # A deque, because it can be extended without the lock.
+        self._active_receivers: deque[None] = deque()
         self.closed = False
         #: How many items were accepted from senders.
         self.accepted = 0
@@ -222,10 +215,25 @@ class Buffer(Generic[T]):
         Raises:
             anyio.ClosedResourceError: If the buffer is closed.
         """
-        # Keep dropped items until the lock is released, because their finalizers may run code that puts an item.
-        evicted: list[T] = []
+        evicted: T | None = None
         with self._lock:
-            return self._put(item, evicted)
+            if self.closed:
+                self.refused += 1
+                raise anyio.ClosedResourceError
+            if self._is_full():
+                if self.overflow == "suspend":
+                    return False
+                self.dropped += 1
+                if self.overflow == "drop_newest":
+                    self.accepted += 1
+                    return True
+                evicted = self._items.pop_oldest()
+                if self.overflow == "raise":
+                    self.missed += 1
+            self._accept(item)
+        # Drop it without the lock, because its finalizer may run code that puts an item.
+        del evicted
+        return True
 
     async def put(self, item: T) -> None:
         """Put an item. Wait for space if the buffer is full and its policy is ``"suspend"``.
@@ -236,19 +244,22 @@ class Buffer(Generic[T]):
             anyio.ClosedResourceError: If the buffer is closed, also during the wait.
             RuntimeError: If it had to wait in another event loop or thread than the owner's.
         """
-        evicted: list[T] = []
-        with self._lock:
-            if self._put(item, evicted):
-                return
-            self.check_owner_loop("is full", "choose an overflow= that drops")
-            wakeup = anyio.Event()
-            self._senders.append(wakeup)
+        while not self.put_nowait(item):
+            with self._lock:
+                # Otherwise another thread has made space, or has closed the buffer.
+                if not self.closed and self._is_full():
+                    self.check_owner_loop("is full", "choose an overflow= that drops")
+                    sender = _WaitingSender()
+                    self._senders.append(sender)
+                    break
+        else:
+            return
         try:
-            await wakeup.wait()
+            await sender.wait()
         except BaseException:
             with self._lock:
-                if wakeup in self._senders:
-                    self._senders.remove(wakeup)
+                if sender in self._senders:
+                    self._senders.remove(sender)
                     self.refused += 1
                     # There may be space for which this sender was woken up.
                     self._wake_sender()
@@ -268,22 +279,31 @@ class Buffer(Generic[T]):
             RuntimeError: If it had to wait in another event loop or thread than the owner's.
             StreamLagged: If items were missed since the last call.
         """
-        await anyio.lowlevel.checkpoint()
+        self._active_receivers.append(None)
+        try:
+            await checkpoint()
+        except BaseException:
+            self._deactivate_receiver()
+            raise
         while True:
             with self._lock:
-                if self.missed:
-                    missed, self.missed = self.missed, 0
-                    raise StreamLagged(missed)
-                item = self._items.pop()
-                if item is not None:
-                    self.delivered += 1
-                    self._wake_sender()
-                    return item
-                if self.closed:
-                    raise anyio.EndOfStream
-                self.check_owner_loop("is empty", "read it there")
-                wakeup = anyio.Event()
-                self._receivers.append(wakeup)
+                self._active_receivers.pop()
+                try:
+                    if self.missed:
+                        missed, self.missed = self.missed, 0
+                        raise StreamLagged(missed)
+                    item = self._items.pop_next()
+                    if item is not None:
+                        self.delivered += 1
+                        self._wake_sender()
+                        return item
+                    if self.closed:
+                        raise anyio.EndOfStream
+                    self.check_owner_loop("is empty", "read it there")
+                    wakeup = anyio.Event()
+                    self._receivers.append(wakeup)
+                finally:
+                    self._wake_receiver()
             try:
                 await wakeup.wait()
             except BaseException:
@@ -291,8 +311,7 @@ class Buffer(Generic[T]):
                     if wakeup in self._receivers:
                         self._receivers.remove(wakeup)
                     else:
-                        # It was woken up for an item, which another receiver must get now.
-                        self._wake_receiver()
+                        self._deactivate_receiver()
                 raise
 
     def release(self, item: T) -> None:
@@ -333,9 +352,9 @@ class Buffer(Generic[T]):
             self.closed = True
             self.refused += len(self._senders)
             while self._senders:
-                self._owner_loop.call(self._senders.popleft().set)
+                self._owner_loop.call(self._senders.popleft().wake_up)
             while self._receivers:
-                self._wake_receiver()
+                self._activate_receiver()
             return True
 
     def clear(self) -> list[T]:
@@ -343,22 +362,9 @@ class Buffer(Generic[T]):
         with self._lock:
             return [self._items.pop_oldest() for _ in range(len(self._items))]
 
-    def _put(self, item: T, evicted: list[T]) -> bool:
-        if self.closed:
-            self.refused += 1
-            raise anyio.ClosedResourceError
-        if self._senders or len(self._items) >= self.max_size:
-            if self.overflow == "suspend":
-                return False
-            self.dropped += 1
-            if self.overflow == "drop_newest":
-                self.accepted += 1
-                return True
-            evicted.append(self._items.pop_oldest())
-            if self.overflow == "raise":
-                self.missed += 1
-        self._accept(item)
-        return True
+    def _is_full(self) -> bool:
+        # An item must not overtake those of the senders that wait, which will use the space.
+        return bool(self._senders) or len(self._items) >= self.max_size
 
     def _accept(self, item: T) -> None:
         self.accepted += 1
@@ -367,8 +373,43 @@ class Buffer(Generic[T]):
 
     def _wake_sender(self) -> None:
         if self._senders and len(self._items) < self.max_size:
-            self._owner_loop.call(self._senders[0].set)
+            self._owner_loop.call(self._senders[0].wake_up)
 
     def _wake_receiver(self) -> None:
-        if self._receivers:
-            self._owner_loop.call(self._receivers.popleft().set)
+        """Wake up a receiver if there is an item that no receiver is about to take."""
+        if self._receivers and not self._active_receivers and self._items.has_next():
+            self._activate_receiver()
+
+    def _activate_receiver(self) -> None:
+        self._active_receivers.append(None)
+        self._owner_loop.call(self._receivers.popleft().set)
+
+    def _deactivate_receiver(self) -> None:
+        """Let another receiver take the item that a cancelled one was about to take."""
+        with self._lock:
+            self._active_receivers.pop()
+            self._wake_receiver()
+
+
+class _WaitingSender:
+    """A sender that waits for space. Its methods run in the owner loop."""
+
+    __slots__ = ("_event", "_is_woken_up")
+
+    def __init__(self) -> None:
+        self._event: anyio.Event | None = None
+        self._is_woken_up = False
+
+    async def wait(self) -> None:
+        """Wait until `wake_up` is called. This is always a checkpoint."""
+        # If a receiver runs meanwhile, there is space now, and an `anyio.Event` would cost more than the checkpoint.
+        await checkpoint()
+        if not self._is_woken_up:
+            self._event = anyio.Event()
+            await self._event.wait()
+
+    def wake_up(self) -> None:
+        """Let the sender continue."""
+        self._is_woken_up = True
+        if self._event is not None:
+            self._event.set()

@@ -38,9 +38,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import anyio
-import anyio.lowlevel
 
-from antiphon._backend import unwrap_group
+from antiphon._backend import checkpoint, unwrap_group
 from antiphon._exceptions import QueueNotDrained
 from antiphon._strategies.errors import ErrorPolicy, check_error_policy
 from antiphon._util.naming import safe_repr
@@ -116,7 +115,7 @@ class Queue:
                 the queue, or would block the last free worker.
             TypeError: If ``adispatch`` would raise it, or ``ordered_by`` returned an invalid key.
         """
-        await anyio.lowlevel.checkpoint()
+        await checkpoint()
         runner = self._get_runner()
         item = self._make_item(runner, name, event)
         if runner.put_nowait(item):
@@ -154,7 +153,7 @@ class Queue:
             RuntimeError: If the queue has not been entered. If ``join`` would wait in another event loop than the
                 queue, or runs in a listener of the queue, where it would never return.
         """
-        await anyio.lowlevel.checkpoint()
+        await checkpoint()
         running = running_dispatch.get()
         if running is not None and running.queue is self:
             raise RuntimeError(
@@ -199,10 +198,10 @@ class Queue:
         runner.check_open()
         dispatch_name, dispatched = self._resolve_arguments(name, event)
         arguments = (dispatched,) if event is None and dispatch_name is None else (dispatch_name, dispatched)
-        return QueueItem(arguments, dispatch_name, dispatched, self._ordered_by.get_key(dispatched))
+        return QueueItem(arguments, self._ordered_by.get_key(dispatched))
 
-    async def _dispatch(self, item: QueueItem) -> None:
-        await self._dispatcher.adispatch(*item.arguments, **self._options)
+    def _dispatch(self, item: QueueItem) -> Awaitable[Any]:
+        return self._dispatcher.adispatch(*item.arguments, **self._options)
 
     async def __aenter__(self) -> Self:
         if self._runner is not None:
@@ -219,7 +218,7 @@ class Queue:
         await self._group.__aenter__()
         self._runner = QueueRunner(
             self,
-            call=self._dispatch,
+            dispatch=self._dispatch,
             buffer=buffer,
             policy=self._policy,
             max_workers=self._max_workers,

@@ -112,7 +112,10 @@ class Stream:
             StreamLagged: If events were dropped since the last read. The next read continues.
             StopAsyncIteration: If the stream is closed and all events have been read.
         """
-        return (await self._next())[1]
+        try:
+            return (await self._get_buffer().get())[1]
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
 
     def items(self) -> AsyncIterator[tuple[Hashable, Any]]:
         """Return an iterator that reads pairs of the dispatch name and the event."""
@@ -132,7 +135,8 @@ class Stream:
 
     async def _on_event(self, name: Hashable, event: Any) -> None:
         try:
-            await self._get_buffer().put((name, event))
+            if not self._buffer.put_nowait((name, event)):
+                await self._buffer.put((name, event))
         except anyio.ClosedResourceError:
             # The buffer has counted the event.
             pass
