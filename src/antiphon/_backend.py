@@ -145,12 +145,17 @@ def checkpoint_if_cancelled() -> tuple[Awaitable[None], Any]:
 
 
 def checkpoint() -> Awaitable[None]:
-    """Return an awaitable that yields to other tasks, and raises the cancellation of the running task if there is one."""
-    if "trio" in sys.modules:
-        trio, _ = _detect_backend()
-        if trio is not None:
-            return cast("Awaitable[None]", trio.lowlevel.checkpoint())
+    """Return an awaitable that yields to other tasks, and raises the cancellation of the running task, if any."""
+    trio = sys.modules.get("trio")
+    if trio is not None and _is_in_trio():
+        return cast("Awaitable[None]", trio.lowlevel.checkpoint())
     return _yield_to_asyncio()
+
+
+def _is_in_trio() -> bool:
+    """Return whether the current code runs in Trio, in a task or in a callback. Faster than `_detect_backend`."""
+    sniffio = sys.modules.get("sniffio")
+    return (sniffio is not None and sniffio.thread_local.name == "trio") or _detect_backend()[0] is not None
 
 
 @coroutine
@@ -232,20 +237,31 @@ def get_asyncio_task() -> Any:
 class OwnerLoop:
     """The event loop in which an object was created, for calls from other event loops and threads."""
 
-    __slots__ = ("_loop", "_thread")
+    __slots__ = ("_loop", "_thread", "_trio", "checkpoint")
 
     def __init__(self) -> None:
         from anyio.lowlevel import current_token
 
         self._loop: Any = current_token().native_token
         self._thread = current_thread()
+        # The module, or None on asyncio.
+        self._trio = _detect_backend()[0]
+        #: The same as the function `checkpoint`, for tasks of this event loop.
+        self.checkpoint: Callable[[], Awaitable[None]] = (
+            _yield_to_asyncio if self._trio is None else self._trio.lowlevel.checkpoint
+        )
 
     def is_current(self) -> bool:
-        """Return whether the current code runs in a task of this event loop."""
-        trio, task = _detect_backend()
-        if trio is not None:
-            return trio.lowlevel.current_trio_token() is self._loop
-        return task is not None and task.get_loop() is self._loop
+        """Return whether the current code runs in this event loop, in a task or in a callback."""
+        # Trio can run as a guest of asyncio in the same thread.
+        is_in_trio = "trio" in sys.modules and _is_in_trio()
+        try:
+            if self._trio is None:
+                return not is_in_trio and sys.modules["asyncio"].get_running_loop() is self._loop
+            return is_in_trio and self._trio.lowlevel.current_trio_token() is self._loop
+        except RuntimeError:
+            # No event loop runs here.
+            return False
 
     def call(self, function: Callable[[], object]) -> None:
         """Call a function in this event loop: immediately if it is the current one, otherwise soon. Does not wait."""

@@ -44,7 +44,8 @@ from antiphon._exceptions import QueueNotDrained
 from antiphon._strategies.errors import ErrorPolicy, check_error_policy
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_duration, check_limit
-from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, Fifo, KeyedFifo, check_overflow
+from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, check_overflow
+from antiphon._waiting.buffer_order import Fifo, KeyedFifo
 from antiphon._waiting.queue_errors import combine_exceptions, is_interrupt, remove_refusals
 from antiphon._waiting.queue_item import OrderedBy, QueueItem, QueueStatistics, running_dispatch
 from antiphon._waiting.queue_runner import QueueRunner, QueueState
@@ -206,9 +207,9 @@ class Queue:
     async def __aenter__(self) -> Self:
         if self._runner is not None:
             raise RuntimeError(f"{self!r} has been used; write a new `async with dispatcher.queue(...)`")
-        order: Fifo[QueueItem] | KeyedFifo[QueueItem] = (
-            Fifo() if self._ordered_by.function is None else KeyedFifo(attrgetter("key"))
-        )
+        # A single worker keeps the order of all events.
+        has_keys = self._ordered_by.function is not None and self._max_workers > 1
+        order: Fifo[QueueItem] | KeyedFifo[QueueItem] = KeyedFifo(attrgetter("key")) if has_keys else Fifo()
         # Under "raise", `post` raises the error itself.
         overflow: Overflow = "suspend" if self._overflow == "raise" else self._overflow
         buffer: Buffer[QueueItem] = Buffer(self, order, self._max_size, overflow)

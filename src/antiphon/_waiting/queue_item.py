@@ -61,7 +61,7 @@ class QueueItem:
     @property
     def name(self) -> Hashable:
         """The name of the dispatch, or None."""
-        return self.arguments[0] if len(self.arguments) == 2 else None
+        return self.arguments[0] if self.arguments[1:] else None
 
     @property
     def event(self) -> Any:
@@ -107,6 +107,10 @@ def enter_dispatch(running: RunningDispatch) -> None:
     clear_async_library()
 
 
+#: The classes of most keys, which need no checks.
+_PLAIN_KEYS: Final = frozenset({bool, bytes, float, int, str, type(None)})
+
+
 class OrderedBy:
     """The key function of a queue. Events with equal keys are dispatched in order.
 
@@ -133,6 +137,8 @@ class OrderedBy:
         if self.function is None:
             return None
         key: Any = self.function(event)
+        if type(key) in _PLAIN_KEYS:
+            return cast("Hashable", key)
         if isawaitable(key) or isgenerator(key) or isasyncgen(key):
             got = safe_repr(key)
             if isinstance(key, Coroutine):

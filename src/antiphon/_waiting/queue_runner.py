@@ -206,7 +206,7 @@ class QueueRunner:
             task = get_asyncio_task()
             while task is None or not task.cancelling():
                 # `get` is a checkpoint, so other tasks run between two dispatches.
-                await self._run_dispatch(await self.buffer.get(), task_id)
+                await self._run_dispatch(await self.buffer.get(wake_next=False), task_id)
             # Receive the request here. At the end of the task, the group would mistake it for its own.
             await anyio.lowlevel.checkpoint()
         self._worker_scopes.discard(scope)
@@ -217,14 +217,11 @@ class QueueRunner:
     async def _run_dispatch(self, item: QueueItem, task_id: int) -> None:
         running = RunningDispatch(self._queue, task_id)
         self.in_progress[running] = item
-        if len(self.in_progress) == len(self._worker_scopes) < self._max_workers:
-            # Start a worker only when none waits for items, so that no more workers are started than needed.
-            self.start_worker()
         item.context.run(enter_dispatch, running)
         try:
-            # Most dispatches finish in their first step.
             remainder = run_first_step_in(item.context, self._dispatch, item, None)
             if remainder is not None:
+                self._activate_other_worker()
                 await remainder
         except GeneratorExit:
             raise
@@ -239,6 +236,13 @@ class QueueRunner:
         self.buffer.release(item)
         if self._change is not None and not self.has_work():
             self._notify_change()
+
+    def _activate_other_worker(self) -> None:
+        """Let another worker dispatch the next items, because the running one waits. Most dispatches never wait."""
+        if len(self.in_progress) < len(self._worker_scopes):
+            self.buffer.wake_receiver()
+        elif len(self._worker_scopes) < self._max_workers:
+            self.start_worker()
 
     async def _handle_exception(self, exc: BaseException, item: QueueItem) -> bool:
         """Give the exception that left a dispatch to the policy.

@@ -12,7 +12,8 @@ from antiphon._listeners.subscription import DEFAULT_OPTIONS, NameAwareListener,
 from antiphon._registry.keys import AnyOf, check_key
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_limit, check_priority
-from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, Fifo, check_overflow
+from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, check_overflow
+from antiphon._waiting.buffer_order import Fifo
 from antiphon.typing import Overflow
 
 __all__ = ("Stream", "StreamStatistics")
@@ -135,8 +136,7 @@ class Stream:
 
     async def _on_event(self, name: Hashable, event: Any) -> None:
         try:
-            if not self._buffer.put_nowait((name, event)):
-                await self._buffer.put((name, event))
+            await self._buffer.put((name, event))
         except anyio.ClosedResourceError:
             # The buffer has counted the event.
             pass
