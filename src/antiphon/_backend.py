@@ -15,6 +15,7 @@ import math
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager
+from contextvars import Context
 from functools import cache
 from threading import current_thread
 from types import coroutine
@@ -147,15 +148,17 @@ def checkpoint_if_cancelled() -> tuple[Awaitable[None], Any]:
 def checkpoint() -> Awaitable[None]:
     """Return an awaitable that yields to other tasks, and raises the cancellation of the running task, if any."""
     trio = sys.modules.get("trio")
-    if trio is not None and _is_in_trio():
+    if trio is not None and _is_in_trio(trio):
         return cast("Awaitable[None]", trio.lowlevel.checkpoint())
     return _yield_to_asyncio()
 
 
-def _is_in_trio() -> bool:
+def _is_in_trio(trio: Any) -> bool:
     """Return whether the current code runs in Trio, in a task or in a callback. Faster than `_detect_backend`."""
     sniffio = sys.modules.get("sniffio")
-    return (sniffio is not None and sniffio.thread_local.name == "trio") or _detect_backend()[0] is not None
+    if sniffio is not None and sniffio.thread_local.name == "trio":
+        return True
+    return _get_current_task() is None and bool(trio.lowlevel.in_trio_task())
 
 
 @coroutine
@@ -237,28 +240,22 @@ def get_asyncio_task() -> Any:
 class OwnerLoop:
     """The event loop in which an object was created, for calls from other event loops and threads."""
 
-    __slots__ = ("_loop", "_thread", "_trio", "checkpoint")
+    __slots__ = ("_loop", "_thread")
 
     def __init__(self) -> None:
         from anyio.lowlevel import current_token
 
         self._loop: Any = current_token().native_token
         self._thread = current_thread()
-        # The module, or None on asyncio.
-        self._trio = _detect_backend()[0]
-        #: The same as the function `checkpoint`, for tasks of this event loop.
-        self.checkpoint: Callable[[], Awaitable[None]] = (
-            _yield_to_asyncio if self._trio is None else self._trio.lowlevel.checkpoint
-        )
 
     def is_current(self) -> bool:
         """Return whether the current code runs in this event loop, in a task or in a callback."""
-        # Trio can run as a guest of asyncio in the same thread.
-        is_in_trio = "trio" in sys.modules and _is_in_trio()
+        trio, asyncio = sys.modules.get("trio"), sys.modules.get("asyncio")
         try:
-            if self._trio is None:
-                return not is_in_trio and sys.modules["asyncio"].get_running_loop() is self._loop
-            return is_in_trio and self._trio.lowlevel.current_trio_token() is self._loop
+            # Ask Trio first, because it can run as a guest in a thread of asyncio.
+            if trio is not None and _is_in_trio(trio):
+                return trio.lowlevel.current_trio_token() is self._loop
+            return asyncio is not None and asyncio.get_running_loop() is self._loop
         except RuntimeError:
             # No event loop runs here.
             return False
@@ -318,16 +315,9 @@ class _PublicBackend:
         return anyio.create_task_group()
 
 
-def clear_async_library() -> None:
-    """Clear sniffio's library name in the current context, if it is the name of another event loop.
-
-    A context that was copied in another event loop has that name.
-    """
+def clear_async_library(context: Context) -> None:
+    """Clear sniffio's library name in a copied context, so that another event loop can use the copy."""
     sniffio = sys.modules.get("sniffio")
-    if sniffio is None:
-        return
-    # Only Trio sets the name of the thread.
-    running = sniffio.thread_local.name or "asyncio"
-    if sniffio.current_async_library_cvar.get() not in (None, running):
+    if sniffio is not None:
         # With None, sniffio detects the running event loop.
-        sniffio.current_async_library_cvar.set(None)
+        context.run(sniffio.current_async_library_cvar.set, None)

@@ -16,6 +16,7 @@ import pytest
 from anyio import lowlevel, to_thread
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential
+from antiphon._strategies.cancellation import current_watch
 from antiphon._strategies.driver import drive
 from tests.cancellation.tasks import running_tasks
 from tests.naming import without_address
@@ -475,6 +476,22 @@ async def test_a_stop_in_a_queued_dispatch_is_not_the_posters(dispatcher: AsyncE
         async with dispatcher.queue() as queue:
             await dispatcher.adispatch("offer", strategy=Race())
     assert log == ["accepted", "the poster ended"]
+
+
+async def test_a_queued_dispatch_has_no_watch_of_the_poster(dispatcher: AsyncEventDispatcher) -> None:
+    """Otherwise a chain of posts would keep all its dispatches alive."""
+    found: list[bool] = []
+
+    @dispatcher.listen("offer")
+    @dispatcher.listen("ask")
+    async def look(event: Event) -> None:
+        found.append(current_watch.get() is not None)
+        if event.name == "offer":
+            await queue.post("ask")
+
+    async with dispatcher.queue(strategy=Sequential()) as queue:
+        await dispatcher.adispatch("offer", strategy=Concurrent())
+    assert found == [True, False]
 
 
 # Running a coroutine in another context

@@ -145,9 +145,9 @@ class Buffer(Generic[T]):
         try:
             # If a receiver runs meanwhile, there is space after a checkpoint, which costs less than an `anyio.Event`.
             # Trio runs the tasks that are ready in random order, so the receiver may run only after this task.
-            await self._owner_loop.checkpoint()
+            await checkpoint()
             if len(self._items) >= self.max_size:
-                await self._owner_loop.checkpoint()
+                await checkpoint()
             with self._lock:
                 if self.closed or (self._senders[0] is sender and len(self._items) < self.max_size):
                     self._put_first(item)

@@ -34,12 +34,13 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Hashable
 from operator import attrgetter
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import anyio
 
-from antiphon._backend import checkpoint, unwrap_group
+from antiphon._backend import checkpoint, clear_async_library, unwrap_group
 from antiphon._exceptions import QueueNotDrained
 from antiphon._strategies.errors import ErrorPolicy, check_error_policy
 from antiphon._util.naming import safe_repr
@@ -196,10 +197,14 @@ class Queue:
         return self._runner
 
     def _make_item(self, runner: QueueRunner, name: Any, event: Any) -> QueueItem:
-        runner.check_open()
+        if runner.state is not QueueState.OPEN:
+            runner.refuse()
         dispatch_name, dispatched = self._resolve_arguments(name, event)
         arguments = (dispatched,) if event is None and dispatch_name is None else (dispatch_name, dispatched)
-        return QueueItem(arguments, self._ordered_by.get_key(dispatched))
+        item = QueueItem(arguments, self._ordered_by.get_key(dispatched))
+        if get_ident() != runner.thread_id:
+            clear_async_library(item.context)
+        return item
 
     def _dispatch(self, item: QueueItem) -> Awaitable[Any]:
         return self._dispatcher.adispatch(*item.arguments, **self._options)

@@ -7,9 +7,8 @@ from contextvars import Context, ContextVar, copy_context
 from inspect import isasyncgen, isawaitable, isgenerator
 from typing import Any, Final, NamedTuple, cast
 
-from antiphon._backend import clear_async_library
 from antiphon._events.stop_observer import stop_observer
-from antiphon._listeners.limits import clear_enclosing_calls
+from antiphon._listeners.limits import enclosing_calls
 from antiphon._strategies.cancellation import current_watch
 from antiphon._util.callables import is_async_callable
 from antiphon._util.naming import safe_repr
@@ -103,8 +102,8 @@ def enter_dispatch(running: RunningDispatch) -> None:
         stop_observer.set(None)
     if current_watch.get() is not None:
         current_watch.set(None)
-    clear_enclosing_calls()
-    clear_async_library()
+    if enclosing_calls.get():
+        enclosing_calls.set(())
 
 
 #: The classes of most keys, which need no checks.

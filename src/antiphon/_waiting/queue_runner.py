@@ -17,6 +17,7 @@ import math
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from enum import Enum
+from threading import get_ident
 from typing import Any, NoReturn
 
 import anyio
@@ -75,6 +76,8 @@ class QueueRunner:
         self._max_workers = max_workers
         self._group = group
         self._body = body
+        #: The thread of the event loop of the queue.
+        self.thread_id = get_ident()
         self.state = QueueState.OPEN
         #: The exception that broke the queue, or None.
         self.broken_by: BaseException | None = None
@@ -89,18 +92,13 @@ class QueueRunner:
 
     # Accepting items
 
-    def check_open(self) -> None:
-        """Check that the queue accepts events.
+    def refuse(self) -> NoReturn:
+        """Raise the error for a use of the queue after it was stopped.
 
         Raises:
             anyio.BrokenResourceError: If a dispatch or the error function stopped the queue.
             anyio.ClosedResourceError: If the queue has ended.
         """
-        if self.state is not QueueState.OPEN:
-            self.refuse()
-
-    def refuse(self) -> NoReturn:
-        """Raise the error for a use of the queue after it was stopped."""
         error: Exception
         if self.state is QueueState.BROKEN:
             # Another policy would not help after an interrupt, or after an error of the error function.
