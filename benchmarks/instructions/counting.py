@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
@@ -31,11 +32,12 @@ COUNTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What is counted, and what runs before it and after it without being counted."""
+    """What is counted, and what runs before it, after it and around all counts without being counted."""
 
     run: Callable[[], Awaitable[object]]
     before: Callable[[], object] = lambda: None
     after: Callable[[], object] = lambda: None
+    around: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,11 @@ class Count:
 
 async def count(operation: Operation) -> Count:
     """Count an operation in the running event loop."""
+    async with operation.around():
+        return await _count(operation)
+
+
+async def _count(operation: Operation) -> Count:
     for _ in range(WARM_UPS):
         await _run_traced(operation)
     is_collecting = gc.isenabled()

@@ -80,6 +80,8 @@ def _make_async_rows(backend: str) -> Iterator[Row]:
     for name, option in OPTIONS.items():
         yield row(f"option {name}", 1, partial(sequential, 1, **option))
     yield row("option once, first dispatch", 1, _dispatch_once)
+    for size in SIZES[:2]:
+        yield row("through a queue", size, partial(_post, size))
     for size in SIZES:
         yield row("on a scope", size, partial(_dispatch_on_scope, size))
         yield row("scope made, dispatched on, ended", size, partial(_dispatch_in_scope, size))
@@ -256,6 +258,18 @@ def _dispatch_after_change(size: int) -> Operation:
             pass
 
     return Operation(dispatching(dispatcher.adispatch).run, before=before)
+
+
+def _post(size: int) -> Operation:
+    queue = _make_dispatcher(size).queue()
+    event = event_class(Event)(1, 2)
+
+    async def run() -> None:
+        await queue.post(NAME, event)
+        # A worker dispatches the event meanwhile.
+        await queue.join()
+
+    return Operation(run, around=lambda: queue)
 
 
 def _dispatch_on_scope(size: int) -> Operation:

@@ -1,8 +1,8 @@
 """Waiting: streams, queues and expectations. One repetition hands over one event and runs its listener.
 
-The limit of a stream is AnyIO's memory object stream with a task that reads it and awaits the listener. The limit of a
-queue is the same with a task that dispatches: the smallest queue that you would write. The limit of an expectation is
-an AnyIO event that a listener sets.
+The limit of a stream is AnyIO's memory object stream, to which a listener sends, with a task that reads it and awaits
+the listener. The limit of a queue is such a stream with a task that dispatches: the smallest queue that you would
+write. The limit of an expectation is an AnyIO event that a listener sets.
 """
 
 from __future__ import annotations
@@ -82,22 +82,28 @@ def _build_expect() -> Iterator[Candidate]:
 
 
 def read_object_stream(size: int, listener: Any, event: object) -> Sampler:
-    """Send to a task that awaits the listener."""
-    return _send_to(listener, size, event)
+    """Dispatch to a listener that sends to a task, which awaits the listener."""
+
+    async def sampler(count: int) -> float:
+        dispatcher = AsyncEventDispatcher()
+        send, receive = anyio.create_memory_object_stream[object](size)
+        dispatcher.add_listener(NAME, send.send)
+        async with receive:
+            return await _time_reading(send, receive, listener, partial(dispatcher.adispatch, NAME, event), count)
+
+    return sampler
 
 
 def dispatch_from_object_stream(size: int, listener: Any, event: object) -> Sampler:
     """Send to a task that dispatches."""
     dispatcher = AsyncEventDispatcher()
     dispatcher.add_listener(NAME, listener)
-    return _send_to(partial(dispatcher.adispatch, NAME), size, event)
 
-
-def _send_to(receive_one: Callable[[Any], Awaitable[object]], size: int, event: object) -> Sampler:
     async def sampler(count: int) -> float:
         send, receive = anyio.create_memory_object_stream[object](size)
         async with receive:
-            return await _time_reading(send, receive, receive_one, partial(send.send, event), count)
+            dispatch = partial(dispatcher.adispatch, NAME)
+            return await _time_reading(send, receive, dispatch, partial(send.send, event), count)
 
     return sampler
 

@@ -1,4 +1,4 @@
-"""Access to the running event loop: cancellations, task groups, checkpoints and native tasks.
+"""Access to event loops: cancellations, task groups, checkpoints, native tasks, and calls from other threads.
 
 AnyIO finds out which event loop runs in each of its calls, which takes longer than most of the calls themselves. The
 functions here find it out once and call the backend of AnyIO, or Trio, directly.
@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from functools import cache
+from threading import current_thread
+from types import coroutine
 from typing import Any, Final, cast
 
 import anyio
 
 __all__ = (
+    "OwnerLoop",
     "checkpoint",
     "checkpoint_if_cancelled",
     "clear_async_library",
@@ -142,11 +145,26 @@ def checkpoint_if_cancelled() -> tuple[Awaitable[None], Any]:
     return _get_asyncio_backend().checkpoint_if_cancelled(), task
 
 
-async def checkpoint() -> None:
-    """Yield to other tasks, and raise the cancellation of the running task if there is one."""
-    from anyio.lowlevel import checkpoint
+def checkpoint() -> Awaitable[None]:
+    """Return an awaitable that yields to other tasks, and raises the cancellation of the running task, if any."""
+    trio = sys.modules.get("trio")
+    if trio is not None and _is_in_trio(trio):
+        return cast("Awaitable[None]", trio.lowlevel.checkpoint())
+    return _yield_to_asyncio()
 
-    await checkpoint()
+
+def _is_in_trio(trio: Any) -> bool:
+    """Return whether the current code runs in Trio, in a task or in a callback. Faster than `_detect_backend`."""
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None and sniffio.thread_local.name == "trio":
+        return True
+    return _get_current_task() is None and bool(trio.lowlevel.in_trio_task())
+
+
+@coroutine
+def _yield_to_asyncio() -> Generator[None, None, None]:
+    """Let an asyncio task continue in the next iteration of the event loop, as ``asyncio.sleep(0)`` does."""
+    yield
 
 
 async def _no_op() -> None:
@@ -217,6 +235,46 @@ def drop_scope_requests() -> None:
 def get_asyncio_task() -> Any:
     """Return the running asyncio task, or None if none runs (as on Trio)."""
     return _detect_backend()[1]
+
+
+class OwnerLoop:
+    """The event loop in which an object was created, for calls from other event loops and threads."""
+
+    __slots__ = ("_loop", "_thread")
+
+    def __init__(self) -> None:
+        from anyio.lowlevel import current_token
+
+        self._loop: Any = current_token().native_token
+        self._thread = current_thread()
+
+    def is_current(self) -> bool:
+        """Return whether the current code runs in this event loop, in a task or in a callback."""
+        trio, asyncio = sys.modules.get("trio"), sys.modules.get("asyncio")
+        try:
+            # Ask Trio first, because it can run as a guest in a thread of asyncio.
+            if trio is not None and _is_in_trio(trio):
+                return trio.lowlevel.current_trio_token() is self._loop
+            return asyncio is not None and asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            # No event loop runs here.
+            return False
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call a function in this event loop: immediately if it is the current one, otherwise soon. Does not wait."""
+        if self.is_current():
+            function()
+            return
+        # The first name is asyncio's, the second is Trio's.
+        call_soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
+        try:
+            call_soon(function)
+        except RuntimeError:
+            # The loop has finished, and so have the tasks that waited there. Trio's RunFinishedError is a RuntimeError.
+            pass
+
+    def __repr__(self) -> str:
+        return f"{type(self._loop).__module__.partition('.')[0]}, thread {self._thread.name!r}"
 
 
 def _get_current_task() -> Any:

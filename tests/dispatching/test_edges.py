@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import anyio
@@ -19,8 +20,7 @@ from antiphon import (
     in_thread,
     listens_to,
 )
-from antiphon._backend import _get_asyncio_backend
-from antiphon._util.owner_loop import OwnerLoop
+from antiphon._backend import OwnerLoop, _get_asyncio_backend
 from tests.helpers import BOTH, make_listener
 
 
@@ -165,6 +165,41 @@ def test_a_call_in_a_loop_that_has_ended_is_dropped(backend: str) -> None:
     home.call(lambda: calls.append("called"))
 
     assert calls == []
+
+
+def test_a_loop_is_current_in_its_callbacks() -> None:
+    async def main() -> list[bool]:
+        owner, found = OwnerLoop(), list[bool]()
+        asyncio.get_running_loop().call_soon(lambda: found.append(owner.is_current()))
+        await anyio.lowlevel.checkpoint()
+        return found
+
+    assert asyncio.run(main()) == [True]
+
+
+def test_asyncio_and_its_guest_are_different_loops() -> None:
+    """Trio can run in the thread of asyncio, as a guest."""
+
+    async def main() -> list[bool]:
+        loop, found, ended = asyncio.get_running_loop(), list[bool](), asyncio.Event()
+        host = OwnerLoop()
+        guests: list[OwnerLoop] = []
+
+        async def guest() -> None:
+            guests.append(OwnerLoop())
+            found.extend((host.is_current(), guests[0].is_current()))
+
+        trio.lowlevel.start_guest_run(
+            guest,
+            run_sync_soon_threadsafe=loop.call_soon_threadsafe,
+            done_callback=lambda _: ended.set(),
+            host_uses_signal_set_wakeup_fd=True,
+        )
+        await ended.wait()
+        found.extend((host.is_current(), guests[0].is_current()))
+        return found
+
+    assert asyncio.run(main()) == [False, True, True, False]
 
 
 async def dispatch_and_cancel(dispatcher: AsyncEventDispatcher) -> None:

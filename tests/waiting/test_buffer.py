@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import StreamLagged
-from antiphon._waiting.buffer import Buffer, Fifo, KeyedFifo
+from antiphon._waiting.buffer import Buffer
+from antiphon._waiting.buffer_order import Fifo, KeyedFifo
 from antiphon.testing import Backend
 from antiphon.typing import Overflow
 from tests.waiting.helpers import OVERFLOWS, asyncio_only, record_outcome, settle, turns
@@ -61,7 +63,7 @@ def test_items_leave_in_the_order_of_a_naive_model(keyed: bool, steps: list[tupl
             model.items.append((what, number))
             order.push((what, number))
         elif step == "pop":
-            assert order.pop() == model.pop()
+            assert order.pop_next() == model.pop()
         elif step == "drop" and model.items:
             assert order.pop_oldest() == model.items.pop(0)
         elif step == "done" and keyed and model.out:
@@ -194,6 +196,56 @@ async def test_a_released_key_wakes_a_waiting_reader() -> None:
         await settle()
         assert received[2:] == [("b", 3)]
         assert buffer.waiting_receivers == 0
+
+
+async def test_an_abandoned_reader_wakes_another() -> None:
+    """A reader is not woken for an item that another one is about to take."""
+    buffer: Buffer[int] = Buffer("owner", Fifo(), 5, "suspend")
+    received: list[Any] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(record_outcome, buffer.get, received)
+        await settle()
+        abandoned = buffer.get()
+        abandoned.send(None)
+        assert buffer.put_nowait(1)
+        await settle()
+        assert (received, buffer.waiting_receivers) == ([], 1)
+        abandoned.close()
+        await settle()
+        assert received == [1]
+
+
+@pytest.mark.parametrize("wake_next", [True, False])
+async def test_a_reader_wakes_the_next_if_items_remain(wake_next: bool) -> None:
+    buffer: Buffer[int] = Buffer("owner", Fifo(), 5, "suspend")
+    received: list[Any] = []
+    async with anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(record_outcome, partial(buffer.get, wake_next=wake_next), received)
+        await settle()
+        assert buffer.put_nowait(1)
+        assert buffer.put_nowait(2)
+        await settle()
+        assert received == ([1, 2] if wake_next else [1])
+        buffer.wake_receiver()
+        await settle()
+        assert received == [1, 2]
+
+
+async def test_a_sender_waits_only_for_its_own_turn() -> None:
+    """Space that is made while the second sender passes its first checkpoint belongs to the first sender."""
+    buffer: Buffer[int] = Buffer("owner", Fifo(), 1, "suspend")
+    assert buffer.put_nowait(0)
+    async with anyio.create_task_group() as group:
+        group.start_soon(buffer.put, 1)
+        await settle()
+        abandoned = buffer.put(2)
+        abandoned.send(None)
+        assert await buffer.get() == 0
+        await settle()
+        assert (len(buffer), buffer.waiting_senders) == (1, 1)
+        abandoned.close()
+        assert (await buffer.get(), buffer.waiting_senders, buffer.refused) == (1, 0, 1)
 
 
 async def test_room_for_two_wakes_two_senders() -> None:

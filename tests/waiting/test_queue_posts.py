@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import tracemalloc
 import warnings
 from contextvars import ContextVar, copy_context
 from enum import Enum
@@ -15,6 +16,7 @@ import pytest
 from anyio import lowlevel, to_thread
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential
+from antiphon._strategies.cancellation import current_watch
 from antiphon._strategies.driver import drive
 from tests.cancellation.tasks import running_tasks
 from tests.naming import without_address
@@ -324,6 +326,96 @@ async def test_no_task_is_started_for_an_event(dispatcher: AsyncEventDispatcher)
     assert len(running_tasks()) == before
 
 
+async def test_another_worker_is_started_only_when_a_dispatch_waits(dispatcher: AsyncEventDispatcher) -> None:
+    tasks: set[int] = set()
+
+    @dispatcher.listen("order")
+    async def serve(event: Event) -> None:
+        tasks.add(anyio.get_current_task().id)
+
+    before = len(running_tasks())
+    async with dispatcher.queue(workers=3) as queue:
+        for _ in range(10):
+            queue.post_nowait("order")
+        await queue.join()
+        assert len(running_tasks()) == before + 1
+    assert len(tasks) == 1
+
+
+async def test_an_event_does_not_wait_for_one_that_waits(dispatcher: AsyncEventDispatcher) -> None:
+    """The second time, both workers exist."""
+    arrived = anyio.Event()
+
+    @dispatcher.listen("wait")
+    async def wait(event: Event) -> None:
+        await arrived.wait()
+
+    @dispatcher.listen("arrive")
+    async def arrive(event: Event) -> None:
+        arrived.set()
+
+    async with dispatcher.queue(workers=2) as queue:
+        for _ in range(2):
+            queue.post_nowait("wait")
+            queue.post_nowait("arrive")
+            with anyio.fail_after(5):
+                await queue.join()
+            arrived = anyio.Event()
+
+
+async def test_an_override_may_return_any_awaitable() -> None:
+    stored: list[Any] = []
+
+    class Dispatch:
+        def __init__(self, dispatch: Any) -> None:
+            self.dispatch = dispatch
+
+        def __await__(self) -> Any:
+            return self.dispatch.__await__()
+
+    class Own(AsyncEventDispatcher):
+        def adispatch(self, name: Any, event: Any = None, /) -> Any:  # type: ignore[override]
+            if name == "refused":
+                raise ValueError("refused")
+            return Dispatch(super().adispatch(name, event))
+
+    dispatcher = Own()
+
+    @dispatcher.listen("order")
+    async def store(event: Event) -> None:
+        await lowlevel.checkpoint()
+        stored.append(customer.get())
+
+    errors: list[Any] = []
+    async with dispatcher.queue(errors=lambda error, *_: errors.append(error)) as queue:
+        customer.set("alice")
+        await queue.post("order")
+        await queue.post("refused")
+    assert stored == ["alice"]
+    assert [str(error) for error in errors] == ["refused"]
+
+
+async def test_a_waiting_event_takes_less_than_400_bytes(dispatcher: AsyncEventDispatcher) -> None:
+    """Besides the event itself. Each has a context of its own."""
+    count = 500
+    events = [Order(number) for number in range(2 * count)]
+    async with dispatcher.queue(max_buffer_size=count) as queue:
+        # Fill the caches, and let the buffer have its full size.
+        for event in events[:count]:
+            queue.post_nowait("order", event)
+        await queue.join()
+        gc.collect()
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for event in events[count:]:
+                queue.post_nowait("order", event)
+            after = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+    assert (after - before) / count < 400
+
+
 async def test_scopes_of_a_listener_belong_to_its_worker(dispatcher: AsyncEventDispatcher) -> None:
     caught: list[bool] = []
 
@@ -384,6 +476,22 @@ async def test_a_stop_in_a_queued_dispatch_is_not_the_posters(dispatcher: AsyncE
         async with dispatcher.queue() as queue:
             await dispatcher.adispatch("offer", strategy=Race())
     assert log == ["accepted", "the poster ended"]
+
+
+async def test_a_queued_dispatch_has_no_watch_of_the_poster(dispatcher: AsyncEventDispatcher) -> None:
+    """Otherwise a chain of posts would keep all its dispatches alive."""
+    found: list[bool] = []
+
+    @dispatcher.listen("offer")
+    @dispatcher.listen("ask")
+    async def look(event: Event) -> None:
+        found.append(current_watch.get() is not None)
+        if event.name == "offer":
+            await queue.post("ask")
+
+    async with dispatcher.queue(strategy=Sequential()) as queue:
+        await dispatcher.adispatch("offer", strategy=Concurrent())
+    assert found == [True, False]
 
 
 # Running a coroutine in another context

@@ -112,6 +112,8 @@ class NameAttribute(DispatchAttribute):
     __slots__ = ()
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
+        if event is None:
+            return self.default
         try:
             return event._antiphon_info.name
         except AttributeError:
@@ -124,6 +126,8 @@ class DispatcherAttribute(DispatchAttribute):
     __slots__ = ()
 
     def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
+        if event is None:
+            return self.default
         try:
             return event._antiphon_info.dispatcher
         except AttributeError:

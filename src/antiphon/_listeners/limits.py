@@ -9,7 +9,7 @@ of them can finish. A context variable with the enclosing calls detects this, an
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextvars import Context, ContextVar
+from contextvars import ContextVar
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -18,7 +18,7 @@ import anyio
 from antiphon._listeners.subscription import SubscriptionWithOptions, removed_async_listener
 from antiphon._util.naming import safe_repr
 
-__all__ = ("Limit", "clear_enclosing_calls")
+__all__ = ("Limit", "enclosing_calls")
 
 
 class _LimitState:
@@ -50,12 +50,7 @@ class _RunningCall:
 
 
 #: The running calls of limited listeners that enclose the current code, outermost first.
-_enclosing_calls: Final[ContextVar[tuple[_RunningCall, ...]]] = ContextVar("enclosing_calls", default=())
-
-
-def clear_enclosing_calls(context: Context) -> None:
-    """Clear the enclosing calls in a copied context, for code that no enclosing call waits for."""
-    context.run(_enclosing_calls.set, ())
+enclosing_calls: Final[ContextVar[tuple[_RunningCall, ...]]] = ContextVar("enclosing_calls", default=())
 
 
 class Limit:
@@ -86,20 +81,20 @@ class Limit:
             RuntimeError: If all running calls wait for this call.
         """
         state = self._get_state()
-        enclosing = tuple(call for call in _enclosing_calls.get() if call.state is not None)
+        enclosing = tuple(call for call in enclosing_calls.get() if call.state is not None)
         await self._acquire(state, [call for call in enclosing if call.state is state])
         running = _RunningCall(state)
         try:
             if self._subscription.call is removed_async_listener:
                 return "removed"
             state.running.add(running)
-            token = _enclosing_calls.set((*enclosing, running))
+            token = enclosing_calls.set((*enclosing, running))
             try:
                 return await self._call(event)
             finally:
                 state.running.discard(running)
                 running.state = None
-                _enclosing_calls.reset(token)
+                enclosing_calls.reset(token)
         finally:
             state.semaphore.release()
 

@@ -48,9 +48,12 @@ def run_first_step(listener: Callable[[Any], Any], event: Any, watch: Cancellati
 
 
 def run_first_step_in(
-    context: Context, listener: Callable[[Any], Any], event: Any, watch: CancellationWatch
+    context: Context, listener: Callable[[Any], Any], event: Any, watch: CancellationWatch | None
 ) -> Awaitable[None] | None:
-    """Do the same as `run_first_step`, but run all steps of the listener in the given context."""
+    """Do the same as `run_first_step`, but run all steps of the listener in the given context.
+
+    Without a watch, the requests to cancel the running task are not observed.
+    """
     coro, yielded = context.run(_start, listener, event, watch)
     return None if yielded is _FINISHED else _run_remainder(coro, yielded, context.run, watch)
 

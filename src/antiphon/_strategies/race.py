@@ -16,7 +16,7 @@ from typing import Any
 
 import anyio
 
-from antiphon._backend import get_asyncio_task
+from antiphon._backend import OwnerLoop, get_asyncio_task
 from antiphon._events.attributes import reports_stops
 from antiphon._events.capabilities import EventCapabilities
 from antiphon._events.event import Event
@@ -29,7 +29,6 @@ from antiphon._strategies.driver import drive
 from antiphon._strategies.errors import ErrorCollector
 from antiphon._strategies.tiered import TieredStrategy
 from antiphon._strategies.tiers import TierRunner
-from antiphon._util.owner_loop import OwnerLoop
 
 __all__ = ("Race",)
 

@@ -7,24 +7,25 @@ waits is woken up in the owner loop.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
-from heapq import heappop, heappush
+from collections import deque
 from threading import RLock
-from typing import Final, Generic, Protocol, TypeVar, get_args
+from typing import Final, Generic, TypeVar, get_args
 
 import anyio
-import anyio.lowlevel
 
+from antiphon._backend import OwnerLoop, checkpoint
 from antiphon._exceptions import StreamLagged
 from antiphon._types import Overflow
 from antiphon._util.naming import safe_repr
-from antiphon._util.owner_loop import OwnerLoop
 from antiphon._util.validation import check_limit
+from antiphon._waiting.buffer_order import BufferOrder, KeyedFifo
 
-__all__ = ("MAX_BUFFER_SIZE", "Buffer", "Fifo", "KeyedFifo", "check_overflow")
+__all__ = ("MAX_BUFFER_SIZE", "Buffer", "check_overflow")
 
 T = TypeVar("T")
+
+#: What `Buffer._put` returns if the buffer is full.
+_FULL: Final = object()
 
 MAX_BUFFER_SIZE: Final = "max_buffer_size= is how many events may wait"
 
@@ -44,116 +45,11 @@ def check_overflow(overflow: object) -> Overflow:
     raise ValueError(f'overflow= is "raise", "suspend", "drop_oldest" or "drop_newest"; got {safe_repr(overflow)}')
 
 
-class BufferOrder(Protocol[T]):
-    """The order in which items leave a buffer."""
+class _WaitingSender:
+    """A sender that waits for space."""
 
-    def __len__(self) -> int: ...
-
-    def push(self, item: T, /) -> None:
-        """Add an item at the end."""
-        ...
-
-    def has_next(self) -> bool:
-        """Return whether `pop` would return an item."""
-        ...
-
-    def pop(self) -> T | None:
-        """Remove and return the first item that may leave now, or return None if there is none."""
-        ...
-
-    def pop_oldest(self) -> T:
-        """Remove and return the oldest item."""
-        ...
-
-
-class Fifo(Generic[T]):
-    """First in, first out."""
-
-    def __init__(self) -> None:
-        self._items: deque[T] = deque()
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def push(self, item: T, /) -> None:
-        """Add an item at the end."""
-        self._items.append(item)
-
-    def has_next(self) -> bool:
-        """Return whether there is an item."""
-        return bool(self._items)
-
-    def pop(self) -> T | None:
-        """Remove and return the first item, or return None if there is none."""
-        return self._items.popleft() if self._items else None
-
-    def pop_oldest(self) -> T:
-        """Remove and return the oldest item."""
-        return self._items.popleft()
-
-
-class KeyedFifo(Generic[T]):
-    """First in, first out, with at most one item of each key in progress.
-
-    `pop` returns no further item of a key until `release` is called with the item that it has returned before.
-
-    Args:
-        get_key: The function that returns the key of an item.
-    """
-
-    def __init__(self, get_key: Callable[[T], Hashable]) -> None:
-        self._get_key = get_key
-        self._count = 0
-        self._items: OrderedDict[int, T] = OrderedDict()
-        # The numbers of the waiting items of each key of which an item is waiting or in progress.
-        self._waiting: dict[Hashable, deque[int]] = {}
-        # A heap with the first number of each key of which no item is in progress.
-        self._ready: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def push(self, item: T, /) -> None:
-        """Add an item at the end."""
-        key = self._get_key(item)
-        waiting = self._waiting.get(key)
-        self._count += 1
-        self._items[self._count] = item
-        if waiting is None:
-            self._waiting[key] = deque([self._count])
-            heappush(self._ready, self._count)
-        else:
-            waiting.append(self._count)
-
-    def has_next(self) -> bool:
-        """Return whether an item waits whose key has no item in progress."""
-        return bool(self._ready)
-
-    def pop(self) -> T | None:
-        """Remove and return the first item whose key has no item in progress, or return None if there is none."""
-        if not self._ready:
-            return None
-        item = self._items.pop(heappop(self._ready))
-        self._waiting[self._get_key(item)].popleft()
-        return item
-
-    def pop_oldest(self) -> T:
-        """Remove and return the oldest item."""
-        number, item = self._items.popitem(last=False)
-        self._waiting[self._get_key(item)].popleft()
-        if self._ready and self._ready[0] == number:
-            heappop(self._ready)
-            self.release(item)
-        return item
-
-    def release(self, item: T) -> None:
-        """Note that an item is no longer in progress, so that the next item of its key may leave."""
-        key = self._get_key(item)
-        waiting = self._waiting[key]
-        if waiting:
-            heappush(self._ready, waiting[0])
-        else:
-            del self._waiting[key]
+    #: None during the first checkpoint of the sender, after which it looks for space itself.
+    wakeup: anyio.Event | None = None
 
 
 class Buffer(Generic[T]):
@@ -181,8 +77,12 @@ class Buffer(Generic[T]):
         self._owner_loop = OwnerLoop()
         # When there is space, only the first sender is woken up, and adds its item itself. So a sender that is
         # cancelled at that moment has added nothing, and the senders keep their order under any scheduler.
-        self._senders: deque[anyio.Event] = deque()
+        self._senders: deque[_WaitingSender] = deque()
         self._receivers: deque[anyio.Event] = deque()
+        # One element for each receiver that will look for an item in its next step. While there is one, no other
+        # receiver is woken up, because that one may take all items. It is a deque, because a receiver adds its element
+        # without the lock.
+        self._active_receivers: deque[None] = deque()
         self.closed = False
         #: How many items were accepted from senders.
         self.accepted = 0
@@ -222,10 +122,9 @@ class Buffer(Generic[T]):
         Raises:
             anyio.ClosedResourceError: If the buffer is closed.
         """
-        # Keep dropped items until the lock is released, because their finalizers may run code that puts an item.
-        evicted: list[T] = []
         with self._lock:
-            return self._put(item, evicted)
+            evicted = self._put(item)
+        return evicted is not _FULL
 
     async def put(self, item: T) -> None:
         """Put an item. Wait for space if the buffer is full and its policy is ``"suspend"``.
@@ -236,54 +135,75 @@ class Buffer(Generic[T]):
             anyio.ClosedResourceError: If the buffer is closed, also during the wait.
             RuntimeError: If it had to wait in another event loop or thread than the owner's.
         """
-        evicted: list[T] = []
         with self._lock:
-            if self._put(item, evicted):
+            evicted = self._put(item)
+            if evicted is not _FULL:
                 return
             self.check_owner_loop("is full", "choose an overflow= that drops")
-            wakeup = anyio.Event()
-            self._senders.append(wakeup)
+            sender = _WaitingSender()
+            self._senders.append(sender)
         try:
+            # If a receiver runs meanwhile, there is space after a checkpoint, which costs less than an `anyio.Event`.
+            # Trio runs the tasks that are ready in random order, so the receiver may run only after this task.
+            await checkpoint()
+            if len(self._items) >= self.max_size:
+                await checkpoint()
+            with self._lock:
+                if self.closed or (self._senders[0] is sender and len(self._items) < self.max_size):
+                    self._put_first(item)
+                    return
+                wakeup = sender.wakeup = anyio.Event()
             await wakeup.wait()
+            with self._lock:
+                self._put_first(item)
         except BaseException:
             with self._lock:
-                if wakeup in self._senders:
-                    self._senders.remove(wakeup)
+                if sender in self._senders:
+                    self._senders.remove(sender)
                     self.refused += 1
                     # There may be space for which this sender was woken up.
                     self._wake_sender()
             raise
-        with self._lock:
-            if self.closed:
-                raise anyio.ClosedResourceError
-            self._senders.popleft()
-            self._accept(item)
-            self._wake_sender()
 
-    async def get(self) -> T:
+    async def get(self, *, wake_next: bool = True) -> T:
         """Remove and return the next item. Wait for one if there is none. This is always a checkpoint.
+
+        Args:
+            wake_next: Whether to wake up another receiver if items remain. If it is False, the caller must call
+                `wake_receiver` before it waits for anything else than the next item.
 
         Raises:
             anyio.EndOfStream: If the buffer is closed and empty.
             RuntimeError: If it had to wait in another event loop or thread than the owner's.
             StreamLagged: If items were missed since the last call.
         """
-        await anyio.lowlevel.checkpoint()
+        self._active_receivers.append(None)
+        try:
+            await checkpoint()
+        except BaseException:
+            self._deactivate_receiver()
+            raise
         while True:
             with self._lock:
-                if self.missed:
-                    missed, self.missed = self.missed, 0
-                    raise StreamLagged(missed)
-                item = self._items.pop()
-                if item is not None:
-                    self.delivered += 1
-                    self._wake_sender()
-                    return item
-                if self.closed:
-                    raise anyio.EndOfStream
-                self.check_owner_loop("is empty", "read it there")
-                wakeup = anyio.Event()
-                self._receivers.append(wakeup)
+                self._active_receivers.pop()
+                try:
+                    if self.missed:
+                        missed, self.missed = self.missed, 0
+                        raise StreamLagged(missed)
+                    item = self._items.pop_next()
+                    if item is not None:
+                        self.delivered += 1
+                        if self._senders:
+                            self._wake_sender()
+                        return item
+                    if self.closed:
+                        raise anyio.EndOfStream
+                    self.check_owner_loop("is empty", "read it there")
+                    wakeup = anyio.Event()
+                    self._receivers.append(wakeup)
+                finally:
+                    if wake_next and self._receivers:
+                        self._wake_receiver()
             try:
                 await wakeup.wait()
             except BaseException:
@@ -291,9 +211,13 @@ class Buffer(Generic[T]):
                     if wakeup in self._receivers:
                         self._receivers.remove(wakeup)
                     else:
-                        # It was woken up for an item, which another receiver must get now.
-                        self._wake_receiver()
+                        self._deactivate_receiver()
                 raise
+
+    def wake_receiver(self) -> None:
+        """Wake up a receiver that waits, if there is an item that no receiver is about to take."""
+        with self._lock:
+            self._wake_receiver()
 
     def release(self, item: T) -> None:
         """Note that an item is no longer in progress, which matters to `KeyedFifo`."""
@@ -333,9 +257,9 @@ class Buffer(Generic[T]):
             self.closed = True
             self.refused += len(self._senders)
             while self._senders:
-                self._owner_loop.call(self._senders.popleft().set)
+                self._wake(self._senders.popleft())
             while self._receivers:
-                self._wake_receiver()
+                self._activate_receiver()
             return True
 
     def clear(self) -> list[T]:
@@ -343,32 +267,63 @@ class Buffer(Generic[T]):
         with self._lock:
             return [self._items.pop_oldest() for _ in range(len(self._items))]
 
-    def _put(self, item: T, evicted: list[T]) -> bool:
+    def _put(self, item: T) -> object:
+        """Put an item, with the lock.
+
+        Returns:
+            `_FULL` if it has to wait for space. Otherwise the item that was dropped, or None. Keep it until the lock is
+            released, because its finalizer may run code that puts an item.
+        """
         if self.closed:
             self.refused += 1
             raise anyio.ClosedResourceError
+        evicted: T | None = None
+        # An item must not overtake those of the senders that wait.
         if self._senders or len(self._items) >= self.max_size:
             if self.overflow == "suspend":
-                return False
+                return _FULL
             self.dropped += 1
             if self.overflow == "drop_newest":
                 self.accepted += 1
-                return True
-            evicted.append(self._items.pop_oldest())
+                return None
+            evicted = self._items.pop_oldest()
             if self.overflow == "raise":
                 self.missed += 1
         self._accept(item)
-        return True
+        return evicted
+
+    def _put_first(self, item: T) -> None:
+        """Put the item of the first sender that waits, if the buffer has not been closed meanwhile."""
+        if self.closed:
+            raise anyio.ClosedResourceError
+        self._senders.popleft()
+        self._accept(item)
+        self._wake_sender()
 
     def _accept(self, item: T) -> None:
         self.accepted += 1
         self._items.push(item)
-        self._wake_receiver()
+        if self._receivers:
+            self._wake_receiver()
 
     def _wake_sender(self) -> None:
         if self._senders and len(self._items) < self.max_size:
-            self._owner_loop.call(self._senders[0].set)
+            self._wake(self._senders[0])
+
+    def _wake(self, sender: _WaitingSender) -> None:
+        if sender.wakeup is not None:
+            self._owner_loop.call(sender.wakeup.set)
 
     def _wake_receiver(self) -> None:
-        if self._receivers:
-            self._owner_loop.call(self._receivers.popleft().set)
+        if self._receivers and not self._active_receivers and self._items.has_next():
+            self._activate_receiver()
+
+    def _activate_receiver(self) -> None:
+        self._active_receivers.append(None)
+        self._owner_loop.call(self._receivers.popleft().set)
+
+    def _deactivate_receiver(self) -> None:
+        """Let another receiver take the item that a cancelled one was about to take."""
+        with self._lock:
+            self._active_receivers.pop()
+            self._wake_receiver()

@@ -10,6 +10,7 @@ from typing import Any, Generic, Self, TypeVar
 import anyio
 import anyio.lowlevel
 
+from antiphon._backend import OwnerLoop
 from antiphon._listeners.subscription import (
     DEFAULT_OPTIONS,
     NameAwareListener,
@@ -21,7 +22,6 @@ from antiphon._listeners.subscription import (
 )
 from antiphon._registry.keys import check_key
 from antiphon._util.naming import safe_repr
-from antiphon._util.owner_loop import OwnerLoop
 
 __all__ = ("Expectation",)
 

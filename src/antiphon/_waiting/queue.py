@@ -35,20 +35,21 @@ import math
 from collections.abc import Awaitable, Callable, Hashable
 from enum import Enum
 from operator import attrgetter
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, overload
 
 import anyio
-import anyio.lowlevel
 
-from antiphon._backend import unwrap_group
+from antiphon._backend import checkpoint, clear_async_library, unwrap_group
 from antiphon._events.event import Event
 from antiphon._exceptions import QueueNotDrained
 from antiphon._strategies.errors import ErrorPolicy, check_error_policy
 from antiphon._types import EventName, Name, Overflow, PlainString
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_duration, check_limit
-from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, Fifo, KeyedFifo, check_overflow
+from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, check_overflow
+from antiphon._waiting.buffer_order import Fifo, KeyedFifo
 from antiphon._waiting.queue_errors import combine_exceptions, is_interrupt, remove_refusals
 from antiphon._waiting.queue_item import OrderedBy, QueueItem, QueueStatistics, running_dispatch
 from antiphon._waiting.queue_runner import QueueRunner, QueueState
@@ -128,7 +129,7 @@ class Queue:
                 the queue, or would block the last free worker.
             TypeError: If ``adispatch`` would raise it, or ``ordered_by`` returned an invalid key.
         """
-        await anyio.lowlevel.checkpoint()
+        await checkpoint()
         runner = self._get_runner()
         item = self._make_item(runner, name, event)
         if runner.put_nowait(item):
@@ -174,7 +175,7 @@ class Queue:
             RuntimeError: If the queue has not been entered. If ``join`` would wait in another event loop than the
                 queue, or runs in a listener of the queue, where it would never return.
         """
-        await anyio.lowlevel.checkpoint()
+        await checkpoint()
         running = running_dispatch.get()
         if running is not None and running.queue is self:
             raise RuntimeError(
@@ -216,20 +217,24 @@ class Queue:
         return self._runner
 
     def _make_item(self, runner: QueueRunner, name: Any, event: Any) -> QueueItem:
-        runner.check_open()
+        if runner.state is not QueueState.OPEN:
+            runner.refuse()
         dispatch_name, dispatched = self._resolve_arguments(name, event)
         arguments = (dispatched,) if event is None and dispatch_name is None else (dispatch_name, dispatched)
-        return QueueItem(arguments, dispatch_name, dispatched, self._ordered_by.get_key(dispatched))
+        item = QueueItem(arguments, self._ordered_by.get_key(dispatched))
+        if get_ident() != runner.thread_id:
+            clear_async_library(item.context)
+        return item
 
-    async def _dispatch(self, item: QueueItem) -> None:
-        await self._dispatcher.adispatch(*item.arguments, **self._options)
+    def _dispatch(self, item: QueueItem) -> Awaitable[Any]:
+        return self._dispatcher.adispatch(*item.arguments, **self._options)
 
     async def __aenter__(self) -> Self:
         if self._runner is not None:
             raise RuntimeError(f"{self!r} has been used; write a new `async with dispatcher.queue(...)`")
-        order: Fifo[QueueItem] | KeyedFifo[QueueItem] = (
-            Fifo() if self._ordered_by.function is None else KeyedFifo(attrgetter("key"))
-        )
+        # A single worker keeps the order of all events.
+        has_keys = self._ordered_by.function is not None and self._max_workers > 1
+        order: Fifo[QueueItem] | KeyedFifo[QueueItem] = KeyedFifo(attrgetter("key")) if has_keys else Fifo()
         # Under "raise", `post` raises the error itself.
         overflow: Overflow = "suspend" if self._overflow == "raise" else self._overflow
         buffer: Buffer[QueueItem] = Buffer(self, order, self._max_size, overflow)
@@ -239,7 +244,7 @@ class Queue:
         await self._group.__aenter__()
         self._runner = QueueRunner(
             self,
-            call=self._dispatch,
+            dispatch=self._dispatch,
             buffer=buffer,
             policy=self._policy,
             max_workers=self._max_workers,

@@ -7,14 +7,13 @@ from contextvars import Context, ContextVar, copy_context
 from inspect import isasyncgen, isawaitable, isgenerator
 from typing import Any, Final, NamedTuple, cast
 
-from antiphon._backend import clear_async_library
 from antiphon._events.stop_observer import stop_observer
-from antiphon._listeners.limits import clear_enclosing_calls
+from antiphon._listeners.limits import enclosing_calls
 from antiphon._strategies.cancellation import current_watch
 from antiphon._util.callables import is_async_callable
 from antiphon._util.naming import safe_repr
 
-__all__ = ("OrderedBy", "QueueItem", "QueueStatistics", "RunningDispatch", "running_dispatch")
+__all__ = ("OrderedBy", "QueueItem", "QueueStatistics", "RunningDispatch", "enter_dispatch", "running_dispatch")
 
 
 class QueueStatistics(NamedTuple):
@@ -47,26 +46,26 @@ class QueueItem:
     """An event in a queue, with the context of its ``post``.
 
     Args:
-        arguments: The arguments of ``adispatch``.
-        name: The name of the dispatch, or None.
-        event: The event.
+        arguments: The arguments of ``adispatch``: the name and the event, or only an event that has no name.
         key: The key of the event, or None.
     """
 
-    __slots__ = ("arguments", "context", "event", "key", "name")
+    __slots__ = ("arguments", "context", "key")
 
-    def __init__(self, arguments: tuple[Any, ...], name: Hashable, event: Any, key: Hashable) -> None:
+    def __init__(self, arguments: tuple[Any, ...], key: Hashable) -> None:
         self.arguments = arguments
-        self.name = name
-        self.event = event
         self.key = key
         self.context: Context = copy_context()
-        clear_enclosing_calls(self.context)
-        clear_async_library(self.context)
-        # Clear the stop observer and the watch: a stop in this dispatch must not reach the listener that posts, and
-        # chained posts must not build ever-growing chains.
-        self.context.run(stop_observer.set, None)
-        self.context.run(current_watch.set, None)
+
+    @property
+    def name(self) -> Hashable:
+        """The name of the dispatch, or None."""
+        return self.arguments[0] if self.arguments[1:] else None
+
+    @property
+    def event(self) -> Any:
+        """The event."""
+        return self.arguments[-1]
 
 
 class RunningDispatch:
@@ -89,6 +88,26 @@ class RunningDispatch:
 
 #: The dispatch of a queue in which the current code runs, or None.
 running_dispatch: Final[ContextVar[RunningDispatch | None]] = ContextVar("running_dispatch", default=None)
+
+
+def enter_dispatch(running: RunningDispatch) -> None:
+    """Prepare the current context, which is the copy of the poster's, for a dispatch.
+
+    Clear what belongs to the poster: nothing in this dispatch must reach the listener that posts, and chained posts
+    must not build ever-growing chains. Most posters have nothing to clear, and reading a variable is cheaper than
+    setting it.
+    """
+    running_dispatch.set(running)
+    if stop_observer.get() is not None:
+        stop_observer.set(None)
+    if current_watch.get() is not None:
+        current_watch.set(None)
+    if enclosing_calls.get():
+        enclosing_calls.set(())
+
+
+#: The classes of most keys, which need no checks.
+_PLAIN_KEYS: Final = frozenset({bool, bytes, float, int, str, type(None)})
 
 
 class OrderedBy:
@@ -117,6 +136,8 @@ class OrderedBy:
         if self.function is None:
             return None
         key: Any = self.function(event)
+        if type(key) in _PLAIN_KEYS:
+            return cast("Hashable", key)
         if isawaitable(key) or isgenerator(key) or isasyncgen(key):
             got = safe_repr(key)
             if isinstance(key, Coroutine):

@@ -14,21 +14,22 @@ Invariants:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from enum import Enum
+from threading import get_ident
 from typing import Any, NoReturn
 
 import anyio
 import anyio.lowlevel
 
-from antiphon._backend import count_cancel_requests, is_cancellation
-from antiphon._strategies.driver import drive
+from antiphon._backend import count_cancel_requests, get_asyncio_task, is_cancellation
+from antiphon._strategies.driver import run_first_step_in
 from antiphon._strategies.errors import ErrorPolicy, check_not_awaitable, log_error
 from antiphon._util.naming import safe_repr
 from antiphon._waiting.buffer import Buffer
 from antiphon._waiting.queue_errors import mark_refusal, remove_refusals, split_exception, to_leak_error
-from antiphon._waiting.queue_item import QueueItem, RunningDispatch, running_dispatch
+from antiphon._waiting.queue_item import QueueItem, RunningDispatch, enter_dispatch, running_dispatch
 
 __all__ = ("QueueRunner", "QueueState")
 
@@ -49,7 +50,7 @@ class QueueRunner:
 
     Args:
         queue: The queue, for error messages, and to recognize its own dispatches.
-        call: The async function that dispatches an item.
+        dispatch: The async function that dispatches an item.
         buffer: The buffer of the items that wait.
         policy: The error policy for failed dispatches.
         max_workers: The maximum number of workers.
@@ -61,7 +62,7 @@ class QueueRunner:
         self,
         queue: object,
         *,
-        call: Callable[[QueueItem], Coroutine[Any, Any, None]],
+        dispatch: Callable[[QueueItem], Awaitable[object]],
         buffer: Buffer[QueueItem],
         policy: ErrorPolicy,
         max_workers: int,
@@ -69,12 +70,14 @@ class QueueRunner:
         body: anyio.CancelScope,
     ) -> None:
         self._queue = queue
-        self._call = call
+        self._dispatch = dispatch
         self.buffer = buffer
         self._policy = policy
         self._max_workers = max_workers
         self._group = group
         self._body = body
+        #: The thread of the event loop of the queue.
+        self.thread_id = get_ident()
         self.state = QueueState.OPEN
         #: The exception that broke the queue, or None.
         self.broken_by: BaseException | None = None
@@ -84,22 +87,18 @@ class QueueRunner:
         #: The dispatches that were started and have not finished, in the order of their start.
         self.in_progress: dict[RunningDispatch, QueueItem] = {}
         self._worker_scopes: set[anyio.CancelScope] = set()
-        self._idle_event = anyio.Event()
+        # Exists only while a task waits for a change.
+        self._change: anyio.Event | None = None
 
     # Accepting items
 
-    def check_open(self) -> None:
-        """Check that the queue accepts events.
+    def refuse(self) -> NoReturn:
+        """Raise the error for a use of the queue after it was stopped.
 
         Raises:
             anyio.BrokenResourceError: If a dispatch or the error function stopped the queue.
             anyio.ClosedResourceError: If the queue has ended.
         """
-        if self.state is not QueueState.OPEN:
-            self.refuse()
-
-    def refuse(self) -> NoReturn:
-        """Raise the error for a use of the queue after it was stopped."""
         error: Exception
         if self.state is QueueState.BROKEN:
             # Another policy would not help after an interrupt, or after an error of the error function.
@@ -171,11 +170,14 @@ class QueueRunner:
 
     async def wait_for_change(self) -> None:
         """Wait until the queue becomes idle or stops. It may be busy again when this returns."""
-        await self._idle_event.wait()
+        if self._change is None:
+            self._change = anyio.Event()
+        await self._change.wait()
 
-    def _notify_idle(self) -> None:
-        event, self._idle_event = self._idle_event, anyio.Event()
-        event.set()
+    def _notify_change(self) -> None:
+        change, self._change = self._change, None
+        if change is not None:
+            change.set()
 
     async def drain(self) -> None:
         """Wait until there is no work, and close the buffer then."""
@@ -199,8 +201,10 @@ class QueueRunner:
             task_id = anyio.get_current_task().id
             # A listener may leave a native request (see `_strategies.cancellation`) on this task. It would cancel the
             # next dispatches.
-            while not count_cancel_requests():
-                await self._dispatch(await self.buffer.get(), task_id)
+            task = get_asyncio_task()
+            while task is None or not task.cancelling():
+                # `get` is a checkpoint, so other tasks run between two dispatches.
+                await self._run_dispatch(await self.buffer.get(wake_next=False), task_id)
             # Receive the request here. At the end of the task, the group would mistake it for its own.
             await anyio.lowlevel.checkpoint()
         self._worker_scopes.discard(scope)
@@ -208,15 +212,15 @@ class QueueRunner:
             # The queue did not end this worker, so replace it.
             self.start_worker()
 
-    async def _dispatch(self, item: QueueItem, task_id: int) -> None:
+    async def _run_dispatch(self, item: QueueItem, task_id: int) -> None:
         running = RunningDispatch(self._queue, task_id)
         self.in_progress[running] = item
-        if len(self.in_progress) == len(self._worker_scopes) < self._max_workers:
-            # Start a worker only when none waits for items, so that no more workers are started than needed.
-            self.start_worker()
-        item.context.run(running_dispatch.set, running)
+        item.context.run(enter_dispatch, running)
         try:
-            await drive(self._call(item), None, item.context.run)
+            remainder = run_first_step_in(item.context, self._dispatch, item, None)
+            if remainder is not None:
+                self._activate_other_worker()
+                await remainder
         except GeneratorExit:
             raise
         except BaseException as exc:  # noqa: ASYNC103  given to the policy, or to the task that leaves the block
@@ -228,8 +232,15 @@ class QueueRunner:
         del self.in_progress[running]
         running.queue = None
         self.buffer.release(item)
-        if not self.has_work():
-            self._notify_idle()
+        if self._change is not None and not self.has_work():
+            self._notify_change()
+
+    def _activate_other_worker(self) -> None:
+        """Let another worker dispatch the next items, because the running one waits. Most dispatches never wait."""
+        if len(self.in_progress) < len(self._worker_scopes):
+            self.buffer.wake_receiver()
+        elif len(self._worker_scopes) < self._max_workers:
+            self.start_worker()
 
     async def _handle_exception(self, exc: BaseException, item: QueueItem) -> bool:
         """Give the exception that left a dispatch to the policy.
@@ -293,7 +304,7 @@ class QueueRunner:
         for scope in self._worker_scopes:
             scope.cancel()
         self.buffer.close()
-        self._notify_idle()
+        self._notify_change()
 
     def discard_pending(self) -> list[QueueItem]:
         """Remove the items that wait, after the queue has stopped. Return them."""
@@ -308,5 +319,5 @@ class QueueRunner:
         for running in self.in_progress:
             running.queue = None
         self.in_progress.clear()
-        self._notify_idle()
+        self._notify_change()
         return cancelled

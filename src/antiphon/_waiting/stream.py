@@ -13,7 +13,8 @@ from antiphon._registry.keys import AnyOf, check_key
 from antiphon._types import Overflow
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_limit, check_priority
-from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, Fifo, check_overflow
+from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, check_overflow
+from antiphon._waiting.buffer_order import Fifo
 
 __all__ = ("Stream", "StreamStatistics")
 
@@ -114,7 +115,10 @@ class Stream(Generic[E_co]):
             StreamLagged: If events were dropped since the last read. The next read continues.
             StopAsyncIteration: If the stream is closed and all events have been read.
         """
-        event: E_co = (await self._next())[1]
+        try:
+            event: E_co = (await self._get_buffer().get())[1]
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
         return event
 
     def items(self) -> AsyncIterator[tuple[Hashable, E_co]]:
@@ -135,7 +139,7 @@ class Stream(Generic[E_co]):
 
     async def _on_event(self, name: Hashable, event: Any) -> None:
         try:
-            await self._get_buffer().put((name, event))
+            await self._buffer.put((name, event))
         except anyio.ClosedResourceError:
             # The buffer has counted the event.
             pass
