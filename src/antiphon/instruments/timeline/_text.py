@@ -20,6 +20,9 @@ MIN_WIDTH: Final = 40
 #: Rows at a greater depth are not indented further.
 MAX_INDENT_DEPTH: Final = 12
 
+#: The outcomes of calls in the order in which they are preferred for a column that two bars share.
+_SHOWN_FIRST: Final[tuple[Outcome, ...]] = ("failed", "cancelled", "running", "stopped", "finished", "skipped")
+
 
 class _CharacterSet(NamedTuple):
     """The characters of a chart."""
@@ -180,8 +183,8 @@ def _draw_cell(left: Outcome | None, right: Outcome | None, characters: _Charact
     if left is None and right is None:
         return " "
     if left is not None and right is not None:
-        # Two bars share the column. Prefer an outcome other than "finished".
-        return characters.bars[left if left != "finished" else right]
+        # Two bars share the column.
+        return characters.bars[min(left, right, key=_SHOWN_FIRST.index)]
     outcome = left or right or "finished"
     return characters.halves[0 if left else 1] if outcome in ("finished", "stopped") else characters.bars[outcome]
 
