@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, EventDispatcher, diagrams
+from antiphon._util.columns import display_width
 from examples.shop.app import dispatcher as shop
 
 ROOT = Path(__file__).parent.parent.parent
@@ -69,6 +70,31 @@ def test_format_without_listeners(draw):
 
 
 # Each format
+
+
+@given(
+    st.lists(st.text("ab 日本.*é\u0301", min_size=1).filter(lambda key: "*" not in key), min_size=1, max_size=3),
+    st.integers(50, 120),
+)
+@example(["注文.受付", "order.placed"], 80)
+def test_table_keeps_its_width_and_its_columns(keys, width):
+    description = described(*keys, timeout=5, where=line_of)
+
+    lines = diagrams.table(description, width=width).splitlines()
+
+    assert max(map(display_width, lines)) <= width
+    starts = {display_width(line[: line.index("listen")]) for line in lines if "listen" in line and "lines" not in line}
+    assert len(starts) == 1
+    assert diagrams.table(description, width=10_000) == diagrams.table(description)
+
+
+def test_narrow_table_wraps_all_texts():
+    narrow, wide = (
+        re.sub(r"[─\s\[\],]", "", diagrams.table(shop.describe(), width=width).partition("\norder")[2])
+        for width in (50, 500)
+    )
+
+    assert sorted(narrow.replace("through", "")) == sorted(wide)
 
 
 def test_table_has_a_line_for_each_listener():

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon._util.columns import display_width
 from antiphon.instruments.timeline import as_text
-from antiphon.instruments.timeline._labels import display_width
 from docs import pictures
 from tests.seeing.timeline_records import timeline, timeline_records
 

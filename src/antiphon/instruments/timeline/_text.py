@@ -7,9 +7,9 @@ from itertools import repeat
 from shutil import get_terminal_size
 from typing import Final, NamedTuple
 
+from antiphon._util.columns import display_width, truncate
 from antiphon.instruments import DispatchRecord, Outcome
 from antiphon.instruments.timeline._chart import Bar, Chart, GroupBy, Row, make_chart
-from antiphon.instruments.timeline._labels import display_width, truncate
 from antiphon.instruments.timeline._scale import choose_ticks, format_duration, format_ticks
 
 __all__ = ("MIN_WIDTH", "as_text")
@@ -184,7 +184,7 @@ def _draw_cell(left: Outcome | None, right: Outcome | None, characters: _Charact
         return " "
     if left is not None and right is not None:
         # Two bars share the column.
-        return characters.bars[min(left, right, key=_SHOWN_FIRST.index)]
+        return characters.bars[next(outcome for outcome in _SHOWN_FIRST if outcome in (left, right))]
     outcome = left or right or "finished"
     return characters.halves[0 if left else 1] if outcome in ("finished", "stopped") else characters.bars[outcome]
 
