@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from html import unescape
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import example, given
@@ -67,6 +68,33 @@ def test_format_without_listeners(draw):
         text = draw(description)
         assert text
         assert ("o listeners" in text) == (draw in (diagrams.table, diagrams.tree, diagrams.markdown))
+
+
+# In a notebook
+
+
+def test_notebook_shows_a_table_with_all_cells():
+    page = ET.fromstring(shop.describe()._repr_html_())
+
+    titles, *rows = [[cell.text or "" for cell in row] for row in page.iter("tr")]
+    assert page.findtext("caption") == "shop (AsyncEventDispatcher)"
+    assert titles[:3] == ["event", "priority", "listener"]
+    assert rows[2] == ["", "10", "log", "order.*", "", "examples/shop/app.py:44", "Write a line to the accounting log."]
+    assert ["class OrderEvent", "20", "count"] in [row[:3] for row in rows]
+    assert len(rows) == sum(len(key.listeners) for key in shop.describe().keys)
+
+
+@pytest.mark.parametrize(
+    ("description", "page"),
+    [
+        (EventDispatcher(name="<b>").describe(), "<p>&lt;b&gt; (EventDispatcher): no listeners</p>"),
+        (EventDispatcher(name="a").describe().filter("order"), "<td>order</td><td></td><td>no listeners</td>"),
+        (described("<script>\0\ud800&'\""), r"<td>&lt;script&gt;\x00\ud800&amp;&#x27;&quot;</td>"),
+    ],
+    ids=["empty", "no listeners", "escaped"],
+)
+def test_notebook_shows_odd_descriptions(description, page):
+    assert page in description._repr_html_()
 
 
 # Each format

@@ -164,6 +164,12 @@ class Description(NamedTuple):
             matches = [self.describe_key(pattern), *matches]
         return self._replace(keys=tuple(matches))
 
+    def _repr_html_(self) -> str:
+        # The notebooks of Jupyter call this method.
+        from antiphon._introspection.notebook import render_html
+
+        return render_html(self)
+
 
 class _ListenerIndex:
     """The listeners of a description by key. Describing each of many keys does not search all listeners."""

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from inspect import isawaitable, isclass, isroutine
 from types import CoroutineType, ModuleType, TracebackType
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from antiphon import AsyncEventDispatcher, EventDispatcher
 from antiphon._introspection.definitions import get_definition, strip_locals
@@ -172,7 +172,7 @@ def _check_dispatcher(value: Any, location: str, attribute: str, module: ModuleT
 
 
 def _describe(thing: Any) -> str:
-    cls: Any = type(thing)
+    cls = cast("Any", type(thing))
     if isinstance(thing, ModuleType):
         return f"the module {thing.__name__}"
     if isclass(thing) or isroutine(thing):

@@ -184,7 +184,7 @@ def _draw_cell(left: Outcome | None, right: Outcome | None, characters: _Charact
         return " "
     if left is not None and right is not None:
         # Two bars share the column.
-        return characters.bars[next(outcome for outcome in _SHOWN_FIRST if outcome in (left, right))]
+        return characters.bars[left if _SHOWN_FIRST.index(left) < _SHOWN_FIRST.index(right) else right]
     outcome = left or right or "finished"
     return characters.halves[0 if left else 1] if outcome in ("finished", "stopped") else characters.bars[outcome]
 
