@@ -277,6 +277,8 @@ async def test_shop():
 
 # Other plugins for async tests
 
+PLUGINS_PAGE = PAGE.with_name("pytest-plugins.md")
+
 ASYNCIO = ("pytest_asyncio", "asyncio_default_fixture_loop_scope = function")
 TRIO = ("pytest_trio", "")
 
@@ -340,3 +342,21 @@ def test_plain(virtual_backend):
 """,
     )
     assert "5 passed" in project.run()
+
+
+@pytest.mark.parametrize(
+    ("section", "plugin", "passed"),
+    [("AnyIO", "anyio", 6), ("pytest-asyncio", "pytest_asyncio", 3), ("pytest-trio", "pytest_trio", 3)],
+)
+def test_the_page_on_plugins_runs_unchanged(project: Project, section: str, plugin: str, passed: int) -> None:
+    pytest.importorskip(plugin)
+    introduction, *sections = re.split(r"^## ", PLUGINS_PAGE.read_text(), flags=re.MULTILINE)
+    (text,) = [text for text in sections if text.startswith(f"{section}\n")]
+    files = re.findall(r"^```(?:python|ini)\n# (\S+)\n(.*?)^```", introduction + text, re.DOTALL | re.MULTILINE)
+    for name, source in files:
+        project.write(name, source)
+
+    output = project.run("-p", "no:cacheprovider", "-p", "anyio" if plugin == "anyio" else f"{plugin}.plugin")
+
+    assert [name for name, _ in files] == ["shop.py", "pytest.ini", "conftest.py", "test_shop.py"]
+    assert f"{passed} passed" in output
