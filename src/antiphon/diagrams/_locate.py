@@ -113,7 +113,7 @@ def _suggest_module(name: str) -> str:
     parent, _, last = name.rpartition(".")
     # Python finds no submodule in a module that is not a package.
     path = getattr(sys.modules[parent], "__path__", ()) if parent else None
-    matches = get_close_matches(last, [module.name for module in iter_modules(path)], n=1)
+    matches = get_close_matches(last, [module.name for module in iter_modules(path)], n=1, cutoff=0.75)
     return f"; did you mean {parent}{'.' if parent else ''}{matches[0]}?" if matches else ""
 
 

@@ -187,5 +187,6 @@ def _repeats_cancellation(handle: Any) -> bool:
     """Return whether a callback belongs to a cancelled scope, or resumes a task in which an await was cancelled."""
     owner = getattr(handle._callback, "__self__", None)
     if isinstance(owner, asyncio.Task):
-        return bool(handle._args) and asyncio.isfuture(handle._args[0]) and handle._args[0].cancelled()
+        # A library may let a task await an object of its own, which has only some methods of a future.
+        return bool(handle._args) and isinstance(handle._args[0], asyncio.Future) and handle._args[0].cancelled()
     return isinstance(owner, CancelScope)
