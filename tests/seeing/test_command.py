@@ -99,12 +99,15 @@ def test_error_is_one_line_and_status_2(capsys, arguments, message):
 
 
 @pytest.mark.parametrize("arguments", ["", "listeners", "sort", f"listeners {SHOP} --format png"])
-def test_wrong_arguments_are_status_2(capsys, arguments):
+@pytest.mark.parametrize(("file", "program"), [("__main__.py", "python -m antiphon"), ("antiphon", "antiphon")])
+def test_wrong_arguments_are_status_2(capsys, monkeypatch, arguments, file, program):
+    monkeypatch.setattr(sys, "argv", [f"somewhere/{file}"])
+
     with pytest.raises(SystemExit) as raised:
         main(arguments.split())
 
     assert raised.value.code == 2
-    assert "usage: antiphon" in capsys.readouterr().err
+    assert f"usage: {program} " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
