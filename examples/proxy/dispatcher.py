@@ -7,7 +7,7 @@ from examples.proxy.applications import Storage, default_applications
 def make_dispatcher() -> AsyncEventDispatcher:
     """Make a dispatcher with the listeners of the default applications. Nothing is started.
 
-    ``python -m antiphon listeners "examples.proxy.dispatcher:make_dispatcher()"`` shows it.
+    ``antiphon listeners "examples.proxy.dispatcher:make_dispatcher()"`` shows it.
     """
     dispatcher = AsyncEventDispatcher(name="proxy")
 

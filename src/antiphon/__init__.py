@@ -29,6 +29,9 @@ if _typing.TYPE_CHECKING:
     from antiphon._waiting.stream import Stream, StreamStatistics
     from antiphon.typing import IAsyncEventDispatcher, IEventDispatcher
 
+    #: The version of the installed distribution.
+    __version__: str
+
 __all__ = (
     "AsyncEventDispatcher",
     "AsyncScope",
@@ -80,9 +83,16 @@ _LAZY_EXPORTS = {
 
 
 def __getattr__(name: str) -> _typing.Any:
+    public: _typing.Any
     if name == "typing":
         # The protocols, for code that has imported antiphon alone.
         return importlib.import_module("antiphon.typing")
+    if name == "__version__":
+        # Reading the metadata takes longer than importing antiphon.
+        from importlib.metadata import version
+
+        public = globals()[name] = version("antiphon")
+        return public
     if name not in _LAZY_EXPORTS:
         raise AttributeError(f"module 'antiphon' has no attribute {name!r}")
     public = globals()[name] = getattr(importlib.import_module(_LAZY_EXPORTS[name]), name)
@@ -90,7 +100,7 @@ def __getattr__(name: str) -> _typing.Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY_EXPORTS})
+    return sorted({*globals(), *_LAZY_EXPORTS, "__version__"})
 
 
 # Users import these from here. They are listed, because to find them in `__all__` takes a tenth of the import time.

@@ -9,6 +9,7 @@ import re
 import runpy
 import subprocess
 import sys
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,25 @@ def test_factory_is_called(capsys):
 
 
 @pytest.mark.parametrize(
+    ("event", "hint"),
+    [
+        ("order.plced", "there is no key order.plced; did you mean order.placed?"),
+        ("ordr.*", "there is no key ordr.*; did you mean order.*?"),
+        ("zebra", "there is no key zebra"),
+        ("order.lost", None),
+        ("order.placed", None),
+        ("OrderEvent", None),
+        ("**", None),
+    ],
+)
+def test_mistyped_key_has_a_hint(capsys, event, hint):
+    """A name that only a pattern matches is not an error, so the status is 0."""
+    assert main(["listeners", SHOP, "--event", event]) == 0
+
+    assert capsys.readouterr().err == (f"antiphon: --event: {hint}\n" if hint else "")
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("listeners examples.shop.app", "'examples.shop.app' has no module and attribute: "),
@@ -79,21 +99,37 @@ def test_error_is_one_line_and_status_2(capsys, arguments, message):
 
 
 @pytest.mark.parametrize("arguments", ["", "listeners", "sort", f"listeners {SHOP} --format png"])
-def test_wrong_arguments_are_status_2(capsys, arguments):
+@pytest.mark.parametrize(("file", "program"), [("__main__.py", "python -m antiphon"), ("antiphon", "antiphon")])
+def test_wrong_arguments_are_status_2(capsys, monkeypatch, arguments, file, program):
+    monkeypatch.setattr(sys, "argv", [f"somewhere/{file}"])
+
     with pytest.raises(SystemExit) as raised:
         main(arguments.split())
 
     assert raised.value.code == 2
-    assert "usage: python -m antiphon" in capsys.readouterr().err
+    assert f"usage: {program} " in capsys.readouterr().err
 
 
-def test_help_names_the_commands(capsys):
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [("--help", ["listeners", "catalogue", "demo", "\n  130 "]), ("listeners --help", ["--event", "\n  130 "])],
+)
+def test_help_names_commands_and_the_exit_status(capsys, arguments, parts):
     with pytest.raises(SystemExit) as raised:
-        main(["--help"])
+        main(arguments.split())
 
     assert raised.value.code == 0
     out = capsys.readouterr().out
-    assert all(command in out for command in ("listeners", "catalogue", "demo"))
+    assert [part for part in parts if part not in out] == []
+
+
+def test_version_is_that_of_the_distribution(capsys):
+    with pytest.raises(SystemExit) as raised:
+        main(["--version"])
+
+    assert raised.value.code == 0
+    assert capsys.readouterr().out == f"antiphon {version('antiphon')}\n"
+    assert antiphon.__version__ == version("antiphon")
 
 
 def test_ctrl_c_is_status_130(monkeypatch):
@@ -175,6 +211,27 @@ def test_package_can_be_run(monkeypatch, capsys):
     assert capsys.readouterr().out == diagrams.table(shop.describe()) + "\n"
 
 
+@pytest.mark.parametrize("safe_path", ["", "1"])
+def test_script_imports_from_the_current_directory(tmp_path, safe_path):
+    (script,) = entry_points(group="console_scripts", name="antiphon")
+    assert script.value == "antiphon.__main__:run_script"
+    (tmp_path / "program.py").write_text("from antiphon import EventDispatcher\nd = EventDispatcher()\n")
+    (tmp_path / "bin").mkdir()
+    file = tmp_path / "bin" / "antiphon"
+    file.write_text("import sys\nfrom antiphon.__main__ import run_script\nsys.exit(run_script())")
+
+    done = subprocess.run(
+        [sys.executable, file, "listeners", "program:d"],
+        cwd=tmp_path,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONSAFEPATH": safe_path},
+        timeout=50,
+    )
+
+    assert done.returncode == (2 if safe_path else 0)
+    assert done.stderr.startswith(b"antiphon: there is no module program") == bool(safe_path)
+
+
 def test_process_imports_from_its_directory_and_prints_utf8(tmp_path):
     (tmp_path / "café.py").write_text(
         "from antiphon import EventDispatcher\nd = EventDispatcher(name='café')\n", "utf-8"
@@ -234,6 +291,25 @@ def terminal(monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("TERM", "xterm-256color")
+
+
+@pytest.mark.parametrize("has_rich", [True, False], ids=["rich", "plain"])
+@pytest.mark.parametrize("columns", [80, 60])
+def test_narrow_terminal_shows_a_narrow_table(terminal, capsys, monkeypatch, has_rich, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    if not has_rich:
+        monkeypatch.setattr("antiphon._cli.rich_output.find_spec", lambda name: None)
+
+    main(["listeners", SHOP])
+
+    out = capsys.readouterr().out
+    assert ("\x1b[" in out) == has_rich
+    lines = [line.rstrip() for line in plain(out).splitlines()]
+    assert max(map(len, lines)) <= columns
+    # The rules below the titles differ.
+    expected = diagrams.table(shop.describe(), width=columns).splitlines()
+    assert [line for line in lines if line and "─" not in line] == [line for line in expected if "─" not in line]
 
 
 def plain(text):

@@ -8,6 +8,7 @@ import gc
 import os
 import pickle
 import weakref
+from abc import ABC
 from functools import partial
 from pathlib import Path
 from unittest.mock import AsyncMock, MagicMock
@@ -16,6 +17,8 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, in_thread, inline, listens_to
+from antiphon._introspection.description import get_key_parts
+from antiphon._registry.keys import AnyOf, key_matches
 from antiphon.diagrams import Description
 
 HERE = Path(__file__)
@@ -159,6 +162,60 @@ def test_listeners_of_a_key(dispatcher, key, expected):
     dispatcher.add_listener("*", Stock.count)
 
     assert names(dispatcher.describe().describe_key(key).listeners) == expected
+
+
+class Payable(ABC):
+    """An abstract class: `Invoice` is a virtual subclass."""
+
+
+@Payable.register
+class Invoice(Event):
+    name = "order.*"
+
+
+def test_each_key_has_the_listeners_that_match_it(dispatcher):
+    names_of_keys = ["order.placed", "order.*", "**", Status.PAID, ("order", 7), Invoice, Payable, Event, object]
+    for key in names_of_keys:
+        dispatcher.add_listener(key, charge)
+    dispatcher.add_listener(AnyOf((Invoice, Payable)), charge)
+    dispatcher.add_listener(AnyOf(("order.placed", "order.**", ("order", 7))), charge)
+    description = dispatcher.describe()
+
+    for key in names_of_keys:
+        name, cls = (getattr(key, "name", None), key) if isinstance(key, type) else (key, Event)
+        found = next(each.listeners for each in description.keys if each.key == key)
+        is_pattern = isinstance(key, str) and "*" in key
+        expected = [
+            each
+            for each in description.listeners
+            if (key in get_key_parts(each.key) if is_pattern else key_matches(each.key, name, cls))
+        ]
+        assert list(found) == expected != []
+        if not is_pattern:
+            assert list(description.listeners_for(name, cls)) == expected
+
+
+def test_number_of_comparisons_is_linear_in_the_number_of_keys(dispatcher):
+    compared = 0
+
+    class Key:
+        def __init__(self, number):
+            self.number = number
+
+        def __eq__(self, other):
+            nonlocal compared
+            compared += 1
+            return self is other
+
+        def __hash__(self):
+            return self.number
+
+    for number in range(300):
+        dispatcher.add_listener(Key(number), charge)
+    compared = 0
+
+    assert len(dispatcher.describe().keys) == 300
+    assert compared < 10 * 300
 
 
 def test_keys_are_sorted_by_kind_and_text(dispatcher):

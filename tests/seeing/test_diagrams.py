@@ -8,12 +8,14 @@ import shutil
 import subprocess
 from html import unescape
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, EventDispatcher, diagrams
+from antiphon._util.columns import display_width
 from examples.shop.app import dispatcher as shop
 
 ROOT = Path(__file__).parent.parent.parent
@@ -68,7 +70,59 @@ def test_format_without_listeners(draw):
         assert ("o listeners" in text) == (draw in (diagrams.table, diagrams.tree, diagrams.markdown))
 
 
+# In a notebook
+
+
+def test_notebook_shows_a_table_with_all_cells():
+    page = ET.fromstring(shop.describe()._repr_html_())
+
+    titles, *rows = [[cell.text or "" for cell in row] for row in page.iter("tr")]
+    assert page.findtext("caption") == "shop (AsyncEventDispatcher)"
+    assert titles[:3] == ["event", "priority", "listener"]
+    assert rows[2] == ["", "10", "log", "order.*", "", "examples/shop/app.py:44", "Write a line to the accounting log."]
+    assert ["class OrderEvent", "20", "count"] in [row[:3] for row in rows]
+    assert len(rows) == sum(len(key.listeners) for key in shop.describe().keys)
+
+
+@pytest.mark.parametrize(
+    ("description", "page"),
+    [
+        (EventDispatcher(name="<b>").describe(), "<p>&lt;b&gt; (EventDispatcher): no listeners</p>"),
+        (EventDispatcher(name="a").describe().filter("order"), "<td>order</td><td></td><td>no listeners</td>"),
+        (described("<script>\0\ud800&'\""), r"<td>&lt;script&gt;\x00\ud800&amp;&#x27;&quot;</td>"),
+    ],
+    ids=["empty", "no listeners", "escaped"],
+)
+def test_notebook_shows_odd_descriptions(description, page):
+    assert page in description._repr_html_()
+
+
 # Each format
+
+
+@given(
+    st.lists(st.text("ab 日本.*é\u0301", min_size=1).filter(lambda key: "*" not in key), min_size=1, max_size=3),
+    st.integers(50, 120),
+)
+@example(["注文.受付", "order.placed"], 80)
+def test_table_keeps_its_width_and_its_columns(keys, width):
+    description = described(*keys, timeout=5, where=line_of)
+
+    lines = diagrams.table(description, width=width).splitlines()
+
+    assert max(map(display_width, lines)) <= width
+    starts = {display_width(line[: line.index("listen")]) for line in lines if "listen" in line and "lines" not in line}
+    assert len(starts) == 1
+    assert diagrams.table(description, width=10_000) == diagrams.table(description)
+
+
+def test_narrow_table_wraps_all_texts():
+    narrow, wide = (
+        re.sub(r"[─\s\[\],]", "", diagrams.table(shop.describe(), width=width).partition("\norder")[2])
+        for width in (50, 500)
+    )
+
+    assert sorted(narrow.replace("through", "")) == sorted(wide)
 
 
 def test_table_has_a_line_for_each_listener():

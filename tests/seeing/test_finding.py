@@ -50,6 +50,14 @@ APP = """
     class Own(AsyncEventDispatcher): ...
 
     shop = Shop()
+
+    class Site:
+        def __init__(self, shop):
+            self.shop = shop
+
+        def __call__(self): ...
+
+    site = Site(shop)
     print("imported")
 """
 
@@ -127,7 +135,24 @@ def message_of(path):
         ("app:make", "app:make is the function make: write make() if it returns the dispatcher"),
         ("app:shop.make", "app:shop.make is the method Shop.make: write shop.make() if it returns the dispatcher"),
         ("app:Own", "app:Own is a class: write Own() for an instance of it"),
-        ("app:number", "app:number is 7 (int), not an EventDispatcher or AsyncEventDispatcher"),
+        (
+            "app:number",
+            (
+                "app:number is 7 (int), not an EventDispatcher or AsyncEventDispatcher: "
+                "write app:dispatcher or app:sync or app:shop.dispatcher"
+            ),
+        ),
+        (
+            "app:site",
+            (
+                "app:site is an instance of app.Site, not an EventDispatcher or AsyncEventDispatcher: "
+                "write app:site.shop.dispatcher"
+            ),
+        ),
+        (
+            "app:Site",
+            "app:Site is the class Site, not an EventDispatcher or AsyncEventDispatcher: write app:dispatcher",
+        ),
         ("app:number()", "app:number is 7 (int), and cannot be called: write it without ()"),
         ("app:dispatcher()", "app:dispatcher is <AsyncEventDispatcher 'shop'> (AsyncEventDispatcher), and cannot be"),
         ("app:make_nothing()", "app:make_nothing() is None (NoneType), not an EventDispatcher"),
@@ -183,10 +208,35 @@ def test_place_is_not_in_an_environment_of_the_project(program, monkeypatch):
 def test_missing_module_differs_from_a_missing_import(program):
     program(shop__init="", shop__app="import shop.nowhere")
 
-    assert message_of("shop.ap:dispatcher") == "there is no module shop.ap"
+    assert message_of("shop.ap:dispatcher") == "there is no module shop.ap; did you mean shop.app?"
     message = message_of("shop.app:dispatcher")
     assert message.startswith("importing shop.app raises ModuleNotFoundError: ")
     assert message.endswith(" (shop/app.py:1)")
+
+
+def test_object_without_dispatchers_is_explained(program):
+    program(bare="class App: ...\napp = App()")
+
+    assert message_of("bare:app") == (
+        "bare:app is an instance of bare.App, not an EventDispatcher or AsyncEventDispatcher: "
+        "no dispatcher was found in it or in bare"
+    )
+
+
+def test_package_in_a_folder_src_is_found_by_a_hint(program):
+    program(src__shop__init="", src__shop__app="", src__store="")
+
+    hint = "exists: install the project, or set the variable PYTHONPATH=src"
+    assert message_of("shop.app:d") == f"there is no module shop, so there is no shop.app; src/shop {hint}"
+    assert message_of("store:d") == f"there is no module store; src/store {hint}"
+    assert message_of("src/shop/app.py:d") == "src/shop/app.py is a file: write shop.app:d"
+
+
+def test_mistyped_module_has_a_suggestion(program):
+    program(warehouses="", shop__init="")
+
+    assert message_of("warehoses:d") == "there is no module warehoses; did you mean warehouses?"
+    assert message_of("warehouses.stock:d") == "there is no module warehouses.stock"
 
 
 def test_ctrl_c_during_an_import_is_raised(program):

@@ -241,7 +241,7 @@ async def test_file_format_follows_the_suffix(tmp_path, name):
 
     written = (tmp_path / name).read_text(encoding="utf-8")
     if name.lower().endswith("svg"):
-        assert written == recorded.svg()
+        assert written == recorded.svg() == recorded._repr_svg_()
         assert ET.fromstring(written).tag.endswith("svg")
     elif name.endswith("txt"):
         assert written == recorded.text(width=120)

@@ -11,14 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import AsyncEventDispatcher, Event, in_thread, inline
+from antiphon._util.columns import display_width, truncate
 from antiphon.instruments.timeline._labels import (
-    display_width,
     error_label,
     listener_label,
     name_label,
     process_label,
     qualified_label,
-    truncate,
 )
 from antiphon.instruments.timeline._scale import choose_ticks, format_duration, format_ticks
 from docs.pictures import TimelineBuilder

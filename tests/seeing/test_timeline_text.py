@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon._util.columns import display_width
 from antiphon.instruments.timeline import as_text
-from antiphon.instruments.timeline._labels import display_width
 from docs import pictures
 from tests.seeing.timeline_records import timeline, timeline_records
 
@@ -87,12 +87,18 @@ def test_too_short_calls_have_a_mark():
 
 
 @pytest.mark.parametrize("width", [60, 61])
-def test_failure_shows_in_a_shared_column(width):
-    records = timeline("order.placed 0 50 | charge 0 50", "order.placed 50 100 | charge 50 100 failed")
+@pytest.mark.parametrize("other", ["", "stopped", "cancelled"])
+@pytest.mark.parametrize("failed_first", [False, True])
+def test_failure_shows_in_a_shared_column(width, other, failed_first):
+    outcomes = ("failed", other) if failed_first else (other, "failed")
+    records = timeline(*(f"o {n * 50} {n * 50 + 50} | charge {n * 50} {n * 50 + 50} {outcomes[n]}" for n in (0, 1)))
 
     line = as_text(records, width=width, by="listener").splitlines()[1]
 
-    assert "█▓" in line and 0 <= line.count("▓") - line.count("█") <= 1
+    bar = "▒" if other == "cancelled" else "█"
+    assert ("▓" + bar if failed_first else bar + "▓") in line
+    # One of both widths has an odd number of columns, and both calls share the one in the middle.
+    assert 0 <= line.count("▓") - line.count(bar) <= 1
 
 
 def test_overlapping_dispatches_share_a_start():

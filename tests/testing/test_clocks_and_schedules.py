@@ -77,6 +77,50 @@ def test_time_does_not_pass_while_a_task_can_run(backend: Backend) -> None:
 
 
 @every_backend
+def test_time_is_exact_after_years(backend: Backend) -> None:
+    """Floats of this size differ by more than the resolution of the clocks."""
+
+    async def main() -> float:
+        for _ in range(10):
+            await anyio.sleep(200 * 86400)
+            await anyio.sleep(0.25)
+        return anyio.current_time()
+
+    assert backend.run(main) == 2000 * 86400 + 2.5
+
+
+@pytest.mark.parametrize("backend", backends("asyncio", seeds=[None, 1]), ids=str)
+@pytest.mark.parametrize(
+    ("clean_up", "earliest", "latest"),
+    [(lambda: asyncio.sleep(6), 7, 7), (lambda: asyncio.to_thread(time.sleep, 0.01), 1, 3)],
+    ids=["sleeps", "uses a thread"],
+)
+def test_time_passes_while_a_cancelled_scope_waits_for_native_tasks(
+    backend: Backend, clean_up: Callable[[], Awaitable[None]], earliest: float, latest: float
+) -> None:
+    """A native task group swallows repeated cancellations until its tasks have ended."""
+
+    async def main() -> float:
+        async def clean_up_slowly() -> None:
+            try:
+                await asyncio.sleep(100)
+            finally:
+                await clean_up()
+
+        loop = asyncio.get_running_loop()
+        with anyio.CancelScope() as scope:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(clean_up_slowly())
+                loop.call_later(1, scope.cancel)
+                loop.call_later(2, scope.cancel).cancel()
+                loop.call_later(50, scope.cancel)
+        assert scope.cancelled_caught
+        return anyio.current_time()
+
+    assert earliest <= backend.run(main) <= latest
+
+
+@every_backend
 def test_time_does_not_jump_while_a_worker_thread_runs(backend: Backend) -> None:
     async def main() -> None:
         go_on = threading.Event()
@@ -107,12 +151,13 @@ def test_a_worker_thread_may_sleep_on_the_event_loop(backend: Backend) -> None:
     assert 0.02 <= backend.run(main) < 5
 
 
-def test_time_does_not_jump_while_the_executor_of_asyncio_runs() -> None:
+@pytest.mark.parametrize("run_in_thread", [asyncio.to_thread, to_thread.run_sync], ids=["asyncio", "anyio"])
+def test_time_does_not_jump_while_a_thread_runs_in_a_native_loop(run_in_thread: Any) -> None:
     async def main() -> float:
         go_on = threading.Event()
         threading.Timer(0.01, go_on.set).start()
         async with asyncio.timeout(50):
-            await asyncio.to_thread(go_on.wait, 10)
+            await run_in_thread(go_on.wait, 10)
         return asyncio.get_running_loop().time()
 
     with asyncio.Runner(**Backend("asyncio").options()) as runner:

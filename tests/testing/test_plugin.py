@@ -60,6 +60,11 @@ class Project:
     def write(self, name: str, *texts: str) -> None:
         (self.folder / name).write_text("".join(texts))
 
+    def load(self, plugin: str, *options: str) -> None:
+        """Load another plugin, with options in the file pytest.ini."""
+        with (self.folder / "pytest.ini").open("a") as file:
+            print(f"    -p {plugin}.plugin", *options, sep="\n", file=file)
+
     def run(self, *arguments: str, code: int = 0) -> str:
         """Run its tests, and return what pytest prints."""
         # Without other plugins pytest starts faster.
@@ -268,3 +273,90 @@ async def test_shop():
         "E               reserve",
         "E                   'stock.reserved': nobody listened",
     ]
+
+
+# Other plugins for async tests
+
+PLUGINS_PAGE = PAGE.with_name("pytest-plugins.md")
+
+ASYNCIO = ("pytest_asyncio", "asyncio_default_fixture_loop_scope = function")
+TRIO = ("pytest_trio", "")
+
+
+@pytest.mark.parametrize("fixture", ["virtual_backend", "seeded_backend"])
+@pytest.mark.parametrize(
+    ("plugin", "options", "mark", "message"),
+    [
+        (ASYNCIO, "asyncio_mode = auto", "anyio", "pytest-asyncio would run .* remove `asyncio_mode = auto`"),
+        (ASYNCIO, "", "asyncio", "pytest-asyncio would run .* or the mark asyncio"),
+        (TRIO, "trio_mode = true", "anyio", "pytest-trio would run .* remove `trio_mode = true`"),
+        (TRIO, "", "trio", "pytest-trio would run .* or the mark trio"),
+    ],
+    ids=["asyncio auto", "asyncio mark", "trio mode", "trio mark"],
+)
+def test_a_test_that_another_plugin_would_run_fails(
+    project: Project, fixture: str, plugin: tuple[str, str], options: str, mark: str, message: str
+) -> None:
+    pytest.importorskip(plugin[0])
+    project.load(*plugin, options)
+    project.write(
+        "test_time.py",
+        ON.format(fixture=fixture).replace("mark.anyio", f"mark.{mark}"),
+        f"""
+async def test_time(anyio_backend):
+    pass
+
+async def test_backend({fixture}):
+    pass
+""",
+    )
+    output = project.run(code=1)
+
+    runs = 2 * 2 * (10 if fixture == "seeded_backend" else 1)
+    assert f"{runs} errors" in output
+    assert "passed" not in output
+    assert len(re.findall(rf"^{fixture} requires that AnyIO's pytest plugin .*{message}", output, re.M)) == runs
+
+
+@pytest.mark.parametrize(
+    ("plugin", "test"),
+    [(ASYNCIO, "@pytest.mark.asyncio\nasync def test_other()"), (TRIO, "@pytest.mark.trio\nasync def test_other()")],
+    ids=["asyncio", "trio"],
+)
+def test_tests_of_both_plugins_run_in_one_project(project: Project, plugin: tuple[str, str], test: str) -> None:
+    pytest.importorskip(plugin[0])
+    project.load(*plugin)
+    project.write(
+        "test_time.py",
+        ON.format(fixture="virtual_backend").replace("pytestmark = pytest.mark.anyio", ""),
+        f"""
+@pytest.mark.anyio
+async def test_time():
+    await anyio.sleep(86400)
+
+def test_plain(virtual_backend):
+    virtual_backend.run(anyio.sleep, 86400)
+
+{test}:
+    pass
+""",
+    )
+    assert "5 passed" in project.run()
+
+
+@pytest.mark.parametrize(
+    ("section", "plugin", "passed"),
+    [("AnyIO", "anyio", 6), ("pytest-asyncio", "pytest_asyncio", 3), ("pytest-trio", "pytest_trio", 3)],
+)
+def test_the_page_on_plugins_runs_unchanged(project: Project, section: str, plugin: str, passed: int) -> None:
+    pytest.importorskip(plugin)
+    introduction, *sections = re.split(r"^## ", PLUGINS_PAGE.read_text(), flags=re.MULTILINE)
+    (text,) = [text for text in sections if text.startswith(f"{section}\n")]
+    files = re.findall(r"^```(?:python|ini)\n# (\S+)\n(.*?)^```", introduction + text, re.DOTALL | re.MULTILINE)
+    for name, source in files:
+        project.write(name, source)
+
+    output = project.run("-p", "no:cacheprovider", "-p", "anyio" if plugin == "anyio" else f"{plugin}.plugin")
+
+    assert [name for name, _ in files] == ["shop.py", "pytest.ini", "conftest.py", "test_shop.py"]
+    assert f"{passed} passed" in output

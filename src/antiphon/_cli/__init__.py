@@ -1,4 +1,4 @@
-"""The command line, ``python -m antiphon``."""
+"""The command ``antiphon``, and ``python -m antiphon``."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Final, TextIO
 
+import antiphon
 from antiphon import diagrams
 from antiphon._cli.demo import run_demo
 from antiphon._cli.rich_output import print_with_rich
 from antiphon.diagrams import Description
 from antiphon.diagrams._catalogue_source import find_catalogue_source
 from antiphon.diagrams._locate import LocateError, find_dispatcher
+from antiphon.diagrams._text import escape_unprintable
 
 __all__ = ("main",)
 
@@ -24,8 +28,15 @@ _EXIT_USAGE: Final = 2
 #: The exit status after Ctrl-C, as in shells.
 _EXIT_INTERRUPTED: Final = 130
 
+_EXIT_STATUS_HELP: Final = """\
+exit status:
+  0    the command has printed what you asked for
+  2    an argument is not usable, or PATH does not lead to a dispatcher
+  130  you pressed Ctrl-C
+"""
+
 _FORMATS: Final[dict[str, Callable[[Description], str]]] = {
-    "table": diagrams.table,
+    "table": lambda description: diagrams.table(description, width=_get_width()),
     "tree": diagrams.tree,
     "json": diagrams.json,
     "mermaid": diagrams.mermaid,
@@ -65,9 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m antiphon", description="Show the listeners and events of a program."
+    parser = _Parser(
+        prog="python -m antiphon" if Path(sys.argv[0]).name == "__main__.py" else "antiphon",
+        description="Show the listeners and events of a program.",
     )
+    parser.add_argument("--version", action="version", version=f"antiphon {antiphon.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     listeners = commands.add_parser("listeners", help="show the listeners of each key, in the order in which they run")
@@ -102,15 +115,34 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help ends with the exit status. The parsers of its commands have the same class."""
+
+    def format_help(self) -> str:
+        return f"{super().format_help()}\n{_EXIT_STATUS_HELP}"
+
+
 def _show_listeners(options: argparse.Namespace) -> None:
     description = find_dispatcher(options.path)[1].describe()
     if options.event is not None:
+        labels = [key.label for key in description.keys]
         try:
             description = description.filter(options.event)
         except ValueError as exc:
             raise LocateError(f"--event: {exc}") from None
+        _hint_at_key(options.event, labels, description)
     if not print_with_rich(description, options.format):
         print(_FORMATS[options.format](description))  # noqa: T201
+
+
+def _hint_at_key(wanted: str, labels: Sequence[str], description: Description) -> None:
+    """Print a hint to stderr if a key was mistyped. A name may reach listeners without being a key."""
+    if any(key.label in labels for key in description.keys):
+        return
+    matches = get_close_matches(wanted, labels, n=1, cutoff=0.75)
+    if matches or not any(key.listeners for key in description.keys):
+        hint = f"; did you mean {escape_unprintable(matches[0])}?" if matches else ""
+        print(f"antiphon: --event: there is no key {escape_unprintable(wanted)}{hint}", file=sys.stderr)  # noqa: T201
 
 
 def _write_catalogue(options: argparse.Namespace) -> None:
@@ -127,6 +159,11 @@ def _write_catalogue(options: argparse.Namespace) -> None:
 def _show_demo(_options: argparse.Namespace) -> None:
     for line in run_demo():
         print(line, flush=True)  # noqa: T201
+
+
+def _get_width() -> int | None:
+    # A file or another program gets tables of any width.
+    return get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _escape_unprintable_output(stream: TextIO) -> None:

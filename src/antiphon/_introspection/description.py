@@ -14,7 +14,7 @@ from antiphon._events.capabilities import find_class_name_attribute
 from antiphon._events.event import Event
 from antiphon._introspection.definitions import Definition, get_definition, strip_locals
 from antiphon._listeners.subscription import Subscription, is_owned_by
-from antiphon._registry.keys import AnyOf, check_key, key_matches
+from antiphon._registry.keys import AnyOf, Matcher, check_key, get_matcher, key_matches
 from antiphon._util.naming import safe_repr
 
 __all__ = (
@@ -127,7 +127,7 @@ class Description(NamedTuple):
         Returns:
             The listeners, in the order in which they run.
         """
-        return tuple(listener for listener in self.listeners if key_matches(listener.key, name, event_class))
+        return _ListenerIndex(self.listeners).find(name, event_class)
 
     def describe_key(self, key: Hashable) -> KeyDescription:
         """Describe one key, which may have no listeners.
@@ -138,16 +138,7 @@ class Description(NamedTuple):
         Returns:
             The key with its listeners.
         """
-        kind = _get_key_kind(key)
-        if kind == "pattern":
-            listeners = tuple(listener for listener in self.listeners if key in get_key_parts(listener.key))
-        elif isinstance(key, type):
-            listeners = self.listeners_for(find_class_name_attribute(key), key)
-        else:
-            listeners = self.listeners_for(key)
-        return KeyDescription(
-            key, kind, listeners, get_definition(key) if isinstance(key, type) else Definition(get_key_label(key))
-        )
+        return _ListenerIndex(self.listeners).describe_key(key)
 
     def filter(self, pattern: str) -> Description:
         """Keep only the keys that match a pattern.
@@ -173,6 +164,64 @@ class Description(NamedTuple):
             matches = [self.describe_key(pattern), *matches]
         return self._replace(keys=tuple(matches))
 
+    def _repr_html_(self) -> str:
+        # The notebooks of Jupyter call this method.
+        from antiphon._introspection.notebook import render_html
+
+        return render_html(self)
+
+
+class _ListenerIndex:
+    """The listeners of a description by key. Describing each of many keys does not search all listeners."""
+
+    def __init__(self, listeners: tuple[ListenerDescription, ...]) -> None:
+        self._listeners = listeners
+        #: The positions of the listeners of each key.
+        self._positions: dict[Hashable, list[int]] = {}
+        #: The ids of the keys that are classes, if only their subclasses match.
+        self._class_ids: set[int] = set()
+        #: The matchers of the other classes, and of patterns.
+        self._matchers: dict[Hashable, Matcher] = {}
+        for position, listener in enumerate(listeners):
+            for key in get_key_parts(listener.key):
+                if key not in self._positions:
+                    self._add_key(key)
+                self._positions.setdefault(key, []).append(position)
+
+    def _add_key(self, key: Hashable) -> None:
+        # Another metaclass may define which classes match, as that of an abstract class does.
+        if isinstance(key, type) and type(key).__subclasscheck__ is type.__subclasscheck__:
+            self._class_ids.add(id(key))
+        elif (matcher := get_matcher(key)) is not None:
+            self._matchers[key] = matcher
+
+    def find(self, name: Hashable, event_class: type[Any]) -> tuple[ListenerDescription, ...]:
+        """Return the listeners that run for an event, in order."""
+        keys: list[Hashable] = [base for base in event_class.__mro__ if id(base) in self._class_ids]
+        keys += [key for key, matches in self._matchers.items() if matches(name, event_class)]
+        # A name may be equal to a pattern or a class, which do not match it as a name.
+        if id(name) not in self._class_ids and name not in self._matchers:
+            keys.append(name)
+        return self._get_listeners(keys)
+
+    def describe_key(self, key: Hashable) -> KeyDescription:
+        """Describe one key, which may have no listeners."""
+        kind = _get_key_kind(key)
+        if kind == "pattern":
+            listeners = self._get_listeners([key])
+        elif isinstance(key, type):
+            listeners = self.find(find_class_name_attribute(key), key)
+        else:
+            listeners = self.find(key, Event)
+        return KeyDescription(
+            key, kind, listeners, get_definition(key) if isinstance(key, type) else Definition(get_key_label(key))
+        )
+
+    def _get_listeners(self, keys: Iterable[Hashable]) -> tuple[ListenerDescription, ...]:
+        # A listener of several keys has one position.
+        positions = {position for key in keys for position in self._positions.get(key, ())}
+        return tuple(self._listeners[position] for position in sorted(positions))
+
 
 # Name the public module of the records. Resolve their annotations first: the names in them are not in that module.
 for _record in (Definition, Description, KeyDescription, ListenerDescription):
@@ -197,11 +246,11 @@ def describe(
         owner: The owner of the subscriptions that are not inherited.
     """
     listeners = tuple(_describe_listener(subscription, unwrap, owner) for subscription in subscriptions)
-    without_keys = Description(dispatcher, dispatcher_class, (), listeners)
+    index = _ListenerIndex(listeners)
     keys = dict.fromkeys(part for listener in listeners for part in get_key_parts(listener.key))
-    descriptions = [without_keys.describe_key(key) for key in keys]
+    descriptions = [index.describe_key(key) for key in keys]
     descriptions.sort(key=lambda key: (_KINDS.index(key.kind), key.label, key.definition.module or ""))
-    return without_keys._replace(keys=tuple(descriptions))
+    return Description(dispatcher, dispatcher_class, tuple(descriptions), listeners)
 
 
 def get_key_label(key: Hashable) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from difflib import get_close_matches
 from importlib import import_module
-from inspect import isawaitable, isclass
+from inspect import isawaitable, isclass, isroutine
 from types import CoroutineType, ModuleType, TracebackType
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from antiphon import AsyncEventDispatcher, EventDispatcher
-from antiphon._introspection.definitions import get_definition
+from antiphon._introspection.definitions import get_definition, strip_locals
 from antiphon._util.naming import safe_repr
 from antiphon.diagrams._text import escape_unprintable
 
@@ -27,6 +27,9 @@ _EXPECTED_PATH: Final = (
 )
 
 _MAX_REPR_LENGTH: Final = 60
+
+#: The folder of projects that do not keep their packages at the top.
+_SOURCE_FOLDER: Final = "src"
 
 
 class LocateError(Exception):
@@ -49,8 +52,7 @@ def find_dispatcher(path: str) -> tuple[ModuleType, AnyDispatcher]:
     if not colon or not module_name or not attribute:
         raise LocateError(f"{path!r} has no module and attribute: {_EXPECTED_PATH}")
     if module_name.endswith(".py"):
-        dotted = module_name.removesuffix(".py").replace("\\", "/").replace("/", ".").strip(".")
-        raise LocateError(f"{module_name} is a file: write {dotted}:{attribute}")
+        raise LocateError(f"{module_name} is a file: write {_get_module_name(module_name)}:{attribute}")
     module = load_module(module_name)
     value: Any = module
     location = module_name
@@ -65,7 +67,7 @@ def find_dispatcher(path: str) -> tuple[ModuleType, AnyDispatcher]:
         if part.endswith("()"):
             value = _call_factory(value, location)
             location += "()"
-    return module, _check_dispatcher(value, location, attribute)
+    return module, _check_dispatcher(value, location, attribute, module)
 
 
 def load_module(name: str) -> ModuleType:
@@ -80,8 +82,8 @@ def load_module(name: str) -> ModuleType:
         return _call_with_stdout_redirected(lambda: import_module(name))
     except ModuleNotFoundError as exc:
         if exc.name is not None and f"{name}.".startswith(f"{exc.name}."):
-            missing = f"there is no module {exc.name}"
-            raise LocateError(missing if exc.name == name else f"{missing}, so there is no {name}") from None
+            missing = f"there is no module {exc.name}" + ("" if exc.name == name else f", so there is no {name}")
+            raise LocateError(missing + _suggest_module(exc.name)) from None
         raise _make_error(f"importing {name}", exc) from exc
     except SystemExit as exc:
         raise LocateError(f"importing {name} ends the program: move the code that exits into a function") from exc
@@ -89,6 +91,30 @@ def load_module(name: str) -> ModuleType:
         raise
     except BaseException as exc:
         raise _make_error(f"importing {name}", exc) from exc  # noqa: ASYNC104  the command runs no event loop
+
+
+def _get_module_name(file: str) -> str:
+    from pathlib import Path
+
+    parts = list(Path(file.replace("\\", "/")).with_suffix("").parts)
+    if parts[0] == _SOURCE_FOLDER and Path(file).is_file() and not Path(_SOURCE_FOLDER, "__init__.py").is_file():
+        del parts[0]
+    return ".".join(parts).strip(".")
+
+
+def _suggest_module(name: str) -> str:
+    """Return a hint at a module that may be meant, or an empty string."""
+    from pathlib import Path
+    from pkgutil import iter_modules
+
+    file = Path(_SOURCE_FOLDER, *name.split("."))
+    if file.is_dir() or file.with_suffix(".py").is_file():
+        return f"; {file.as_posix()} exists: install the project, or set the variable PYTHONPATH={_SOURCE_FOLDER}"
+    parent, _, last = name.rpartition(".")
+    # Python finds no submodule in a module that is not a package.
+    path = getattr(sys.modules[parent], "__path__", ()) if parent else None
+    matches = get_close_matches(last, [module.name for module in iter_modules(path)], n=1, cutoff=0.75)
+    return f"; did you mean {parent}{'.' if parent else ''}{matches[0]}?" if matches else ""
 
 
 def _call_with_stdout_redirected(call: Callable[[], T]) -> T:
@@ -131,30 +157,43 @@ def _call_factory(function: Any, location: str) -> Any:
     return result
 
 
-def _check_dispatcher(value: Any, location: str, attribute: str) -> AnyDispatcher:
+def _check_dispatcher(value: Any, location: str, attribute: str, module: ModuleType) -> AnyDispatcher:
     if isinstance(value, AnyDispatcher):
         return value
     if isclass(value) and issubclass(value, AnyDispatcher):
         raise LocateError(f"{location} is a class: write {attribute}() for an instance of it")
     description = _describe(value)
-    if callable(value) and not attribute.endswith("()"):
+    if isroutine(value) and not attribute.endswith("()"):
         raise LocateError(f"{location} is {description}: write {attribute}() if it returns the dispatcher")
-    raise LocateError(f"{location} is {description}, not an EventDispatcher or AsyncEventDispatcher")
+    paths = [f"{location}.{name}" for name in _find_dispatcher_names(value, depth=1)]
+    paths = paths or [f"{module.__name__}:{name}" for name in _find_dispatcher_names(module, depth=1)]
+    fix = f"write {' or '.join(paths[:3])}" if paths else f"no dispatcher was found in it or in {module.__name__}"
+    raise LocateError(f"{location} is {description}, not an EventDispatcher or AsyncEventDispatcher: {fix}")
 
 
 def _describe(thing: Any) -> str:
+    cls = cast("Any", type(thing))
     if isinstance(thing, ModuleType):
         return f"the module {thing.__name__}"
-    kind = str(type(thing).__name__)
-    if callable(thing):
-        return f"the {kind} {get_definition(thing).name}"
+    if isclass(thing) or isroutine(thing):
+        return f"the {'class' if isclass(thing) else cls.__name__} {get_definition(thing).name}"
+    if cls.__repr__ is object.__repr__:
+        return f"an instance of {cls.__module__}.{strip_locals(cls.__qualname__)}"
     text = escape_unprintable(safe_repr(thing))
-    return f"{text if len(text) <= _MAX_REPR_LENGTH else text[:_MAX_REPR_LENGTH] + '…'} ({kind})"
+    return f"{text if len(text) <= _MAX_REPR_LENGTH else text[:_MAX_REPR_LENGTH] + '…'} ({cls.__name__})"
 
 
-def _find_dispatcher_names(thing: Any) -> list[str]:
+def _find_dispatcher_names(thing: Any, depth: int = 0) -> list[str]:
+    """Return the attributes that are dispatchers, and the attributes of attributes up to a depth."""
+    names: list[str] = []
     variables: dict[str, Any] = getattr(thing, "__dict__", {})
-    return [name for name, value in variables.items() if isinstance(value, AnyDispatcher)]
+    for name, value in list(variables.items()):
+        if isinstance(value, AnyDispatcher):
+            names.append(name)
+        elif depth and not name.startswith("_") and not isinstance(value, (ModuleType, type)):
+            names += [f"{name}.{nested}" for nested in _find_dispatcher_names(value, depth - 1)]
+    # Prefer short paths.
+    return sorted(names, key=lambda name: name.count("."))
 
 
 def _make_error(action: str, exc: BaseException) -> LocateError:

@@ -12,6 +12,7 @@ __all__ = (
     "escape_unprintable",
     "format_dispatcher",
     "format_key",
+    "format_listener",
     "format_other_key",
     "quote_if_needed",
 )
@@ -51,3 +52,14 @@ def format_key(key: KeyDescription) -> str:
 def format_other_key(key: KeyDescription, listener: ListenerDescription) -> str:
     """Return the label of the key of a listener if it is not the given key, else an empty string."""
     return "" if listener.key == key.key else quote_if_needed(listener.key_label)
+
+
+def format_listener(key: KeyDescription, listener: ListenerDescription) -> list[str]:
+    """Return one or two lines on a listener: its name and options, then its location and docstring if it has them."""
+    other_key = format_other_key(key, listener)
+    notes = ", ".join([*([f"through {other_key}"] if other_key else []), *map(escape_unprintable, listener.options)])
+    first = escape_unprintable(listener.name) + (f"  [{notes}]" if notes else "")
+    second = "  ".join(
+        escape_unprintable(part) for part in (listener.definition.place, listener.definition.doc) if part
+    )
+    return [first, second] if second else [first]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from antiphon._introspection.description import Description, KeyDescription, ListenerDescription
-from antiphon.diagrams._text import NO_LISTENERS, escape_unprintable, format_dispatcher, format_key, format_other_key
+from antiphon._introspection.description import Description, KeyDescription
+from antiphon.diagrams._text import NO_LISTENERS, format_dispatcher, format_key, format_listener
 
-__all__ = ("format_listener", "tree")
+__all__ = ("format_listeners", "tree")
 
 
 def tree(description: Description) -> str:
@@ -21,21 +21,20 @@ def tree(description: Description) -> str:
 def _render_key(key: KeyDescription) -> list[str]:
     if not key.listeners:
         return [f"{format_key(key)}: {NO_LISTENERS}"]
-    return [format_key(key), *_indent_branches([format_listener(key, listener) for listener in key.listeners])]
+    return [format_key(key), *_indent_branches(format_listeners(key))]
 
 
-def format_listener(key: KeyDescription, listener: ListenerDescription) -> list[str]:
-    """Return one or two lines on a listener.
+def format_listeners(key: KeyDescription) -> list[list[str]]:
+    """Return one or two lines on each listener of a key.
 
     The first line contains its priority, name and options, the second its location and docstring, if they are known.
     """
-    width = max(len(str(other.priority)) for other in key.listeners)
-    other_key = format_other_key(key, listener)
-    notes = ", ".join([*([f"through {other_key}"] if other_key else []), *map(escape_unprintable, listener.options)])
-    first = f"{listener.priority:{width}}  {escape_unprintable(listener.name)}" + (f"  [{notes}]" if notes else "")
-    definition = listener.definition
-    second = "  ".join(escape_unprintable(part) for part in (definition.place, definition.doc) if part)
-    return [first, f"{' ' * width}  {second}"] if second else [first]
+    width = max((len(str(listener.priority)) for listener in key.listeners), default=0)
+    return [
+        [f"{listener.priority:{width}}  {first}", *(f"{' ' * width}  {line}" for line in others)]
+        for listener in key.listeners
+        for first, *others in [format_listener(key, listener)]
+    ]
 
 
 def _indent_branches(branches: Sequence[list[str]]) -> Iterator[str]:

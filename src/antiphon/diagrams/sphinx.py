@@ -7,7 +7,7 @@ a page in Markdown::
     :events: shop.events
     ```
 
-The options ``:events:`` and ``:sources:`` are those of ``python -m antiphon catalogue``; separate several modules with
+The options ``:events:`` and ``:sources:`` are those of ``antiphon catalogue``; separate several modules with
 spaces. The option ``:level:`` is the level of the first heading, 2 by default.
 Sphinx rebuilds the page if a file changes from which the catalogue is made.
 """

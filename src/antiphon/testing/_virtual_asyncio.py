@@ -2,27 +2,40 @@
 
 The selector of the loop advances a virtual clock instead of waiting for a timeout. Before each iteration of the loop,
 a shuffler reorders the tasks in its queue of callbacks.
+
+A cancelled scope of AnyIO cancels its tasks again in each iteration until they leave it. The queue of callbacks is then
+never empty, and asyncio never asks the selector to wait. The loop counts these iterations, and after some of them the
+selector waits for the next timer nevertheless.
 """
 
 # ruff: noqa: SLF001  asyncio has no public access to its queue of callbacks
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import selectors
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextvars import Context
 from itertools import count
-from typing import Any, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 from weakref import WeakKeyDictionary
 
-from anyio import NoEventLoopError, to_thread
+from anyio import CancelScope, to_thread
 
 __all__ = ("VirtualTimeLoop",)
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+#: The number of consecutive iterations that only repeat cancellations, after which the clock advances.
+_MAX_CANCELLING_ITERATIONS: Final = 100
+
+#: The longest wait in one iteration, in seconds, as in asyncio. The selectors of some systems allow little more.
+_MAX_WAIT: Final = 24 * 3600.0
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -42,8 +55,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self, seed: int | None = None) -> None:
         self._now = 0.0
         self._running_executor_calls = 0
+        self._cancelling_iterations = 0
+        self._library_context = _make_library_context()
         self._shuffler = None if seed is None else _Shuffler(seed)
-        super().__init__(_VirtualTimeSelector(self._advance, self._has_running_threads))
+        super().__init__(_VirtualTimeSelector(self._choose_timeout, self._advance, self._has_running_threads))
 
     def time(self) -> float:
         """Return the virtual time, in seconds since the loop was created."""
@@ -69,35 +84,65 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def _on_executor_call_done(self, future: asyncio.Future[Any]) -> None:
         self._running_executor_calls -= 1
 
+    def _choose_timeout(self, timeout: float | None) -> float | None:
+        if self._cancelling_iterations < _MAX_CANCELLING_ITERATIONS:
+            return timeout
+        self._cancelling_iterations = 0
+        loop: Any = self
+        times = [timer.when() for timer in loop._scheduled if not timer.cancelled()]
+        return min(max(0.0, min(times) - self._now), _MAX_WAIT) if times else timeout
+
     def _advance(self, seconds: float) -> None:
         self._now += seconds
+        # The loop runs the timers that are due before now + resolution. After some virtual months, floats are so coarse
+        # that the sum would be equal to now, and no timer would ever be due.
+        loop: Any = self
+        loop._clock_resolution = max(loop._clock_resolution, math.ulp(self._now))
 
     def _has_running_threads(self) -> bool:
         if self._running_executor_calls:
             return True
-        try:
-            return to_thread.current_default_thread_limiter().borrowed_tokens > 0
-        except NoEventLoopError:
-            # AnyIO knows only the loops that it started. In other loops, its threads are not detected.
-            return False
+        limiter = self._library_context.run(to_thread.current_default_thread_limiter)
+        return limiter.borrowed_tokens > 0
 
     def _run_once(self) -> None:
         loop: Any = self
         if self._shuffler is not None:
             self._shuffler.shuffle(loop._ready)
+        is_cancelling = bool(loop._ready) and all(map(_repeats_cancellation, loop._ready))
+        self._cancelling_iterations = self._cancelling_iterations + 1 if is_cancelling else 0
         parent: Any = super()
         parent._run_once()
+
+
+def _make_library_context() -> Context:
+    """Return a context in which AnyIO detects asyncio although no task runs.
+
+    AnyIO uses sniffio if it is installed, which detects asyncio only in tasks, and in loops that AnyIO started.
+    """
+    context = Context()
+    sniffio: Any = sys.modules.get("sniffio")
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, "asyncio")
+    return context
 
 
 class _VirtualTimeSelector(selectors.DefaultSelector):
     """A selector that advances the virtual clock instead of waiting for a timeout."""
 
-    def __init__(self, advance: Callable[[float], None], has_running_threads: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        choose_timeout: Callable[[float | None], float | None],
+        advance: Callable[[float], None],
+        has_running_threads: Callable[[], bool],
+    ) -> None:
         super().__init__()
+        self._choose_timeout = choose_timeout
         self._advance = advance
         self._has_running_threads = has_running_threads
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        timeout = self._choose_timeout(timeout)
         if timeout is None or timeout <= 0:
             return super().select(timeout)
         if self._has_running_threads():
@@ -136,3 +181,12 @@ class _Shuffler:
 
 def _is_step(handle: Any) -> bool:
     return isinstance(getattr(handle._callback, "__self__", None), asyncio.Task)
+
+
+def _repeats_cancellation(handle: Any) -> bool:
+    """Return whether a callback belongs to a cancelled scope, or resumes a task in which an await was cancelled."""
+    owner = getattr(handle._callback, "__self__", None)
+    if isinstance(owner, asyncio.Task):
+        # A library may let a task await an object of its own, which has only some methods of a future.
+        return bool(handle._args) and isinstance(handle._args[0], asyncio.Future) and handle._args[0].cancelled()
+    return isinstance(owner, CancelScope)

@@ -9,11 +9,15 @@ of AnyIO's pytest plugin. It applies to all tests, or to those of the module or 
     @pytest.fixture
     def anyio_backend(virtual_backend):
         return virtual_backend.as_anyio()
+
+Only AnyIO's plugin reads that fixture. An async test that pytest-asyncio or pytest-trio would run fails instead of
+running in real time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from inspect import iscoroutinefunction
 from typing import Final, cast
 
 import pytest
@@ -24,6 +28,16 @@ __all__ = ("seeded_backend", "virtual_backend")
 
 #: The seeds for tests without the marker ``seeds``.
 _DEFAULT_SEEDS: Final = range(10)
+
+#: The fixtures of this plugin.
+_FIXTURES: Final = ("virtual_backend", "seeded_backend")
+
+#: Other plugins that run async tests: the mark of their tests, the name of the plugin, the option for all tests, and
+#: the names under which pytest may have registered the plugin.
+_OTHER_PLUGINS: Final = (
+    ("asyncio", "pytest-asyncio", "asyncio_mode = auto", ("asyncio", "pytest_asyncio", "pytest_asyncio.plugin")),
+    ("trio", "pytest-trio", "trio_mode = true", ("trio", "pytest_trio", "pytest_trio.plugin")),
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +76,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             "the fixture anyio_backend",
             pytrace=False,
         )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail an async test that would not run on the backend of its fixture."""
+    fixtures = [name for name in _FIXTURES if name in getattr(item, "fixturenames", ())]
+    if not fixtures or not _is_async(item):
+        return
+    for mark, plugin, option, names in _OTHER_PLUGINS:
+        if item.get_closest_marker(mark) is not None and any(map(item.config.pluginmanager.hasplugin, names)):
+            pytest.fail(
+                f"{fixtures[0]} requires that AnyIO's pytest plugin runs the test; got a test that {plugin} would run "
+                f"in an event loop of its own, in real time; remove `{option}` or the mark {mark}, and mark the test "
+                f"with @pytest.mark.anyio",
+                pytrace=False,
+            )
+
+
+def _is_async(item: pytest.Item) -> bool:
+    function = getattr(item, "function", None)
+    hypothesis = getattr(function, "hypothesis", None)
+    return iscoroutinefunction(getattr(hypothesis, "inner_test", function))
 
 
 def _get_seeds(mark: pytest.Mark) -> Iterable[int | None]:

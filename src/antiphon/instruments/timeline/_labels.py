@@ -6,20 +6,18 @@ from collections.abc import Hashable
 from enum import Enum
 from functools import partial
 from typing import Any, Final
-from unicodedata import combining, east_asian_width
 
+from antiphon._util.columns import truncate
 from antiphon._util.naming import safe_repr, short_name
 from antiphon.instruments import DispatchRecord, ListenerRecord
 
 __all__ = (
     "dispatch_label",
-    "display_width",
     "error_label",
     "listener_label",
     "name_label",
     "process_label",
     "qualified_label",
-    "truncate",
 )
 
 #: The maximum length of a label, in characters.
@@ -81,30 +79,6 @@ def error_label(error: BaseException) -> str:
         message = ""
     first = next(iter(message.splitlines()), "")
     return _to_single_line(f"{type(error).__qualname__}: {first}" if first else type(error).__qualname__)
-
-
-def truncate(text: str, width: int) -> str:
-    """Cut a text to a number of columns. A text that is cut ends with an ellipsis."""
-    if display_width(text) <= width:
-        return text
-    kept, used = "", 1
-    for character in text:
-        used += _character_width(character)
-        if used > width:
-            break
-        kept += character
-    return f"{kept}…" if width > 0 else ""
-
-
-def display_width(text: str) -> int:
-    """Return the number of columns of a text in a monospaced font. East Asian characters occupy two columns."""
-    return len(text) if text.isascii() else sum(map(_character_width, text))
-
-
-def _character_width(character: str) -> int:
-    if combining(character):
-        return 0
-    return 2 if east_asian_width(character) in "WF" else 1
 
 
 def _to_single_line(text: str) -> str:

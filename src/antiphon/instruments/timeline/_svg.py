@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import Final, NamedTuple
 
+from antiphon._util.columns import display_width, truncate
 from antiphon.instruments import DispatchRecord, Outcome
 from antiphon.instruments.timeline._chart import Bar, Chart, GroupBy, Row, make_chart
-from antiphon.instruments.timeline._labels import display_width, truncate
 from antiphon.instruments.timeline._scale import choose_ticks, format_duration, format_ticks
 
 __all__ = ("as_svg",)

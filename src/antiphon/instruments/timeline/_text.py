@@ -7,9 +7,9 @@ from itertools import repeat
 from shutil import get_terminal_size
 from typing import Final, NamedTuple
 
+from antiphon._util.columns import display_width, truncate
 from antiphon.instruments import DispatchRecord, Outcome
 from antiphon.instruments.timeline._chart import Bar, Chart, GroupBy, Row, make_chart
-from antiphon.instruments.timeline._labels import display_width, truncate
 from antiphon.instruments.timeline._scale import choose_ticks, format_duration, format_ticks
 
 __all__ = ("MIN_WIDTH", "as_text")
@@ -19,6 +19,9 @@ MIN_WIDTH: Final = 40
 
 #: Rows at a greater depth are not indented further.
 MAX_INDENT_DEPTH: Final = 12
+
+#: The outcomes of calls in the order in which they are preferred for a column that two bars share.
+_SHOWN_FIRST: Final[tuple[Outcome, ...]] = ("failed", "cancelled", "running", "stopped", "finished", "skipped")
 
 
 class _CharacterSet(NamedTuple):
@@ -180,8 +183,8 @@ def _draw_cell(left: Outcome | None, right: Outcome | None, characters: _Charact
     if left is None and right is None:
         return " "
     if left is not None and right is not None:
-        # Two bars share the column. Prefer an outcome other than "finished".
-        return characters.bars[left if left != "finished" else right]
+        # Two bars share the column.
+        return characters.bars[left if _SHOWN_FIRST.index(left) < _SHOWN_FIRST.index(right) else right]
     outcome = left or right or "finished"
     return characters.halves[0 if left else 1] if outcome in ("finished", "stopped") else characters.bars[outcome]
 

@@ -168,6 +168,10 @@ class Timeline(Instrument):
         """
         return as_svg(self.records, width=width, by=by, until=self._until, dropped=self.dropped)
 
+    def _repr_svg_(self) -> str:
+        # The notebooks of Jupyter call this method.
+        return self.svg()
+
     def chrome_trace(self) -> str:
         """Return a trace for Perfetto, as `as_chrome_trace` does.
 
