@@ -237,10 +237,16 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
             outer = capabilities.begin_dispatch(event, info)
             try:
                 if not cached.instruments:
-                    await self._run_plan(cached.plan, cached.first_step, strategy, event)
+                    if self._overrides_execution:
+                        await self._run_override(cached.plan, cached.first_step, event)
+                    else:
+                        await strategy.run(cached.plan, event)
                 else:
                     with _observed.AsyncObservedDispatch(cached, name, event, drives_listeners(strategy)) as observed:
-                        await self._run_plan(observed, None, strategy, event)
+                        if self._overrides_execution:
+                            await self._run_override(observed, None, event)
+                        else:
+                            await strategy.run(observed, event)
             except BaseException:
                 # Raise the exception that ended the dispatch, even if a setter of the event raises now.
                 with suppress(Exception):
@@ -251,12 +257,8 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
             loops.change_running(-1)
         return event
 
-    async def _run_plan(
-        self, plan: Plan, step: Subscription | StrategyStep | None, strategy: Strategy, event: Any
-    ) -> None:
-        if not self._overrides_execution:
-            await strategy.run(plan, event)
-        elif plan:
+    async def _run_override(self, plan: Plan, step: Subscription | StrategyStep | None, event: Any) -> None:
+        if plan:
             step = step or self._make_override_step(plan)
             try:
                 await step.call(event)
