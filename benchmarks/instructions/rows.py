@@ -217,7 +217,7 @@ def _dispatch_prepared_plainly(size: int) -> Operation:
 
 
 class _Overriding(AsyncEventDispatcher):
-    async def adispatch(self, name: Any, event: Any = None, /) -> Any:  # type: ignore[override]
+    async def adispatch(self, name: Any, event: Any = None, /) -> Any:  # type: ignore[override]  # the signature of whistle, as in HARP
         return await super().adispatch(name, event)
 
     async def _adispatch(self, listeners: Any, event: Any) -> None:
