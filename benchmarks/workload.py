@@ -55,14 +55,14 @@ async def loop(items, {names}):
 """
 
 
-def event_class(base: type = object, *, named: bool = False) -> type[Any]:
+def event_class(base: type = object, *, name: str | None = None) -> type[Any]:
     """Compile an event class with two attributes and an ``__init__`` of its own.
 
     Args:
         base: The event class of the library. Without one the class has only the mark that a loop would check.
-        named: Whether the class has a class-level ``name``.
+        name: The class-level ``name`` of the class. None if it has none.
     """
-    body = f"name = {NAME!r}" if named else "propagation_stopped = False" if base is object else ""
+    body = f"name = {name!r}" if name else "propagation_stopped = False" if base is object else ""
     namespace: dict[str, Any] = {"Base": base, "__name__": __name__}
     exec(EVENT.format(body=body), namespace)  # noqa: S102
     made: type[Any] = namespace["OrderPlaced"]
@@ -173,6 +173,6 @@ class Load:
             event_base: The base of the event class.
             **values: What else the statement uses.
         """
-        order_placed = event_class(event_base, named=self.named)
+        order_placed = event_class(event_base, name=NAME if self.named else None)
         values |= {"OrderPlaced": order_placed, "event": order_placed(1, 2), "name": NAME}
         return repeat(statement.replace("EVENT", "OrderPlaced(1, 2)" if self.made else "event"), values)

@@ -6,12 +6,15 @@ No test measures a time.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
+import whistle
 
-from benchmarks import backends, libraries, page, results, table
+import antiphon
+from benchmarks import applications, backends, libraries, page, results, table
 from benchmarks.measuring import (
     ANTIPHON,
     LIMIT,
@@ -25,7 +28,7 @@ from benchmarks.measuring import (
     verify,
 )
 from benchmarks.rows import make_rows, registration
-from benchmarks.workload import Load
+from benchmarks.workload import Load, listeners
 
 LOOPS = tuple(loop for loop in backends.LOOPS if not backends.missing(loop))
 ROWS = list(make_rows(LOOPS, quick=True))
@@ -106,6 +109,42 @@ def test_a_population_keeps_its_size(library, size):
         target, items = population.losing(population.room)
         assert len(items) == population.room
         assert count(target) == size - size // 10 + population.room
+
+
+# What applications do
+
+
+def test_a_request_is_mostly_dispatches_without_listeners():
+    classes = list(applications.make_event_classes())
+
+    assert len(applications.NAMES) == len(set(applications.NAMES)) == 11
+    assert len(set(applications.LISTENED) & set(applications.NAMES)) == 5
+    assert len(classes) == len(applications.EVENTS) == 5
+    assert [made.name for made in classes if hasattr(made, "name")] == list(applications.CLASS_NAMES)
+
+
+def test_a_copied_name_is_equal_and_not_identical():
+    for name in applications.NAMES:
+        copied = applications.copy_name(name)
+        assert copied == name
+        assert copied is not name
+
+
+@pytest.mark.parametrize("module", [antiphon, whistle], ids=lambda module: module.__name__)
+async def test_the_logging_override_receives_each_dispatch_and_each_call(module, caplog):
+    caplog.set_level(logging.DEBUG, applications.quiet_logger.name)
+    dispatcher = applications.make_overriding(module.AsyncEventDispatcher)()
+    (listener,) = listeners("returning", 1)
+
+    dispatcher.add_listener("order.placed", listener)
+    await dispatcher.adispatch("order.placed", module.Event())
+
+    lines = [f"added {listener} to order.placed", "dispatch order.placed (Event)", f"call {listener}"]
+    assert [record.getMessage() for record in caplog.records] == lines
+
+
+def test_the_logger_of_the_benchmarks_is_disabled():
+    assert not applications.quiet_logger.isEnabledFor(logging.CRITICAL)
 
 
 # Libraries

@@ -10,10 +10,10 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent
 from benchmarks.instructions import __main__ as command
-from benchmarks.instructions import figures
+from benchmarks.instructions import applications, figures
 from benchmarks.instructions.counting import Count, Operation, count
 from benchmarks.instructions.rows import dispatching, rows, sequential, synchronous
-from benchmarks.workload import NAME, listeners
+from benchmarks.workload import NAME, is_listener, listeners
 
 # Counting
 
@@ -75,6 +75,26 @@ async def test_counting_keeps_the_tracer_that_was_set():
         sys.settrace(earlier)
 
     assert kept is tracer
+
+
+@pytest.mark.parametrize(("name", "size", "build"), [*applications.make_operations()])
+async def test_operations_of_applications_run_their_listeners(name, size, build):
+    seen = []
+    operation = build()
+
+    def note(frame, what, _):
+        if what == "call" and is_listener(frame.f_code):
+            seen.append(frame.f_code)
+
+    async with operation.around():
+        operation.before()
+        sys.setprofile(note)
+        try:
+            await operation.run()
+        finally:
+            sys.setprofile(None)
+
+    assert len(seen) == len(set(seen)) == size, name
 
 
 async def test_options_of_other_listeners_cost_a_plain_one_nothing():

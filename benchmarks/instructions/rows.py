@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
+from benchmarks.instructions.applications import make_operations
 from benchmarks.instructions.counting import Operation
 from benchmarks.workload import NAME, event_class, listeners
 
@@ -85,6 +86,8 @@ def _make_async_rows(backend: str) -> Iterator[Row]:
     for size in SIZES:
         yield row("on a scope", size, partial(_dispatch_on_scope, size))
         yield row("scope made, dispatched on, ended", size, partial(_dispatch_in_scope, size))
+    for name, size, build in make_operations():
+        yield row(name, size, build)
 
 
 def _make_policy_rows(backend: str) -> Iterator[Row]:
@@ -118,6 +121,7 @@ def _make_sync_rows() -> Iterator[Row]:
         yield row("first dispatch after that", size, partial(_dispatch_after_change, size))
         yield row("sync, add one more, then dispatch", size, partial(_add_and_dispatch, size))
     yield row("first dispatch after that", MANY, partial(_dispatch_after_change, MANY))
+    yield row("prepare", 0, _prepare)
     yield row("scope made and ended", 0, _make_scope)
     yield row("import, once anyio is imported", 0, _import_again)
 
@@ -156,7 +160,7 @@ def synchronous(size: int, *, key: Any = NAME, made: bool = False, named: bool =
     dispatcher = EventDispatcher()
     for listener in listeners("synchronous", size):
         dispatcher.add_listener(key, listener)
-    order_placed = event_class(Event, named=named)
+    order_placed = event_class(Event, name=NAME if named else None)
     name, event = order_placed.name or NAME, order_placed(1, 2)
 
     async def run() -> None:
@@ -167,7 +171,7 @@ def synchronous(size: int, *, key: Any = NAME, made: bool = False, named: bool =
 
 def dispatching(dispatch: Callable[..., Awaitable[object]], *, made: bool = False, named: bool = False) -> Operation:
     """Build a dispatch by name and event, from the method that dispatches."""
-    order_placed = event_class(Event, named=named)
+    order_placed = event_class(Event, name=NAME if named else None)
     # In HARP, too, the name is the object that the class has.
     name, event = order_placed.name or NAME, order_placed(1, 2)
 
@@ -197,7 +201,7 @@ def _dispatch_name(size: int) -> Operation:
 
 
 def _dispatch_event(size: int) -> Operation:
-    return Operation(partial(_make_dispatcher(size).adispatch, event_class(Event, named=True)(1, 2)))
+    return Operation(partial(_make_dispatcher(size).adispatch, event_class(Event, name=NAME)(1, 2)))
 
 
 def _dispatch_prepared(size: int) -> Operation:
@@ -212,6 +216,15 @@ def _dispatch_prepared_plainly(size: int) -> Operation:
 
     async def run() -> None:
         prepared(event)
+
+    return Operation(run)
+
+
+def _prepare() -> Operation:
+    dispatcher = _make_dispatcher(0)
+
+    async def run() -> None:
+        dispatcher.prepare(NAME)
 
     return Operation(run)
 
