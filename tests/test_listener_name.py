@@ -81,9 +81,55 @@ class WithAddress(Stock):
         return f"<books at {hex(id(self))}>"
 
 
+class Retrying:
+    """An object around a function, such as those of decorators that are classes."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        functools.update_wrapper(self, function)
+
+    async def __call__(self, event: Any) -> Any:
+        return await self.function(event)
+
+
+class Renamed(Retrying):
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        self.__qualname__ = "renamed"
+
+
+class OnlyWrapped:
+    """An object that has `__wrapped__`, and no other attribute of a function."""
+
+    def __init__(self, function: Any) -> None:
+        self.__wrapped__ = function
+
+    async def __call__(self, event: Any) -> Any:
+        return await self.__wrapped__(event)
+
+
+class EndlesslyWrapped(Stock):
+    @property
+    def __wrapped__(self) -> Any:
+        return type(self)()
+
+
+@functools.wraps(Warehouse().reserve)
+async def through_a_method(event: Any) -> None:
+    await Stock().reserve(event)
+
+
 HERE = __name__
 
 NAMES = [
+    (Retrying(charge), "charge"),
+    (Retrying(partial(charge)), "charge"),
+    (Retrying(Retrying(Warehouse().reserve)), "Warehouse.reserve"),
+    (Renamed(charge), "renamed"),
+    (OnlyWrapped(charge), "charge"),
+    (OnlyWrapped(Stock()), "Stock"),
+    (through_a_method, "Warehouse.reserve"),
+    (EndlesslyWrapped(), "EndlesslyWrapped"),
     (charge, "charge"),
     (inline(charge_plainly), "charge_plainly"),
     (in_thread(charge_plainly), "charge_plainly"),
@@ -105,6 +151,66 @@ LISTENERS = [pytest.param(listener, name, id=f"{number} {name}") for number, (li
 @pytest.mark.parametrize(("listener", "name"), LISTENERS)
 def test_a_listener_has_the_name_of_what_it_calls(listener: Any, name: str) -> None:
     assert listener_name(listener) == f"{HERE}.{name}"
+
+
+class Named(Stock):
+    listener_name = "stock of books"
+
+
+class NamedByProperty(Stock):
+    @property
+    def listener_name(self) -> str:
+        return "stock of books"
+
+
+async def named_function(event: Any) -> None:
+    raise ValueError("sold out")
+
+
+named_function.listener_name = "stock of books"  # type: ignore[attr-defined]
+
+named_partial = partial(charge)
+named_partial.listener_name = "stock of books"  # type: ignore[attr-defined]
+
+OWN_NAMES = {
+    "attribute": Named(),
+    "property": NamedByProperty(),
+    "function": named_function,
+    "wrapped function": through_a_wrapper(named_function),
+    "partial": named_partial,
+    "partial of a named object": partial(Named()),
+    "adapter": inline(Named()),
+    "wrapping object": OnlyWrapped(Named()),
+}
+every_own_name = pytest.mark.parametrize("listener", OWN_NAMES.values(), ids=OWN_NAMES.keys())
+
+
+@every_own_name
+async def test_a_listener_that_names_itself_has_that_name_everywhere(listener: Any) -> None:
+    dispatcher, names = AsyncEventDispatcher(sync_listeners="inline"), list[str]()
+    dispatcher.add_listener("order.placed", listener)
+
+    with record(dispatcher) as recorded:
+        error = await left_by(lambda: dispatcher.adispatch("order.placed"))
+    note_it = Sequential(errors=lambda exc, event, listener: names.append(listener_name(listener)))
+    await dispatcher.adispatch("order.placed", strategy=note_it)
+    (described,) = dispatcher.describe().listeners
+
+    assert listener_name(listener) == "stock of books"
+    assert "in listener stock of books, while" in notes(error)[0]
+    assert [call.listener_name for call in recorded.calls] == names == ["stock of books"]
+    assert {described.name, label_in_timeline(listener), label_in_recorder(listener)} <= {
+        "stock of books",
+        "stock of books()",
+    }
+    assert described.definition.file
+
+
+@pytest.mark.parametrize("label", ["", 7, None, b"charge"], ids=repr)
+def test_a_name_that_is_not_a_text_is_not_used(label: Any) -> None:
+    listener = type("Charge", (Stock,), {"listener_name": property(lambda _: label)})()
+
+    assert listener_name(listener) == f"{HERE}.Charge"
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ PROMISED = {
     "inline",
     "listener_name",
     "listens_to",
+    "outside_dispatch",
 }
 
 

@@ -25,6 +25,7 @@ if _typing.TYPE_CHECKING:
     from antiphon._strategies.concurrent import Concurrent
     from antiphon._strategies.race import Race
     from antiphon._waiting.expectation import Expectation
+    from antiphon._waiting.outside import outside_dispatch
     from antiphon._waiting.queue import Queue, QueueStatistics
     from antiphon._waiting.stream import Stream, StreamStatistics
     from antiphon.typing import IAsyncEventDispatcher, IEventDispatcher
@@ -65,6 +66,7 @@ __all__ = (
     "inline",
     "listener_name",
     "listens_to",
+    "outside_dispatch",
 )
 
 
@@ -79,6 +81,7 @@ _LAZY_EXPORTS = {
     "Race": "antiphon._strategies.race",
     "Stream": "antiphon._waiting.stream",
     "StreamStatistics": "antiphon._waiting.stream",
+    "outside_dispatch": "antiphon._waiting.outside",
 }
 
 

@@ -10,9 +10,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from antiphon._dispatchers.asynchronous import AsyncScope
-from antiphon._dispatchers.subscribers import Subscriptions
+from antiphon._dispatchers.protocol import IAbstractEventDispatcher
 from antiphon._dispatchers.synchronous import Scope
-from antiphon._dispatchers.temporary import Registrar
 from antiphon._events.event import Event
 from antiphon._listeners.subscription import Subscription
 from antiphon._strategies.base import Strategy
@@ -34,14 +33,12 @@ from antiphon._util.lazy_module import LazyModule
 if TYPE_CHECKING:
     from typing_extensions import deprecated
 
-    from antiphon._introspection import description as _description
     from antiphon._types import AnySyncDecorator, ClassIsNotAnEvent, NameFor, NameNeedsItsEvent, SyncDecorator, TypedKey
     from antiphon._waiting import expectation as _expectations
     from antiphon._waiting import queue as _queue
     from antiphon._waiting import stream as _streams
 else:
     # Loaded on first use, as in the dispatchers.
-    _description = LazyModule("antiphon._introspection.description")
     _expectations = LazyModule("antiphon._waiting.expectation")
     _queue = LazyModule("antiphon._waiting.queue")
     _streams = LazyModule("antiphon._waiting.stream")
@@ -67,52 +64,13 @@ A = TypeVar("A", bound=Awaitable[object])
 L = TypeVar("L", bound=AsyncListener)
 
 
-class IAbstractEventDispatcher(Protocol):
-    """The public methods that both kinds of dispatcher have."""
-
-    @overload
-    def get_listeners(self, name: None = None, /) -> dict[Hashable, tuple[Any, ...]]: ...  # type: ignore[overload-overlap]  # None is not a name
-    @overload
-    def get_listeners(self, name: Hashable, event_class: type[Any] = Event, /) -> tuple[Any, ...]: ...
-    def get_listeners(self, name: Any = None, event_class: type[Any] | None = None, /) -> Any:
-        """Return the listeners of a name in the order in which they run, or without a name all listeners by key."""
-        ...
-
-    def has_listeners(self, name: Any = None, event_class: type[Any] | None = None, /) -> bool:
-        """Return whether a name has listeners, or without a name whether the dispatcher has any."""
-        ...
-
-    def add_listener(self, key: Any, listener: Any, /, *, priority: int = 0) -> Any:
-        """Register a listener. Lower priorities run first."""
-        ...
-
-    def remove_listener(self, key: Key, listener: IListener, /) -> None:
-        """Remove every registration of a listener under a key."""
-        ...
-
-    def add_subscriber(self, subscriber: object, /) -> Subscriptions:
-        """Register the methods of an object that are marked with `listens_to`."""
-        ...
-
-    def temporarily(self) -> Registrar:
-        """Register listeners for the duration of a ``with`` block."""
-        ...
-
-    def describe(self) -> _description.Description:
-        """Describe the keys, their listeners in order, and their options."""
-        ...
-
-    def add_instrument(self, instrument: Any, /) -> None:
-        """Let an instrument observe all dispatches from the next one on."""
-        ...
-
-    def remove_instrument(self, instrument: Any, /) -> None:
-        """Remove an instrument from the next dispatch on."""
-        ...
-
-
 class IEventDispatcher(IAbstractEventDispatcher, Protocol):
     """A dispatcher of plain functions: the public methods of ``EventDispatcher``."""
+
+    @property
+    def errors(self) -> ErrorPolicy:
+        """The error policy."""
+        ...
 
     if TYPE_CHECKING:
 
@@ -246,6 +204,11 @@ class IEventDispatcher(IAbstractEventDispatcher, Protocol):
 
 class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
     """A dispatcher of async callables: the public methods of ``AsyncEventDispatcher``."""
+
+    @property
+    def strategy(self) -> Strategy:
+        """How a dispatch runs its listeners by default."""
+        ...
 
     @overload
     def add_listener(

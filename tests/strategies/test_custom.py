@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, Plan, Race, Sequential, Subscription
+from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Plan, Race, Sequential, Subscription
 
 
 class Recording:
@@ -169,3 +169,20 @@ def test_strategies_cannot_be_changed(strategy: Any) -> None:
     for attribute in ("errors", "limit"):
         with pytest.raises(AttributeError):
             setattr(strategy, attribute, 2)
+
+
+def test_the_strategy_of_a_dispatcher_can_be_read() -> None:
+    custom = Recording()
+
+    assert AsyncEventDispatcher().strategy == Sequential()
+    assert AsyncEventDispatcher(strategy=Concurrent(limit=2)).strategy == Concurrent(limit=2)
+    with AsyncEventDispatcher(strategy=custom).scope() as scoped:
+        assert scoped.strategy is custom
+    with pytest.raises(AttributeError):
+        AsyncEventDispatcher().strategy = Concurrent()  # type: ignore[misc]  # it is read-only
+
+
+def test_the_error_policy_of_a_sync_dispatcher_can_be_read() -> None:
+    assert EventDispatcher().errors == "raise"
+    with EventDispatcher(errors="collect").scope() as scoped:
+        assert scoped.errors == "collect"

@@ -90,6 +90,11 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
         self._sync_listeners: SyncListeners = check_sync_listeners(sync_listeners)
         super().__init__(name=name, placeholder=removed_async_listener)
 
+    @property
+    def strategy(self) -> Strategy:
+        """How a dispatch runs its listeners by default."""
+        return self._strategy
+
     if TYPE_CHECKING:
         # For type checkers: the listeners of this dispatcher are async, and receive what the key matches.
         @overload  # type: ignore[override]  # accepts fewer keys and listeners

@@ -73,6 +73,11 @@ class EventDispatcher(BaseDispatcher, _Protocol):
             )
         super().__init__(name=name, placeholder=removed_listener)
 
+    @property
+    def errors(self) -> ErrorPolicy:
+        """The error policy."""
+        return self._errors
+
     if TYPE_CHECKING:
         # For type checkers: the listeners of this dispatcher are plain functions, and receive what the key matches.
         @overload  # type: ignore[override]  # accepts fewer keys and listeners

@@ -9,7 +9,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any, Final, NamedTuple, cast
 
 from antiphon._listeners.subscription import NameAwareListener
-from antiphon._util.naming import short_name
+from antiphon._util.naming import find_label, short_name, unwrap_listener
 
 __all__ = ("Definition", "get_definition", "get_display_path", "strip_locals")
 
@@ -51,14 +51,15 @@ def get_definition(thing: Any) -> Definition:
 
 
 def _get_callable_definition(thing: Any) -> Definition:
-    arguments = ""
-    while isinstance(thing, partial):
-        arguments = arguments or f"({_format_arguments(thing)})"
-        thing = thing.func
     name = short_name(thing)
+    if isinstance(thing, partial) and find_label(thing) is None:
+        name += f"({_format_arguments(thing)})"
+    thing = unwrap_listener(thing)
     if isinstance(thing, NameAwareListener) or type(thing).__module__ == "unittest.mock":
         # Return only the name: the location would be that of the mock library, or of antiphon itself.
         return Definition(name)
+    if isinstance(thing, type):
+        return _get_class_definition(thing)._replace(name=name)
     owner: type[Any] | None = None
     function: Any = thing
     if isinstance(thing, MethodType):
@@ -71,7 +72,7 @@ def _get_callable_definition(thing: Any) -> Definition:
     code: object = getattr(function, "__code__", None)
     file = get_display_path(code.co_filename) if isinstance(code, CodeType) else None
     return Definition(
-        name + arguments,
+        name,
         _string_or_none(getattr(function, "__module__", None)),
         None if owner is None else strip_locals(owner.__qualname__),
         file,

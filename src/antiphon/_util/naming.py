@@ -7,16 +7,24 @@ from __future__ import annotations
 
 from functools import partial
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, Final
 
 __all__ = (
     "Wrapper",
     "describe_value",
+    "find_label",
     "listener_name",
     "safe_repr",
     "safe_str",
     "short_name",
+    "unwrap_listener",
 )
+
+#: The attribute with the name that a listener gives itself.
+_LABEL_ATTRIBUTE: Final = "listener_name"
+
+#: How many wrappers of one listener are followed. An object that creates its attributes may have an endless chain.
+_MAX_WRAPPERS: Final = 100
 
 
 class Wrapper:
@@ -59,9 +67,11 @@ def safe_str(thing: object) -> str:
 def listener_name(listener: Any, /) -> str:
     """Return the name of a listener, for messages, logs and error policies.
 
+    - A listener with a ``listener_name`` attribute, which is a string, has this name.
     - A function has its module and qualified name.
     - A method has ``module.Class.method``, with the class of its object.
-    - An adapter (`inline`, `in_thread`) and a ``functools.partial`` have the name of the function that they call.
+    - An adapter (`inline`, `in_thread`), a ``functools.partial`` and an object with a ``__wrapped__`` attribute have
+      the name of the function that they call.
     - An object whose class defines ``__repr__`` has its repr, without addresses.
     - Any other object has the name of its class.
 
@@ -73,7 +83,7 @@ def listener_name(listener: Any, /) -> str:
     Returns:
         The name.
     """
-    if listener.__class__ is FunctionType and listener.__module__:
+    if listener.__class__ is FunctionType and listener.__module__ and not listener.__dict__:
         # A shortcut for nearly all listeners.
         return f"{listener.__module__}.{listener.__qualname__}"
     module, name = _get_module_and_name(listener)
@@ -95,14 +105,50 @@ def _get_module_and_name(listener: Any) -> tuple[str | None, str]:
         return _with_module(type(listener), type.__dict__["__qualname__"].__get__(type(listener)))
 
 
-def _find_module_and_name(listener: Any) -> tuple[str | None, str]:
-    while True:
+def find_label(listener: Any) -> str | None:
+    """Return the name that a listener gives itself in its attribute ``listener_name``, or None."""
+    label = getattr(listener, _LABEL_ATTRIBUTE, None)
+    # A mock has any attribute.
+    return str.__str__(label) if isinstance(label, str) and label else None
+
+
+def unwrap_listener(listener: Any) -> Any:
+    """Return what a listener finally calls: the function in partials, adapters and objects with ``__wrapped__``."""
+    return _unwrap(listener)[-1]
+
+
+def _unwrap(listener: Any) -> list[Any]:
+    """Return a listener, the listener that it wraps, and so on."""
+    chain = [listener]
+    while len(chain) <= _MAX_WRAPPERS:
         if isinstance(listener, partial):
             listener = listener.func
-        elif isinstance(listener, Wrapper):
+        elif isinstance(listener, Wrapper) or _copies_name(listener):
             listener = listener.__wrapped__
         else:
             break
+        chain.append(listener)
+    return chain
+
+
+def _copies_name(listener: Any) -> bool:
+    """Return whether a listener wraps another one, and has no name of its own."""
+    # A bound method has the attributes of its function, which may wrap another function, but not a method.
+    if isinstance(listener, (MethodType, type)):
+        return False
+    wrapped = getattr(listener, "__wrapped__", None)
+    name = getattr(listener, "__qualname__", None)
+    # `functools.update_wrapper` copies the name.
+    return callable(wrapped) and (name is None or name == getattr(wrapped, "__qualname__", None))
+
+
+def _find_module_and_name(listener: Any) -> tuple[str | None, str]:
+    chain = _unwrap(listener)
+    for wrapper in chain:
+        label = find_label(wrapper)
+        if label is not None:
+            return None, label
+    listener = chain[-1]
     if isinstance(listener, MethodType):
         bound: Any = listener.__self__
         owner: Any = bound if isinstance(bound, type) else type(bound)
