@@ -95,7 +95,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, async pitfalls, the direction of imports, slots and news fragments."""
-    session.install("-e", ".[otel,trio]", *_group("lint"))
+    session.install("-e", ".[otel,redis,trio]", *_group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     # The tests are not checked, because they break these rules on purpose. ASYNC106 is disabled because the code uses
@@ -110,7 +110,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types with mypy and basedpyright in strict mode, and that all public names are typed."""
-    session.install(".[otel,trio]", *_group("types"))
+    session.install(".[otel,redis,trio]", *_group("types"))
     python = str(Path(session.bin) / "python")  # otherwise basedpyright chooses an environment itself
     paths = _existing("src", "examples", "tests/typing")
     session.run("mypy", *paths)
@@ -130,7 +130,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the docs offline. Warnings are errors."""
-    session.install(".[otel,trio]", *_group("docs"))
+    session.install(".[otel,redis,trio]", *_group("docs"))
     session.run("sphinx-build", "-W", "-n", "--keep-going", "-E", "-b", "html", "docs", "docs/_build/html")
 
 

@@ -51,6 +51,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     # OpenTelemetry has no inventory here.
     ("py:class", r"opentelemetry\..*"),
+    # msgspec has no inventory here.
+    ("py:class", r"msgspec\..*"),
     # The pages about options describe it.
     ("py:class", "Options"),
     # Type variables have no documentation.
@@ -63,15 +65,21 @@ nitpick_ignore_regex = [
 def _read_attribute_comments(_: Any) -> None:
     # A public class has the package as its module, so that users import it from there. But autodoc looks for the
     # comments of its attributes in that module. Add the comments of the private modules to those of the package.
-    for package in ("antiphon", "antiphon.diagrams", "antiphon.instruments.timeline", "antiphon.testing"):
+    for package in (
+        "antiphon",
+        "antiphon.bridges",
+        "antiphon.diagrams",
+        "antiphon.instruments.timeline",
+        "antiphon.testing",
+    ):
         public = ModuleAnalyzer.for_module(package)
         public.analyze()
         for folder in import_module(package).__path__:
             for path in sorted(Path(folder).rglob("*.py")):
-                parts = path.relative_to(folder).with_suffix("").parts
-                if not parts[0].startswith("_"):
+                names = path.relative_to(folder).with_suffix("").parts
+                if not names[0].startswith("_"):
                     continue
-                private = ModuleAnalyzer.for_file(path, ".".join((package, *parts)))
+                private = ModuleAnalyzer.for_file(path, ".".join((package, *names)))
                 private.analyze()
                 public.attr_docs |= private.attr_docs
                 public.tagorder |= private.tagorder

@@ -203,8 +203,11 @@ def test_importing_antiphon_imports_little_besides_anyio() -> None:
 
 
 def test_no_module_makes_dataclasses() -> None:
-    """They are made by running generated code at import, and their module is slow to import by itself."""
-    for path in sorted(ROOT.rglob("*.py")):
+    """They are made by running generated code at import, and their module is slow to import by itself.
+
+    The bridge is imported by programs that use it only, with a broker's client that imports far more.
+    """
+    for path in sorted(set(ROOT.rglob("*.py")) - set((ROOT / "bridges").rglob("*.py"))):
         imports = [node for node in ast.parse(path.read_text()).body if isinstance(node, (ast.Import, ast.ImportFrom))]
         names = [alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names]
         names += [node.module or "" for node in imports if isinstance(node, ast.ImportFrom)]

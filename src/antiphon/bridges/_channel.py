@@ -1,0 +1,53 @@
+"""Channels: the named streams of events in a broker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import blake2b
+from typing import Final
+
+from antiphon.bridges._checks import check_count, check_name
+from antiphon.bridges._errors import ConfigurationError
+
+__all__ = ("Channel",)
+
+#: A cluster with more partitions than this is not useful, because each partition has its own reader.
+_MAX_PARTITIONS: Final = 4096
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A named stream of events in the broker. All processes that use it must declare it equally.
+
+    Args:
+        name: The name: letters, digits, dots, dashes and underscores.
+        partitions: The number of parts among which the events are distributed by their key. It is stored in the broker
+            and cannot change, because the events of one key would then be in two parts.
+        retain: How long the broker keeps an event. Groups that read it later than that miss it.
+
+    Raises:
+        ConfigurationError: If the name is invalid, if ``partitions`` is not an int from 1 to 4096, or if ``retain`` is
+            not a positive ``timedelta``.
+    """
+
+    name: str
+    partitions: int = 1
+    retain: timedelta = timedelta(days=3)
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "the name of a Channel")
+        check_count(self.partitions, "partitions=", most=_MAX_PARTITIONS)
+        retain: object = self.retain
+        if not isinstance(retain, timedelta) or retain <= timedelta(0):
+            raise ConfigurationError(f"retain= is a positive timedelta; got {retain!r}")
+
+    def get_partition(self, key: str) -> int:
+        """Return the partition of a key, or of the id of an event without a key.
+
+        The result is the same in every process, so that a publish that is repeated with its id meets the first one.
+        """
+        if self.partitions == 1:
+            return 0
+        digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return int.from_bytes(digest, "big") % self.partitions
