@@ -7,7 +7,7 @@ library that promises less can be faster.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -15,10 +15,23 @@ from time import perf_counter_ns
 from typing import Any
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher
+from antiphon.instruments.logging import LoggingInstrument
+from benchmarks.applications import make_overriding, quiet_logger
 from benchmarks.measuring import ANTIPHON, Candidate
 from benchmarks.workload import ARGUMENTS, NAME, Load, Sampler, compile_loop, event_class, listeners
 
-__all__ = ("DISPATCHER", "PEERS", "Library", "find_missing", "get_peers", "get_versions")
+__all__ = (
+    "DISPATCHER",
+    "LOGGING",
+    "OVERRIDING",
+    "PEERS",
+    "WHISTLE",
+    "WHISTLE_OVERRIDING",
+    "Library",
+    "find_missing",
+    "get_peers",
+    "get_versions",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +64,19 @@ class Library:
     #: The most listeners that can be registered in reasonable time.
     max_registered: int = 1_000_000
     min_listeners: int = 0
+    #: Whether it has many names, and finds the listeners of an event by its name.
+    has_names: bool = False
     #: Whether it reads a class-level ``name`` of events. To other libraries such an event is like any other.
     reads_class_name: bool = False
 
     def fill(self, target: Any, items: list[Any]) -> None:
         """Register items with a target."""
-        add = _compile_add(self.add)
         for item in items:
-            add(target, NAME, item)
+            self.add_listener(target, NAME, item)
+
+    def add_listener(self, target: Any, name: str, item: Any) -> None:
+        """Register an item with a target, under a name."""
+        _compile_add(self.add)(target, name, item)
 
     def can_dispatch(self, load: Load) -> bool:
         """Return whether the library has a dispatch of this kind."""
@@ -135,6 +153,19 @@ DISPATCHER = Library(
 )
 
 
+def _make_logged_dispatcher(load: Load) -> Any:
+    dispatcher = AsyncEventDispatcher()
+    dispatcher.add_instrument(LoggingInstrument(quiet_logger))
+    return dispatcher
+
+
+#: antiphon through an override that logs each dispatch and each call.
+OVERRIDING = replace(DISPATCHER, make=lambda load: make_overriding(AsyncEventDispatcher)())
+
+#: antiphon with an instrument that logs each dispatch and each call.
+LOGGING = replace(DISPATCHER, make=_make_logged_dispatcher)
+
+
 def _make_whistle(load: Load) -> Any:
     whistle = import_module("whistle")
     return whistle.EventDispatcher() if load.group == "sync" else whistle.AsyncEventDispatcher()
@@ -205,25 +236,34 @@ def _dispatch_with_litestar(library: Library, load: Load) -> Sampler:
     return sampler
 
 
-PEERS = (
-    Library(
-        name="whistle",
-        make=_make_whistle,
-        dispatch={key: DISPATCHER.dispatch[key] for key in ("sequential", "sync")},
-        get_event_base=lambda: import_module("whistle").Event,
-        reads_class_name=True,
-        difference=(
-            "Sequential only. An event stays stopped after the dispatch that stopped it, a nested dispatch overwrites "
-            "the attributes of the outer one, listeners that were removed during a dispatch still run, and errors "
-            "carry no note."
-        ),
+WHISTLE = Library(
+    name="whistle",
+    make=_make_whistle,
+    dispatch={key: DISPATCHER.dispatch[key] for key in ("sequential", "sync")},
+    get_event_base=lambda: import_module("whistle").Event,
+    has_names=True,
+    reads_class_name=True,
+    difference=(
+        "Sequential only. An event stays stopped after the dispatch that stopped it, a nested dispatch overwrites "
+        "the attributes of the outer one, listeners that were removed during a dispatch still run, and errors "
+        "carry no note."
     ),
+)
+
+#: whistle through an override that logs each dispatch and each call.
+WHISTLE_OVERRIDING = replace(
+    WHISTLE, make=lambda load: make_overriding(import_module("whistle").AsyncEventDispatcher)()
+)
+
+PEERS = (
+    WHISTLE,
     Library(
         name="xtr-event-dispatcher",
         module="xtr_event_dispatcher",
         make=lambda load: import_module("xtr_event_dispatcher").EventDispatcher(),
         dispatch={"sequential": "await target.dispatch(EVENT, name)"},
         get_event_base=lambda: import_module("xtr_event_dispatcher").Event,
+        has_names=True,
         max_registered=10_000,  # `remove_listener` searches all listeners of the event
         difference=(
             "Sequential only, highest priority first. It also accepts plain functions, builds listeners when they are "

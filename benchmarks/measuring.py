@@ -48,7 +48,7 @@ class Candidate:
 class Row:
     """One piece of work, with a number of listeners, on one event loop."""
 
-    #: The heading of the row: "sequential", "concurrent", "sync", "registration", "waiting" or "import".
+    #: The heading of the row: a key of ``table.TITLES``.
     group: str
     work: str
     #: The number of listeners. None if it does not matter.

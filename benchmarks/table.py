@@ -13,7 +13,10 @@ __all__ = ("as_markdown", "as_text", "describe_libraries", "format_figure", "lis
 HEADINGS = ("Work", "Listeners", "Limit", "antiphon", "Others")
 
 TITLES = {
+    "request": "Request of an application",
     "sequential": "Sequential dispatch",
+    "override": "Dispatch through an override",
+    "observed": "Observed dispatch",
     "concurrent": "Concurrent dispatch",
     "sync": "Synchronous dispatch",
     "registration": "Registration",

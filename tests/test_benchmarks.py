@@ -14,6 +14,7 @@ import pytest
 import whistle
 
 import antiphon
+from antiphon.instruments import Instrument
 from benchmarks import applications, backends, libraries, page, results, table
 from benchmarks.measuring import (
     ANTIPHON,
@@ -27,7 +28,7 @@ from benchmarks.measuring import (
     run,
     verify,
 )
-from benchmarks.rows import make_rows, registration
+from benchmarks.rows import make_rows, observed, registration, request, waiting
 from benchmarks.workload import Load, listeners
 
 LOOPS = tuple(loop for loop in backends.LOOPS if not backends.missing(loop))
@@ -141,6 +142,39 @@ async def test_the_logging_override_receives_each_dispatch_and_each_call(module,
 
     lines = [f"added {listener} to order.placed", "dispatch order.placed (Event)", f"call {listener}"]
     assert [record.getMessage() for record in caplog.records] == lines
+
+
+async def test_a_request_dispatches_each_event_under_its_names_in_order():
+    dispatched = []
+
+    async def dispatch(name, event):
+        dispatched.append((name, event))
+
+    classes = [*applications.make_event_classes()]
+    names = {f"name_{number}": name for number, name in enumerate(applications.NAMES)}
+    await request.repeat_request("await dispatch(name_{}, event)", classes, {**names, "dispatch": dispatch})(2)
+
+    once = [(name, made) for made, names in zip(classes, applications.EVENTS, strict=True) for name in names]
+    assert [(name, type(event)) for name, event in dispatched] == once * 2
+    assert len({id(event) for _, event in dispatched}) == 10
+
+
+def test_two_overrides_do_not_share_their_code():
+    first, second = (vars(applications.make_overriding(antiphon.AsyncEventDispatcher)) for _ in range(2))
+
+    for name in ("add_listener", "adispatch", "_adispatch"):
+        assert first[name].__code__ is not second[name].__code__
+
+
+def test_the_instrument_that_does_nothing_has_all_methods():
+    inherited = {name for name in vars(Instrument) if not name.startswith("_")}
+
+    assert inherited
+    assert inherited <= set(vars(observed.DoNothing))
+
+
+async def test_an_event_that_waits_in_a_queue_takes_at_most_400_bytes():
+    assert 0 < await waiting.weigh_queue(1_000) / 1_000 <= 400
 
 
 def test_the_logger_of_the_benchmarks_is_disabled():

@@ -86,8 +86,8 @@ def _make_async_rows(backend: str) -> Iterator[Row]:
     for size in SIZES:
         yield row("on a scope", size, partial(_dispatch_on_scope, size))
         yield row("scope made, dispatched on, ended", size, partial(_dispatch_in_scope, size))
-    for name, size, build in make_operations():
-        yield row(name, size, build)
+    for name, size, make in make_operations():
+        yield row(name, size, make)
 
 
 def _make_policy_rows(backend: str) -> Iterator[Row]:

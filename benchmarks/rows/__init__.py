@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.measuring import Row
-from benchmarks.rows import dispatch, importing, registration, waiting
+from benchmarks.rows import dispatch, importing, observed, registration, request, waiting
 
 __all__ = ("GROUPS", "make_rows")
 
 #: The headings of the table, and what makes the rows below each of them.
 GROUPS = {
+    "request": request.make_rows,
     "sequential": dispatch.make_sequential_rows,
+    "override": observed.make_override_rows,
+    "observed": observed.make_observed_rows,
     "concurrent": dispatch.make_concurrent_rows,
     "sync": dispatch.make_sync_rows,
     "registration": registration.make_rows,

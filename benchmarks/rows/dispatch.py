@@ -15,9 +15,10 @@ from typing import Any
 from anyio import create_task_group
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race
+from benchmarks.applications import make_event_classes
 from benchmarks.libraries import DISPATCHER, Library, get_peers
 from benchmarks.measuring import ANTIPHON, LIMIT, Candidate, Row
-from benchmarks.workload import Load, Sampler, event_class, listeners, repeat
+from benchmarks.workload import NAME, Load, Sampler, event_class, listeners, repeat
 
 __all__ = ("make_concurrent_rows", "make_sequential_rows", "make_sync_rows")
 
@@ -34,6 +35,8 @@ SEQUENTIAL_GOALS = {
     False: {0: 1.45, 1: 1.5, 3: 1.45, 10: 1.27, 100: 1.16},
     True: {0: 2.0, 1: 1.9, 3: 1.65, 10: 1.35, 100: 1.17},
 }
+PREPARED_GOALS = {0: 1.3, 1: 1.35, 3: 1.35, 10: 1.25, 100: 1.16}
+CLASSES_GOALS = {0: 1.8, 1: 1.85, 3: 1.65}
 SYNC_GOALS = {0: 1.75, 1: 1.95, 3: 1.9, 10: 1.65, 100: 1.4}
 RETURNING_GOALS = {0: 0.3, 1: 0.15, 3: 0.6, 10: 0.35, 100: 0.2}
 SUSPENDING_GOALS = {1: 0.2, 3: 1.03, 10: 1.03, 100: 1.03}
@@ -41,6 +44,17 @@ SUSPENDING_ON_TRIO_GOALS = {3: 1.05, 10: 1.05, 100: 1.05}
 
 #: The listeners of concurrent dispatches, and their numbers.
 CONCURRENT = {"returning": SIZES, "suspending": SIZES, "one in ten suspending": (10, 100)}
+
+
+def _dispatch_prepared(library: Library, load: Load) -> Sampler:
+    target = library.make(load)
+    library.fill(target, library.make_items(load))
+    wait = "" if load.group == "sync" else "await "
+    return load.make_sampler(f"{wait}prepared(EVENT)", event_base=Event, prepared=target.prepare(NAME))
+
+
+PREPARED = replace(DISPATCHER, dispatch=dict.fromkeys(("sequential", "sync"), _dispatch_prepared))
+"""antiphon by functions that ``prepare`` returned."""
 
 Limit = Callable[[tuple[Callable[..., Any], ...]], Callable[[Any], Any]]
 
@@ -55,6 +69,12 @@ def make_sequential_rows(backends: tuple[str, ...], quick: bool) -> Iterator[Row
         load = Load("sequential", size, "returning", backend, made=True, named=True)
         work = "event made, dispatched without a name"
         yield _make_row(load, work, "loop", await_each, alone, with_others=False)
+    for backend, size in product(backends, SIZES):
+        load = Load("sequential", size, "returning", backend)
+        yield _make_row(load, "prepared", "loop", await_each, PREPARED, with_others=False, goal=PREPARED_GOALS[size])
+    for backend, (size, goal) in product(backends, CLASSES_GOALS.items()):
+        build = partial(_build_with_classes, backend, size)
+        yield Row("sequential", "event given, five classes", size, "loop", build, backend, goal=goal, runs=size)
 
 
 def make_concurrent_rows(backends: tuple[str, ...], quick: bool) -> Iterator[Row]:
@@ -75,6 +95,9 @@ def make_sync_rows(backends: tuple[str, ...], quick: bool) -> Iterator[Row]:
     for (form, (made, named)), size in product(FORMS.items(), SIZES):
         load = Load("sync", size, "synchronous", made=made, named=named)
         yield _make_row(load, form, "loop", call_each, goal=None if made else SYNC_GOALS[size])
+    for size in SIZES:
+        load = Load("sync", size, "synchronous")
+        yield _make_row(load, "prepared", "loop", call_each, PREPARED, with_others=False)
     others = 100_000 if quick else 1_000_000
     yield Row(
         group="sync",
@@ -132,6 +155,25 @@ def _build(load: Load, make_limit: Limit, library: Library, with_others: bool) -
     for peer in get_peers():
         if peer.can_dispatch(load):
             yield peer.make_candidate(load)
+
+
+def _build_with_classes(backend: str, size: int) -> Iterator[Candidate]:
+    """Build the candidates that dispatch events of five classes in turn.
+
+    CPython specializes the dispatch for one class of events, and here it is never the class of the previous event.
+    """
+
+    def make_sampler(statement: str, base: type, **values: object) -> Sampler:
+        events = [made(1, 2) for made in make_event_classes(base)]
+        return repeat(statement, {**values, "name": NAME}, items=events)
+
+    load = Load("sequential", size, "returning", backend)
+    yield Candidate(LIMIT, make_sampler("await run(item)", object, run=await_each(listeners(load.kind, size))))
+    for library in (DISPATCHER, *(peer for peer in get_peers() if peer.has_names)):
+        target = library.make(load)
+        library.fill(target, library.make_items(load))
+        statement = str(library.dispatch["sequential"]).replace("EVENT", "item")
+        yield Candidate(library.name, make_sampler(statement, library.get_event_base(), target=target))
 
 
 def _make_dispatcher(strategy: Any, load: Load) -> AsyncEventDispatcher:

@@ -7,11 +7,13 @@ write. The limit of an expectation is an AnyIO event that a listener sets.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
+import tracemalloc
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from itertools import product
 from time import perf_counter_ns
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -58,17 +60,36 @@ def make_rows(backends: tuple[str, ...], quick: bool) -> Iterator[Row]:
         row = partial(Row, group="waiting", size=1, backend=backend, runs=1)
         handing_over = partial(row, count=COUNT, max_rounds=5 if quick else 20)
         for size in BUFFER_SIZES:
-            build = partial(_build, read_object_stream, read_stream, size)
+            build = partial(_build, read_object_stream, read_stream, size, {"stream alone": read_object_stream_alone})
             yield handing_over(work=f"stream, buffer of {size}", limit="memory object stream", build=build)
         for (work, options), size in product(QUEUES.items(), BUFFER_SIZES):
             build = partial(_build, dispatch_from_object_stream, partial(post, **options), size)
             limit = "memory object stream, dispatching"
             yield handing_over(work=f"{work}, buffer of {size}", limit=limit, build=build, goal=1.5)
         yield row(work="expect", limit="listener that sets an event", build=_build_expect)
+        yield Row(
+            group="waiting",
+            work="queue, memory of an event that waits",
+            size=None,
+            limit="memory object stream",
+            build=_build_weighing,
+            backend=backend,
+            unit="bytes",
+            shows="value",
+            goal=400,
+            count=1_000,
+            max_rounds=1,
+            max_passes=1,
+        )
 
 
-def _build(limit: Callable[..., Sampler], ours: Callable[..., Sampler], size: int) -> Iterator[Candidate]:
-    for name, make in ((LIMIT, limit), (ANTIPHON, ours)):
+def _build(
+    limit: Callable[..., Sampler],
+    ours: Callable[..., Sampler],
+    size: int,
+    others: Mapping[str, Callable[..., Sampler]] = MappingProxyType({}),
+) -> Iterator[Candidate]:
+    for name, make in {LIMIT: limit, ANTIPHON: ours, **others}.items():
         (listener,) = listeners("returning", 1)
         yield Candidate(name, make(size, listener, event_class(Event)(1, 2)))
 
@@ -90,6 +111,17 @@ def read_object_stream(size: int, listener: Any, event: object) -> Sampler:
         dispatcher.add_listener(NAME, send.send)
         async with receive:
             return await _time_reading(send, receive, listener, partial(dispatcher.adispatch, NAME, event), count)
+
+    return sampler
+
+
+def read_object_stream_alone(size: int, listener: Any, event: object) -> Sampler:
+    """Send to a task, which awaits the listener: nothing dispatches."""
+
+    async def sampler(count: int) -> float:
+        send, receive = anyio.create_memory_object_stream[object](size)
+        async with receive:
+            return await _time_reading(send, receive, listener, partial(send.send, event), count)
 
     return sampler
 
@@ -173,3 +205,34 @@ def post(size: int, listener: Any, event: object, **options: Any) -> Sampler:
         return ended - started
 
     return sampler
+
+
+def _build_weighing() -> Iterator[Candidate]:
+    yield Candidate(LIMIT, weigh_object_stream)
+    yield Candidate(ANTIPHON, weigh_queue)
+
+
+async def weigh_object_stream(count: int) -> float:
+    """Measure the memory of events that wait in a memory object stream."""
+    send, receive = anyio.create_memory_object_stream[object](count)
+    weight = _weigh(send.send_nowait, event_class()(1, 2), count)
+    send.close()
+    receive.close()
+    return weight
+
+
+async def weigh_queue(count: int) -> float:
+    """Measure the memory of events that wait in a queue."""
+    async with AsyncEventDispatcher().queue(max_buffer_size=count) as queue:
+        # No worker runs meanwhile, because nothing suspends.
+        return _weigh(partial(queue.post_nowait, NAME), event_class(Event)(1, 2), count)
+
+
+def _weigh(put: Callable[[Any], object], event: object, count: int) -> float:
+    """Return the bytes that events take which are put somewhere, without the event itself."""
+    tracemalloc.start()
+    for _ in range(count):
+        put(event)
+    weight, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return weight
