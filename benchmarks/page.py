@@ -15,7 +15,7 @@ from benchmarks import backends
 from benchmarks.measuring import ANTIPHON, LIMIT, Result
 from benchmarks.results import Run
 from benchmarks.rows import make_rows
-from benchmarks.table import as_markdown, describe_libraries, format_figure, list_missed_goals
+from benchmarks.table import as_markdown, as_request_table, describe_libraries, format_figure, list_missed_goals
 
 __all__ = ("CHARTS", "PAGE", "PANELS", "find_bars", "format_label", "make_chart", "make_pages", "write")
 
@@ -25,10 +25,16 @@ CHARTS = {theme: PAGE.with_suffix("") / f"dispatch-{theme}.svg" for theme in ("l
 
 PART = re.compile(r"(?<=<!-- begin )(?P<name>[a-z]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
 
-#: The rows that the page shows, on asyncio or without an event loop, and the numbers of listeners. Empty for all.
+#: The rows in the table of the page, on asyncio or without an event loop, and the numbers of listeners. Empty for all.
 SHOWN: dict[tuple[str, str], tuple[int, ...]] = {
     ("sequential", "event given"): (0, 1, 10, 100),
     ("sequential", "event made"): (0, 1, 10, 100),
+    ("sequential", "prepared"): (0, 1, 10, 100),
+    ("override", "override that logs"): (0, 1, 10),
+    ("observed", "instrument that does nothing"): (0, 1),
+    ("observed", "timeline"): (0, 1),
+    ("observed", "OpenTelemetry, not recording"): (0, 1),
+    ("observed", "logging instrument, level off"): (0, 1),
     ("concurrent", "Concurrent, returning"): (1, 10, 100),
     ("concurrent", "Concurrent, suspending"): (1, 10, 100),
     ("sync", "event given"): (0, 1, 10, 100),
@@ -38,6 +44,7 @@ SHOWN: dict[tuple[str, str], tuple[int, ...]] = {
     ("waiting", "stream, buffer of 64"): (),
     ("waiting", "queue, buffer of 64"): (),
     ("waiting", "expect"): (),
+    ("waiting", "queue, memory of an event that waits"): (),
     ("import", "import"): (),
 }
 
@@ -73,7 +80,9 @@ def make_pages(run: Run) -> dict[Path, str]:
     if run.options["quick"] or run.options["partial"]:
         raise ValueError("the page needs a full run: remove --quick, --only and --backend")
     shown = [one for one in run.results if _is_shown(one)]
+    requests = [one for one in run.results if one.group == "request" and one.backend == "asyncio"]
     parts = {
+        "requests": as_request_table(requests) if requests else "The stored run is older than this table.",
         "facts": "\n".join(_list_facts(run)),
         "table": as_markdown(shown),
         "libraries": "\n\n".join(

@@ -8,7 +8,7 @@ from itertools import groupby
 from benchmarks.libraries import PEERS
 from benchmarks.measuring import ANTIPHON, LIMIT, Result, Row
 
-__all__ = ("as_markdown", "as_text", "describe_libraries", "format_figure", "list_missed_goals")
+__all__ = ("as_markdown", "as_request_table", "as_text", "describe_libraries", "format_figure", "list_missed_goals")
 
 HEADINGS = ("Work", "Listeners", "Limit", "antiphon", "Others")
 
@@ -23,6 +23,8 @@ TITLES = {
     "waiting": "Waiting",
     "import": "Import",
 }
+
+REQUEST_COLUMNS = ("loop", ANTIPHON, "whistle")
 
 #: A goal is missed only beyond this factor, because a shared machine is noisy.
 NOISE = 1.15
@@ -50,6 +52,17 @@ def as_markdown(results: Iterable[Result]) -> str:
             work, *cells = _make_cells(one)
             lines.append((f"**{TITLES[group]}**: {work}" if number == 0 else work, *cells))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def as_request_table(results: Iterable[Result]) -> str:
+    """Format the rows of requests as a table of Markdown, with the times of the loop, antiphon and whistle."""
+    lines = ["| Request | Loop | antiphon | whistle | Ratio |", "| --- | --: | --: | --: | --: |"]
+    for one in results:
+        # In each row, one of the two others is the limit.
+        figures = {one.limit if name == LIMIT else name: figure for name, figure in one.figures.items()}
+        times = [_format_value(figures[name].value, one.unit) if name in figures else "" for name in REQUEST_COLUMNS]
+        lines.append(f"| {one.work} | {' | '.join(times)} | {format_figure(one, ANTIPHON)} × {one.limit} |")
+    return "\n".join(lines)
 
 
 def describe_libraries(results: Iterable[Result]) -> Iterator[tuple[str, str]]:

@@ -239,6 +239,45 @@ def test_a_table_has_a_row_with_all_candidates():
     assert "event given  1          loop: 100 ns  1.90      aiosignal 1.50, whistle 2.50" in text
 
 
+def make_request_result(work, limit, /, **microseconds):
+    figures = {name: Figure(1000 * value, value / microseconds[LIMIT]) for name, value in microseconds.items()}
+    return Result("request", "asyncio", work, 5, limit, "ns", "ratio", figures)
+
+
+REQUESTS = [
+    make_request_result("same names", "loop", limit=2.0, antiphon=3.5, whistle=5.0),
+    make_request_result("prepared", "loop", limit=2.0, antiphon=2.5),
+    make_request_result("override that logs", "whistle", limit=10.0, antiphon=9.0, loop=2.0),
+]
+REQUEST_LINES = [
+    "| same names | 2 µs | 3.5 µs | 5 µs | 1.75 × loop |",
+    "| prepared | 2 µs | 2.5 µs |  | 1.25 × loop |",
+    "| override that logs | 2 µs | 9 µs | 10 µs | 0.90 × whistle |",
+]
+
+
+def test_the_table_of_requests_has_the_loop_antiphon_and_whistle():
+    assert table.as_request_table(REQUESTS).splitlines()[2:] == REQUEST_LINES
+
+
+def test_the_page_starts_with_the_requests_on_asyncio():
+    on_trio = replace(REQUESTS[0], backend="trio", work="on trio")
+    text = page.make_pages(replace(KEPT, results=[*REQUESTS, on_trio, *KEPT.results]))[page.PAGE]
+
+    assert "\n".join(REQUEST_LINES) in text
+    assert "on trio" not in text
+    assert text.index(REQUEST_LINES[0]) < text.index("```{image}") < text.index("| **Sequential dispatch**")
+
+
+def test_each_row_that_the_page_shows_is_measured():
+    measured = {(row.group, row.work, row.size) for row in ROWS}
+
+    for (group, work), sizes in page.SHOWN.items():
+        found = {size for *place, size in measured if place == [group, work]}
+        assert found
+        assert found >= set(sizes)
+
+
 def test_a_goal_is_missed_beyond_the_noise():
     missed = table.list_missed_goals([make_result(ratio=1.9), make_result(size=3, ratio=1.5)], ROWS)
 
