@@ -127,7 +127,7 @@ async def test_a_single_event_without_a_name_reaches_no_name(dispatcher: AnyDisp
 @pytest.mark.parametrize("single", [7, (1, "two"), b"bytes", object()], ids=without_address)
 async def test_any_other_single_argument_is_an_event(dispatcher: AnyDispatcher, single: Any) -> None:
     log: list[str] = []
-    dispatcher.add_listener(single, make_recording_listener(dispatcher, log, "ran"))
+    dispatcher.add_listener(str(single), make_recording_listener(dispatcher, log, "ran"))
 
     assert await dispatcher.adispatch(single) is single
     assert log == []

@@ -99,7 +99,7 @@ def test_an_override_may_register_nothing_or_more() -> None:
     class Double(AsyncEventDispatcher):
         def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any:
             super().add_listener(key, listener, **options)
-            return super().add_listener((key, "again"), listener, **options)
+            return super().add_listener(f"{key}.again", listener, **options)
 
     dispatcher = Double()
     with Nothing().temporarily() as empty, dispatcher.temporarily() as registrar:
@@ -107,7 +107,7 @@ def test_an_override_may_register_nothing_or_more() -> None:
             assert (handle.key, handle.listener) == (PLACED, charge)
             assert not handle.is_registered() and not handle.unsubscribe()
         registrar.add_listener(PLACED, charge)
-        assert list(dispatcher.get_listeners()) == [PLACED, (PLACED, "again")]
+        assert list(dispatcher.get_listeners()) == [PLACED, f"{PLACED}.again"]
 
     assert not dispatcher.has_listeners()
 

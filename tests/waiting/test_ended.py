@@ -118,13 +118,13 @@ async def test_a_stream_goes_on_while_a_registration_is_left() -> None:
         """Registers each listener under two keys."""
 
         def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any:
-            super().add_listener((key, "copy"), listener, **options)
+            super().add_listener(f"{key}.copy", listener, **options)
             return super().add_listener(key, listener, **options)
 
     dispatcher = Double()
     async with dispatcher.stream("order.placed") as stream:
         (listener,) = dispatcher.get_listeners("order.placed")
-        dispatcher.remove_listener(("order.placed", "copy"), listener)
+        dispatcher.remove_listener("order.placed.copy", listener)
         await place(dispatcher, 1)
         assert (await stream.__anext__()).number == 1
 

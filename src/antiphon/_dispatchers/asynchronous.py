@@ -19,7 +19,7 @@ from antiphon._events.event import Event
 from antiphon._listeners.adapters import SyncListeners, adapt_for_async, check_sync_listeners, unwrap_adapter
 from antiphon._listeners.options import wrap_async_with_options
 from antiphon._listeners.subscription import Subscription, SubscriptionWithOptions, removed_async_listener
-from antiphon._registry.keys import check_name
+from antiphon._registry.keys import check_dispatch_name
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.base import Strategy
 from antiphon._strategies.errors import annotate_exception
@@ -74,6 +74,7 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
     """
 
     _direct_call_flags = CO_COROUTINE
+    _dispatch_method = "adispatch"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -199,9 +200,9 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
             An async function that takes the event and returns it.
 
         Raises:
-            TypeError: If the name is None or unhashable.
+            TypeError: If the name is None, unhashable, a pattern, or another object that cannot be a key.
         """
-        check_name(name)
+        check_dispatch_name(name)
         if getattr(self.adispatch, "__func__", None) is loops.adispatch:
             fast: Callable[[Any], Coroutine[Any, Any, Any]] = loops.prepare_async(self, name)
             return fast

@@ -20,11 +20,11 @@ from antiphon._listeners.subscription import (
     NameBoundSubscription,
     Subscription,
 )
-from antiphon._registry.keys import check_name
+from antiphon._registry.keys import check_dispatch_name, check_name
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._registry.registry import Registry
 from antiphon._util.lazy_module import LazyModule
-from antiphon._util.naming import safe_repr
+from antiphon._util.naming import describe_value, format_key, safe_repr
 
 if TYPE_CHECKING:
     from antiphon._introspection import description as _description
@@ -46,6 +46,9 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
 
     #: Whether the class overrides the method that runs the listeners (whistle). Set once, when the class is created.
     _overrides_execution: bool = False
+
+    #: The name of the method that dispatches, for messages.
+    _dispatch_method: str = "dispatch"
 
     def __init__(self, *, name: str | None, placeholder: Callable[[Any], Any]) -> None:
         self._name = name
@@ -184,18 +187,36 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         return name, event
 
     def _get_cached_plan(self, name: Hashable, event: Any) -> CachedPlan:
-        if name is not None:
-            check_name(name)
         check_event(name, event)
         if isinstance(name, Event):
             raise TypeError(f"the name comes first, then the event; got {safe_repr(name)} and {safe_repr(event)}")
         cls = event.__class__
-        if type(event) is cls:
+        is_cached = type(event) is cls
+        if name is not None:
+            check_dispatch_name(name)
+        elif not isinstance(event, Event) and self._registry.may_equal_key(event):
+            self._check_not_a_name(event)
+            # Another event of the class may equal a key: look at each of them.
+            is_cached = False
+        if is_cached:
             return self._registry.get_cached_plan(name, cls)
         # The `__class__` of a mock or a proxy is not its type. Cache nothing: its type may serve this object only.
         return self._make_cached_plan(
             name, cls, self._registry.find_for_event(name, cls), get_event_capabilities(event)
         )
+
+    def _check_not_a_name(self, event: Any) -> None:
+        try:
+            is_key = self._registry.has_key(event)
+        except TypeError:
+            # It is unhashable.
+            return
+        if is_key:
+            raise TypeError(
+                f"a single argument is a name only if it is a str or an Enum member; got {describe_value(event)}, to "
+                f"which listeners listen as a name: pass the event as well, as in "
+                f"{self._dispatch_method}({format_key(event)}, Event())"
+            )
 
     def _make_cached_plan(
         self,

@@ -19,6 +19,7 @@ from antiphon._listeners.subscription import (
 from antiphon._registry.keys import check_key
 from antiphon._registry.registry import Registry
 from antiphon._types import IListener, Key
+from antiphon._util.naming import format_key, short_name
 from antiphon._util.validation import check_priority
 
 __all__ = ("RegisteringMixin",)
@@ -81,17 +82,23 @@ class RegisteringMixin:
                 ``limit`` is less than 1.
             RuntimeError: If this dispatcher is a scope that has ended.
         """
-        # Compare the options one by one: building an Options tuple to compare it would double the cost of registering.
-        if once is False and where is None and timeout is None and limit is None:
-            if priority.__class__ is not int:
-                check_priority(priority)
-            is_direct = listener.__class__ is FunctionType and listener.__code__.co_flags & self._direct_call_flags
-            call = listener if is_direct else self._adapt_listener(listener)
-            subscription = Subscription(self._registry, key, listener, priority, call)
-            # The registry checks the key, because it knows the keys that it has checked before.
-            self._registry.add(subscription)
-        else:
-            subscription = self._add_with_options(key, listener, priority, Options(once, where, timeout, limit))
+        try:
+            # Compare the options one by one: building an Options tuple to compare it would double the cost of
+            # registering.
+            if once is False and where is None and timeout is None and limit is None:
+                if priority.__class__ is not int:
+                    check_priority(priority)
+                is_direct = listener.__class__ is FunctionType and listener.__code__.co_flags & self._direct_call_flags
+                call = listener if is_direct else self._adapt_listener(listener)
+                subscription = Subscription(self._registry, key, listener, priority, call)
+                # The registry checks the key, because it knows the keys that it has checked before.
+                self._registry.add(subscription)
+            else:
+                subscription = self._add_with_options(key, listener, priority, Options(once, where, timeout, limit))
+        except TypeError:
+            # Only now, because the check takes longer than the rest.
+            _check_not_swapped(key, listener)
+            raise
         captured = _captured_subscriptions.get()
         if captured is not None:
             captured.append(subscription)
@@ -233,6 +240,16 @@ class RegisteringMixin:
         finally:
             _captured_subscriptions.reset(token)
         return [subscription for subscription in captured if is_owned_by(subscription, self._registry)]
+
+
+def _check_not_swapped(key: Any, listener: Any) -> None:
+    is_listener = callable(key) and not isinstance(key, type)
+    if is_listener and (isinstance(listener, type) or not callable(listener)):
+        raise TypeError(
+            f"the key comes first, then the listener, but they are swapped: write "
+            f"add_listener({format_key(listener)}, {short_name(key)}) instead of "
+            f"add_listener({short_name(key)}, {format_key(listener)})"
+        ) from None
 
 
 #: Compared with `self.add_listener`, to detect an override in a subclass or on an instance.

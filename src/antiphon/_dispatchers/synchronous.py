@@ -18,7 +18,7 @@ from antiphon._events.event import Event
 from antiphon._listeners.adapters import adapt_for_sync
 from antiphon._listeners.options import wrap_with_options
 from antiphon._listeners.subscription import Options, Subscription, SubscriptionWithOptions, removed_listener
-from antiphon._registry.keys import check_name
+from antiphon._registry.keys import check_dispatch_name
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, annotate_exception, check_error_policy
 from antiphon._types import EventName, Name, PlainString
@@ -209,9 +209,9 @@ class EventDispatcher(BaseDispatcher, _Protocol):
             A function that takes the event and returns it.
 
         Raises:
-            TypeError: If the name is None or unhashable.
+            TypeError: If the name is None, unhashable, a pattern, or another object that cannot be a key.
         """
-        check_name(name)
+        check_dispatch_name(name)
         if getattr(self.dispatch, "__func__", None) is loops.dispatch:
             fast: Callable[[Any], Any] = loops.prepare_sync(self, name)
             return fast

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Hashable, Iterable
+from enum import Enum
+from types import NoneType
 from typing import Any, TypeAlias, TypeVar, cast
 
 from antiphon._types import EventName
@@ -24,11 +26,14 @@ from antiphon._util.naming import describe_value, safe_repr
 __all__ = (
     "AnyOf",
     "Matcher",
+    "check_dispatch_name",
     "check_key",
     "check_name",
     "event_name",
     "get_exact_names",
     "get_matcher",
+    "is_pattern",
+    "is_value",
     "key_matches",
 )
 
@@ -90,7 +95,8 @@ def check_key(key: object) -> None:
     """Check that a key can match events.
 
     Raises:
-        TypeError: If the key is None or unhashable, or a class that does not support `issubclass`.
+        TypeError: If the key is None or unhashable, a class that does not support `issubclass`, or an object that
+            cannot match an event, such as a generic alias, a function, an event, or a tuple of names.
         ValueError: If the key is a string with a ``*`` that is only a part of a segment.
     """
     if isinstance(key, str):
@@ -98,7 +104,7 @@ def check_key(key: object) -> None:
             _check_pattern(key)
         return
     check_name(key)
-    if isinstance(key, type):
+    if isinstance(key, type) and key is not Any and key is not NoneType:
         try:
             issubclass(object, key)
         except TypeError:
@@ -106,9 +112,45 @@ def check_key(key: object) -> None:
                 f"a class as a key must support issubclass(); got {key.__name__}, which does not; decorate a protocol "
                 f"with @runtime_checkable, and define only methods in it"
             ) from None
+        return
     if isinstance(key, AnyOf):
         for part in key.keys:
             check_key(part)
+        return
+    # Imported here, because the keys of most programs are names and classes.
+    from antiphon._registry.refused_keys import explain_refused_key
+
+    refusal = explain_refused_key(key)
+    if refusal is not None:
+        kind, fix = refusal
+        raise TypeError(
+            f'a key must be a name such as "order.placed", a pattern or a class of events; got {safe_repr(key)}, '
+            f"{kind}: {fix}"
+        )
+
+
+def check_dispatch_name(name: object) -> None:
+    """Check that events can be dispatched under a name, and that listeners can listen to it.
+
+    Raises:
+        TypeError: If the name is unhashable, a pattern, or another object that cannot be a key.
+    """
+    if isinstance(name, str):
+        if "*" in name and is_pattern(name):
+            raise TypeError(
+                f'a dispatch takes one name, such as "order.placed"; got the pattern {name!r}: patterns are for '
+                f"listeners, so dispatch the event under each name"
+            )
+        return
+    check_name(name)
+    if isinstance(name, type):
+        return
+    # As in `check_key`.
+    from antiphon._registry.refused_keys import explain_refused_key
+
+    refusal = explain_refused_key(name)
+    if refusal is not None:
+        raise TypeError(f'a dispatch takes a name, such as "order.placed"; got {safe_repr(name)}, {refusal[0]}')
 
 
 def check_name(name: object) -> None:
@@ -139,6 +181,11 @@ def get_matcher(key: Hashable) -> Matcher | None:
     return None
 
 
+def is_value(key: Hashable) -> bool:
+    """Return whether a key is neither a string nor a class, so that an equal object could be dispatched as an event."""
+    return not isinstance(key, (str, Enum, type, AnyOf))
+
+
 def key_matches(key: Hashable, name: Hashable, cls: type[Any]) -> bool:
     """Return whether a key matches events of a class that are dispatched under a name."""
     return _get_matcher_or_equality(key)(name, cls)
@@ -155,13 +202,22 @@ def _get_matcher_or_equality(key: Hashable) -> Matcher:
     return get_matcher(key) or (lambda name, _cls: bool(name == key))
 
 
+def is_pattern(text: str) -> bool:
+    """Return whether a string with a ``*`` is a pattern."""
+    return _find_wrong_segment(text) is None
+
+
 def _check_pattern(pattern: str) -> None:
-    for segment in pattern.split("."):
-        if "*" in segment and segment not in ("*", "**"):
-            raise ValueError(
-                f"in a pattern a * stands for a whole segment between dots, and ** for any number of segments; "
-                f"got {pattern!r}; replace its segment {segment!r}"
-            )
+    segment = _find_wrong_segment(pattern)
+    if segment is not None:
+        raise ValueError(
+            f"in a pattern a * stands for a whole segment between dots, and ** for any number of segments; "
+            f"got {pattern!r}; replace its segment {segment!r}"
+        )
+
+
+def _find_wrong_segment(pattern: str) -> str | None:
+    return next((part for part in pattern.split(".") if "*" in part and part not in ("*", "**")), None)
 
 
 def _make_pattern_matcher(pattern: str) -> Matcher:

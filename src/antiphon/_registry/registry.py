@@ -24,15 +24,15 @@ from __future__ import annotations
 
 from _thread import RLock
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from antiphon._events.event import Event
 from antiphon._listeners.subscription import Subscription
 from antiphon._registry.bucket import Bucket, BucketEntry
 from antiphon._registry.caches import RegistryCaches
-from antiphon._registry.keys import Matcher, check_key, get_exact_names, get_matcher
-from antiphon._registry.plan import CachedPlan, sort_subscriptions
+from antiphon._registry.keys import check_key, get_exact_names, get_matcher, is_value
+from antiphon._registry.lookup import EMPTY_BUCKET, RegistryLookup
+from antiphon._registry.plan import CachedPlan
 from antiphon._util.naming import safe_repr
 
 if TYPE_CHECKING:
@@ -40,18 +40,14 @@ if TYPE_CHECKING:
 
 __all__ = ("Registry",)
 
-#: The bucket of a key without subscriptions. Nothing is added to it.
-_EMPTY_BUCKET: Final = Bucket()
 
-
-class Registry:
+class Registry(RegistryLookup):
     """The subscriptions of one dispatcher, and its plans by name and event class."""
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_acquire", "_buckets", "_caches", "_children", "_ended_scope", "_lock",
-        "_make_cached_plan", "_matchers", "_parent", "_placeholder", "_release", "_removal_callbacks",
-        "answers", "cached_plans",
+        "_acquire", "_caches", "_children", "_ended_scope", "_make_cached_plan", "_placeholder", "_release",
+        "_removal_callbacks", "answers", "cached_plans",
     )
     # fmt: on
 
@@ -75,13 +71,13 @@ class Registry:
         self._placeholder = placeholder
         # Reentrant, because comparing listeners and finalizers of collected objects may run code that registers.
         # Scopes share the lock of their parent, because a change of the parent drops plans of its scopes.
-        self._lock: RLock = RLock() if parent is None else parent._lock
+        self._lock = RLock() if parent is None else parent._lock
         # For frequent operations, in which a `with` statement is too slow.
         self._acquire = self._lock.acquire
         self._release = self._lock.release
-        self._buckets: dict[Hashable, Bucket] = {}
-        # The matchers of those keys that match more than their own name.
-        self._matchers: dict[Hashable, Matcher] = {}
+        self._buckets = {}
+        self._matchers = {}
+        self._value_classes = ()
         self._caches = caches = RegistryCaches()
         #: The cached plans, by name, then by event class.
         self.cached_plans = caches.plans
@@ -157,6 +153,10 @@ class Registry:
         bucket = self._buckets.setdefault(key, Bucket())
         if matcher is not None:
             self._matchers[key] = matcher
+        elif key.__class__ is not str and is_value(key) and type(key) not in self._value_classes:
+            self._value_classes += (type(key),)
+            # An event that equals the key may have a plan.
+            self._drop_plans((None,))
         return bucket
 
     def _undo_add(self, key: Hashable, bucket: Bucket, subscription: Subscription) -> None:
@@ -172,7 +172,7 @@ class Registry:
             if subscription.call is self._placeholder:
                 return False
             key, listener = subscription.key, subscription.listener
-            bucket = self._buckets.get(key, _EMPTY_BUCKET)
+            bucket = self._buckets.get(key, EMPTY_BUCKET)
             try:
                 is_found = bucket.get(listener) is subscription
             except Exception:
@@ -207,7 +207,7 @@ class Registry:
             check_key(key)
         self._acquire()
         try:
-            bucket = self._buckets.get(key, _EMPTY_BUCKET)
+            bucket = self._buckets.get(key, EMPTY_BUCKET)
             try:
                 entry = None if bucket.has_unhashable else bucket.pop(listener, None)
             except Exception:
@@ -233,7 +233,7 @@ class Registry:
         check_key(key)
         with self._lock:
             # Only a comparison finds a listener without a hash, or one whose hash has changed.
-            equal = self._buckets.get(key, _EMPTY_BUCKET).find_equal(listener)
+            equal = self._buckets.get(key, EMPTY_BUCKET).find_equal(listener)
         if not equal:
             raise ValueError(
                 f"{safe_repr(listener)} does not listen to {safe_repr(key)}; "
@@ -325,42 +325,6 @@ class Registry:
             found = self.find_for_event(name, cls) if cached is None else cached.plan.listeners
             listeners = answers[cls] = tuple([subscription.listener for subscription in found])
             return listeners
-
-    def find_for_event(self, name: Hashable, cls: type = Event) -> tuple[Subscription, ...]:
-        """Return the subscriptions that match events of a class under a name, sorted."""
-        with self._lock:
-            return sort_subscriptions(self._collect_for_event(name, cls))
-
-    def find_all(self) -> tuple[Subscription, ...]:
-        """Return all subscriptions, including those of the parent, sorted."""
-        with self._lock:
-            return sort_subscriptions(found for key in self.keys() for found in self._collect_for_key(key))
-
-    def by_key(self) -> dict[Hashable, tuple[Subscription, ...]]:
-        """Return the subscriptions of each key, including those of the parent, sorted."""
-        with self._lock:
-            # Hashing a key may run user code that removes the last subscription of another key.
-            return {key: sort_subscriptions(found) for key in self.keys() if (found := self._collect_for_key(key))}
-
-    def keys(self) -> tuple[Hashable, ...]:
-        """Return the keys that have subscriptions, including those of the parent."""
-        with self._lock:
-            own = tuple(self._buckets)
-            return own if self._parent is None else tuple(dict.fromkeys((*self._parent.keys(), *own)))
-
-    def _collect_for_key(self, key: Hashable) -> list[Subscription]:
-        found = self._buckets.get(key, _EMPTY_BUCKET).get_subscriptions()
-        return found if self._parent is None else [*self._parent._collect_for_key(key), *found]
-
-    def _collect_for_event(self, name: Hashable, cls: type) -> list[Subscription]:
-        # If the name is itself a pattern or a class, its matcher decides.
-        bucket = self._buckets.get(name)
-        found = [] if bucket is None or name in self._matchers else bucket.get_subscriptions()
-        # A list, because a matcher may run user code that registers.
-        for key, matches in list(self._matchers.items()):
-            if matches(name, cls):
-                found += self._buckets.get(key, _EMPTY_BUCKET).get_subscriptions()
-        return found if self._parent is None else [*self._parent._collect_for_event(name, cls), *found]
 
     def invalidate_plans(self) -> None:
         """Drop all plans, also of scopes, because something other than the subscriptions has changed."""

@@ -5,6 +5,7 @@ No function here raises because of the object: a text for an error message must 
 
 from __future__ import annotations
 
+from enum import Enum
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, Final
@@ -13,6 +14,7 @@ __all__ = (
     "Wrapper",
     "describe_value",
     "find_label",
+    "format_key",
     "listener_name",
     "safe_repr",
     "safe_str",
@@ -44,6 +46,18 @@ class Wrapper:
 def describe_value(thing: object) -> str:
     """Return the repr and the type of an object, for a message about a wrong argument."""
     return f"{safe_repr(thing)} ({type(thing).__name__})"
+
+
+def format_key(key: Any) -> str:
+    """Return a name or another key as it is written in code, for a message that shows a call."""
+    if isinstance(key, type):
+        return key.__name__
+    if isinstance(key, Enum):
+        return f"{type(key).__name__}.{key.name}"
+    if type(key) is str and key.isprintable() and not {'"', "\\"} & set(key):
+        # Double quotes, as in the documentation.
+        return f'"{key}"'
+    return safe_repr(key)
 
 
 def safe_repr(thing: object) -> str:
