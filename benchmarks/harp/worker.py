@@ -1,4 +1,7 @@
-"""The process that measures: it starts HARP on one dispatcher, and prints the CPU nanoseconds of requests as JSON.
+"""The process that measures: it starts HARP on one dispatcher, and sends it requests.
+
+It writes a line of JSON with the module of the dispatcher and the dispatches of a request. Then, for each line that it
+reads, it sends a batch of requests, and writes the CPU nanoseconds of one of them.
 
 HARP's system has the applications ``http_client`` and ``proxy``. Its server and its upstream are replaced: requests are
 ASGI calls, and a transport answers what HARP forwards. Listeners that do nothing replace those of HARP's storage,
@@ -50,14 +53,12 @@ STORED = ("proxy.transaction.started", "proxy.transaction.message", "proxy.trans
 
 
 def main() -> None:
-    """Measure what the command line names."""
+    """Run HARP on the dispatcher that the command line names."""
     parser = ArgumentParser(prog="python -m benchmarks.harp.worker")
     parser.add_argument("dispatcher", choices=("antiphon", "whistle"))
-    parser.add_argument("batches", type=int)
-    options = parser.parse_args()
-    if options.dispatcher == "antiphon":
+    if parser.parse_args().dispatcher == "antiphon":
         replace_whistle()
-    json.dump(asyncio.run(measure(options.batches)), sys.stdout)
+    asyncio.run(measure())
 
 
 def replace_whistle() -> None:
@@ -67,27 +68,22 @@ def replace_whistle() -> None:
     sys.modules["whistle"] = replacement
 
 
-async def measure(batches: int) -> dict[str, Any]:
-    """Start HARP, and measure requests.
-
-    Returns:
-        The module of the dispatcher, the dispatches of a request with their numbers of listeners, and the CPU
-        nanoseconds of a request in each batch.
-    """
+async def measure() -> None:
+    """Start HARP, and measure batches until the input ends."""
     system = await start()
+    module = import_module("whistle").AsyncEventDispatcher.__module__.partition(".")[0]
     dispatches = await count_dispatches(system)
     await send_requests(system.asgi_app, WARM_UPS)
     # What HARP has made so far is not collected during the requests.
     gc.collect()
     gc.freeze()
-    times: list[float] = []
-    for _ in range(batches):
+    print(json.dumps({"module": module, "dispatches": dispatches}), flush=True)
+    # Nothing else runs in this event loop, so waiting for a line may block it.
+    while sys.stdin.readline():
         started = process_time_ns()
         await send_requests(system.asgi_app, BATCH)
-        times.append((process_time_ns() - started) / BATCH)
+        print((process_time_ns() - started) / BATCH, flush=True)
     await system.dispose()
-    module = import_module("whistle").AsyncEventDispatcher.__module__.partition(".")[0]
-    return {"module": module, "dispatches": dispatches, "times": times}
 
 
 async def start() -> Any:
