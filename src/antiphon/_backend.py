@@ -37,7 +37,9 @@ __all__ = (
     "is_cancellation",
     "is_cancelled_by_scope",
     "is_scope_message",
+    "leave_unused_task_group",
     "make_cancellation",
+    "no_op",
     "open_task_group",
     "uncancel_all_requests",
     "unwrap_group",
@@ -63,14 +65,27 @@ def is_scope_message(message: object) -> bool:
 
 
 def is_cancelled_by_scope() -> bool:
-    """Return whether a cancel scope around the running task has been cancelled, or its deadline has passed."""
+    """Return whether a cancel scope around the running task has been cancelled. On asyncio, also if it is overdue."""
     trio, task = _detect_backend()
     if trio is not None:
-        return bool(trio.current_effective_deadline() <= trio.current_time())
+        return _is_cancelled_in_trio(trio)
     if task is None:
         return False
-    deadline = _get_asyncio_backend().current_effective_deadline()
-    return bool(deadline != math.inf and deadline <= _get_asyncio_backend().current_time())
+    backend = _get_asyncio_backend()
+    deadline = backend.current_effective_deadline()
+    return bool(deadline != math.inf and deadline <= backend.current_time())
+
+
+def _is_cancelled_in_trio(trio: Any) -> bool:
+    # Trio has no public function for this. Its effective deadline is slow, because it visits all cancel scopes.
+    checkpoint = trio.lowlevel.checkpoint_if_cancelled()
+    try:
+        checkpoint.send(None)
+    except StopIteration:
+        return False
+    # It would wait for the cancellation.
+    checkpoint.close()
+    return True
 
 
 def make_cancellation(message: object = None) -> BaseException:
@@ -97,18 +112,36 @@ def open_task_group() -> AbstractAsyncContextManager[Any]:
     return group
 
 
+def leave_unused_task_group(group: AbstractAsyncContextManager[Any]) -> bool:
+    """Leave a task group that has started no task, without waiting for a turn of the event loop.
+
+    The ``__aexit__`` of AnyIO's group on asyncio always waits for one. Its ``__aenter__`` only enters its cancel scope,
+    so the group can be left through that scope. A nursery of Trio cannot be left in this way.
+
+    Args:
+        group: The task group. It was entered, and it is not cancelled.
+
+    Returns:
+        Whether the group was left. If not, leave it as usual.
+    """
+    scope = getattr(group, "cancel_scope", None)
+    if scope is None:
+        return False
+    scope.__exit__(None, None, None)
+    return True
+
+
 def _detect_backend() -> tuple[Any, Any]:
     """Return the module `trio` if a Trio task runs, or else None, and the running asyncio task or None."""
     trio = sys.modules.get("trio")
-    if trio is None:
-        return None, _get_current_task()
-    sniffio = sys.modules.get("sniffio")
-    # Read the name first, which Trio sets where it runs, also within an asyncio task: `in_trio_task` is slow if no Trio
-    # task runs.
-    if (sniffio is None or sniffio.thread_local.name == "trio") and trio.lowlevel.in_trio_task():
-        return trio, None
+    if trio is not None:
+        sniffio = sys.modules.get("sniffio")
+        # Read the name first, which Trio sets where it runs, also within an asyncio task: `in_trio_task` is slow if no
+        # Trio task runs.
+        if (sniffio is None or sniffio.thread_local.name == "trio") and trio.lowlevel.in_trio_task():
+            return trio, None
     task = _get_current_task()
-    return (trio if task is None and trio.lowlevel.in_trio_task() else None), task
+    return (trio if task is None and trio is not None and trio.lowlevel.in_trio_task() else None), task
 
 
 def unwrap_group(exc: BaseException) -> BaseException:
@@ -129,20 +162,18 @@ def get_first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return first
 
 
-def checkpoint_if_cancelled() -> tuple[Awaitable[None], Any]:
+def checkpoint_if_cancelled() -> tuple[Awaitable[None] | None, Any]:
     """Prepare a checkpoint that raises the cancellation of a cancel scope, and does not yield to other tasks otherwise.
 
     Returns:
-        The awaitable checkpoint, and the running asyncio task or None.
+        The awaitable checkpoint, or None if there is no cancel scope; and the running asyncio task or None.
     """
     trio, task = _detect_backend()
     if trio is not None:
         # The same as AnyIO's, without the search for the running backend.
         return trio.lowlevel.checkpoint_if_cancelled(), None
-    if task is None:
-        # No event loop runs: the caller drives the coroutine manually.
-        return _no_op(), None
-    return _get_asyncio_backend().checkpoint_if_cancelled(), task
+    # Without a task, no event loop runs: the caller drives the coroutine manually.
+    return (_get_asyncio_backend().checkpoint_if_cancelled() if task is not None and _is_in_scope(task) else None), task
 
 
 def checkpoint() -> Awaitable[None]:
@@ -167,7 +198,7 @@ def _yield_to_asyncio() -> Generator[None, None, None]:
     yield
 
 
-async def _no_op() -> None:
+async def no_op() -> None:
     """Return immediately."""
 
 
@@ -214,19 +245,24 @@ def count_scopes() -> int:
 
 def _get_scope(task: Any) -> Any:
     """Return the innermost cancel scope of an asyncio task, or None."""
-    states = getattr(sys.modules.get("anyio._backends._asyncio"), "_task_states", {})
-    return getattr(states.get(task), "cancel_scope", None)
+    states = _get_task_states()
+    return None if states is None else getattr(states.get(task), "cancel_scope", None)
+
+
+def _is_in_scope(task: Any) -> bool:
+    """Return whether an asyncio task is in a cancel scope. Return True if that cannot be found out."""
+    return _get_task_states() is None or _get_scope(task) is not None
 
 
 def drop_scope_requests() -> None:
-    """Drop the requests to cancel the running task that AnyIO would take back from the parent task.
+    """Drop the requests to cancel the running asyncio task that AnyIO would take back from the parent task.
 
     When a cancel scope ends within a cancelled scope on asyncio, AnyIO moves its requests to the outer scope. If
     another task has entered the outer scope, that task then loses requests of its own (docs/upstream/uncancel.md).
     The task's own scope is the last place where they can be dropped, and there is no public way.
     """
-    if count_cancel_requests():
-        task = _detect_backend()[1]
+    task = _get_current_task()
+    if task is not None and task.cancelling():
         scope = _get_scope(task)
         if getattr(scope, "_host_task", None) is task:
             scope._pending_uncancellations = 0  # noqa: SLF001
@@ -291,6 +327,14 @@ def _get_asyncio_backend() -> Any:
     from anyio.lowlevel import current_token
 
     return getattr(current_token(), "backend_class", _PublicBackend)
+
+
+@cache
+def _get_task_states() -> Any:
+    """Return AnyIO's table of asyncio tasks with their cancel scopes, or None if this version of AnyIO has none."""
+    # The backend imports the module.
+    _get_asyncio_backend()
+    return getattr(sys.modules.get("anyio._backends._asyncio"), "_task_states", None)
 
 
 class _PublicBackend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from itertools import count
@@ -42,6 +43,21 @@ async def run(waiting: Iterable[bool], strategy: Strategy) -> tuple[int, list[in
 @pytest.mark.parametrize("waiting", [[False] * 100, [True]], ids=["all return at once", "one that waits"])
 async def test_the_callers_task_runs_what_needs_no_other(strategy: Strategy, waiting: list[bool]) -> None:
     assert await run(waiting, strategy) == (0, [anyio.get_current_task().id] * len(waiting))
+
+
+@together
+async def test_listeners_that_return_leave_the_cancel_scopes_as_they_were(strategy: Strategy) -> None:
+    """The task group is left through its cancel scope, so a scope around the dispatch must be the innermost one again."""
+    with anyio.CancelScope(deadline=anyio.current_time() + 100) as outer:
+        await run([False] * 3, strategy)
+        assert anyio.current_effective_deadline() == outer.deadline
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run, [True] * 3, strategy)
+            outer.cancel()
+            await anyio.sleep_forever()
+
+    assert outer.cancelled_caught
+    assert anyio.current_effective_deadline() == math.inf
 
 
 @together

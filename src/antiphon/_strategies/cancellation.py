@@ -103,11 +103,11 @@ class CancellationWatch:
                 # The task was cancelled before the dispatch, and the cancellation has not been delivered.
                 self.has_undelivered_request = True
                 self._requests_before -= 1
-        self.outer = outer = _find_unfinished(outer)
+        self.outer = outer
         if outer is None:
             return
+        self.outer = watch = _find_unfinished(outer)
         depth = 0
-        watch: CancellationWatch | None = outer
         while watch is not None:
             # Tasks that outlive their dispatch and dispatch again would build an ever-growing chain.
             watch.outer = _find_unfinished(watch.outer)
@@ -289,6 +289,7 @@ class WorkerWatch(CancellationWatch):
     def __init__(self, caller: CancellationWatch) -> None:
         self.task = None
         self.outer = caller.outer
+        self._has_asyncio_tasks = caller.task is not None
 
     def is_own(self, exc: BaseException) -> bool:
         """Return whether the listener may have requested a cancellation itself."""
@@ -296,7 +297,7 @@ class WorkerWatch(CancellationWatch):
 
     def uncancel_own_requests(self) -> None:
         """Take back the requests that a listener made and handled, before the task runs the next listener."""
-        if count_cancel_requests() and not is_cancelled_by_scope():
+        if self._has_asyncio_tasks and count_cancel_requests() and not is_cancelled_by_scope():
             uncancel_all_requests()
 
 

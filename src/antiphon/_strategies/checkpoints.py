@@ -26,7 +26,8 @@ __all__ = ("get_requested_cancellation", "raise_if_cancelled")
 async def raise_if_cancelled(watch: CancellationWatch) -> None:
     """Raise the cancellation of a cancel scope, of the task or of the dispatch, if one was requested."""
     scope_checkpoint, _ = checkpoint_if_cancelled()
-    await scope_checkpoint
+    if scope_checkpoint is not None:
+        await scope_checkpoint
     if watch.has_undelivered_cancellation():
         try:
             await checkpoint()
@@ -62,7 +63,8 @@ async def get_requested_cancellation(exc: BaseException, watch: CancellationWatc
         for _ in range(2):
             scope_checkpoint, _ = checkpoint_if_cancelled()
             try:
-                await scope_checkpoint
+                if scope_checkpoint is not None:
+                    await scope_checkpoint
             except BaseException as requested:  # noqa: ASYNC103  the caller raises it
                 exc = requested
             if is_scope_message(next(iter(exc.args), None)):

@@ -16,7 +16,7 @@ from operator import call
 from types import CoroutineType, coroutine
 from typing import Any, Final, TypeAlias, TypeVar
 
-from antiphon._strategies.cancellation import CancellationWatch, current_watch, watch_future
+from antiphon._strategies.cancellation import CancellationWatch, watch_future
 from antiphon._util.callables import to_coroutine
 
 __all__ = ("drive", "reset_context_variable", "run_first_step", "run_first_step_in")
@@ -52,16 +52,15 @@ def run_first_step_in(
 ) -> Awaitable[None] | None:
     """Do the same as `run_first_step`, but run all steps of the listener in the given context.
 
-    Without a watch, the requests to cancel the running task are not observed.
+    The watch is the `current_watch` of the context. Without one, the requests to cancel the running task are not
+    observed.
     """
-    coro, yielded = context.run(_start, listener, event, watch)
+    coro, yielded = context.run(_start, listener, event)
     return None if yielded is _FINISHED else _run_remainder(coro, yielded, context.run, watch)
 
 
-def _start(listener: Callable[[Any], Any], event: Any, watch: CancellationWatch | None = None) -> tuple[Any, Any]:
+def _start(listener: Callable[[Any], Any], event: Any) -> tuple[Any, Any]:
     """Call a listener and run its first step. Return its coroutine, and what that yielded or `_FINISHED`."""
-    if watch is not None and current_watch.get() is not watch:
-        current_watch.set(watch)
     coro: Any = listener(event)
     if coro.__class__ is not CoroutineType:
         # A listener may return any awaitable, but only a coroutine can be driven.

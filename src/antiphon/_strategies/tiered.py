@@ -38,7 +38,8 @@ class TieredStrategy(BaseStrategy):
         if not plan:
             return
         scope_checkpoint, task = checkpoint_if_cancelled()
-        await scope_checkpoint
+        if scope_checkpoint is not None:
+            await scope_checkpoint
         watch = CancellationWatch(task, current_watch.get())
         collector = ErrorCollector(self._errors, plan, event)
         try:
@@ -77,7 +78,9 @@ async def _run_single_listener_tier(
     subscription: Subscription, event: Any, collector: ErrorCollector, watch: CancellationWatch
 ) -> None:
     try:
-        remainder = run_first_step_in(copy_context(), subscription.call, event, watch)
+        context = copy_context()
+        context.run(current_watch.set, watch)
+        remainder = run_first_step_in(context, subscription.call, event, watch)
         if remainder is None:
             return
         await remainder
@@ -90,10 +93,13 @@ async def _run_single_listener_tier(
 async def _run_single_listener_plan(errors: ErrorPolicy, subscription: Subscription, plan: Plan, event: Any) -> None:
     """Do the same as `TieredStrategy.run` for a plan of one listener."""
     scope_checkpoint, task = checkpoint_if_cancelled()
-    await scope_checkpoint
+    if scope_checkpoint is not None:
+        await scope_checkpoint
     watch = CancellationWatch(task, current_watch.get())
     try:
-        remainder = run_first_step_in(copy_context(), subscription.call, event, watch)
+        context = copy_context()
+        context.run(current_watch.set, watch)
+        remainder = run_first_step_in(context, subscription.call, event, watch)
         if remainder is None:
             return
         await remainder

@@ -33,7 +33,9 @@ from antiphon._backend import (
     drop_scope_requests,
     is_cancellation,
     is_cancelled_by_scope,
+    leave_unused_task_group,
     make_cancellation,
+    no_op,
     open_task_group,
     unwrap_group,
 )
@@ -90,7 +92,7 @@ class TierRunner:
         self._context.run(current_watch.set, self._watch)
         exc: BaseException | None = None
         try:
-            async with _WatchedTaskGroup(self._watch) as self._group:
+            async with _TierTaskGroup(self, self._watch) as self._group:
                 await self._run_listeners(self._watch, self._context)
         except BaseException as group:  # noqa: ASYNC103  raised below, where it gets no context
             exc = unwrap_group(group)
@@ -134,27 +136,30 @@ class TierRunner:
 
     async def _run_listeners(self, watch: CancellationWatch, context: Context) -> None:
         event = self._event
-        has_workers = watch is not self._watch
+        # A worker in another task has waited for its first listener.
+        has_waited = watch is not self._watch
         for subscription in self._pending:
+            if has_waited:
+                if self._should_stop():
+                    break
+                has_waited = False
             try:
                 remainder = run_first_step_in(context.copy(), self._get_call(subscription, watch), event, watch)
                 if remainder is None:
                     if self._is_closed:
                         break
                     continue
-                self.may_be_cancelled = True
-                if not has_workers:
-                    has_workers = True
+                self.may_be_cancelled = has_waited = True
+                if self._worker_watch is None:
                     self._start_workers()
                 await remainder
                 watch.uncancel_own_requests()
             except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises all but errors
+                has_waited = True
                 try:
                     self._handle_exception(exc, subscription, watch)
                 finally:
                     watch.uncancel_own_requests()
-            if self._should_stop():
-                break
 
     async def _run_worker(self) -> None:
         self._starting_tasks -= 1
@@ -169,20 +174,20 @@ class TierRunner:
         try:
             try:
                 await self._get_call(subscription, watch)(self._event)
-                watch.uncancel_own_requests()
                 if not length_hint(self._pending):
                     return
+                watch.uncancel_own_requests()
             except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises all but errors
                 self._handle_exception(exc, subscription, watch)
                 watch.uncancel_own_requests()
-            if not self._should_stop():
-                await self._run_listeners(watch, self._worker_context)
+            await self._run_listeners(watch, self._worker_context)
         except BaseException as exc:  # noqa: ASYNC103  the caller's task raises the cancellation
             # The caller's task is cancelled as well, or finds `_native_cancellation`.
             if not is_cancellation(exc):
                 raise
         finally:
-            drop_scope_requests()
+            if self._watch.task is not None:
+                drop_scope_requests()
 
     def _start_workers(self) -> None:
         if length_hint(self._pending) and self._available_tasks:
@@ -190,15 +195,15 @@ class TierRunner:
             self._worker_watch = WorkerWatch(self._watch)
             self._worker_context = self._context.copy()
             self._worker_context.run(current_watch.set, self._worker_watch)
-            self._spawn_workers()
+            self._worker_context.run(self._spawn_workers)
 
     def _spawn_workers(self) -> None:
+        # This runs in the context of the workers, which each of them copies.
         # Start two. With one, each listener that waits would delay all later ones by an iteration of the event loop.
         for _ in range(min(2, length_hint(self._pending) - self._starting_tasks, self._available_tasks)):
             self._available_tasks -= 1
             self._starting_tasks += 1
-            # Copy the context, because an eager task runs its first step in it and starts other tasks from it.
-            self._worker_context.copy().run(self._group.start_soon, self._run_worker)
+            self._group.start_soon(self._run_worker)
 
     def _should_stop(self) -> bool:
         return self._is_closed or self._watch.is_cancelled or is_cancelled_by_scope()
@@ -225,18 +230,29 @@ class TierRunner:
         self._group.cancel_scope.cancel()
 
 
-class _WatchedTaskGroup:
-    """A task group that watches the requests to cancel the caller's task while that task waits in ``__aexit__``."""
+class _TierTaskGroup:
+    """The task group of a tier. It watches the requests to cancel the caller's task while that task waits for others.
 
-    def __init__(self, watch: CancellationWatch) -> None:
-        self._manager: AbstractAsyncContextManager[Any] = open_task_group()
+    Args:
+        runner: The runner of the tier.
+        watch: The watch of the caller's task.
+    """
+
+    def __init__(self, runner: TierRunner, watch: CancellationWatch) -> None:
+        self._group: AbstractAsyncContextManager[Any] = open_task_group()
+        self._runner = runner
         self._watch = watch
 
     def __aenter__(self) -> Awaitable[Any]:
-        return self._manager.__aenter__()
+        return self._group.__aenter__()
 
     def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> Awaitable[bool | None]:
-        coro: Any = self._manager.__aexit__(exc_type, exc, traceback)
+        # If no listener waited or failed, no task was started.
+        is_unused = exc is None and not self._runner.may_be_cancelled
+        # A listener that has cancelled its own task is cancelled in `__aexit__`, as it would be in its own task.
+        if is_unused and not self._watch.has_undelivered_cancellation() and leave_unused_task_group(self._group):
+            return no_op()
+        coro: Any = self._group.__aexit__(exc_type, exc, traceback)
         return drive(coro, self._watch) if self._watch.on_wait_for_tasks() else coro
