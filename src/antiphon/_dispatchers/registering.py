@@ -90,7 +90,9 @@ class RegisteringMixin:
                     check_priority(priority)
                 is_direct = listener.__class__ is FunctionType and listener.__code__.co_flags & self._direct_call_flags
                 call = listener if is_direct else self._adapt_listener(listener)
-                subscription = Subscription(self._registry, key, listener, priority, call)
+                subscription = Subscription()
+                subscription.key, subscription.listener = key, listener
+                subscription.priority, subscription.call = priority, call
                 # The registry checks the key, because it knows the keys that it has checked before.
                 self._registry.add(subscription)
             else:
@@ -212,7 +214,8 @@ class RegisteringMixin:
         check_priority(priority)
         call = self._adapt_listener(listener)
         self._check_options(options)
-        subscription = SubscriptionWithOptions(self._registry, key, listener, priority, call, options)
+        subscription = SubscriptionWithOptions(call, options)
+        subscription.key, subscription.listener, subscription.priority = key, listener, priority
         subscription.call = self._wrap_options(subscription)
         self._registry.add(subscription)
         return subscription

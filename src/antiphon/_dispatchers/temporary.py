@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from antiphon._dispatchers.subscribers import Subscriptions, register_methods
-from antiphon._listeners.subscription import Options, Subscription, removed_listener
+from antiphon._listeners.subscription import Options, Subscription, registration_counter, removed_listener
 from antiphon._types import IListener, Name
 from antiphon._util.naming import safe_repr
 
@@ -30,6 +30,13 @@ class _NoOwner:
 
     def when_removed(self, _subscription: Subscription, call: Callable[[object], object], /) -> None:
         call(None)
+
+
+def _make_unregistered(key: Hashable, listener: IListener, priority: int) -> Subscription:
+    handle = Subscription()
+    handle.key, handle.listener, handle.priority, handle.call = key, listener, priority, removed_listener
+    handle._owner, handle.order = _NoOwner(), next(registration_counter)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    return handle
 
 
 class Registrar:
@@ -105,7 +112,7 @@ class Registrar:
             ValueError: As for the dispatcher's ``add_listener``.
         """
         registered = self._register_until_end(key, listener, priority, Options(once, where, timeout, limit))
-        return registered[-1] if registered else Subscription(_NoOwner(), key, listener, priority, removed_listener)
+        return registered[-1] if registered else _make_unregistered(key, listener, priority)
 
     if TYPE_CHECKING:
 

@@ -27,7 +27,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from antiphon._listeners.subscription import Subscription
+from antiphon._listeners.subscription import Subscription, registration_counter
 from antiphon._registry.bucket import Bucket, BucketEntry
 from antiphon._registry.caches import RegistryCaches
 from antiphon._registry.keys import check_key, get_exact_names, get_matcher, is_value
@@ -113,6 +113,7 @@ class Registry(RegistryLookup):
             RuntimeError: If the scope has ended.
         """
         key, listener = subscription.key, subscription.listener
+        subscription._owner, subscription.order = self, next(registration_counter)  # pyright: ignore[reportPrivateUsage]
         self._acquire()
         try:
             try:
