@@ -16,7 +16,7 @@ import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context
-from functools import cache
+from functools import cache, partial
 from threading import current_thread
 from types import coroutine
 from typing import Any, Final, cast
@@ -69,11 +69,7 @@ def is_cancelled_by_scope() -> bool:
     trio, task = _detect_backend()
     if trio is not None:
         return _is_cancelled_in_trio(trio)
-    if task is None:
-        return False
-    backend = _get_asyncio_backend()
-    deadline = backend.current_effective_deadline()
-    return bool(deadline != math.inf and deadline <= backend.current_time())
+    return task is not None and _is_cancelled_in_asyncio()
 
 
 def _is_cancelled_in_trio(trio: Any) -> bool:
@@ -88,6 +84,12 @@ def _is_cancelled_in_trio(trio: Any) -> bool:
     return True
 
 
+def _is_cancelled_in_asyncio() -> bool:
+    backend = _get_asyncio_backend()
+    deadline = backend.current_effective_deadline()
+    return bool(deadline != math.inf and deadline <= backend.current_time())
+
+
 def make_cancellation(message: object = None) -> BaseException:
     """Return a new cancellation of the running asyncio task.
 
@@ -98,18 +100,19 @@ def make_cancellation(message: object = None) -> BaseException:
     return anyio.get_cancelled_exc_class()(*arguments)
 
 
-def open_task_group() -> AbstractAsyncContextManager[Any]:
-    """Return a new task group with ``start_soon`` and ``cancel_scope.cancel``.
+def open_task_group() -> tuple[AbstractAsyncContextManager[Any], Callable[[], bool]]:
+    """Make a new task group with ``start_soon`` and ``cancel_scope.cancel``.
 
     On Trio it is a nursery, because AnyIO's task group is a wrapper around one, and slower. On asyncio it is AnyIO's,
     because a native task group ignores the cancel scopes around it.
+
+    Returns:
+        The task group, and a function that its tasks can call instead of `is_cancelled_by_scope`, in less time.
     """
     trio, _ = _detect_backend()
-    group: AbstractAsyncContextManager[Any]
-    group = (
-        _get_asyncio_backend().create_task_group() if trio is None else trio.open_nursery(strict_exception_groups=True)
-    )
-    return group
+    if trio is None:
+        return _get_asyncio_backend().create_task_group(), _is_cancelled_in_asyncio
+    return trio.open_nursery(strict_exception_groups=True), partial(_is_cancelled_in_trio, trio)
 
 
 def leave_unused_task_group(group: AbstractAsyncContextManager[Any]) -> bool:

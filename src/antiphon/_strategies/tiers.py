@@ -92,7 +92,8 @@ class TierRunner:
         self._context.run(current_watch.set, self._watch)
         exc: BaseException | None = None
         try:
-            async with _TierTaskGroup(self, self._watch) as self._group:
+            group, self._is_cancelled_by_scope = open_task_group()
+            async with _TierTaskGroup(group, self, self._watch) as self._group:
                 await self._run_listeners(self._watch, self._context)
         except BaseException as group:  # noqa: ASYNC103  raised below, where it gets no context
             exc = unwrap_group(group)
@@ -206,7 +207,7 @@ class TierRunner:
             self._group.start_soon(self._run_worker)
 
     def _should_stop(self) -> bool:
-        return self._is_closed or self._watch.is_cancelled or is_cancelled_by_scope()
+        return self._is_closed or self._watch.is_cancelled or self._is_cancelled_by_scope()
 
     def _get_call(self, subscription: Subscription, watch: CancellationWatch) -> Callable[[Any], Any]:
         return subscription.call
@@ -234,12 +235,13 @@ class _TierTaskGroup:
     """The task group of a tier. It watches the requests to cancel the caller's task while that task waits for others.
 
     Args:
+        group: The task group.
         runner: The runner of the tier.
         watch: The watch of the caller's task.
     """
 
-    def __init__(self, runner: TierRunner, watch: CancellationWatch) -> None:
-        self._group: AbstractAsyncContextManager[Any] = open_task_group()
+    def __init__(self, group: AbstractAsyncContextManager[Any], runner: TierRunner, watch: CancellationWatch) -> None:
+        self._group = group
         self._runner = runner
         self._watch = watch
 
