@@ -1,8 +1,8 @@
-"""What an application dispatches: the mix of a request, and a dispatcher that logs.
+"""What an application dispatches: the mix of a request, a dispatcher that logs, and an instrument.
 
-Both are like those of HARP, an HTTP proxy. For each request it makes 11 dispatches of five classes of events. Six
-dispatches have no listener, and each of the others has one. All dispatches pass through a subclass that logs them, at
-levels that are disabled in production.
+The first two are like those of HARP, an HTTP proxy. For each request it makes 11 dispatches of five classes of events.
+Six dispatches have no listener, and each of the others has one. All dispatches pass through a subclass that logs them,
+at levels that are disabled in production.
 """
 
 from __future__ import annotations
@@ -12,9 +12,19 @@ from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
 
+from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
 from benchmarks.workload import event_class
 
-__all__ = ("EVENTS", "LISTENED", "NAMES", "copy_name", "make_event_classes", "make_overriding", "quiet_logger")
+__all__ = (
+    "EVENTS",
+    "LISTENED",
+    "NAMES",
+    "DoNothing",
+    "copy_name",
+    "make_event_classes",
+    "make_overriding",
+    "quiet_logger",
+)
 
 #: The names under which each event of a request is dispatched, in order.
 EVENTS = (
@@ -90,3 +100,22 @@ def make_overriding(base: Any) -> Any:
             # Each candidate has its own code, because CPython specializes bytecode per code object.
             function.__code__ = function.__code__.replace()
     return LoggingDispatcher
+
+
+class DoNothing(Instrument):
+    """An instrument that observes everything and does nothing."""
+
+    def dispatch_started(self, record: DispatchRecord, /) -> None:
+        pass
+
+    def dispatch_finished(self, record: DispatchRecord, /) -> None:
+        pass
+
+    def listener_started(self, record: ListenerRecord, /) -> None:
+        pass
+
+    def listener_finished(self, record: ListenerRecord, /) -> None:
+        pass
+
+    def listener_skipped(self, record: ListenerRecord, /) -> None:
+        pass

@@ -28,7 +28,7 @@ from benchmarks.measuring import (
     run,
     verify,
 )
-from benchmarks.rows import make_rows, observed, registration, request, waiting
+from benchmarks.rows import make_rows, registration, request, waiting
 from benchmarks.workload import Load, listeners
 
 LOOPS = tuple(loop for loop in backends.LOOPS if not backends.missing(loop))
@@ -170,7 +170,7 @@ def test_the_instrument_that_does_nothing_has_all_methods():
     inherited = {name for name in vars(Instrument) if not name.startswith("_")}
 
     assert inherited
-    assert inherited <= set(vars(observed.DoNothing))
+    assert inherited <= set(vars(applications.DoNothing))
 
 
 async def test_an_event_that_waits_in_a_queue_takes_at_most_400_bytes():

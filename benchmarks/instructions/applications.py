@@ -1,4 +1,4 @@
-"""What applications do, for the gate: the mix of a request, overrides as in HARP, prepared dispatches, and posts."""
+"""What applications do, for the gate: requests, overrides as in HARP, instruments, prepared dispatches, and posts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from functools import partial
 from typing import Any
 
 from antiphon import AsyncEventDispatcher, Event
-from benchmarks.applications import EVENTS, LISTENED, copy_name, make_event_classes, make_overriding
+from antiphon.instruments import Instrument
+from antiphon.instruments.logging import LoggingInstrument
+from benchmarks.applications import (
+    EVENTS,
+    LISTENED,
+    DoNothing,
+    copy_name,
+    make_event_classes,
+    make_overriding,
+    quiet_logger,
+)
 from benchmarks.instructions.counting import Operation
 from benchmarks.workload import NAME, event_class, listeners
 
@@ -34,11 +44,24 @@ def make_operations() -> Iterator[tuple[str, int, Build]]:
     yield "request, equal names", len(LISTENED), partial(_request, make_name=copy_name)
     yield "request, prepared", len(LISTENED), partial(_request, is_prepared=True)
     yield "request, through a logging override", len(LISTENED), partial(_request, make=LoggingDispatcher)
+    yield "request, logging instrument with its level off", len(LISTENED), partial(_request, make=_make_logged)
     for size in SIZES:
         yield "by an equal name", size, partial(_dispatch, size, name=copy_name(NAME))
         yield "through a logging override", size, partial(_dispatch, size, make=LoggingDispatcher)
         yield "through an override that calls super()", size, partial(_dispatch, size, make=PassingDispatcher)
+    for size in (1, 3):
+        yield "instrument that does nothing", size, partial(_dispatch, size, make=_make_observed)
+    yield "logging instrument with its level off", 1, partial(_dispatch, 1, make=_make_logged)
     yield "post", 0, _post
+
+
+def _make_observed(make: Callable[[], Instrument] = DoNothing) -> AsyncEventDispatcher:
+    dispatcher = AsyncEventDispatcher()
+    dispatcher.add_instrument(make())
+    return dispatcher
+
+
+_make_logged = partial(_make_observed, partial(LoggingInstrument, quiet_logger))
 
 
 def _request(

@@ -13,8 +13,9 @@ from itertools import product
 from typing import Any
 
 from antiphon import AsyncEventDispatcher
-from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
+from antiphon.instruments import Instrument
 from antiphon.instruments.timeline import Timeline
+from benchmarks.applications import DoNothing
 from benchmarks.libraries import DISPATCHER, LOGGING, OVERRIDING, WHISTLE, WHISTLE_OVERRIDING, Library, get_peers
 from benchmarks.measuring import LIMIT, Candidate, Row
 from benchmarks.rows.dispatch import await_each
@@ -23,25 +24,6 @@ from benchmarks.workload import Load, listeners
 __all__ = ("make_observed_rows", "make_override_rows")
 
 SIZES = (0, 1, 3)
-
-
-class DoNothing(Instrument):
-    """An instrument that observes everything and does nothing."""
-
-    def dispatch_started(self, record: DispatchRecord, /) -> None:
-        pass
-
-    def dispatch_finished(self, record: DispatchRecord, /) -> None:
-        pass
-
-    def listener_started(self, record: ListenerRecord, /) -> None:
-        pass
-
-    def listener_finished(self, record: ListenerRecord, /) -> None:
-        pass
-
-    def listener_skipped(self, record: ListenerRecord, /) -> None:
-        pass
 
 
 def _make_opentelemetry() -> Instrument:
