@@ -152,7 +152,7 @@ def test_the_options_of_a_dispatcher_are_keyword_only(kind: Any) -> None:
         ("remove_listener", {"key", "listener"}, set()),
         ("get_listeners", {"name"}, set()),
         ("has_listeners", {"name"}, set()),
-        ("listen", {"key"}, {"priority", "once"}),
+        ("listen", set(), {"priority", "once"}),
         ("adispatch", {"name", "event"}, set()),
     ],
 )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
 from enum import Enum
+from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, overload
 
 __all__ = (
@@ -76,7 +77,7 @@ else:
 Name: TypeAlias = PlainString | Enum | int | bytes | tuple[Hashable, ...] | frozenset[Hashable]
 
 #: Any key.
-Key: TypeAlias = type[Any] | EventName[Any] | Name
+Key: TypeAlias = type[Any] | UnionType | EventName[Any] | Name
 
 #: A callable that takes an event.
 IListener: TypeAlias = Callable[[Any], Any]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from enum import Enum
+from types import UnionType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from antiphon._dispatchers.asynchronous import AsyncScope
 from antiphon._dispatchers.protocol import IAbstractEventDispatcher
-from antiphon._dispatchers.synchronous import Scope
+from antiphon._dispatchers.sync_protocol import IEventDispatcher
 from antiphon._events.event import Event
 from antiphon._listeners.subscription import Subscription
 from antiphon._strategies.base import Strategy
@@ -31,9 +32,7 @@ from antiphon._types import (
 from antiphon._util.lazy_module import LazyModule
 
 if TYPE_CHECKING:
-    from typing_extensions import deprecated
-
-    from antiphon._types import AnySyncDecorator, ClassIsNotAnEvent, NameFor, NameNeedsItsEvent, SyncDecorator, TypedKey
+    from antiphon._types import ClassIsNotAnEvent, NameFor, NameNeedsItsEvent, TypedKey
     from antiphon._waiting import expectation as _expectations
     from antiphon._waiting import queue as _queue
     from antiphon._waiting import stream as _streams
@@ -64,144 +63,6 @@ A = TypeVar("A", bound=Awaitable[object])
 L = TypeVar("L", bound=AsyncListener)
 
 
-class IEventDispatcher(IAbstractEventDispatcher, Protocol):
-    """A dispatcher of plain functions: the public methods of ``EventDispatcher``."""
-
-    @property
-    def errors(self) -> ErrorPolicy:
-        """The error policy."""
-        ...
-
-    if TYPE_CHECKING:
-
-        @overload
-        def add_listener(
-            self,
-            key: TypedKey[E],
-            listener: Callable[[E], None],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[E], object] | None = None,
-        ) -> Subscription: ...
-        @overload
-        def add_listener(
-            self,
-            key: Name,
-            listener: Callable[[Any], None],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[Any], object] | None = None,
-        ) -> Subscription: ...
-        @overload
-        @deprecated("an EventDispatcher does not await its listeners: use plain functions, or an AsyncEventDispatcher")
-        def add_listener(
-            self,
-            key: TypedKey[E],
-            listener: Callable[[E], Awaitable[object]],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[E], object] | None = None,
-        ) -> Subscription: ...
-        @overload
-        @deprecated("an EventDispatcher does not await its listeners: use plain functions, or an AsyncEventDispatcher")
-        def add_listener(
-            self,
-            key: Name,
-            listener: Callable[[Any], Awaitable[object]],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[Any], object] | None = None,
-        ) -> Subscription: ...
-        @overload
-        def add_listener(
-            self,
-            key: TypedKey[E],
-            listener: Callable[[E], object],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[E], object] | None = None,
-        ) -> Subscription: ...
-        @overload
-        def add_listener(
-            self,
-            key: Name,
-            listener: Callable[[Any], object],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[Any], object] | None = None,
-        ) -> Subscription: ...
-
-    def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any:
-        """Register a listener. Lower priorities run first."""
-        ...
-
-    @overload
-    def listen(
-        self,
-        key: TypedKey[E],
-        /,
-        *,
-        priority: int = 0,
-        once: bool = False,
-        where: Callable[[E], object] | None = None,
-    ) -> SyncDecorator[E]: ...
-    @overload
-    def listen(
-        self,
-        key: Name,
-        /,
-        *,
-        priority: int = 0,
-        once: bool = False,
-        where: Callable[[Any], object] | None = None,
-    ) -> AnySyncDecorator: ...
-    def listen(self, key: Any, /, **options: Any) -> Any:
-        """Register the decorated function."""
-        ...
-
-    @overload
-    def dispatch(self, name: PlainString | Enum | EventName[Event], event: None = None, /) -> Event: ...
-    @overload
-    def dispatch(self, name: EventName[Any], event: None = None, /) -> NameNeedsItsEvent | Any: ...
-    @overload
-    def dispatch(self, event: type[Any], /) -> ClassIsNotAnEvent | Any: ...
-    @overload
-    def dispatch(self, name: Any, event: type[Any], /) -> ClassIsNotAnEvent | Any: ...
-    @overload
-    def dispatch(self, event: E, /) -> E: ...
-    @overload
-    def dispatch(self, name: NameFor[E], event: E, /) -> E: ...
-    @overload
-    def dispatch(self, name: Name, event: E, /) -> E: ...
-    def dispatch(self, name: Any, event: Any = None, /) -> Any:
-        """Call the listeners of an event, and return the event."""
-        ...
-
-    @overload
-    def prepare(self, name: EventName[E], /) -> Callable[[E], E]: ...
-    @overload
-    def prepare(self, name: Name, /) -> Callable[[E], E]: ...
-    def prepare(self, name: Any, /) -> Any:
-        """Return a function that dispatches an event under one name."""
-        ...
-
-    def scope(self) -> Scope:
-        """Create a dispatcher for one request or test."""
-        ...
-
-
 class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
     """A dispatcher of async callables: the public methods of ``AsyncEventDispatcher``."""
 
@@ -226,7 +87,7 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
     @overload
     def add_listener(
         self,
-        key: Name,
+        key: Name | UnionType,
         listener: Callable[[Any], Awaitable[object]],
         /,
         *,
@@ -253,9 +114,22 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
         limit: int | None = None,
     ) -> Callable[[Callable[[E], A]], Callable[[Any], A]]: ...
     @overload
+    def listen(  # type: ignore[overload-overlap]  # as for one key
+        self,
+        key: TypedKey[E],
+        other_key: TypedKey[E2],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[E | E2], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Callable[[Callable[[E | E2], A]], Callable[[Any], A]]: ...
+    @overload
     def listen(
         self,
-        key: Name,
+        key: Name | UnionType,
         /,
         *,
         priority: int = 0,
@@ -264,7 +138,20 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
         timeout: float | None = None,
         limit: int | None = None,
     ) -> Callable[[L], L]: ...
-    def listen(self, key: Any, /, **options: Any) -> Any:
+    @overload
+    def listen(
+        self,
+        key: Key,
+        other_key: Key,
+        /,
+        *more_keys: Key,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Callable[[L], L]: ...
+    def listen(self, *keys: Any, **options: Any) -> Any:
         """Register the decorated function."""
         ...
 
@@ -302,17 +189,33 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
     ) -> _expectations.Expectation[E]: ...
     @overload
     def expect(
-        self, key: Name, /, *, where: Callable[[Any], object] | None = None
+        self, key: TypedKey[E], other_key: TypedKey[E2], /, *, where: Callable[[E | E2], object] | None = None
+    ) -> _expectations.Expectation[E | E2]: ...
+    @overload
+    def expect(
+        self, key: Name | UnionType, /, *, where: Callable[[Any], object] | None = None
     ) -> _expectations.Expectation[Any]: ...
-    def expect(self, key: Any, /, *, where: Callable[[Any], object] | None = None) -> Any:
+    @overload
+    def expect(
+        self, key: Key, other_key: Key, /, *more_keys: Key, where: Callable[[Any], object] | None = None
+    ) -> _expectations.Expectation[Any]: ...
+    def expect(self, *keys: Any, where: Callable[[Any], object] | None = None) -> Any:
         """Expect one event that the body of an ``async with`` block triggers."""
         ...
 
     @overload
     async def wait_for(self, key: TypedKey[E], /, *, where: Callable[[E], object] | None = None) -> E: ...
     @overload
-    async def wait_for(self, key: Name, /, *, where: Callable[[Any], object] | None = None) -> Any: ...
-    async def wait_for(self, key: Any, /, *, where: Callable[[Any], object] | None = None) -> Any:
+    async def wait_for(
+        self, key: TypedKey[E], other_key: TypedKey[E2], /, *, where: Callable[[E | E2], object] | None = None
+    ) -> E | E2: ...
+    @overload
+    async def wait_for(self, key: Name | UnionType, /, *, where: Callable[[Any], object] | None = None) -> Any: ...
+    @overload
+    async def wait_for(
+        self, key: Key, other_key: Key, /, *more_keys: Key, where: Callable[[Any], object] | None = None
+    ) -> Any: ...
+    async def wait_for(self, *keys: Any, where: Callable[[Any], object] | None = None) -> Any:
         """Wait for one event."""
         ...
 

@@ -188,7 +188,11 @@ def test_each_key_has_the_listeners_that_match_it(dispatcher):
         expected = [
             each
             for each in description.listeners
-            if (key in get_key_parts(each.key) if is_pattern else key_matches(each.key, name, cls))
+            if (
+                key in get_key_parts(each.key)
+                if is_pattern
+                else any(key_matches(part, name, cls) for part in get_key_parts(each.key))
+            )
         ]
         assert list(found) == expected != []
         if not is_pattern:

@@ -265,6 +265,40 @@ async def a_service_needs_nothing_but_the_protocol(dispatcher: IAsyncEventDispat
         del as_key
 
 
+async def on_either(event: OrderPlaced | UserJoined) -> None: ...
+
+
+async def several_keys_give_a_union(
+    dispatcher: AsyncEventDispatcher, service: IAsyncEventDispatcher, sync_dispatcher: EventDispatcher
+) -> None:
+    dispatcher.listen(OrderPlaced, UserJoined)(on_either)
+    dispatcher.listen(ORDER_PLACED, UserJoined, priority=1)(on_either)
+    dispatcher.listen("order.*", UserJoined, 404, once=True)(on_either)
+    dispatcher.listen(OrderPlaced | UserJoined, limit=1)(on_either)
+    dispatcher.add_listener(OrderPlaced | UserJoined, on_either).unsubscribe()
+    dispatcher.remove_listener(OrderPlaced | UserJoined, on_either)
+    service.listen(OrderPlaced, USER_JOINED)(on_either)
+    sync_dispatcher.listen(OrderPlaced, UserJoined)(on_either_plain)
+    with dispatcher.temporarily() as registrar:
+        registrar.listen(OrderPlaced, UserJoined)(on_either)
+    assert_type(await dispatcher.wait_for(OrderPlaced, USER_JOINED), OrderPlaced | UserJoined)
+    async with dispatcher.expect(ORDER_PLACED, UserJoined) as expected:
+        pass
+    assert_type(expected.event, OrderPlaced | UserJoined)
+    async with dispatcher.stream(OrderPlaced, UserJoined) as stream:
+        assert_type([event async for event in stream], list[OrderPlaced | UserJoined])
+
+    class Shop:
+        @listens_to(OrderPlaced, "order.*", priority=1)
+        @listens_to(OrderPlaced | UserJoined)
+        async def on_order(self, event: OrderPlaced) -> None: ...
+
+    dispatcher.add_subscriber(Shop())
+
+
+def on_either_plain(event: OrderPlaced | UserJoined) -> None: ...
+
+
 async def what_waits_gives_the_class_of_its_key(
     dispatcher: AsyncEventDispatcher, service: IAsyncEventDispatcher
 ) -> None:

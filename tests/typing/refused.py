@@ -74,6 +74,12 @@ def listeners_of_events_of_another_class(dispatcher: AsyncEventDispatcher, sync_
     sync_dispatcher.listen(ORDER_PLACED)(on_user_plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
+def listeners_of_only_one_of_several_keys(dispatcher: AsyncEventDispatcher, sync_dispatcher: EventDispatcher) -> None:
+    dispatcher.listen(OrderPlaced, UserJoined)(on_user)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    dispatcher.listen(ORDER_PLACED, USER_JOINED)(on_order)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    sync_dispatcher.listen(OrderPlaced, UserJoined)(on_user_plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
 def async_listeners_of_plain_functions(dispatcher: EventDispatcher, service: IEventDispatcher) -> None:
     dispatcher.add_listener("order.placed", on_order)  # type: ignore[deprecated]  # pyright: ignore[reportDeprecated]
     dispatcher.add_listener(OrderPlaced, on_order)  # type: ignore[deprecated]  # pyright: ignore[reportDeprecated]

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
 from contextlib import suppress
 from enum import Enum
 from inspect import CO_COROUTINE
+from types import UnionType
 from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeVar, overload
 
 from antiphon._dispatchers import loops
@@ -31,7 +32,7 @@ from antiphon._strategies.selection import (
     skips_empty_plans,
 )
 from antiphon._strategies.sequential import DEFAULT_STRATEGY
-from antiphon._types import AsyncListener, EventName, Name, PlainString
+from antiphon._types import AsyncListener, EventName, Key, Name, PlainString
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 
@@ -50,6 +51,7 @@ else:
 __all__ = ("AsyncEventDispatcher", "AsyncScope")
 
 E = TypeVar("E")
+E2 = TypeVar("E2")
 A = TypeVar("A", bound=Awaitable[object])
 L = TypeVar("L", bound=AsyncListener)
 
@@ -114,7 +116,7 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
         @overload
         def add_listener(
             self,
-            key: Name,
+            key: Name | UnionType,
             listener: Callable[[Any], Awaitable[object]],
             /,
             *,
@@ -139,9 +141,22 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
             limit: int | None = None,
         ) -> Callable[[Callable[[E], A]], Callable[[Any], A]]: ...
         @overload
+        def listen(  # type: ignore[overload-overlap]  # as for one key
+            self,
+            key: TypedKey[E],
+            other_key: TypedKey[E2],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E | E2], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Callable[[Callable[[E | E2], A]], Callable[[Any], A]]: ...
+        @overload
         def listen(
             self,
-            key: Name,
+            key: Name | UnionType,
             /,
             *,
             priority: int = 0,
@@ -150,7 +165,20 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
             timeout: float | None = None,
             limit: int | None = None,
         ) -> Callable[[L], L]: ...
-        def listen(self, key: Any, /, **options: Any) -> Any: ...
+        @overload
+        def listen(
+            self,
+            key: Key,
+            other_key: Key,
+            /,
+            *more_keys: Key,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Callable[[L], L]: ...
+        def listen(self, *keys: Any, **options: Any) -> Any: ...
 
         @overload
         async def adispatch(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from enum import Enum
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, cast, overload
 
 from antiphon._dispatchers.instruments import InstrumentsMixin, global_instruments
 from antiphon._dispatchers.registering import RegisteringMixin
 from antiphon._events.capabilities import (
     EventCapabilities,
+    find_class_name_attribute,
     get_capabilities,
     get_class_name_attribute,
     get_event_capabilities,
@@ -20,8 +22,9 @@ from antiphon._listeners.subscription import (
     NameBoundSubscription,
     Subscription,
 )
-from antiphon._registry.keys import check_dispatch_name, check_name
-from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
+from antiphon._registry.keys import check_dispatch_name, check_name, split_key
+from antiphon._registry.lookup import drop_linked
+from antiphon._registry.plan import CachedPlan, Plan, StrategyStep, sort_subscriptions
 from antiphon._registry.registry import Registry
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import describe_value, format_key, safe_repr
@@ -72,7 +75,8 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         """Return the listeners that a dispatch would run. (whistle)
 
         Args:
-            name: The name of the dispatch, or the class of an event that is dispatched without a name.
+            name: The name of the dispatch, or the class of an event that is dispatched without a name. A union stands
+                for events of each of its classes.
             event_class: The class of the event, which selects the listeners of classes. The default is the class
                 in ``name``, or `Event`.
 
@@ -145,7 +149,14 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         except (KeyError, TypeError):
             if name is not None:
                 check_name(name)
+            classes = split_key(name)
+            if len(classes) > 1:
+                return self._find_listeners_of_union(classes)
             return self._registry.answer(name, cls)
+
+    def _find_listeners_of_union(self, classes: tuple[Any, ...]) -> tuple[Any, ...]:
+        found = [self._registry.find_for_event(find_class_name_attribute(cls), cls) for cls in classes]
+        return _get_listeners_of(drop_linked(sort_subscriptions(set(chain.from_iterable(found)))))
 
     # From the arguments of a dispatch to its plan
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
+from itertools import chain
 from types import FunctionType
 from typing import Any, Final, TypeVar
 
 from antiphon._dispatchers.subscribers import Subscriptions, register_methods
 from antiphon._dispatchers.temporary import Registrar
 from antiphon._listeners.subscription import (
+    CombinedSubscription,
     Options,
     Subscription,
     SubscriptionWithOptions,
     check_options,
     is_owned_by,
 )
-from antiphon._registry.keys import check_key
+from antiphon._registry.keys import AnyOf, combine_keys, split_key
 from antiphon._registry.registry import Registry
 from antiphon._types import IListener, Key
 from antiphon._util.naming import format_key, short_name
@@ -60,7 +62,8 @@ class RegisteringMixin:
         Args:
             key: What to listen to. A string is the name of a dispatch, or a pattern of names: ``*`` matches one segment
                 between dots, ``**`` any number of segments, and ``"*"`` alone matches every event. A class matches the
-                events of that class and its subclasses, under any name. Any other hashable object is a name.
+                events of that class and its subclasses, under any name. A union, ``A | B``, matches the events of
+                several classes. Any other hashable object is a name.
             listener: Called with the event. A listener that is added twice runs twice.
             priority: Lower priorities run first. Listeners of equal priority run in the order of registration.
             once: Whether the first call removes the listener, so that it is the only call.
@@ -98,9 +101,11 @@ class RegisteringMixin:
             else:
                 subscription = self._add_with_options(key, listener, priority, Options(once, where, timeout, limit))
         except TypeError:
-            # Only now, because the check takes longer than the rest.
+            # Only now, because most keys are no unions, and the checks take longer than the rest.
             _check_not_swapped(key, listener)
-            raise
+            if split_key(key) == (key,):
+                raise
+            return self._add_for_union(key, listener, priority, Options(once, where, timeout, limit))
         captured = _captured_subscriptions.get()
         if captured is not None:
             captured.append(subscription)
@@ -108,16 +113,23 @@ class RegisteringMixin:
 
     def listen(
         self,
-        key: Hashable,
-        /,
-        *,
+        *keys: Hashable,
         priority: int = 0,
         once: bool = False,
         where: Callable[[Any], object] | None = None,
         timeout: float | None = None,
         limit: int | None = None,
     ) -> Callable[[L], L]:
-        """Register the decorated function. The arguments are those of `add_listener`. (whistle)
+        """Register the decorated function. The options are those of `add_listener`. (whistle)
+
+        Args:
+            *keys: What to listen to, as for `add_listener`. With several keys, an event that several of them match
+                calls the function once. The options hold for all keys together.
+            priority: As for `add_listener`.
+            once: As for `add_listener`.
+            where: As for `add_listener`.
+            timeout: As for `add_listener`.
+            limit: As for `add_listener`.
 
         Returns:
             A decorator that returns its function unchanged.
@@ -127,7 +139,7 @@ class RegisteringMixin:
             ValueError: As for `add_listener`.
         """
         options = Options(once, where, timeout, limit)
-        self._check_listen_arguments(key, priority, options)
+        key = self._check_listen_arguments(keys, priority, options)
 
         def decorate(listener: L) -> L:
             self._add_for_caller(key, listener, priority, options)
@@ -157,14 +169,22 @@ class RegisteringMixin:
         started finishes.
 
         Args:
-            key: The key of the registrations.
+            key: The key of the registrations. For a listener with several keys, the listener stays registered under
+                the other keys. A union stands for each of its classes.
             listener: The listener, or an equal one.
 
         Raises:
             TypeError: If the key is None or unhashable.
-            ValueError: If the listener is not registered under the key.
+            ValueError: If the listener is not registered under the key, or under one of the classes of a union.
+                Nothing is removed then.
         """
-        self._registry.remove(key, listener)  # type: ignore[arg-type]  # mypy: a class is not Hashable
+        try:
+            self._registry.remove(key, listener)  # type: ignore[arg-type]  # mypy: a class is not Hashable
+        except TypeError:
+            keys = split_key(key)
+            if keys == (key,):
+                raise
+            self._registry.remove_all_keys(keys, listener)
 
     def temporarily(self) -> Registrar:
         """Register listeners for the duration of a ``with`` block, for tests and plugins.
@@ -198,27 +218,65 @@ class RegisteringMixin:
         """Return the ``call`` of a subscription, wrapped with its options."""
         raise NotImplementedError
 
-    def _check_listen_arguments(self, key: Hashable, priority: int, options: Options, /) -> None:
-        if isinstance(key, FunctionType):
+    def _check_listen_arguments(self, keys: tuple[Hashable, ...], priority: int, options: Options, /) -> Hashable:
+        """Check the arguments of ``listen``, and return its keys as one."""
+        if keys and isinstance(keys[0], FunctionType):
             raise TypeError(
-                f'listen() takes the key: above {key.__name__}, write @dispatcher.listen("order.placed") instead of '
-                f"@dispatcher.listen"
+                f"listen() takes the key: above {keys[0].__name__}, write "
+                f'@dispatcher.listen("order.placed") instead of @dispatcher.listen'
             )
-        check_key(key)
         check_priority(priority)
         self._check_options(options)
+        return combine_keys(keys, "listen")
 
     def _add_with_options(
-        self, key: Hashable, listener: IListener, priority: int, options: Options, /
+        self,
+        key: Hashable,
+        listener: IListener,
+        priority: int,
+        options: Options,
+        first: SubscriptionWithOptions | None = None,
+        /,
     ) -> SubscriptionWithOptions:
         check_priority(priority)
         call = self._adapt_listener(listener)
         self._check_options(options)
         subscription = SubscriptionWithOptions(call, options)
         subscription.key, subscription.listener, subscription.priority = key, listener, priority
+        if first is not None:
+            subscription.linked, subscription.limit_states = first.linked, first.limit_states
         subscription.call = self._wrap_options(subscription)
         self._registry.add(subscription)
         return subscription
+
+    def _add_for_union(
+        self, key: Hashable, listener: IListener, priority: int, options: Options, /
+    ) -> CombinedSubscription:
+        parts = split_key(combine_keys((key,), "add_listener"))
+        added = self._add_for_keys(parts, listener, priority, options)
+        captured = _captured_subscriptions.get()
+        if captured is not None:
+            captured += added
+        return CombinedSubscription(key, added)
+
+    def _add_for_keys(
+        self, keys: tuple[Hashable, ...], listener: IListener, priority: int, options: Options, /
+    ) -> list[Subscription]:
+        """Register a listener under several keys: under all of them or, after an error, under none."""
+        first: SubscriptionWithOptions | None = None
+        added: list[Subscription] = []
+        try:
+            for key in keys:
+                subscription = self._add_with_options(key, listener, priority, options, first)
+                added.append(subscription)
+                if first is None:
+                    first = subscription
+                    first.linked = [added]
+            self._registry.link(added)
+        except BaseException:
+            Subscriptions(added).unsubscribe()
+            raise
+        return added
 
     def _add_for_caller(
         self, key: Hashable, listener: IListener, priority: int, options: Options, /
@@ -229,10 +287,32 @@ class RegisteringMixin:
         only the arguments of whistle. What the override returns is not used. The subscriptions that it makes on this
         dispatcher are returned: none, one or several.
         """
+        if isinstance(key, AnyOf):
+            if not options.is_default() or getattr(self.add_listener, "__func__", None) is _ADD_LISTENER:
+                return self._add_for_keys(key.keys, listener, priority, options)
+            return self._add_through_override(key.keys, listener, priority)
         if not options.is_default():
             return [self._add_with_options(key, listener, priority, options)]
         if getattr(self.add_listener, "__func__", None) is _ADD_LISTENER:
             return [self.add_listener(key, listener, priority=priority)]
+        return self._add_through_override((key,), listener, priority)
+
+    def _add_through_override(
+        self, keys: tuple[Hashable, ...], listener: IListener, priority: int, /
+    ) -> list[Subscription]:
+        added: list[list[Subscription]] = []
+        try:
+            added.extend(self._capture(key, listener, priority) for key in keys)
+            if len(keys) > 1:
+                # An override may register several listeners for one: those in the same place belong together.
+                for linked in zip(*added, strict=False):
+                    self._registry.link(linked)
+        except BaseException:
+            Subscriptions(chain.from_iterable(added)).unsubscribe()
+            raise
+        return list(chain.from_iterable(added))
+
+    def _capture(self, key: Hashable, listener: IListener, priority: int, /) -> list[Subscription]:
         captured: list[Subscription] = []
         token = _captured_subscriptions.set(captured)
         try:

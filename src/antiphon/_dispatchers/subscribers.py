@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from types import FunctionType, TracebackType
+from types import FunctionType, TracebackType, UnionType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, cast, overload
 
 from antiphon._listeners.subscription import DEFAULT_OPTIONS, Options, Subscription, check_options
-from antiphon._registry.keys import check_key
-from antiphon._types import Name
+from antiphon._registry.keys import combine_keys
+from antiphon._types import Key, Name
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_priority
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ("ListenerMark", "Subscriptions", "listens_to", "register_methods")
 
 E = TypeVar("E")
+E2 = TypeVar("E2")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARKS_ATTRIBUTE: Final = "__antiphon_listens_to__"
@@ -47,9 +48,33 @@ if TYPE_CHECKING:
     ) -> Callable[[F], F]: ...
     @overload
     def listens_to(
-        key: Name,
+        key: TypedKey[E],
+        other_key: TypedKey[E2],
         /,
         *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[E | E2], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Callable[[F], F]: ...
+    @overload
+    def listens_to(
+        key: Name | UnionType,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Callable[[F], F]: ...
+    @overload
+    def listens_to(
+        key: Key,
+        other_key: Key,
+        /,
+        *more_keys: Key,
         priority: int = 0,
         once: bool = False,
         where: Callable[[Any], object] | None = None,
@@ -59,9 +84,7 @@ if TYPE_CHECKING:
 
 
 def listens_to(
-    key: Any,
-    /,
-    *,
+    *keys: Any,
     priority: int = 0,
     once: bool = False,
     where: Callable[[Any], object] | None = None,
@@ -73,7 +96,7 @@ def listens_to(
     An overriding method inherits the marks of the overridden method, unless it has marks of its own.
 
     Args:
-        key: What to listen to, as for ``add_listener``.
+        *keys: What to listen to, as for ``listen``.
         priority: Lower priorities run first.
         once: Whether the first call under this mark removes the registration.
         where: A plain function that receives the event and returns whether to call the method.
@@ -87,13 +110,12 @@ def listens_to(
         TypeError: As for ``add_listener``.
         ValueError: As for ``add_listener``.
     """
-    if isinstance(key, FunctionType):
+    if keys and isinstance(keys[0], FunctionType):
         raise TypeError(
-            f'listens_to() takes the key: above {key.__name__}, write @listens_to("order.placed") instead of '
+            f'listens_to() takes the key: above {keys[0].__name__}, write @listens_to("order.placed") instead of '
             f"@listens_to"
         )
-    mark = ListenerMark(key, priority, Options(once, where, timeout, limit))
-    check_key(key)
+    mark = ListenerMark(combine_keys(keys, "listens_to"), priority, Options(once, where, timeout, limit))
     check_priority(priority)
     check_options(mark.options)
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable
 from contextlib import suppress
 from enum import Enum
 from functools import partial
+from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from antiphon._dispatchers import loops
@@ -21,7 +22,7 @@ from antiphon._listeners.subscription import Options, Subscription, Subscription
 from antiphon._registry.keys import check_dispatch_name
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, annotate_exception, check_error_policy
-from antiphon._types import EventName, Name, PlainString
+from antiphon._types import EventName, Key, Name, PlainString
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 
@@ -42,6 +43,7 @@ else:
 __all__ = ("EventDispatcher", "Scope")
 
 E = TypeVar("E")
+E2 = TypeVar("E2")
 
 
 class EventDispatcher(BaseDispatcher, _Protocol):
@@ -94,7 +96,7 @@ class EventDispatcher(BaseDispatcher, _Protocol):
         @overload
         def add_listener(
             self,
-            key: Name,
+            key: Name | UnionType,
             listener: Callable[[Any], None],
             /,
             *,
@@ -118,7 +120,7 @@ class EventDispatcher(BaseDispatcher, _Protocol):
         @deprecated("an EventDispatcher does not await its listeners: use plain functions, or an AsyncEventDispatcher")
         def add_listener(
             self,
-            key: Name,
+            key: Name | UnionType,
             listener: Callable[[Any], Awaitable[object]],
             /,
             *,
@@ -140,7 +142,7 @@ class EventDispatcher(BaseDispatcher, _Protocol):
         @overload
         def add_listener(
             self,
-            key: Name,
+            key: Name | UnionType,
             listener: Callable[[Any], object],
             /,
             *,
@@ -161,16 +163,38 @@ class EventDispatcher(BaseDispatcher, _Protocol):
             where: Callable[[E], object] | None = None,
         ) -> SyncDecorator[E]: ...
         @overload
+        def listen(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # as for one key
+            self,
+            key: TypedKey[E],
+            other_key: TypedKey[E2],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E | E2], object] | None = None,
+        ) -> SyncDecorator[E | E2]: ...
+        @overload
         def listen(
             self,
-            key: Name,
+            key: Name | UnionType,
             /,
             *,
             priority: int = 0,
             once: bool = False,
             where: Callable[[Any], object] | None = None,
         ) -> AnySyncDecorator: ...
-        def listen(self, key: Any, /, **options: Any) -> Any: ...
+        @overload
+        def listen(
+            self,
+            key: Key,
+            other_key: Key,
+            /,
+            *more_keys: Key,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+        ) -> AnySyncDecorator: ...
+        def listen(self, *keys: Any, **options: Any) -> Any: ...
 
         @overload
         def dispatch(self, name: PlainString | Enum | EventName[Event], event: None = None, /) -> Event: ...

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from _thread import RLock
 from collections.abc import Callable, Hashable
-from types import TracebackType
+from types import TracebackType, UnionType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from antiphon._dispatchers.subscribers import Subscriptions, register_methods
-from antiphon._listeners.subscription import Options, Subscription, registration_counter, removed_listener
-from antiphon._types import IListener, Name
+from antiphon._listeners.subscription import (
+    CombinedSubscription,
+    Options,
+    Subscription,
+    registration_counter,
+    removed_listener,
+)
+from antiphon._registry.keys import AnyOf, combine_keys
+from antiphon._types import IListener, Key, Name
 from antiphon._util.naming import safe_repr
 
 if TYPE_CHECKING:
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ("Registrar",)
 
 E = TypeVar("E")
+E2 = TypeVar("E2")
 R = TypeVar("R")
 L = TypeVar("L", bound=IListener)
 
@@ -48,7 +56,7 @@ class Registrar:
     def __init__(
         self,
         register: Callable[[Hashable, IListener, int, Options], list[Subscription]],
-        check: Callable[[Hashable, int, Options], None],
+        check: Callable[[tuple[Hashable, ...], int, Options], Hashable],
     ) -> None:
         self._register = register
         self._check = check
@@ -77,7 +85,7 @@ class Registrar:
         @overload
         def add_listener(
             self,
-            key: Name,
+            key: Name | UnionType,
             listener: Callable[[Any], object],
             /,
             *,
@@ -111,7 +119,10 @@ class Registrar:
             TypeError: As for the dispatcher's ``add_listener``.
             ValueError: As for the dispatcher's ``add_listener``.
         """
-        registered = self._register_until_end(key, listener, priority, Options(once, where, timeout, limit))
+        checked = combine_keys((key,), "add_listener")
+        registered = self._register_until_end(checked, listener, priority, Options(once, where, timeout, limit))
+        if registered and isinstance(checked, AnyOf):
+            return CombinedSubscription(key, registered)
         return registered[-1] if registered else _make_unregistered(key, listener, priority)
 
     if TYPE_CHECKING:
@@ -129,11 +140,37 @@ class Registrar:
             limit: int | None = None,
         ) -> Callable[[Callable[[E], R]], Callable[[Any], R]]: ...
         @overload
-        def listen(
+        def listen(  # type: ignore[overload-overlap]  # as for one key
             self,
-            key: Name,
+            key: TypedKey[E],
+            other_key: TypedKey[E2],
             /,
             *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E | E2], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Callable[[Callable[[E | E2], R]], Callable[[Any], R]]: ...
+        @overload
+        def listen(
+            self,
+            key: Name | UnionType,
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Callable[[L], L]: ...
+        @overload
+        def listen(
+            self,
+            key: Key,
+            other_key: Key,
+            /,
+            *more_keys: Key,
             priority: int = 0,
             once: bool = False,
             where: Callable[[Any], object] | None = None,
@@ -143,9 +180,7 @@ class Registrar:
 
     def listen(
         self,
-        key: Any,
-        /,
-        *,
+        *keys: Any,
         priority: int = 0,
         once: bool = False,
         where: Callable[[Any], object] | None = None,
@@ -163,7 +198,7 @@ class Registrar:
             ValueError: As for `add_listener`.
         """
         options = Options(once, where, timeout, limit)
-        self._check(key, priority, options)
+        key = self._check(keys, priority, options)
 
         def decorate(listener: Any) -> Any:
             self._register_until_end(key, listener, priority, options)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from inspect import signature
+from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from antiphon._dispatchers.base import BaseDispatcher
+from antiphon._registry.keys import combine_keys
 from antiphon._strategies.errors import ErrorPolicy
 from antiphon._types import Key, Name, Overflow
 from antiphon._util.lazy_module import LazyModule
@@ -51,17 +53,25 @@ class WaitingMixin(BaseDispatcher):
         ) -> _expectations.Expectation[E]: ...
         @overload
         def expect(
-            self, key: Name, /, *, where: Callable[[Any], object] | None = None
+            self, key: TypedKey[E], other_key: TypedKey[E2], /, *, where: Callable[[E | E2], object] | None = None
+        ) -> _expectations.Expectation[E | E2]: ...
+        @overload
+        def expect(
+            self, key: Name | UnionType, /, *, where: Callable[[Any], object] | None = None
+        ) -> _expectations.Expectation[Any]: ...
+        @overload
+        def expect(
+            self, key: Key, other_key: Key, /, *more_keys: Key, where: Callable[[Any], object] | None = None
         ) -> _expectations.Expectation[Any]: ...
 
-    def expect(self, key: Any, /, *, where: Callable[[Any], object] | None = None) -> _expectations.Expectation[Any]:
+    def expect(self, *keys: Any, where: Callable[[Any], object] | None = None) -> _expectations.Expectation[Any]:
         """Expect one event that the body of an ``async with`` block triggers.
 
         The end of the block waits for the event. If the body raises, the block does not wait. To limit the time, use
         ``anyio.fail_after``.
 
         Args:
-            key: What to wait for, as for `add_listener`.
+            *keys: What to wait for, as for `add_listener`. The first event that one of them matches is the event.
             where: A plain function that receives an event and returns whether it is the expected event.
 
         Returns:
@@ -73,22 +83,30 @@ class WaitingMixin(BaseDispatcher):
             TypeError: As for `add_listener`.
             ValueError: As for `add_listener`.
         """
-        return _expectations.Expectation(self._add_for_caller, key, where)
+        return _expectations.Expectation(self._add_for_caller, combine_keys(keys, "expect"), where)
 
     if TYPE_CHECKING:
 
         @overload
         async def wait_for(self, key: TypedKey[E], /, *, where: Callable[[E], object] | None = None) -> E: ...
         @overload
-        async def wait_for(self, key: Name, /, *, where: Callable[[Any], object] | None = None) -> Any: ...
+        async def wait_for(
+            self, key: TypedKey[E], other_key: TypedKey[E2], /, *, where: Callable[[E | E2], object] | None = None
+        ) -> E | E2: ...
+        @overload
+        async def wait_for(self, key: Name | UnionType, /, *, where: Callable[[Any], object] | None = None) -> Any: ...
+        @overload
+        async def wait_for(
+            self, key: Key, other_key: Key, /, *more_keys: Key, where: Callable[[Any], object] | None = None
+        ) -> Any: ...
 
-    async def wait_for(self, key: Any, /, *, where: Callable[[Any], object] | None = None) -> Any:
+    async def wait_for(self, *keys: Any, where: Callable[[Any], object] | None = None) -> Any:
         """Wait for one event. This is always a checkpoint.
 
         The method listens from its first step on. Use `expect` for an event that your own code triggers.
 
         Args:
-            key: As for `expect`.
+            *keys: As for `expect`.
             where: As for `expect`.
 
         Returns:
@@ -101,7 +119,7 @@ class WaitingMixin(BaseDispatcher):
             TypeError: As for `add_listener`.
             ValueError: As for `add_listener`.
         """
-        async with self.expect(key, where=where) as expected:
+        async with self.expect(*keys, where=where) as expected:
             pass
         return expected.event
 
@@ -150,7 +168,7 @@ class WaitingMixin(BaseDispatcher):
             TypeError: If there is no key, if a key is invalid, or if an argument has a wrong type.
             ValueError: If ``overflow`` has another value, or if ``max_buffer_size`` is less than 1.
         """
-        return _streams.Stream(self._add_for_caller, keys, max_buffer_size, overflow, priority)
+        return _streams.Stream(self._add_for_caller, combine_keys(keys, "stream"), max_buffer_size, overflow, priority)
 
     def queue(
         self,

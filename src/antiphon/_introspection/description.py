@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from enum import Enum
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple, TypeAlias, get_type_hints
 
 from antiphon._events.capabilities import find_class_name_attribute
@@ -245,7 +247,9 @@ def describe(
         unwrap: Returns the function that a listener calls, and the name of the adapter or None.
         owner: The owner of the subscriptions that are not inherited.
     """
-    listeners = tuple(_describe_listener(subscription, unwrap, owner) for subscription in subscriptions)
+    # The subscriptions of a listener with several keys have the same order.
+    groups = groupby(subscriptions, attrgetter("order"))
+    listeners = tuple(_describe_listener(list(group), unwrap, owner) for _, group in groups)
     index = _ListenerIndex(listeners)
     keys = dict.fromkeys(part for listener in listeners for part in get_key_parts(listener.key))
     descriptions = [index.describe_key(key) for key in keys]
@@ -266,12 +270,13 @@ def get_key_label(key: Hashable) -> str:
 
 
 def _describe_listener(
-    subscription: Subscription, unwrap: Callable[[Any], tuple[Any, str | None]], owner: object
+    linked: list[Subscription], unwrap: Callable[[Any], tuple[Any, str | None]], owner: object
 ) -> ListenerDescription:
+    subscription = linked[0]
     once, where, timeout, limit = subscription.options
     function, adapter = unwrap(subscription.listener)
     return ListenerDescription(
-        key=subscription.key,
+        key=subscription.key if len(linked) == 1 else AnyOf(tuple(each.key for each in linked)),
         definition=get_definition(function),
         priority=subscription.priority,
         order=subscription.order,

@@ -56,7 +56,7 @@ def wrap_with_options(
 
 def _wrap_once(subscription: SubscriptionWithOptions, call: Callable[[Any], object]) -> Callable[[Any], object]:
     def call_once(event: Any, /) -> object:
-        return call(event) if subscription.unsubscribe() else "once"
+        return call(event) if subscription.claim() else "once"
 
     return call_once
 
@@ -91,7 +91,7 @@ def _wrap_async_once(
     subscription: SubscriptionWithOptions, call: Callable[[Any], Awaitable[object]]
 ) -> Callable[[Any], Awaitable[object]]:
     async def call_once(event: Any, /) -> object:
-        return await call(event) if subscription.unsubscribe() else "once"
+        return await call(event) if subscription.claim() else "once"
 
     return call_once
 

@@ -18,6 +18,7 @@ from antiphon._util.validation import check_duration, check_limit
 
 __all__ = (
     "DEFAULT_OPTIONS",
+    "CombinedSubscription",
     "NameAwareListener",
     "NameBoundSubscription",
     "Options",
@@ -154,18 +155,65 @@ class SubscriptionWithOptions(Subscription):
     It is a separate class because most registrations have no options, and should not need memory for them.
     """
 
-    __slots__ = ("limit_states", "listener_call", "options")
+    __slots__ = ("limit_states", "linked", "listener_call", "options")
 
     #: The callable that the options are wrapped around. An observed dispatch wraps them around its own callable.
     listener_call: Callable[[Any], Any]
     #: The state of the ``limit`` option in each event loop, or None before `antiphon._listeners.limits` has set it.
     #: The wrappers of observed dispatches share it with the wrapper in ``call``.
     limit_states: MutableMapping[Any, Any] | None
+    #: For a listener with several keys, a list that all its registrations share. It contains the list of them until a
+    #: call claims ``once``. (To pop the item is one step, so only one of several threads succeeds.)
+    linked: list[list[Subscription]] | None
 
     def __init__(self, call: Callable[[Any], Any], options: Options) -> None:
         self.call = self.listener_call = call
         self.options = options
         self.limit_states = None
+        self.linked = None
+
+    def claim(self) -> bool:
+        """Remove the registration, under all its keys, for its only call. Return whether this is that call."""
+        if not self.unsubscribe():
+            return False
+        if self.linked is None:
+            return True
+        try:
+            linked = self.linked.pop()
+        except IndexError:
+            return False
+        for subscription in linked:
+            subscription.unsubscribe()
+        return True
+
+
+class CombinedSubscription(Subscription):
+    """The handle of a listener with several keys."""
+
+    __slots__ = ("options", "subscriptions")
+
+    def __init__(self, key: Hashable, subscriptions: list[Subscription]) -> None:
+        first = subscriptions[0]
+        self._owner = first._owner  # noqa: SLF001  of the same class
+        self.key = key
+        self.listener = first.listener
+        self.priority = first.priority
+        self.order = first.order
+        self.options = first.options
+        self.call = first.call
+        self.subscriptions = subscriptions
+
+    def unsubscribe(self) -> bool:
+        """Remove the listener under all its keys. As for any other handle, a second call does nothing.
+
+        Returns:
+            Whether the listener was still registered under one of them.
+        """
+        return sum(subscription.unsubscribe() for subscription in self.subscriptions) > 0
+
+    def is_registered(self) -> bool:
+        """Return whether the listener is still registered under one of its keys."""
+        return any(subscription.is_registered() for subscription in self.subscriptions)
 
 
 class NameAwareListener:

@@ -17,8 +17,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable, Iterable
 from enum import Enum
-from types import NoneType
-from typing import Any, TypeAlias, TypeVar, cast
+from itertools import chain
+from types import NoneType, UnionType
+from typing import Any, TypeAlias, TypeVar, Union, cast, get_args, get_origin
 
 from antiphon._types import EventName
 from antiphon._util.naming import describe_value, safe_repr
@@ -29,12 +30,14 @@ __all__ = (
     "check_dispatch_name",
     "check_key",
     "check_name",
+    "combine_keys",
     "event_name",
     "get_exact_names",
     "get_matcher",
     "is_pattern",
     "is_value",
     "key_matches",
+    "split_key",
 )
 
 E = TypeVar("E")
@@ -44,9 +47,9 @@ Matcher: TypeAlias = Callable[[Hashable, type[Any]], bool]
 
 
 class AnyOf:
-    """A key that combines several keys, so that an event which several of them match is received once.
+    """Several keys of one listener, which receives an event that several of them match once.
 
-    Two objects with the same keys are not equal. A tuple of keys is not combined: it is a name.
+    The registry does not know it: `split_key` returns the keys that are registered.
     """
 
     __slots__ = ("keys",)
@@ -54,8 +57,44 @@ class AnyOf:
     def __init__(self, keys: tuple[Hashable, ...]) -> None:
         self.keys = keys
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AnyOf) and self.keys == other.keys
+
+    def __hash__(self) -> int:
+        return hash((AnyOf, self.keys))
+
     def __repr__(self) -> str:
         return " | ".join(safe_repr(key) for key in self.keys)
+
+
+def split_key(key: Any) -> tuple[Hashable, ...]:
+    """Return the keys that a union, or an `AnyOf`, combines. Any other key is returned alone."""
+    if isinstance(key, AnyOf):
+        return key.keys
+    # `typing.Union[A, B]` and `A | B` differ in type before Python 3.14.
+    if get_origin(key) in (Union, UnionType):
+        return tuple(chain.from_iterable(map(split_key, get_args(key))))
+    return (key,)
+
+
+def combine_keys(keys: tuple[Any, ...], method: str) -> Hashable:
+    """Return checked keys as one: the key itself, or an `AnyOf`.
+
+    Args:
+        keys: The keys, which may be unions.
+        method: The name of the method that takes them, for the message.
+
+    Raises:
+        TypeError: If there is no key, or as for `check_key`.
+        ValueError: As for `check_key`.
+    """
+    if not keys:
+        raise TypeError(f'{method}() takes the keys to listen to, but got none; use "*" to match every event')
+    parts = keys if len(keys) == 1 and isinstance(keys[0], str) else tuple(chain.from_iterable(map(split_key, keys)))
+    for part in parts:
+        check_key(part)
+    parts = tuple(dict.fromkeys(parts))
+    return parts[0] if len(parts) == 1 else AnyOf(parts)
 
 
 def event_name(name: str, event_class: type[E], /) -> EventName[E]:
@@ -95,8 +134,8 @@ def check_key(key: object) -> None:
     """Check that a key can match events.
 
     Raises:
-        TypeError: If the key is None or unhashable, a class that does not support `issubclass`, or an object that
-            cannot match an event, such as a generic alias, a function, an event, or a tuple of names.
+        TypeError: If the key is None, unhashable, a union, a class that does not support `issubclass`, or an object
+            that cannot match an event, such as a generic alias, a function, an event, or a tuple of names.
         ValueError: If the key is a string with a ``*`` that is only a part of a segment.
     """
     if isinstance(key, str):
@@ -113,10 +152,8 @@ def check_key(key: object) -> None:
                 f"with @runtime_checkable, and define only methods in it"
             ) from None
         return
-    if isinstance(key, AnyOf):
-        for part in key.keys:
-            check_key(part)
-        return
+    if split_key(key) != (key,):
+        raise TypeError(f"a union is several keys, which are registered one by one; got {safe_repr(key)}")
     # Imported here, because the keys of most programs are names and classes.
     from antiphon._registry.refused_keys import explain_refused_key
 
@@ -175,15 +212,12 @@ def get_matcher(key: Hashable) -> Matcher | None:
         return _make_pattern_matcher(key) if "*" in key else None
     if isinstance(key, type):
         return lambda _name, cls: issubclass(cls, key)
-    if isinstance(key, AnyOf):
-        matchers = [_get_matcher_or_equality(part) for part in key.keys]
-        return lambda name, cls: any(matches(name, cls) for matches in matchers)
     return None
 
 
 def is_value(key: Hashable) -> bool:
     """Return whether a key is neither a string nor a class, so that an equal object could be dispatched as an event."""
-    return not isinstance(key, (str, Enum, type, AnyOf))
+    return not isinstance(key, (str, Enum, type))
 
 
 def key_matches(key: Hashable, name: Hashable, cls: type[Any]) -> bool:
@@ -193,8 +227,6 @@ def key_matches(key: Hashable, name: Hashable, cls: type[Any]) -> bool:
 
 def get_exact_names(key: Hashable) -> tuple[Hashable, ...] | None:
     """Return the names that a key matches, None if they cannot be listed."""
-    if isinstance(key, AnyOf):
-        return None if any(get_matcher(part) is not None for part in key.keys) else key.keys
     return (key,) if get_matcher(key) is None else None
 
 

@@ -13,7 +13,7 @@ from antiphon._registry.bucket import Bucket
 from antiphon._registry.keys import Matcher
 from antiphon._registry.plan import sort_subscriptions
 
-__all__ = ("EMPTY_BUCKET", "RegistryLookup")
+__all__ = ("EMPTY_BUCKET", "RegistryLookup", "drop_linked")
 
 #: The bucket of a key without subscriptions. Nothing is added to it.
 EMPTY_BUCKET: Final = Bucket()
@@ -22,20 +22,23 @@ EMPTY_BUCKET: Final = Bucket()
 class RegistryLookup:
     """The part of a `Registry` that only reads."""
 
-    __slots__ = ("__weakref__", "_buckets", "_lock", "_matchers", "_parent", "_value_classes")
+    __slots__ = ("__weakref__", "_buckets", "_has_linked", "_lock", "_matchers", "_parent", "_value_classes")
 
     _lock: RLock
     _parent: RegistryLookup | None
     _buckets: dict[Hashable, Bucket]
     #: The matchers of those keys that match more than their own name.
     _matchers: dict[Hashable, Matcher]
+    #: Whether a listener, perhaps of the parent, may have several keys.
+    _has_linked: bool
     #: The classes of the keys that could also be events.
     _value_classes: tuple[type, ...]
 
     def find_for_event(self, name: Hashable, cls: type = Event) -> tuple[Subscription, ...]:
         """Return the subscriptions that match events of a class under a name, sorted."""
         with self._lock:
-            return sort_subscriptions(self._collect_for_event(name, cls))
+            found = sort_subscriptions(self._collect_for_event(name, cls))
+            return drop_linked(found) if self._has_linked else found
 
     def find_all(self) -> tuple[Subscription, ...]:
         """Return all subscriptions, including those of the parent, sorted."""
@@ -78,3 +81,9 @@ class RegistryLookup:
         """Return whether a listener has this key."""
         with self._lock:
             return bool(self._collect_for_key(value))
+
+
+def drop_linked(subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
+    """Keep one subscription of each listener with several keys."""
+    # The subscriptions of one listener under several keys have the same order. Keep the first of them.
+    return tuple({subscription.order: subscription for subscription in reversed(subscriptions)}.values())[::-1]

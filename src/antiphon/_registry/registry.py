@@ -23,7 +23,7 @@ Invariants:
 from __future__ import annotations
 
 from _thread import RLock
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -78,6 +78,7 @@ class Registry(RegistryLookup):
         self._buckets = {}
         self._matchers = {}
         self._value_classes = ()
+        self._has_linked = False
         self._caches = caches = RegistryCaches()
         #: The cached plans, by name, then by event class.
         self.cached_plans = caches.plans
@@ -100,6 +101,7 @@ class Registry(RegistryLookup):
                     f"expected a dispatcher to extend, but {safe_repr(self._ended_scope)} has ended: create the "
                     f"scope with dispatcher.scope()"
                 )
+            child._has_linked = self._has_linked
             if self._children is None:
                 self._children = set()
             self._children.add(ref(child, self._children.discard))
@@ -140,6 +142,20 @@ class Registry(RegistryLookup):
                 raise
         finally:
             self._release()
+
+    def link(self, subscriptions: Iterable[Subscription]) -> None:
+        """Make subscriptions of one listener count as one registration, of which a dispatch runs only the first."""
+        with self._lock:
+            self._expect_linked()
+            order: int | None = None
+            for subscription in subscriptions:
+                order = subscription.order = subscription.order if order is None else order
+            self._clear_plans()
+
+    def _expect_linked(self) -> None:
+        self._has_linked = True
+        for child in self._get_children():
+            child._expect_linked()
 
     def _add_bucket(self, key: Hashable, listener: object) -> Bucket:
         check_key(key)
@@ -229,6 +245,21 @@ class Registry(RegistryLookup):
             self._remove_by_search(key, listener)
         elif self._removal_callbacks is not None:
             self._removal_callbacks.run_due(self._ended_scope)
+
+    def remove_all_keys(self, keys: tuple[Hashable, ...], listener: Any) -> None:
+        """Remove a listener under several keys: under all of them or, if one has no such listener, under none.
+
+        Raises:
+            TypeError: If a key is invalid.
+            ValueError: If the listener is not registered under one of the keys.
+        """
+        for key in keys:
+            check_key(key)
+            with self._lock:
+                if not self._buckets.get(key, EMPTY_BUCKET).find_equal(listener):
+                    self._remove_by_search(key, listener)
+        for key in keys:
+            self.remove(key, listener)
 
     def _remove_by_search(self, key: Hashable, listener: object) -> None:
         check_key(key)

@@ -20,7 +20,6 @@ from antiphon._listeners.subscription import (
     check_options,
     when_removed,
 )
-from antiphon._registry.keys import check_key
 from antiphon._util.naming import safe_repr
 
 __all__ = ("Expectation",)
@@ -44,7 +43,6 @@ class Expectation(Generic[E_co]):
         key: Hashable,
         where: Callable[[Any], object] | None,
     ) -> None:
-        check_key(key)
         check_options(Options(where=where))
         self._register = register
         self._key = key

@@ -9,7 +9,6 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 import anyio
 
 from antiphon._listeners.subscription import DEFAULT_OPTIONS, NameAwareListener, Options, Subscription, when_removed
-from antiphon._registry.keys import AnyOf, check_key
 from antiphon._types import Overflow
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_limit, check_priority
@@ -55,19 +54,15 @@ class Stream(Generic[E_co]):
     def __init__(
         self,
         register: Callable[[Hashable, Any, int, Options], list[Subscription]],
-        keys: tuple[Hashable, ...],
+        key: Hashable,
         max_buffer_size: int,
         overflow: Overflow,
         priority: int,
     ) -> None:
-        if not keys:
-            raise TypeError('stream() takes the keys to listen to, but got none; use "*" to match every event')
-        for key in keys:
-            check_key(key)
         check_priority(priority)
         check_limit(max_buffer_size, MAX_BUFFER_SIZE)
         self._register = register
-        self._key = keys[0] if len(keys) == 1 else AnyOf(keys)
+        self._key = key
         self._max_size = max_buffer_size
         self._overflow: Overflow = check_overflow(overflow)
         self._priority = priority

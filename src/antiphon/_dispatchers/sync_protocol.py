@@ -1,0 +1,188 @@
+"""The protocol of a dispatcher of plain functions. `antiphon.typing` exports it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+
+from antiphon._dispatchers.protocol import IAbstractEventDispatcher
+from antiphon._dispatchers.synchronous import Scope
+from antiphon._events.event import Event
+from antiphon._listeners.subscription import Subscription
+from antiphon._strategies.errors import ErrorPolicy
+from antiphon._types import EventName, Key, Name, PlainString
+
+if TYPE_CHECKING:
+    from typing_extensions import deprecated
+
+    from antiphon._types import AnySyncDecorator, ClassIsNotAnEvent, NameFor, NameNeedsItsEvent, SyncDecorator, TypedKey
+
+__all__ = ("IEventDispatcher",)
+
+E = TypeVar("E")
+E2 = TypeVar("E2")
+
+
+class IEventDispatcher(IAbstractEventDispatcher, Protocol):
+    """A dispatcher of plain functions: the public methods of ``EventDispatcher``."""
+
+    @property
+    def errors(self) -> ErrorPolicy:
+        """The error policy."""
+        ...
+
+    if TYPE_CHECKING:
+
+        @overload
+        def add_listener(
+            self,
+            key: TypedKey[E],
+            listener: Callable[[E], None],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        def add_listener(
+            self,
+            key: Name | UnionType,
+            listener: Callable[[Any], None],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        @deprecated("an EventDispatcher does not await its listeners: use plain functions, or an AsyncEventDispatcher")
+        def add_listener(
+            self,
+            key: TypedKey[E],
+            listener: Callable[[E], Awaitable[object]],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        @deprecated("an EventDispatcher does not await its listeners: use plain functions, or an AsyncEventDispatcher")
+        def add_listener(
+            self,
+            key: Name | UnionType,
+            listener: Callable[[Any], Awaitable[object]],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        def add_listener(
+            self,
+            key: TypedKey[E],
+            listener: Callable[[E], object],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[E], object] | None = None,
+        ) -> Subscription: ...
+        @overload
+        def add_listener(
+            self,
+            key: Name | UnionType,
+            listener: Callable[[Any], object],
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Callable[[Any], object] | None = None,
+        ) -> Subscription: ...
+
+    def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any:
+        """Register a listener. Lower priorities run first."""
+        ...
+
+    @overload
+    def listen(
+        self,
+        key: TypedKey[E],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[E], object] | None = None,
+    ) -> SyncDecorator[E]: ...
+    @overload
+    def listen(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # as for one key
+        self,
+        key: TypedKey[E],
+        other_key: TypedKey[E2],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[E | E2], object] | None = None,
+    ) -> SyncDecorator[E | E2]: ...
+    @overload
+    def listen(
+        self,
+        key: Name | UnionType,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+    ) -> AnySyncDecorator: ...
+    @overload
+    def listen(
+        self,
+        key: Key,
+        other_key: Key,
+        /,
+        *more_keys: Key,
+        priority: int = 0,
+        once: bool = False,
+        where: Callable[[Any], object] | None = None,
+    ) -> AnySyncDecorator: ...
+    def listen(self, *keys: Any, **options: Any) -> Any:
+        """Register the decorated function."""
+        ...
+
+    @overload
+    def dispatch(self, name: PlainString | Enum | EventName[Event], event: None = None, /) -> Event: ...
+    @overload
+    def dispatch(self, name: EventName[Any], event: None = None, /) -> NameNeedsItsEvent | Any: ...
+    @overload
+    def dispatch(self, event: type[Any], /) -> ClassIsNotAnEvent | Any: ...
+    @overload
+    def dispatch(self, name: Any, event: type[Any], /) -> ClassIsNotAnEvent | Any: ...
+    @overload
+    def dispatch(self, event: E, /) -> E: ...
+    @overload
+    def dispatch(self, name: NameFor[E], event: E, /) -> E: ...
+    @overload
+    def dispatch(self, name: Name, event: E, /) -> E: ...
+    def dispatch(self, name: Any, event: Any = None, /) -> Any:
+        """Call the listeners of an event, and return the event."""
+        ...
+
+    @overload
+    def prepare(self, name: EventName[E], /) -> Callable[[E], E]: ...
+    @overload
+    def prepare(self, name: Name, /) -> Callable[[E], E]: ...
+    def prepare(self, name: Any, /) -> Any:
+        """Return a function that dispatches an event under one name."""
+        ...
+
+    def scope(self) -> Scope:
+        """Create a dispatcher for one request or test."""
+        ...
+
+
+IEventDispatcher.__module__ = "antiphon.typing"

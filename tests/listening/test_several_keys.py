@@ -1,0 +1,290 @@
+"""Rule 5: a listener with several keys, and unions of classes: one registration for each key, and one handle."""
+
+from __future__ import annotations
+
+from typing import Any, Union
+
+import anyio
+import pytest
+
+from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, listens_to
+from antiphon.testing import record
+from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
+
+PLACED, PAID = "order.placed", "order.paid"
+
+
+class OrderPlaced(Event): ...
+
+
+class OrderPaid(Event): ...
+
+
+class Shipped(OrderPlaced, OrderPaid): ...
+
+
+UNION = OrderPlaced | OrderPaid
+UNIONS: list[Any] = [UNION, OrderPaid | OrderPlaced, Union[OrderPlaced, OrderPaid]]  # noqa: UP007  the old form is the subject
+KEYS: list[tuple[Any, ...]] = [(PLACED, PAID), ("order.*", PAID), (OrderPlaced, PAID), (UNION,), (OrderPlaced, UNION)]
+
+every_union = pytest.mark.parametrize("union", UNIONS, ids=["A | B", "B | A", "Union"])
+
+
+def dispatched(dispatcher: AnyDispatcher, log: list[Any]) -> Any:
+    return make_listener(dispatcher, lambda event: log.append(type(event)))
+
+
+@every_union
+async def test_a_union_matches_the_events_of_each_class(dispatcher: AnyDispatcher, union: Any) -> None:
+    log: list[Any] = []
+    dispatcher.add_listener(union, dispatched(dispatcher, log))
+
+    for event in (OrderPlaced(), Event(), OrderPaid(), Shipped()):
+        await dispatcher.adispatch(event)
+
+    assert log == [OrderPlaced, OrderPaid, Shipped]
+
+
+@pytest.mark.parametrize("keys", KEYS, ids=str)
+@pytest.mark.parametrize("strategy", [Sequential(), Concurrent(), Race()], ids=repr)
+async def test_an_event_that_matches_several_keys_calls_the_listener_once(strategy: Any, keys: tuple[Any, ...]) -> None:
+    dispatcher, log = AsyncEventDispatcher(strategy=strategy), list[Any]()
+    listener = dispatcher.listen(*keys)(dispatched(dispatcher, log))
+    before, after = list[Any](), list[Any]()
+    dispatcher.add_listener("*", make_recording_listener(dispatcher, before, "before"), priority=-1)
+    dispatcher.add_listener("*", make_recording_listener(dispatcher, after, "after"))
+
+    with dispatcher.scope() as scope:
+        for where in (dispatcher, scope):
+            await where.adispatch(PAID, Shipped())
+            assert where.get_listeners(PAID, Shipped).count(listener) == 1
+
+    assert log == [Shipped, Shipped]
+    assert before == ["before"] * 2 and after == ["after"] * 2
+
+
+async def test_the_same_listener_added_twice_still_runs_twice(dispatcher: AnyDispatcher) -> None:
+    log: list[Any] = []
+    listener = dispatched(dispatcher, log)
+    dispatcher.listen(PLACED, "*")(listener)
+    dispatcher.listen(PLACED, "*")(listener)
+
+    await dispatcher.adispatch(PLACED)
+
+    assert log == [Event, Event]
+
+
+async def test_several_keys_are_in_one_order_with_others(dispatcher: AnyDispatcher) -> None:
+    log: list[Any] = []
+    dispatcher.add_listener(PLACED, make_recording_listener(dispatcher, log, 1))
+    dispatcher.listen(PAID, PLACED, "*")(make_recording_listener(dispatcher, log, 2))
+    dispatcher.add_listener("*", make_recording_listener(dispatcher, log, 3))
+
+    await dispatcher.adispatch(PLACED)
+    await dispatcher.adispatch(PAID)
+
+    assert log == [1, 2, 3, 2, 3]
+
+
+def test_each_key_has_its_registration(dispatcher: AnyDispatcher) -> None:
+    listener = dispatcher.listen(PLACED, UNION, 404)(make_listener(dispatcher, print))
+
+    assert dispatcher.get_listeners() == dict.fromkeys([PLACED, OrderPlaced, OrderPaid, 404], (listener,))
+    assert dispatcher.get_listeners(UNION) == (listener,)
+    assert dispatcher.has_listeners(OrderPaid | Shipped) and not dispatcher.has_listeners(int | str)
+
+
+# Removal
+
+
+@every_union
+def test_a_union_is_removed_as_it_was_added(dispatcher: AnyDispatcher, union: Any) -> None:
+    listener = make_listener(dispatcher, print)
+    dispatcher.add_listener(UNION, listener)
+
+    dispatcher.remove_listener(union, listener)
+
+    assert not dispatcher.has_listeners()
+
+
+async def test_removing_one_key_keeps_the_others(dispatcher: AnyDispatcher) -> None:
+    log: list[Any] = []
+    listener = dispatched(dispatcher, log)
+    dispatcher.listen(OrderPlaced, OrderPaid)(listener)
+    await dispatcher.adispatch(OrderPlaced())
+
+    dispatcher.remove_listener(OrderPlaced, listener)
+    for event in (OrderPlaced(), OrderPaid(), Shipped()):
+        await dispatcher.adispatch(event)
+    with pytest.raises(ValueError, match="does not listen to"):
+        dispatcher.remove_listener(UNION, listener)
+    await dispatcher.adispatch(OrderPaid())
+    dispatcher.remove_listener(OrderPaid, listener)
+
+    assert log == [OrderPlaced, OrderPaid, Shipped, OrderPaid]
+    assert not dispatcher.has_listeners()
+
+
+async def test_a_removed_key_takes_effect_in_a_running_dispatch(dispatcher: AnyDispatcher) -> None:
+    log: list[Any] = []
+    listener = dispatched(dispatcher, log)
+    removing = make_listener(dispatcher, lambda event: dispatcher.remove_listener(PLACED, listener))
+    dispatcher.add_listener(PLACED, removing, once=True)
+    dispatcher.listen(PLACED, PAID)(listener)
+
+    await dispatcher.adispatch(PLACED)
+    assert log == []
+    await dispatcher.adispatch(PAID)
+    assert log == [Event]
+
+
+def test_the_handle_removes_all_keys(dispatcher: AnyDispatcher) -> None:
+    for on in (dispatcher, dispatcher.temporarily()):
+        with on.add_listener(UNION, make_listener(dispatcher, print), priority=3) as handle:
+            assert (handle.key, handle.priority, handle.is_registered()) == (UNION, 3, True)
+            assert list(dispatcher.get_listeners()) == [OrderPlaced, OrderPaid]
+        assert not dispatcher.has_listeners() and not handle.is_registered() and not handle.unsubscribe()
+
+
+@pytest.mark.parametrize("keys", [(), (PLACED, None), (PLACED, []), (PLACED, "a*"), (OrderPlaced | None,)], ids=str)
+def test_a_wrong_key_among_several_registers_none(dispatcher: AnyDispatcher, keys: tuple[Any, ...]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        dispatcher.listen(*keys)
+    with pytest.raises((TypeError, ValueError)):
+        listens_to(*keys)
+
+    assert not dispatcher.has_listeners()
+
+
+# Options
+
+
+async def test_once_is_one_call_over_all_keys(dispatcher: AnyDispatcher) -> None:
+    log: list[Any] = []
+    dispatcher.listen(PLACED, UNION, once=True)(dispatched(dispatcher, log))
+
+    for event in (OrderPaid(), OrderPlaced()):
+        await dispatcher.adispatch(event)
+    await dispatcher.adispatch(PLACED)
+
+    assert log == [OrderPaid]
+    assert not dispatcher.has_listeners()
+
+
+async def test_once_remains_after_a_key_is_removed(dispatcher: AnyDispatcher) -> None:
+    log: list[Any] = []
+    listener = dispatched(dispatcher, log)
+    dispatcher.listen(PLACED, PAID, once=True)(listener)
+
+    dispatcher.remove_listener(PLACED, listener)
+    for name in (PLACED, PAID, PAID):
+        await dispatcher.adispatch(name)
+
+    assert log == [Event]
+
+
+async def test_a_limit_holds_for_all_keys_together() -> None:
+    dispatcher, running, most = AsyncEventDispatcher(), 0, 0
+
+    @dispatcher.listen(PLACED, PAID, limit=1)
+    async def count(event: Event) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await anyio.lowlevel.checkpoint()
+        running -= 1
+
+    async with anyio.create_task_group() as tasks:
+        for name in (PLACED, PAID, PLACED):
+            tasks.start_soon(dispatcher.adispatch, name)
+
+    assert most == 1
+
+
+# Everywhere
+
+
+async def test_expect_and_wait_for_end_with_the_first_event() -> None:
+    dispatcher = AsyncEventDispatcher()
+    for keys in ((PLACED, OrderPaid), (UNION,)):
+        async with dispatcher.expect(*keys) as expected:
+            event = await dispatcher.adispatch(OrderPaid())
+        assert expected.event is event
+        assert not dispatcher.has_listeners()
+
+    found: list[Any] = []
+
+    async def wait() -> None:
+        found.append(await dispatcher.wait_for(PLACED, OrderPaid))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        event = await dispatcher.adispatch(PLACED, OrderPaid())
+    assert found == [event]
+    for use in (dispatcher.expect, dispatcher.stream):
+        with pytest.raises(TypeError, match="got none"):
+            use()
+
+
+async def test_a_stream_receives_an_event_once() -> None:
+    dispatcher = AsyncEventDispatcher()
+    async with dispatcher.stream(UNION, PLACED) as stream:
+        events = [await dispatcher.adispatch(PLACED, Shipped()), await dispatcher.adispatch(OrderPaid())]
+    assert [event async for event in stream] == events
+
+
+async def test_subscribers_and_registrars_take_several_keys(dispatcher: AnyDispatcher) -> None:
+    log: list[Any] = []
+
+    class Shop:
+        @listens_to(PLACED, UNION)
+        def on_order(self, event: Event) -> None:
+            log.append(type(event))
+
+    class AsyncShop(Shop):
+        @listens_to(PLACED, UNION)
+        async def on_order(self, event: Event) -> None:  # type: ignore[override]  # async
+            log.append(type(event))
+
+    shop = Shop() if isinstance(dispatcher, EventDispatcher) else AsyncShop()
+    with dispatcher.add_subscriber(shop), dispatcher.temporarily() as registrar:
+        registrar.listen(OrderPaid, "*")(dispatched(dispatcher, log))
+        await dispatcher.adispatch(PLACED, Shipped())
+
+    assert log == [Shipped, Shipped]
+    assert not dispatcher.has_listeners()
+
+
+async def test_an_override_gets_each_key(dispatcher: AnyDispatcher) -> None:
+    keys: list[Any] = []
+
+    class Prefixing(AsyncEventDispatcher):
+        def add_listener(self, key: Any, listener: Any, /, *, priority: int = 0) -> Any:  # type: ignore[override]  # the signature of whistle
+            keys.append(key)
+            super().add_listener(f"shop.{key}", listener, priority=priority)
+
+    log: list[Any] = []
+    prefixing = Prefixing()
+    prefixing.listen("*", "placed")(dispatched(prefixing, log))
+
+    await prefixing.adispatch("shop.placed")
+
+    assert (keys, log) == (["*", "placed"], [Event])
+
+
+async def test_recordings_understand_unions() -> None:
+    dispatcher = EventDispatcher()
+    with record(dispatcher) as recorded:
+        dispatcher.dispatch(OrderPaid())
+    recorded.assert_dispatched(UNION)
+
+
+def test_a_description_shows_the_listener_once_with_all_keys(dispatcher: AnyDispatcher) -> None:
+    dispatcher.listen(PLACED, UNION)(make_listener(dispatcher, print))
+
+    description = dispatcher.describe()
+
+    assert [key.label for key in description.keys] == [PLACED, "OrderPaid", "OrderPlaced"]
+    assert [listener.key_label for listener in description.listeners] == ["order.placed | OrderPlaced | OrderPaid"]
+    assert description == dispatcher.describe()
