@@ -344,3 +344,38 @@ except ImportError as exc:
         "antiphon.instruments.opentelemetry requires the OpenTelemetry API, which is not installed: "
         "pip install 'antiphon[otel]'"
     )
+
+
+# Without a provider
+
+
+async def test_dispatch_is_plain_without_a_tracer_provider():
+    assert OpenTelemetryInstrument(trace.NoOpTracerProvider()).get_interest() == "nothing"
+    assert OpenTelemetryInstrument(TracerProvider()).get_interest() == "all"
+
+
+def test_spans_begin_when_the_global_provider_is_set():
+    program = """
+import asyncio
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from antiphon import AsyncEventDispatcher
+from antiphon.instruments.opentelemetry import OpenTelemetryInstrument
+
+instrument = OpenTelemetryInstrument()
+dispatcher = AsyncEventDispatcher()
+dispatcher.add_instrument(instrument)
+spans = []
+
+@dispatcher.listen("order.placed")
+async def record(event):
+    spans.append(trace.get_current_span().is_recording())
+
+asyncio.run(dispatcher.adispatch("order.placed"))
+trace.set_tracer_provider(TracerProvider())
+asyncio.run(dispatcher.adispatch("order.placed"))
+print(spans)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (run.stdout, run.stderr) == ("[False, True]\n", "")

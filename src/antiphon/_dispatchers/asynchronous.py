@@ -270,17 +270,22 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
         try:
             outer = capabilities.begin_dispatch(event, info)
             try:
-                if not cached.instruments:
+                if cached.observers is not None and not cached.plan and skips_empty_plans(strategy):
+                    _observed.observe_unheard(cached, name, event)
+                elif cached.observers is None:
                     if self._overrides_execution:
                         await self._run_override(cached.plan, cached.first_step, event)
                     else:
                         await strategy.run(cached.plan, event)
                 else:
-                    with _observed.AsyncObservedDispatch(cached, name, event, drives_listeners(strategy)) as observed:
+                    with _observed.ObservedDispatch(cached, name, event, outer) as dispatch:
                         if self._overrides_execution:
-                            await self._run_override(observed, None, event)
+                            await self._run_override(_observed.observe_async_plan(dispatch), None, event)
+                        elif is_default_behavior(strategy):
+                            await _observed.run_async(dispatch, event)
                         else:
-                            await strategy.run(observed, event)
+                            drives = drives_listeners(strategy)
+                            await strategy.run(_observed.observe_async_plan(dispatch, drives_listeners=drives), event)
             except BaseException:
                 # Raise the exception that ended the dispatch, even if a setter of the event raises now.
                 with suppress(Exception):

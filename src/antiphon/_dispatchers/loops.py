@@ -2,8 +2,8 @@
 
 The four functions contain the loop themselves, because another function call would cost as much as the rest of a
 dispatch. Every other dispatch is passed to ``_dispatch_slow`` of the dispatcher: under another strategy than the
-default one, with instruments, with an event whose class needs more than plain assignments, and the dispatch of an event
-by a listener that received it.
+default one, with instruments that observe it, with an event whose class needs more than plain assignments, and the
+dispatch of an event by a listener that received it. Instruments that do not observe every dispatch are asked first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
     running = 0 if _HAS_GIL else 1
 
     # Only the overloads declare `strategy` as keyword-only, because keyword-only parameters are slower.
-    async def adispatch(self: Any, name: Any, event: Any = None, /, strategy: Any = None) -> Any:  # noqa: D417
+    async def adispatch(self: Any, name: Any, event: Any = None, /, strategy: Any = None) -> Any:  # noqa: C901, D417  the loop is written out
         """Dispatch an event to its listeners. (whistle)
 
         ``adispatch(name, event)`` dispatches the event under the name. ``adispatch(name)`` creates an `Event`; the
@@ -65,12 +65,14 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
             cached = self._cached_plans[name][type(event)]
         except (KeyError, TypeError):
             cached = self._get_cached_plan(name, event)
-        if (
+        while (
             not cached.is_fast
             or strategy is not None
             or (running and getattr(event, "_antiphon_in_flight", None) is event)
         ):
-            return await self._dispatch_slow(cached, name, event, strategy)
+            if cached.variants is None:
+                return await self._dispatch_slow(cached, name, event, strategy)
+            cached = cached.variants.select()
 
         info = cached.info
         if info.name is not name and (type(name) is not str or type(info.name) is not str):
@@ -97,7 +99,7 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
             event._antiphon_in_flight = None
         return event
 
-    def dispatch(self: Any, name: Any, event: Any = None, /) -> Any:
+    def dispatch(self: Any, name: Any, event: Any = None, /) -> Any:  # noqa: C901  the loop is written out
         """Dispatch an event to its listeners, one after another. (whistle)
 
         The arguments are those of `AsyncEventDispatcher.adispatch`.
@@ -118,8 +120,10 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
             cached = self._cached_plans[name][type(event)]
         except (KeyError, TypeError):
             cached = self._get_cached_plan(name, event)
-        if not cached.is_fast or (running and getattr(event, "_antiphon_in_flight", None) is event):
-            return self._dispatch_slow(cached, name, event)
+        while not cached.is_fast or (running and getattr(event, "_antiphon_in_flight", None) is event):
+            if cached.variants is None:
+                return self._dispatch_slow(cached, name, event)
+            cached = cached.variants.select()
 
         info = cached.info
         if info.name is not name and (type(name) is not str or type(info.name) is not str):
@@ -147,7 +151,7 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
 
     # In the two functions below, `_cached_plans` is replaced by the plans of the name.
 
-    def prepare_async(self: Any, name: Hashable) -> Callable[[Any], Coroutine[Any, Any, Any]]:
+    def prepare_async(self: Any, name: Hashable) -> Callable[[Any], Coroutine[Any, Any, Any]]:  # noqa: C901  the loop is written out
         plans = self._registry.keep_plans(name)
 
         async def prepared(event: Any, /) -> Any:
@@ -156,8 +160,10 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
                 cached = plans[type(event)]
             except KeyError:
                 cached = self._get_cached_plan(name, event)
-            if not cached.is_fast or (running and getattr(event, "_antiphon_in_flight", None) is event):
-                return await self._dispatch_slow(cached, name, event, None)
+            while not cached.is_fast or (running and getattr(event, "_antiphon_in_flight", None) is event):
+                if cached.variants is None:
+                    return await self._dispatch_slow(cached, name, event, None)
+                cached = cached.variants.select()
 
             info = cached.info
             if info.name is not name and (type(name) is not str or type(info.name) is not str):
@@ -185,7 +191,7 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
 
         return _copy_code(prepared)
 
-    def prepare_sync(self: Any, name: Hashable) -> Callable[[Any], Any]:
+    def prepare_sync(self: Any, name: Hashable) -> Callable[[Any], Any]:  # noqa: C901  the loop is written out
         plans = self._registry.keep_plans(name)
 
         def prepared(event: Any, /) -> Any:
@@ -194,8 +200,10 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
                 cached = plans[type(event)]
             except KeyError:
                 cached = self._get_cached_plan(name, event)
-            if not cached.is_fast or (running and getattr(event, "_antiphon_in_flight", None) is event):
-                return self._dispatch_slow(cached, name, event)
+            while not cached.is_fast or (running and getattr(event, "_antiphon_in_flight", None) is event):
+                if cached.variants is None:
+                    return self._dispatch_slow(cached, name, event)
+                cached = cached.variants.select()
 
             info = cached.info
             if info.name is not name and (type(name) is not str or type(info.name) is not str):

@@ -285,11 +285,16 @@ class EventDispatcher(BaseDispatcher, _Protocol):
         try:
             outer = capabilities.begin_dispatch(event, info)
             try:
-                if not cached.instruments:
+                if cached.observers is not None and not cached.plan:
+                    _observed.observe_unheard(cached, name, event)
+                elif cached.observers is None:
                     self._run_plan(cached.plan, cached.first_step, event)
                 else:
-                    with _observed.ObservedDispatch(cached, name, event) as observed:
-                        self._run_plan(observed, None, event)
+                    with _observed.ObservedDispatch(cached, name, event, outer) as dispatch:
+                        if self._errors == "raise" and not self._overrides_execution:
+                            _observed.run(dispatch, event)
+                        else:
+                            self._run_plan(_observed.observe_plan(dispatch), None, event)
             except BaseException:
                 # As in `AsyncEventDispatcher`.
                 with suppress(Exception):

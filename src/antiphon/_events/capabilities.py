@@ -79,7 +79,7 @@ class EventCapabilities:
         depths: The nesting depths of events, by identity. If None, each event stores its own depth.
     """
 
-    __slots__ = ("_attributes", "_depths", "_has_descriptors", "_setter", "is_fast", "stoppable")
+    __slots__ = ("_attributes", "_depths", "_setter", "has_descriptors", "is_fast", "stoppable")
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class EventCapabilities:
         self.stoppable: bool = stoppable
         self.is_fast: bool = is_fast
         self._attributes = attributes
-        self._has_descriptors = has_descriptors
+        self.has_descriptors = has_descriptors
         self._setter = setter
         self._depths = depths
 
@@ -104,6 +104,10 @@ class EventCapabilities:
         Raises:
             Exception: If a setter of the event raises. Then no dispatch has begun.
         """
+        if self.is_fast and getattr(event, IN_FLIGHT, None) is not event:
+            event._antiphon_in_flight = event
+            event._antiphon_info = info
+            return None
         outer: SavedState | None = None
         depths = self._depths
         if depths is None:
@@ -137,7 +141,9 @@ class EventCapabilities:
         """
         depths = self._depths
         if outer is None:
-            if depths is None:
+            if self.is_fast:
+                event._antiphon_in_flight = None
+            elif depths is None:
                 set_attribute(event, IN_FLIGHT, None)
             else:
                 depths.pop(id(event), None)
@@ -164,7 +170,7 @@ class EventCapabilities:
         return int(event.__dict__.get(NESTING_DEPTH, 0))
 
     def _set_attributes(self, event: Any, info: DispatchInfo, stopped: bool) -> None:
-        if self._has_descriptors:
+        if self.has_descriptors:
             set_attribute(event, INFO, DispatchInfo(info.name, info.dispatcher, stopped) if stopped else info)
         else:
             for attribute, value in self._get_values(info, stopped):

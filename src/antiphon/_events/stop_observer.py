@@ -8,6 +8,7 @@ from typing import Any, Final
 
 __all__ = (
     "StopObserver",
+    "find_stop_observer",
     "stop_observer",
 )
 
@@ -23,15 +24,11 @@ class StopObserver:
     Abstract: subclasses define `is_finished` and `__call__`.
     """
 
-    __slots__ = ("parent",)
+    # Subclasses have the slot, so that they can have another base with slots.
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        parent = stop_observer.get()
-        while isinstance(parent, StopObserver) and parent.is_finished():
-            # Tasks that outlive their dispatch and dispatch again would build an ever-growing chain.
-            parent = parent.parent
-        #: The observer of the enclosing context. `__call__` passes on each stop that it does not use itself.
-        self.parent: Callable[[Any], None] | None = parent
+    #: The observer of the enclosing context, to which `__call__` passes on each stop. See `find_stop_observer`.
+    enclosing: Callable[[Any], None] | None
 
     def is_finished(self) -> bool:
         """Return whether the observer has nothing left to do."""
@@ -40,3 +37,12 @@ class StopObserver:
     def __call__(self, event: Any) -> None:
         """Receive an event that was stopped."""
         raise NotImplementedError
+
+
+def find_stop_observer() -> Callable[[Any], None] | None:
+    """Return the innermost observer of the current context that has not finished, or None."""
+    observer = stop_observer.get()
+    while isinstance(observer, StopObserver) and observer.is_finished():
+        # Tasks that outlive their dispatch and dispatch again would build an ever-growing chain.
+        observer = observer.enclosing
+    return observer

@@ -1,19 +1,29 @@
-"""The base class of instruments, and the instruments of a dispatcher and of a plan.
+"""The base class of instruments, and the instruments of a dispatcher and of a dispatch.
 
-An `AttachedInstrument` is an instrument that was added to a dispatcher. `PlanInstruments` are all instruments that are
-notified of a dispatch. They are listed by method, so that a dispatch does not look for methods.
+An `AttachedInstrument` is an instrument that was added to a dispatcher. `Observers` are the functions that notify the
+instruments of a dispatch, listed by occasion, so that a dispatch does not look for methods.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from itertools import starmap
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 from antiphon._instrumentation.records import DispatchRecord, ListenerRecord
 from antiphon._util.callables import find_unrun_kind, is_async_callable
 from antiphon._util.naming import safe_repr
 
-__all__ = ("INSTRUMENT_METHODS", "AttachedInstrument", "Instrument", "PlanInstruments")
+__all__ = ("INSTRUMENT_METHODS", "NO_OBSERVERS", "AttachedInstrument", "Instrument", "Interest", "Observers")
+
+#: What an instrument wants to observe in a dispatch: ``"all"`` that happens; ``"failures"``, which are the end of a
+#: dispatch or a listener that failed; or ``"nothing"``.
+Interest: TypeAlias = Literal["all", "failures", "nothing"]
+
+_INTERESTS: Final = get_args(Interest)
+
+#: Calls a method of an instrument with a record.
+_Notify: TypeAlias = Callable[[Any], None]
 
 
 class Instrument:
@@ -41,6 +51,17 @@ class Instrument:
     def listener_skipped(self, record: ListenerRecord, /) -> None:
         """Called when a listener of the plan is skipped. See ``record.skipped_because``."""
 
+    def get_interest(self) -> Interest:
+        """Return what to observe in the dispatch that is about to start. Called once in each dispatch.
+
+        A dispatch that no instrument wants to observe costs little more than one without instruments.
+
+        Returns:
+            ``"all"``, the default; ``"failures"`` to be notified only of dispatches and listeners that fail, when they
+            have finished; ``"nothing"`` to ignore the dispatch.
+        """
+        return "all"
+
 
 #: An object is an instrument if it has one or more of these methods.
 INSTRUMENT_METHODS: Final = (
@@ -63,37 +84,59 @@ class AttachedInstrument:
         TypeError: If the object is not an instrument.
     """
 
-    __slots__ = ("_detach", "_pending_log_message", "instrument", "methods")
+    __slots__ = ("_detach", "_get_interest", "_has_raised", "_pending_log_message", "instrument", "methods")
 
     def __init__(self, instrument: Any, detach: Callable[[AttachedInstrument], object]) -> None:
         self.instrument = instrument
-        #: The methods that the instrument defines. Empty after one of them has raised.
-        self.methods = _get_instrument_methods(instrument)
+        #: The methods that the instrument defines, each as a function that handles its exceptions.
+        self.methods: dict[str, _Notify] = dict(starmap(self._guard, _get_instrument_methods(instrument).items()))
+        self._get_interest: Callable[[], object] | None = _find_get_interest(instrument)
         self._detach = detach
+        self._has_raised = False
         # Use a list: only the thread that pops the message logs it.
         self._pending_log_message = ["%s raised in %s, and is removed: it does not see further dispatches"]
 
-    def notify(self, method: str, record: Any) -> None:
-        """Call a method of the instrument. If it raises, log the exception and remove the instrument."""
-        call = self.methods.get(method)
-        if call is None:
-            # The instrument has raised before, and this dispatch was already running.
-            return
+    @property
+    def is_always_interested(self) -> bool:
+        """Whether the instrument observes everything in each dispatch, so that it need not be asked."""
+        return self._get_interest is None
+
+    def get_interest(self) -> Interest:
+        """Ask the instrument what it wants to observe in a dispatch. If it raises, log the exception and remove it."""
+        if self._has_raised:
+            return "nothing"
+        if self._get_interest is None:
+            return "all"
         try:
-            result = call(record)
-            kind = "" if result is None else find_unrun_kind(result)
-            if kind:
-                raise TypeError(
-                    f"the methods of an instrument are plain functions; {safe_repr(call)} returned {kind}, which does "
-                    f"not run in a dispatch: return None"
+            interest: Any = self._get_interest()
+            if interest not in _INTERESTS:
+                raise ValueError(
+                    f"get_interest() of an instrument returns one of {', '.join(map(repr, _INTERESTS))}; "
+                    f"{safe_repr(self.instrument)} returned {safe_repr(interest)}"
                 )
         except Exception as exc:
-            # Plans of running dispatches still contain the instrument.
-            self.methods = {}
-            self._detach(self)
-            self._log_failure(method, exc)
+            self._on_exception("get_interest", exc)
+            interest = "nothing"
+        return interest  # type: ignore[no-any-return]
 
-    def _log_failure(self, method: str, exc: Exception) -> None:
+    def _guard(self, method: str, call: Callable[[Any], object]) -> tuple[str, _Notify]:
+        def notify(record: Any) -> None:
+            if self._has_raised:
+                # The dispatch was already running then.
+                return
+            try:
+                result = call(record)
+                if result is not None:
+                    _check_has_run(result, call)
+            except Exception as exc:
+                self._on_exception(method, exc)
+
+        return method, notify
+
+    def _on_exception(self, method: str, exc: Exception) -> None:
+        # Plans of running dispatches still contain the instrument.
+        self._has_raised = True
+        self._detach(self)
         try:
             message = self._pending_log_message.pop()
         except IndexError:
@@ -109,24 +152,63 @@ class AttachedInstrument:
             raise
 
 
-class PlanInstruments:
-    """The instruments that are notified of the dispatches of a plan.
+class Observers:
+    """The functions that notify the instruments of one dispatch, in order.
 
     When something finishes, they are notified in reverse order, so that spans nest correctly.
+
+    Args:
+        instruments: The instruments, each with its interest.
     """
 
-    __slots__ = ("_by_method",)
+    __slots__ = (
+        "dispatch_failed",
+        "dispatch_finished",
+        "dispatch_started",
+        "listener_failed",
+        "listener_finished",
+        "listener_skipped",
+        "listener_started",
+        "want_only_failures",
+    )
 
-    def __init__(self, instruments: tuple[AttachedInstrument, ...]) -> None:
-        self._by_method: dict[str, tuple[AttachedInstrument, ...]] = {}
-        for method in INSTRUMENT_METHODS:
-            ordered = reversed(instruments) if method.endswith("_finished") else instruments
-            self._by_method[method] = tuple(attached for attached in ordered if method in attached.methods)
+    def __init__(self, instruments: list[tuple[AttachedInstrument, Interest]]) -> None:
+        everything = [attached for attached, interest in instruments if interest == "all"]
+        failures = [attached for attached, interest in reversed(instruments) if interest != "nothing"]
+        #: Whether a dispatch that does not fail notifies nobody.
+        self.want_only_failures = not everything
+        self.dispatch_started = _get_methods("dispatch_started", everything)
+        self.listener_started = _get_methods("listener_started", everything)
+        self.listener_skipped = _get_methods("listener_skipped", everything)
+        self.listener_finished = _get_methods("listener_finished", everything[::-1])
+        self.dispatch_finished = _get_methods("dispatch_finished", everything[::-1])
+        #: Instead of ``listener_finished``, for a call that failed.
+        self.listener_failed = _get_methods("listener_finished", failures)
+        #: Instead of ``dispatch_finished``, for a dispatch that failed.
+        self.dispatch_failed = _get_methods("dispatch_finished", failures)
 
-    def notify(self, method: str, record: Any) -> None:
-        """Call a method of all instruments that have it."""
-        for attached in self._by_method[method]:
-            attached.notify(method, record)
+
+def _get_methods(method: str, instruments: list[AttachedInstrument]) -> tuple[_Notify, ...]:
+    return tuple(attached.methods[method] for attached in instruments if method in attached.methods)
+
+
+def _check_has_run(result: object, call: object) -> None:
+    kind = find_unrun_kind(result)
+    if kind:
+        raise TypeError(
+            f"the methods of an instrument are plain functions; {safe_repr(call)} returned {kind}, which does not run "
+            f"in a dispatch: return None"
+        )
+
+
+def _find_get_interest(instrument: Any) -> Callable[[], object] | None:
+    # A mock has every attribute when it is read.
+    if not hasattr(type(instrument), "get_interest") and "get_interest" not in getattr(instrument, "__dict__", ()):
+        return None
+    method = instrument.get_interest
+    if not callable(method) or is_async_callable(method):
+        raise TypeError(f"get_interest of an instrument is a plain function without arguments; got {safe_repr(method)}")
+    return None if _is_inherited(method, "get_interest") else cast("Callable[[], object]", method)
 
 
 def _get_instrument_methods(instrument: Any) -> dict[str, Callable[[Any], object]]:
@@ -148,9 +230,13 @@ def _get_instrument_methods(instrument: Any) -> dict[str, Callable[[Any], object
         raise TypeError(
             f"{expected}; got {safe_repr(instrument)} ({type(instrument).__name__}), which has none of them"
         )
-    return {name: method for name, method in methods.items() if not _is_inherited_no_op(name, method)}
+    return {name: method for name, method in methods.items() if not _is_inherited(method, name)}
 
 
-def _is_inherited_no_op(name: str, method: Any) -> bool:
+def _is_inherited(method: Any, name: str) -> bool:
     # The subclass of `Instrument` does not override the method.
     return getattr(method, "__func__", None) is getattr(Instrument, name)
+
+
+#: For dispatches that no instrument observes.
+NO_OBSERVERS: Final = Observers([])

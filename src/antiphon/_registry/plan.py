@@ -9,10 +9,18 @@ from typing import Any, Self
 
 from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import EventCapabilities
-from antiphon._instrumentation.attached import AttachedInstrument, PlanInstruments
+from antiphon._instrumentation.attached import AttachedInstrument, Interest, Observers
 from antiphon._listeners.subscription import Subscription
 
-__all__ = ("CachedPlan", "Plan", "StrategyStep", "get_plan_capabilities", "map_plan", "sort_subscriptions")
+__all__ = (
+    "CachedPlan",
+    "Plan",
+    "PlanVariants",
+    "StrategyStep",
+    "get_plan_capabilities",
+    "map_plan",
+    "sort_subscriptions",
+)
 
 _by_order = attrgetter("order")
 _by_priority = attrgetter("priority")
@@ -94,18 +102,14 @@ class CachedPlan:
 
     The loops of the dispatchers use `is_fast`, `info`, `first_step` and `later_steps` only. Their slots are read faster
     than attributes of a tuple subclass.
+
+    Args:
+        plan: The plan.
+        steps: The steps that run it.
+        instruments: The instruments that may observe its dispatches.
     """
 
-    __slots__ = (
-        "capabilities",
-        "first_step",
-        "info",
-        "instruments",
-        "instruments_by_method",
-        "is_fast",
-        "later_steps",
-        "plan",
-    )
+    __slots__ = ("capabilities", "first_step", "info", "is_fast", "later_steps", "observers", "plan", "variants")
 
     #: Whether the dispatcher runs the steps in its own loop. Otherwise the dispatch takes the slow path.
     is_fast: bool
@@ -119,13 +123,16 @@ class CachedPlan:
     plan: Plan
     #: Which dispatch attributes can be set on the events.
     capabilities: EventCapabilities
-    #: The instruments that observe the dispatch.
-    instruments: tuple[AttachedInstrument, ...]
-    #: The same instruments by method. Set only if there are any.
-    instruments_by_method: PlanInstruments
+    #: Whom a dispatch notifies, or None.
+    observers: Observers | None
+    #: Selects the plan of a dispatch by asking the instruments. None if they need not be asked.
+    variants: PlanVariants | None
 
     def __init__(
-        self, plan: Plan, steps: tuple[Subscription | StrategyStep, ...], instruments: tuple[AttachedInstrument, ...]
+        self,
+        plan: Plan,
+        steps: tuple[Subscription | StrategyStep, ...],
+        instruments: tuple[AttachedInstrument, ...] = (),
     ) -> None:
         self.capabilities = get_plan_capabilities(plan)
         self.is_fast = self.capabilities.is_fast and not instruments
@@ -133,6 +140,50 @@ class CachedPlan:
         self.first_step = steps[0] if steps else None
         self.later_steps = steps[1:] or None
         self.plan = plan
-        self.instruments = instruments
+        self.observers = self.variants = None
         if instruments:
-            self.instruments_by_method = PlanInstruments(instruments)
+            if all(attached.is_always_interested for attached in instruments):
+                self.observers = Observers([(attached, "all") for attached in instruments])
+            else:
+                self.variants = PlanVariants(plan, steps, instruments)
+
+
+class PlanVariants:
+    """The variants of a cached plan: one for each combination of answers of its instruments.
+
+    Args:
+        plan: The plan.
+        steps: The steps that run it.
+        instruments: The instruments that may observe its dispatches.
+    """
+
+    __slots__ = ("_by_interests", "_instruments", "_plan", "_steps")
+
+    def __init__(
+        self,
+        plan: Plan,
+        steps: tuple[Subscription | StrategyStep, ...],
+        instruments: tuple[AttachedInstrument, ...],
+    ) -> None:
+        self._plan = plan
+        self._steps = steps
+        self._instruments = instruments
+        self._by_interests: dict[tuple[Interest, ...], CachedPlan] = {}
+
+    def select(self) -> CachedPlan:
+        """Ask the instruments what they want to observe in a dispatch, and return its plan."""
+        interests: tuple[Interest, ...] = tuple([attached.get_interest() for attached in self._instruments])
+        try:
+            return self._by_interests[interests]
+        except KeyError:
+            selected = self._by_interests[interests] = self._make_variant(interests)
+            return selected
+
+    def _make_variant(self, interests: tuple[Interest, ...]) -> CachedPlan:
+        interested = [each for each in zip(self._instruments, interests, strict=True) if each[1] != "nothing"]
+        variant = CachedPlan(self._plan, self._steps)
+        if interested:
+            variant.observers = Observers(interested)
+            if self._steps or not variant.observers.want_only_failures:
+                variant.is_fast = False
+        return variant

@@ -20,7 +20,7 @@ from antiphon._backend import OwnerLoop, get_asyncio_task
 from antiphon._events.attributes import reports_stops
 from antiphon._events.capabilities import EventCapabilities
 from antiphon._events.event import Event
-from antiphon._events.stop_observer import StopObserver, stop_observer
+from antiphon._events.stop_observer import StopObserver, find_stop_observer, stop_observer
 from antiphon._listeners.subscription import Subscription
 from antiphon._registry.plan import Plan, get_plan_capabilities
 from antiphon._strategies.base import built_in_strategy
@@ -106,12 +106,10 @@ class RaceRunner(TierRunner):
         """Return whether the tier is closed, so that no listener can win any longer."""
         return self._is_closed
 
-    def on_stopped(self, entry: _RaceEntry, event: Event) -> bool:
-        """Receive an event that was stopped in the context of a listener. Return whether the stop counts here."""
-        if event is not self._event or self._is_closed or self._capabilities.get_nesting_depth(event) != self._depth:
-            return False
-        self._declare_winner(entry)
-        return True
+    def on_stopped(self, entry: _RaceEntry, event: Event) -> None:
+        """Receive an event that was stopped in the context of a listener."""
+        if event is self._event and not self._is_closed and self._capabilities.get_nesting_depth(event) == self._depth:
+            self._declare_winner(entry)
 
     def _get_call(self, subscription: Subscription, watch: CancellationWatch) -> Callable[[Any], Any]:
         return partial(self._run_entry, subscription, watch)
@@ -213,10 +211,10 @@ async def _call_listener(subscription: Subscription, event: Any) -> None:
 class _RaceStopObserver(StopObserver):
     """Receives stops in the context of a listener, and in the tasks and threads that the listener starts."""
 
-    __slots__ = ("_entry", "_runner")
+    __slots__ = ("_entry", "_runner", "enclosing")
 
     def __init__(self, runner: RaceRunner, entry: _RaceEntry) -> None:
-        super().__init__()
+        self.enclosing = find_stop_observer()
         self._runner = runner
         self._entry = entry
 
@@ -224,5 +222,6 @@ class _RaceStopObserver(StopObserver):
         return self._runner.is_closed()
 
     def __call__(self, event: Event) -> None:
-        if not self._runner.on_stopped(self._entry, event) and self.parent is not None:
-            self.parent(event)
+        self._runner.on_stopped(self._entry, event)
+        if self.enclosing is not None:
+            self.enclosing(event)

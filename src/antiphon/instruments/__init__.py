@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import get_type_hints
 
-from antiphon._instrumentation.attached import Instrument
+from antiphon._instrumentation.attached import Instrument, Interest
 from antiphon._instrumentation.records import DispatchRecord, ListenerRecord, Outcome, SkipReason
 from antiphon.instruments._global import everywhere
 
-__all__ = ("DispatchRecord", "Instrument", "ListenerRecord", "Outcome", "SkipReason", "everywhere")
+__all__ = ("DispatchRecord", "Instrument", "Interest", "ListenerRecord", "Outcome", "SkipReason", "everywhere")
 
 for _record in (DispatchRecord, ListenerRecord):
     # Resolve the annotations while the class still names the module that has the names in them.

@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from antiphon._util.naming import safe_repr, safe_str
-from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
+from antiphon.instruments import DispatchRecord, Instrument, Interest, ListenerRecord
 
 __all__ = ("LoggingInstrument",)
 
@@ -31,7 +31,16 @@ class LoggingInstrument(Instrument):
         TypeError: If a level is not an int, or ``logger`` is not a logger.
     """
 
-    __slots__ = ("_dispatches", "_exc_info", "_failures", "_listeners", "_logged_errors", "_logger", "_starts")
+    __slots__ = (
+        "_dispatches",
+        "_exc_info",
+        "_failures",
+        "_highest",
+        "_listeners",
+        "_logged_errors",
+        "_logger",
+        "_starts",
+    )
 
     def __init__(
         self,
@@ -52,9 +61,17 @@ class LoggingInstrument(Instrument):
         self._listeners = listeners
         self._failures = failures
         self._starts = starts
+        # A logger that logs nothing at this level logs nothing but failures.
+        self._highest = max((level for level in (dispatches, listeners, starts) if level is not None), default=None)
         self._exc_info = exc_info
         # Errors whose traceback was logged for an inner dispatch or call, by the record of the next outer one.
         self._logged_errors: WeakKeyDictionary[DispatchRecord | ListenerRecord, BaseException] = WeakKeyDictionary()
+
+    def get_interest(self) -> Interest:
+        """Return what is logged at the levels that are enabled now."""
+        if self._is_enabled(self._highest):
+            return "all"
+        return "failures" if self._is_enabled(self._failures) else "nothing"
 
     def dispatch_started(self, record: DispatchRecord, /) -> None:
         """Log the start of a dispatch."""

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from antiphon._util.naming import safe_repr, safe_str
-from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
+from antiphon.instruments import DispatchRecord, Instrument, Interest, ListenerRecord
 
 try:
     from opentelemetry import context as otel
@@ -25,6 +25,10 @@ except ImportError as _missing:
     ) from _missing
 
 __all__ = ("OpenTelemetryInstrument",)
+
+
+#: The providers of the API. Their spans are never recorded, and do not change the current context.
+_NON_RECORDING: Final = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
 
 
 class _OpenSpan(NamedTuple):
@@ -57,13 +61,19 @@ class OpenTelemetryInstrument(Instrument):
             children of the span of the dispatch.
     """
 
-    __slots__ = ("_listeners", "_open_spans", "_tracer")
+    __slots__ = ("_listeners", "_open_spans", "_tracer", "_tracer_provider")
 
     def __init__(self, tracer_provider: trace.TracerProvider | None = None, *, listeners: bool = True) -> None:
+        self._tracer_provider = tracer_provider
         self._tracer = trace.get_tracer("antiphon", tracer_provider=tracer_provider)
         self._listeners = listeners
         # Weak, because a dispatch never finishes if its event loop was closed.
         self._open_spans: WeakKeyDictionary[DispatchRecord | ListenerRecord, _OpenSpan] = WeakKeyDictionary()
+
+    def get_interest(self) -> Interest:
+        """Return ``"nothing"`` as long as no tracer provider is installed, because then no span is recorded."""
+        provider = self._tracer_provider or trace.get_tracer_provider()
+        return "nothing" if isinstance(provider, _NON_RECORDING) else "all"
 
     def dispatch_started(self, record: DispatchRecord, /) -> None:
         """Start the span of a dispatch."""
