@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import starmap
-from typing import Any, Final, Literal, TypeAlias, cast, get_args
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from antiphon._instrumentation.records import DispatchRecord, ListenerRecord
 from antiphon._util.callables import find_unrun_kind, is_async_callable
@@ -20,7 +20,7 @@ __all__ = ("INSTRUMENT_METHODS", "NO_OBSERVERS", "AttachedInstrument", "Instrume
 #: dispatch or a listener that failed; or ``"nothing"``.
 Interest: TypeAlias = Literal["all", "failures", "nothing"]
 
-_INTERESTS: Final = get_args(Interest)
+_INTERESTS: Final = ("all", "failures", "nothing")
 
 #: Calls a method of an instrument with a record.
 _Notify: TypeAlias = Callable[[Any], None]
@@ -203,7 +203,8 @@ def _check_has_run(result: object, call: object) -> None:
 
 def _find_get_interest(instrument: Any) -> Callable[[], object] | None:
     # A mock has every attribute when it is read.
-    if not hasattr(type(instrument), "get_interest") and "get_interest" not in getattr(instrument, "__dict__", ()):
+    cls = instrument.__class__
+    if not hasattr(cls, "get_interest") and "get_interest" not in getattr(instrument, "__dict__", ()):
         return None
     method = instrument.get_interest
     if not callable(method) or is_async_callable(method):
