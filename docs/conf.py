@@ -58,7 +58,7 @@ nitpick_ignore_regex = [
     # Type variables have no documentation.
     ("py:.*", r"(antiphon\.(\w+\.)*)?(_?[A-Z]\d?(_co)?|_?[A-Z][A-Za-z]*T(_co|_contra)?|P|Ts)"),
     # Types of overloads, for type checkers only.
-    ("py:class", "TypedKey|NameFor|NameNeedsItsEvent|ClassIsNotAnEvent|SyncDecorator|AnySyncDecorator"),
+    ("py:class", "TypedKey|UnionType|NameFor|NameNeedsItsEvent|ClassIsNotAnEvent|SyncDecorator|AnySyncDecorator"),
 ]
 
 

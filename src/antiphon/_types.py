@@ -11,13 +11,14 @@ A type checker tells three kinds of keys apart, so that an error in a call does 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from enum import Enum
-from types import UnionType
+from types import ModuleType, UnionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, overload
 
 __all__ = (
     "AsyncListener",
+    "DeclaredNamesSource",
     "EventName",
     "IDispatchedEvent",
     "IEvent",
@@ -78,6 +79,9 @@ Name: TypeAlias = PlainString | Enum | int | bytes | tuple[Hashable, ...] | froz
 
 #: Any key.
 Key: TypeAlias = type[Any] | UnionType | EventName[Any] | Name
+
+#: The names that a dispatcher declares: a module, a class, a name, or several of them.
+DeclaredNamesSource: TypeAlias = ModuleType | type[Any] | str | Iterable[ModuleType | type[Any] | Hashable] | None
 
 #: A callable that takes an event.
 IListener: TypeAlias = Callable[[Any], Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -359,7 +360,8 @@ def strategies_are_strategies() -> None:
     ]
     for strategy in strategies:
         AsyncEventDispatcher(strategy=strategy, sync_listeners="inline", name="shop")
-    EventDispatcher(errors="collect", name="shop")
+    EventDispatcher(errors="collect", name="shop", names=["shop.opened", ORDER_PLACED, Names, OrderPlaced])
+    AsyncEventDispatcher(names=typing).scope()
 
 
 def recordings_give_records(dispatcher: AsyncEventDispatcher, sync_dispatcher: EventDispatcher) -> None:

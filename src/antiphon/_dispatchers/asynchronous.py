@@ -20,7 +20,6 @@ from antiphon._events.event import Event
 from antiphon._listeners.adapters import SyncListeners, adapt_for_async, check_sync_listeners, unwrap_adapter
 from antiphon._listeners.options import wrap_async_with_options
 from antiphon._listeners.subscription import Subscription, SubscriptionWithOptions, removed_async_listener
-from antiphon._registry.keys import check_dispatch_name
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.base import Strategy
 from antiphon._strategies.errors import annotate_exception
@@ -32,7 +31,7 @@ from antiphon._strategies.selection import (
     skips_empty_plans,
 )
 from antiphon._strategies.sequential import DEFAULT_STRATEGY
-from antiphon._types import AsyncListener, EventName, Key, Name, PlainString
+from antiphon._types import AsyncListener, DeclaredNamesSource, EventName, Key, Name, PlainString
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 
@@ -68,11 +67,14 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
         sync_listeners: How to treat plain functions: ``"refuse"`` raises a TypeError, ``"inline"`` calls them on the
             event loop, and ``"thread"`` runs them in a worker thread.
         name: The name of the dispatcher in its repr and in the notes on errors.
+        names: The names that the dispatcher knows: a module of events, an ``Enum`` class, an event class with a
+            class-level name, a name, or several of them. Any other name is refused, when listening and when
+            dispatching. By default, every name is valid.
 
     Raises:
         TypeError: If ``strategy`` is not a strategy, or if the class overrides ``_adispatch`` and ``strategy`` is not
-            the default.
-        ValueError: If ``sync_listeners`` has another value.
+            the default, or if ``names`` contains an object that is not a name.
+        ValueError: If ``sync_listeners`` has another value, or if a module in ``names`` defines no name.
     """
 
     _direct_call_flags = CO_COROUTINE
@@ -88,10 +90,11 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
         strategy: Strategy | None = None,
         sync_listeners: SyncListeners = "refuse",
         name: str | None = None,
+        names: DeclaredNamesSource = None,
     ) -> None:
         self._strategy = DEFAULT_STRATEGY if strategy is None else self._check_strategy(strategy)
         self._sync_listeners: SyncListeners = check_sync_listeners(sync_listeners)
-        super().__init__(name=name, placeholder=removed_async_listener)
+        super().__init__(name=name, placeholder=removed_async_listener, names=names)
 
     @property
     def strategy(self) -> Strategy:
@@ -229,8 +232,9 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
 
         Raises:
             TypeError: If the name is None, unhashable, a pattern, or another object that cannot be a key.
+            ValueError: If the dispatcher declares its names, and this is not one of them.
         """
-        check_dispatch_name(name)
+        self._check_dispatch_name(name)
         if getattr(self.adispatch, "__func__", None) is loops.adispatch:
             fast: Callable[[Any], Coroutine[Any, Any, Any]] = loops.prepare_async(self, name)
             return fast

@@ -26,14 +26,17 @@ from antiphon._registry.keys import check_dispatch_name, check_name, split_key
 from antiphon._registry.lookup import drop_linked
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep, sort_subscriptions
 from antiphon._registry.registry import Registry
+from antiphon._types import DeclaredNamesSource
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import describe_value, format_key, safe_repr
 
 if TYPE_CHECKING:
     from antiphon._introspection import description as _description
+    from antiphon._registry import declared_names as _declared_names
 else:
-    # Many programs never ask for a description.
+    # Many programs never ask for a description, and do not declare their names.
     _description = LazyModule("antiphon._introspection.description")
+    _declared_names = LazyModule("antiphon._registry.declared_names")
 
 __all__ = ("BaseDispatcher", "check_event")
 
@@ -53,10 +56,14 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
     #: The name of the method that dispatches, for messages.
     _dispatch_method: str = "dispatch"
 
-    def __init__(self, *, name: str | None, placeholder: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, *, name: str | None, placeholder: Callable[[Any], Any], names: DeclaredNamesSource = None
+    ) -> None:
         self._name = name
         self._placeholder = placeholder
         self._set_registry(self._new_registry())
+        if names is not None:
+            self._registry.declared_names = _declared_names.DeclaredNames(names)
         if global_instruments:
             self._add_global_instruments()
 
@@ -85,6 +92,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
 
         Raises:
             TypeError: If the name is unhashable.
+            ValueError: If the dispatcher declares its names, and this is not one of them.
         """
         if name is None:
             return {key: _get_listeners_of(found) for key, found in self._registry.by_key().items()}
@@ -102,6 +110,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
 
         Raises:
             TypeError: If the name is unhashable.
+            ValueError: As for `get_listeners`.
         """
         if name is None:
             return bool(self._registry.keys())
@@ -111,11 +120,17 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         """Describe the keys, their listeners in order, the options, and where each listener is defined.
 
         Returns:
-            An immutable description of the current registrations. `antiphon.diagrams` renders it as text.
+            An immutable description of the current registrations, and of all declared names. `antiphon.diagrams`
+            renders it as text.
         """
-        everything = self._registry.find_all()
+        everything, declared = self._registry.find_all(), self._registry.declared_names
         return _description.describe(
-            self._get_display_name(), type(self).__name__, everything, self._unwrap_listener, self._registry
+            self._get_display_name(),
+            type(self).__name__,
+            everything,
+            self._unwrap_listener,
+            self._registry,
+            declared_names=() if declared is None else declared.names,
         )
 
     def _new_registry(self) -> Registry:
@@ -152,6 +167,8 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
             classes = split_key(name)
             if len(classes) > 1:
                 return self._find_listeners_of_union(classes)
+            if self._registry.declared_names is not None:
+                self._registry.declared_names.check_name(name)
             return self._registry.answer(name, cls)
 
     def _find_listeners_of_union(self, classes: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -204,7 +221,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         cls = event.__class__
         is_cached = type(event) is cls
         if name is not None:
-            check_dispatch_name(name)
+            self._check_dispatch_name(name)
         elif not isinstance(event, Event) and self._registry.may_equal_key(event):
             self._check_not_a_name(event)
             # Another event of the class may equal a key: look at each of them.
@@ -215,6 +232,17 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         return self._make_cached_plan(
             name, cls, self._registry.find_for_event(name, cls), get_event_capabilities(event)
         )
+
+    def _check_dispatch_name(self, name: Hashable) -> None:
+        """Check that events can be dispatched under a name.
+
+        Raises:
+            TypeError: If the name is unhashable, a pattern, or another object that cannot be a key.
+            ValueError: If the dispatcher declares its names, and this is not one of them.
+        """
+        check_dispatch_name(name)
+        if self._registry.declared_names is not None:
+            self._registry.declared_names.check_name(name)
 
     def _check_not_a_name(self, event: Any) -> None:
         try:

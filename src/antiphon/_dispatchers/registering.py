@@ -227,7 +227,15 @@ class RegisteringMixin:
             )
         check_priority(priority)
         self._check_options(options)
-        return combine_keys(keys, "listen")
+        return self._combine_keys(keys, "listen")
+
+    def _combine_keys(self, keys: tuple[Any, ...], method: str) -> Hashable:
+        """Return checked keys as one. See `combine_keys`."""
+        key = combine_keys(keys, method)
+        if self._registry.declared_names is not None:
+            for part in split_key(key):
+                self._registry.declared_names.check_key(part)
+        return key
 
     def _add_with_options(
         self,

@@ -19,10 +19,9 @@ from antiphon._events.event import Event
 from antiphon._listeners.adapters import adapt_for_sync
 from antiphon._listeners.options import wrap_with_options
 from antiphon._listeners.subscription import Options, Subscription, SubscriptionWithOptions, removed_listener
-from antiphon._registry.keys import check_dispatch_name
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, annotate_exception, check_error_policy
-from antiphon._types import EventName, Key, Name, PlainString
+from antiphon._types import DeclaredNamesSource, EventName, Key, Name, PlainString
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 
@@ -55,25 +54,30 @@ class EventDispatcher(BaseDispatcher, _Protocol):
             logged, and the dispatch continues. A plain function is called with the exception, the event and the
             listener, and the dispatch continues.
         name: The name of the dispatcher in its repr and in the notes on errors.
+        names: The names that the dispatcher knows: a module of events, an ``Enum`` class, an event class with a
+            class-level name, a name, or several of them. Any other name is refused, when listening and when
+            dispatching. By default, every name is valid.
 
     Raises:
         TypeError: If ``errors`` is neither a string nor a plain function, or if the class overrides ``do_dispatch``
-            and the policy is not ``"raise"``.
-        ValueError: If ``errors`` is another string.
+            and the policy is not ``"raise"``, or if ``names`` contains an object that is not a name.
+        ValueError: If ``errors`` is another string, or if a module in ``names`` defines no name.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._overrides_execution = cls.do_dispatch is not EventDispatcher.do_dispatch
 
-    def __init__(self, *, errors: ErrorPolicy = "raise", name: str | None = None) -> None:
+    def __init__(
+        self, *, errors: ErrorPolicy = "raise", name: str | None = None, names: DeclaredNamesSource = None
+    ) -> None:
         self._errors: ErrorPolicy = check_error_policy(errors)
         if self._overrides_execution and self._errors != "raise":
             raise TypeError(
                 f"{type(self).__name__} overrides do_dispatch, which runs its listeners itself; it cannot follow "
                 f"errors={safe_repr(errors)}"
             )
-        super().__init__(name=name, placeholder=removed_listener)
+        super().__init__(name=name, placeholder=removed_listener, names=names)
 
     @property
     def errors(self) -> ErrorPolicy:
@@ -234,8 +238,9 @@ class EventDispatcher(BaseDispatcher, _Protocol):
 
         Raises:
             TypeError: If the name is None, unhashable, a pattern, or another object that cannot be a key.
+            ValueError: If the dispatcher declares its names, and this is not one of them.
         """
-        check_dispatch_name(name)
+        self._check_dispatch_name(name)
         if getattr(self.dispatch, "__func__", None) is loops.dispatch:
             fast: Callable[[Any], Any] = loops.prepare_sync(self, name)
             return fast

@@ -8,7 +8,6 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from antiphon._dispatchers.base import BaseDispatcher
-from antiphon._registry.keys import combine_keys
 from antiphon._strategies.errors import ErrorPolicy
 from antiphon._types import Key, Name, Overflow
 from antiphon._util.lazy_module import LazyModule
@@ -83,7 +82,7 @@ class WaitingMixin(BaseDispatcher):
             TypeError: As for `add_listener`.
             ValueError: As for `add_listener`.
         """
-        return _expectations.Expectation(self._add_for_caller, combine_keys(keys, "expect"), where)
+        return _expectations.Expectation(self._add_for_caller, self._combine_keys(keys, "expect"), where)
 
     if TYPE_CHECKING:
 
@@ -168,7 +167,9 @@ class WaitingMixin(BaseDispatcher):
             TypeError: If there is no key, if a key is invalid, or if an argument has a wrong type.
             ValueError: If ``overflow`` has another value, or if ``max_buffer_size`` is less than 1.
         """
-        return _streams.Stream(self._add_for_caller, combine_keys(keys, "stream"), max_buffer_size, overflow, priority)
+        return _streams.Stream(
+            self._add_for_caller, self._combine_keys(keys, "stream"), max_buffer_size, overflow, priority
+        )
 
     def queue(
         self,

@@ -114,7 +114,8 @@ class Description(NamedTuple):
     dispatcher: str
     #: The name of the class of the dispatcher.
     dispatcher_class: str
-    #: The keys with listeners: names, other hashables, classes, then patterns. Each kind is sorted by label.
+    #: The keys with listeners, and the declared names: names, other hashables, classes, then patterns. Each kind is
+    #: sorted by label.
     keys: tuple[KeyDescription, ...]
     #: Each subscription once, in the order in which they would run for an event that all of them match.
     listeners: tuple[ListenerDescription, ...]
@@ -237,6 +238,8 @@ def describe(
     subscriptions: Iterable[Subscription],
     unwrap: Callable[[Any], tuple[Any, str | None]],
     owner: object,
+    *,
+    declared_names: Iterable[Hashable] = (),
 ) -> Description:
     """Describe the subscriptions of a dispatcher.
 
@@ -246,12 +249,14 @@ def describe(
         subscriptions: All its subscriptions, in order.
         unwrap: Returns the function that a listener calls, and the name of the adapter or None.
         owner: The owner of the subscriptions that are not inherited.
+        declared_names: The names that the dispatcher declares. They are described also if they have no listeners.
     """
     # The subscriptions of a listener with several keys have the same order.
     groups = groupby(subscriptions, attrgetter("order"))
     listeners = tuple(_describe_listener(list(group), unwrap, owner) for _, group in groups)
     index = _ListenerIndex(listeners)
     keys = dict.fromkeys(part for listener in listeners for part in get_key_parts(listener.key))
+    keys.update(dict.fromkeys(declared_names))
     descriptions = [index.describe_key(key) for key in keys]
     descriptions.sort(key=lambda key: (_KINDS.index(key.kind), key.label, key.definition.module or ""))
     return Description(dispatcher, dispatcher_class, tuple(descriptions), listeners)

@@ -36,6 +36,7 @@ from antiphon._registry.plan import CachedPlan
 from antiphon._util.naming import safe_repr
 
 if TYPE_CHECKING:
+    from antiphon._registry.declared_names import DeclaredNames
     from antiphon._registry.removals import RemovalCallback, RemovalCallbacks
 
 __all__ = ("Registry",)
@@ -47,7 +48,7 @@ class Registry(RegistryLookup):
     # fmt: off
     __slots__ = (
         "_acquire", "_caches", "_children", "_ended_scope", "_make_cached_plan", "_placeholder", "_release",
-        "_removal_callbacks", "answers", "cached_plans",
+        "_removal_callbacks", "answers", "cached_plans", "declared_names",
     )
     # fmt: on
 
@@ -85,6 +86,8 @@ class Registry(RegistryLookup):
         #: The listeners that `answer` found, by name, then by event class.
         self.answers = caches.answers
         self._ended_scope: object = None
+        #: The names that the dispatcher declares, or None if all names are valid.
+        self.declared_names: DeclaredNames | None = None if parent is None else parent.declared_names
         self._parent = parent
         # Not a WeakSet, because other threads and finalizers may change it during an iteration. None until there is a
         # child, because most registries have none.
@@ -111,7 +114,7 @@ class Registry(RegistryLookup):
 
         Raises:
             TypeError: If the key is invalid.
-            ValueError: If the key is an invalid pattern.
+            ValueError: If the key is an invalid pattern, or matches no declared name.
             RuntimeError: If the scope has ended.
         """
         key, listener = subscription.key, subscription.listener
@@ -159,6 +162,8 @@ class Registry(RegistryLookup):
 
     def _add_bucket(self, key: Hashable, listener: object) -> Bucket:
         check_key(key)
+        if self.declared_names is not None:
+            self.declared_names.check_key(key)
         # Only here, because the registry of a scope that has ended has no buckets left.
         if self._ended_scope is not None:
             raise RuntimeError(
