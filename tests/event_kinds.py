@@ -157,10 +157,10 @@ class FalseEvent(Event):
 
 
 class ByProperties(Event):
-    """Keeps the attributes of a dispatch elsewhere."""
+    """Keeps its name and its mark elsewhere."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, Any] = {"name": None, "dispatcher": None, "stopped": False}
+        self.kept: dict[str, Any] = {"name": "order.placed", "stopped": False}
 
     @property
     def name(self) -> Any:
@@ -236,10 +236,14 @@ NAMED: list[Callable[[], Any]] = [
     NamedByMixin,
     NamedWithoutHook,
     NamedLater,
+]
+#: They have data called ``name``.
+WITH_NAME_AS_DATA: list[Callable[[], Any]] = [
     WithName,
     FrozenWithName,
     SlottedWithName,
     WithNameField,
+    ByProperties,
 ]
 UNUSUAL_LOOKUPS: list[Callable[[], Any]] = [FailingLookup, FailingMessage, AnyAttribute, OwnGetattribute]
 EVENTS: list[Callable[[], Any]] = [
@@ -253,7 +257,6 @@ EVENTS: list[Callable[[], Any]] = [
     Guarded,
     Uncomparable,
     FalseEvent,
-    ByProperties,
     Tag,
     *UNUSUAL_LOOKUPS,
     *NAMED,

@@ -55,10 +55,8 @@ def attribute(name: str, default: object) -> Any:
 
 
 class OwnSetters(Payment, Event):
-    """An `Event` with properties."""
+    """An `Event` with a mark of its own. (A ``name`` of its own would never be set.)"""
 
-    name = attribute("name", None)
-    dispatcher = attribute("dispatcher", None)
     propagation_stopped = attribute("propagation_stopped", False)
 
 
@@ -93,8 +91,9 @@ class Pretending(Payment):
         self.propagation_stopped = True
 
 
-KINDS = pytest.mark.parametrize("kind", [OwnSetters, DuckTyped, Pretending], ids=lambda kind: kind.__name__)
-ATTRIBUTES = pytest.mark.parametrize("which", ["name", "dispatcher", "propagation_stopped"])
+FOREIGN = [DuckTyped, Pretending]
+KINDS = pytest.mark.parametrize("kind", FOREIGN, ids=lambda kind: kind.__name__)
+SETTERS = [(kind, which) for kind in FOREIGN for which in ("name", "dispatcher", "propagation_stopped")]
 
 
 def in_flight(event: Any) -> bool:
@@ -105,8 +104,7 @@ def in_flight(event: Any) -> bool:
     return saved is not None
 
 
-@KINDS
-@ATTRIBUTES
+@pytest.mark.parametrize(("kind", "which"), [*SETTERS, (OwnSetters, "propagation_stopped")])
 async def test_a_failed_setter_leaves_no_event_in_flight(dispatcher: AnyDispatcher, kind: Any, which: str) -> None:
     called: list[Any] = []
     dispatcher.add_listener("payment.received", make_listener(dispatcher, called.append))
@@ -164,6 +162,27 @@ async def test_a_failed_setter_of_a_nested_dispatch_restores_the_rest(
 
     name = "payment.booked" if which == "outer name" else "payment.received"
     assert seen == [(name, dispatcher, False)]
+    assert not in_flight(event)
+
+
+async def test_a_mark_that_cannot_be_set_restores_the_outer_dispatch(dispatcher: AnyDispatcher) -> None:
+    seen: list[Any] = []
+    event, inner = OwnSetters(), type(dispatcher)()
+
+    def refuse(event: Any) -> None:
+        event.refused.add(("propagation_stopped", False))
+
+    dispatcher.add_listener("payment.received", make_listener(dispatcher, refuse))
+    dispatcher.add_listener("payment.received", make_failing_nested_dispatch(inner), priority=1)
+    dispatcher.add_listener(
+        "payment.received",
+        make_listener(dispatcher, lambda event: seen.append((event.name, event.dispatcher))),
+        priority=2,
+    )
+    await dispatcher.adispatch("payment.received", event)
+    event.refused.clear()
+
+    assert seen == [("payment.received", dispatcher)]
     assert not in_flight(event)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from enum import Enum
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, cast, overload
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast, overload
 
 from antiphon._dispatchers.instruments import InstrumentsMixin, global_instruments
 from antiphon._dispatchers.registering import RegisteringMixin
@@ -69,6 +69,13 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name!r}>" if self._name else object.__repr__(self)
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        # A shallow copy would share some of the listeners, and register others for itself.
+        raise TypeError(
+            f"a dispatcher cannot be copied or pickled, because its listeners belong to it; got {safe_repr(self)}: "
+            f"pass the dispatcher itself, or dispatcher.scope() for one with further listeners of its own"
+        )
 
     # Looking up
 
@@ -188,7 +195,11 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
             return single, Event()
         # Most single arguments are events with a plain name or none. The checks below take longer.
         if isinstance(single, Event):
-            name = cls.name
+            try:
+                name = cls.name
+            except AttributeError:
+                # A field without a default; see `declare_fields`.
+                return None, single
             if name is None or name.__class__ is str:
                 return name, single
         if isinstance(single, _NAME_TYPES):
@@ -266,7 +277,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
     ) -> CachedPlan:
         if capabilities is None:
             capabilities = get_capabilities(cls)
-        if not capabilities.stoppable:
+        if not capabilities.has_name:
             listeners = tuple(_bind_name(name, subscription) for subscription in listeners)
         plan = Plan(listeners, name=name, dispatcher=self, capabilities=capabilities)
         return CachedPlan(plan, self._make_steps(plan), self._all_instruments())

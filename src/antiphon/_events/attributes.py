@@ -1,36 +1,47 @@
 """The three attributes of an event that a dispatch sets: ``name``, ``dispatcher`` and ``propagation_stopped``.
 
-`Event` exposes them through descriptors, which store their values under private names.
-CPython stores an attribute faster if no class in the MRO defines a default for it, and most events are dispatched once.
-The name and the dispatcher are stored together, as a `DispatchInfo` that the dispatches of a plan share.
+`Event` exposes them through descriptors. Their values are stored together, as a `DispatchInfo` that the dispatches of a
+plan share. CPython stores an attribute faster if no class in the MRO defines a default for it, and most events are
+dispatched once.
 
-Classes that customize attribute access (a property, ``__setattr__``) use plain attributes instead. A class whose
-``__setattr__`` comes from a decorator, such as a frozen dataclass, keeps the descriptors.
+The descriptors of ``name`` and ``dispatcher`` define no ``__set__``. A value that the code of the user stores in the
+instance, in a slot or behind a property therefore takes precedence, and a dispatch never writes it.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
+from weakref import ref
 
 from antiphon._events.stop_observer import stop_observer
 
 __all__ = (
-    "DISPATCH_ATTRIBUTES",
+    "DEFAULT_PREFIX",
     "INFO",
     "IN_FLIGHT",
     "NESTING_DEPTH",
-    "USES_PLAIN_ATTRIBUTES",
+    "SELF",
+    "SHOWN_ATTRIBUTES",
     "DispatchAttribute",
     "DispatchInfo",
     "DispatcherAttribute",
+    "EventNameAttribute",
+    "ExternalInfo",
     "NameAttribute",
     "StoppedAttribute",
+    "decide_fields",
+    "declare_fields",
+    "find_dispatch_name",
     "find_static_attribute",
-    "overrides_attribute_access",
+    "load_info",
+    "overrides_lookup",
+    "prepare_lookup",
+    "prepare_stopped",
     "reports_stops",
     "set_attribute",
-    "strip_dispatch_state",
-    "use_plain_attributes",
+    "stop_event",
+    "store_info",
 )
 
 
@@ -49,10 +60,14 @@ IN_FLIGHT: Final = "_antiphon_in_flight"
 #: The attribute of an event that stores the number of running dispatches within its outermost dispatch.
 NESTING_DEPTH: Final = "_antiphon_nesting_depth"
 
-#: The attribute of a class that marks it as using plain attributes.
-USES_PLAIN_ATTRIBUTES: Final = "_antiphon_uses_plain_attributes"
+#: The property of `Event` that returns the event itself, also through a proxy. A mock replaces it.
+SELF: Final = "_antiphon_self"
 
-_TRANSIENT_ATTRIBUTES: Final = frozenset((INFO, IN_FLIGHT, NESTING_DEPTH, "dispatcher"))
+#: The attributes that the user's data may replace.
+SHOWN_ATTRIBUTES: Final = ("name", "dispatcher")
+
+#: With the name of one of these attributes, the attribute of a class that contains what the class shows for it.
+DEFAULT_PREFIX: Final = "_antiphon_default_"
 
 
 class DispatchInfo:  # noqa: PLW1641  its name need not have a hash
@@ -79,59 +94,131 @@ class DispatchInfo:  # noqa: PLW1641  its name need not have a hash
         return DispatchInfo, (self.name, None, self.stopped)
 
 
+class ExternalInfo:
+    """Stores the `DispatchInfo` of the events of a class outside of them.
+
+    For classes with their own ``__copy__``, such as pydantic models. They copy, compare and validate whatever an
+    instance contains.
+
+    Args:
+        default: Returned for an event that was not dispatched.
+    """
+
+    __slots__ = ("default",)
+
+    def __init__(self, default: DispatchInfo) -> None:
+        self.default = default
+
+    def __get__(self, event: Any, cls: Any = None) -> Any:
+        if event is None:
+            return self
+        return self.find(event) or self.default
+
+    def __set__(self, event: Any, info: DispatchInfo) -> None:
+        key = id(event)
+        entry = _external_infos.get(key)
+        if entry is None:
+            entry = _external_infos[key] = _ExternalEntry(event, _remove_entry)
+            entry.key = key
+        entry.info = info
+
+    def find(self, event: Any) -> DispatchInfo | None:
+        """Return what is stored for an event, or None."""
+        entry = _external_infos.get(id(event))
+        return None if entry is None else entry.info
+
+
+class _ExternalEntry(ref[Any]):
+    """A weak reference to an event, with its information."""
+
+    __slots__ = ("info", "key")
+
+    info: DispatchInfo
+    key: int
+
+
+def _remove_entry(entry: Any) -> None:
+    _external_infos.pop(entry.key, None)
+
+
+#: By the identity of the event, because not every event has a hash.
+_external_infos: Final[dict[int, _ExternalEntry]] = {}
+
+
+def load_info(event: Any) -> DispatchInfo | None:
+    """Return the `DispatchInfo` of an event, None before its first dispatch."""
+    external = getattr(event.__class__, INFO, None)
+    if isinstance(external, ExternalInfo):
+        return external.find(getattr(event, SELF))
+    info: DispatchInfo | None = event.__dict__.get(INFO)
+    return info
+
+
+def store_info(event: Any, info: DispatchInfo) -> None:
+    """Store the `DispatchInfo` of an event."""
+    external = getattr(event.__class__, INFO, None)
+    if isinstance(external, ExternalInfo):
+        external.__set__(getattr(event, SELF), info)
+    else:
+        event.__dict__[INFO] = info
+
+
 class DispatchAttribute:
     """A descriptor for an attribute of events that a dispatch sets. Read on the class, it returns the default.
 
     Args:
-        attribute: The name of the attribute.
         default: The value before the first dispatch.
     """
 
-    __slots__ = ("attribute", "default")
+    __slots__ = ("default",)
 
-    def __init__(self, attribute: str, default: object) -> None:
-        self.attribute = attribute
+    def __init__(self, default: object) -> None:
         self.default = default
 
-    def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
-        # Values of copies, and values set while the class had a plain attribute, are stored under the attribute's name.
-        return self.default if event is None else event.__dict__.get(self.attribute, self.default)
-
-    def __set__(self, event: Any, value: object) -> None:
-        info = _copy_info(event)
-        setattr(info, self.attribute, value)
-        set_attribute(event, INFO, info)
-
-    def __delete__(self, event: Any) -> None:
-        self.__set__(event, self.default)
+    def __get__(self, event: Any, cls: Any = None) -> Any:
+        raise NotImplementedError
 
 
 class NameAttribute(DispatchAttribute):
-    """The descriptor of ``name``."""
+    """The ``name`` of a class that names its events."""
 
     __slots__ = ()
 
-    def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
+    def __get__(self, event: Any, cls: Any = None) -> Any:
         if event is None:
             return self.default
         try:
             return event._antiphon_info.name
         except AttributeError:
-            return super().__get__(event, cls)
+            return self.default
 
 
-class DispatcherAttribute(DispatchAttribute):
-    """The descriptor of ``dispatcher``."""
+class EventNameAttribute(DispatchAttribute):
+    """The ``name`` of `Event`. Its default depends on the class; see `declare_fields`."""
 
     __slots__ = ()
 
-    def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
+    def __get__(self, event: Any, cls: Any = None) -> Any:
         if event is None:
+            return cls._antiphon_default_name
+        try:
+            return event._antiphon_info.name
+        except AttributeError:
             return self.default
+
+
+class DispatcherAttribute(DispatchAttribute):
+    """The ``dispatcher`` of `Event`, or of a class that has another default."""
+
+    __slots__ = ()
+
+    def __get__(self, event: Any, cls: Any = None) -> Any:
+        if event is None:
+            return self.default if self.default is not None else cls._antiphon_default_dispatcher
         try:
             return event._antiphon_info.dispatcher
         except AttributeError:
-            return super().__get__(event, cls)
+            return self.default
 
 
 class StoppedAttribute(DispatchAttribute):
@@ -139,11 +226,12 @@ class StoppedAttribute(DispatchAttribute):
 
     __slots__ = ()
 
-    def __get__(self, event: Any, cls: type[Any] | None = None) -> Any:
+    def __get__(self, event: Any, cls: Any = None) -> Any:
         try:
             return event._antiphon_info.stopped
         except AttributeError:
-            return super().__get__(event, cls)
+            # A value that was set while the class had a plain attribute is stored under the attribute's name.
+            return self.default if event is None else event.__dict__.get("propagation_stopped", self.default)
 
     def __set__(self, event: Any, value: object) -> None:
         if value:
@@ -151,72 +239,12 @@ class StoppedAttribute(DispatchAttribute):
             observer = stop_observer.get()
             if observer is not None:
                 observer(event)
-        info = _copy_info(event)
-        info.stopped = value
-        set_attribute(event, INFO, info)
+        info = load_info(event)
+        name, dispatcher = (_default_name(event), None) if info is None else (info.name, info.dispatcher)
+        store_info(event, DispatchInfo(name, dispatcher, value))
 
-
-def _copy_info(event: Any) -> DispatchInfo:
-    current: DispatchInfo | None = event.__dict__.get(INFO)
-    if current is not None:
-        return DispatchInfo(current.name, current.dispatcher, current.stopped)
-    return DispatchInfo(_read_static(event, "name"), None, _read_static(event, "propagation_stopped"))
-
-
-def _read_static(event: Any, attribute: str) -> Any:
-    # Do not read the attribute of the event: it may be a property, which has nothing to do with the one that is set.
-    static = find_static_attribute(event.__class__, attribute)
-    return DispatchAttribute.__get__(static, event) if isinstance(static, DispatchAttribute) else None
-
-
-#: The descriptor class of each attribute.
-DISPATCH_ATTRIBUTES: Final[dict[str, type[DispatchAttribute]]] = {
-    "name": NameAttribute,
-    "dispatcher": DispatcherAttribute,
-    "propagation_stopped": StoppedAttribute,
-}
-
-
-def find_static_attribute(cls: type[Any], attribute: str) -> object:
-    """Return the attribute of a class or its bases without running descriptors, None if there is none."""
-    for base in cls.__mro__:
-        if attribute in base.__dict__:
-            return base.__dict__[attribute]
-    return None
-
-
-def reports_stops(cls: type[Any]) -> bool:
-    """Return whether `stop_observer` is called if ``propagation_stopped`` is set on an event of a class."""
-    if hasattr(cls, USES_PLAIN_ATTRIBUTES):
-        return False
-    return isinstance(find_static_attribute(cls, "propagation_stopped"), StoppedAttribute)
-
-
-def overrides_attribute_access(cls: type[Any]) -> bool:
-    """Return whether reading an attribute of a class may run code other than a `DispatchAttribute`."""
-    return (
-        find_static_attribute(cls, "__getattr__") is not None
-        or find_static_attribute(cls, "__getattribute__") is not object.__getattribute__
-        or any(_is_foreign_descriptor(find_static_attribute(cls, attribute)) for attribute in DISPATCH_ATTRIBUTES)
-    )
-
-
-def _is_foreign_descriptor(static: object) -> bool:
-    return hasattr(type(static), "__get__") and not isinstance(static, DispatchAttribute)
-
-
-def use_plain_attributes(cls: type[Any]) -> None:
-    """Replace the descriptors of a class with plain defaults, or with a property if it overrides ``__setattr__``."""
-    for attribute in DISPATCH_ATTRIBUTES:
-        static = find_static_attribute(cls, attribute)
-        if isinstance(static, DispatchAttribute):
-            type.__setattr__(cls, attribute, static.default)
-    if (
-        find_static_attribute(cls, "__setattr__") is not set_attribute
-        and find_static_attribute(cls, "propagation_stopped") is False
-    ):
-        type.__setattr__(cls, "propagation_stopped", _STOPPED_PROPERTY)
-    type.__setattr__(cls, USES_PLAIN_ATTRIBUTES, True)
+    def __delete__(self, event: Any) -> None:
+        self.__set__(event, self.default)
 
 
 class _StoppedProperty(property):
@@ -230,19 +258,124 @@ class _StoppedProperty(property):
         return False
 
 
-_STOPPED_PROPERTY: Final = _StoppedProperty(
-    lambda event: event.__dict__.get("propagation_stopped", False),
-    lambda event, stopped: event.__dict__.update(propagation_stopped=stopped),
-)
+_stopped: Final = StoppedAttribute(False)
+_STOPPED_PROPERTY: Final = _StoppedProperty(_stopped.__get__, _stopped.__set__, _stopped.__delete__)
 
 
-def strip_dispatch_state(cls: type[Any], attributes: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return the attributes that a copy keeps, as plain values: all but the state of the running dispatch."""
-    if attributes is None:
-        return None
-    state = {name: value for name, value in attributes.items() if name not in _TRANSIENT_ATTRIBUTES}
-    if INFO in attributes and isinstance(find_static_attribute(cls, "name"), DispatchAttribute):
-        state["name"] = attributes[INFO].name
-    if INFO in attributes and isinstance(find_static_attribute(cls, "propagation_stopped"), DispatchAttribute):
-        state["propagation_stopped"] = attributes[INFO].stopped
-    return state
+def _default_name(event: Any) -> Any:
+    # Do not read the attribute of the event: it may be the user's.
+    static = find_static_attribute(event.__class__, "name")
+    return static.default if isinstance(static, DispatchAttribute) else None
+
+
+def find_static_attribute(cls: type[Any], attribute: str) -> object:
+    """Return the attribute of a class or its bases without running descriptors, None if there is none."""
+    for base in cls.__mro__:
+        if attribute in base.__dict__:
+            return base.__dict__[attribute]
+    return None
+
+
+def find_dispatch_name(event: Any) -> Any:
+    """Return the name of the running dispatch of an event, or of the last one, also if its ``name`` is data.
+
+    Returns:
+        The name; for an object without a `DispatchInfo`, such as a duck-typed event or a mock, its ``name`` or None.
+    """
+    info = getattr(event, INFO, None)
+    return info.name if isinstance(info, DispatchInfo) else getattr(event, "name", None)
+
+
+def reports_stops(cls: type[Any]) -> bool:
+    """Return whether `stop_observer` is called if ``propagation_stopped`` is set on an event of a class."""
+    return isinstance(find_static_attribute(cls, "propagation_stopped"), (StoppedAttribute, _StoppedProperty))
+
+
+def stop_event(event: Any) -> None:
+    """Set ``propagation_stopped``, also on an event that refuses assignments, and notify the observer once."""
+    cls: type[Any] = event.__class__
+    static: Any = find_static_attribute(cls, "propagation_stopped")
+    if not reports_stops(cls):
+        # Before the attribute is set, as in `StoppedAttribute`.
+        observer = stop_observer.get()
+        if observer is not None:
+            observer(event)
+    # Not ``object.__setattr__``, which the structs of msgspec refuse.
+    setter = getattr(static, "__set__", None)
+    if setter is None:
+        event.__dict__["propagation_stopped"] = True
+    else:
+        setter(event, True)
+
+
+def overrides_lookup(cls: type[Any]) -> bool:
+    """Return whether the look-up of an attribute that an instance does not have runs code of the class."""
+    return (
+        find_static_attribute(cls, "__getattr__") is not None
+        or find_static_attribute(cls, "__getattribute__") is not object.__getattribute__
+    )
+
+
+def prepare_lookup(cls: type[Any]) -> None:
+    """Give a class a default `DispatchInfo`, so that the descriptors do not run the ``__getattr__`` of the class."""
+    static = find_static_attribute(cls, INFO)
+    if isinstance(static, ExternalInfo):
+        type.__setattr__(cls, INFO, ExternalInfo(_default_info(cls)))
+    elif overrides_lookup(cls):
+        type.__setattr__(cls, INFO, _default_info(cls))
+
+
+def _default_info(cls: type[Any]) -> DispatchInfo:
+    statics = (find_static_attribute(cls, attribute) for attribute in (*SHOWN_ATTRIBUTES, "propagation_stopped"))
+    name, dispatcher, stopped = (each.default if isinstance(each, DispatchAttribute) else None for each in statics)
+    return DispatchInfo(name, dispatcher, stopped or False)
+
+
+def prepare_stopped(cls: type[Any]) -> None:
+    """Give a class whose own ``__setattr__`` may refuse the attribute a ``propagation_stopped`` that it accepts."""
+    if find_static_attribute(cls, "__setattr__") is not set_attribute and isinstance(
+        find_static_attribute(cls, "propagation_stopped"), StoppedAttribute
+    ):
+        type.__setattr__(cls, "propagation_stopped", _STOPPED_PROPERTY)
+
+
+# Fields without a default
+
+
+class _NoDefault:
+    """The default of a field that has none. A decorator that asks the class for a default finds no attribute."""
+
+    __slots__ = ("attribute",)
+
+    def __init__(self, attribute: str) -> None:
+        self.attribute = attribute
+
+    def __get__(self, event: Any, cls: type[Any]) -> Any:
+        raise AttributeError(f"type object {cls.__name__!r} has no attribute {self.attribute!r}")
+
+
+def declare_fields(cls: type[Any]) -> None:
+    """Hide the defaults of `Event` from a new class that declares fields of the same names without a default.
+
+    The dataclass decorator and pydantic read the default of a field from the class, with its bases. Nothing is stored
+    in the class under the name of the field, because attrs takes every such value for a default.
+    """
+    annotations = _get_own_annotations(cls)
+    for attribute in SHOWN_ATTRIBUTES:
+        if attribute in annotations and attribute not in vars(cls) and "ClassVar" not in str(annotations[attribute]):
+            type.__setattr__(cls, DEFAULT_PREFIX + attribute, _NoDefault(attribute))
+
+
+def decide_fields(cls: type[Any]) -> None:
+    """End what `declare_fields` began, because reading an attribute of a class takes long if it raises."""
+    for attribute in SHOWN_ATTRIBUTES:
+        if isinstance(find_static_attribute(cls, DEFAULT_PREFIX + attribute), _NoDefault):
+            type.__setattr__(cls, DEFAULT_PREFIX + attribute, None)
+
+
+def _get_own_annotations(cls: type[Any]) -> Any:
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+    return vars(cls).get("__annotations__", {})

@@ -1,18 +1,23 @@
 """Which dispatch attributes can be set on an event, decided once per class.
 
-A dispatch sets three attributes of its event: ``name``, ``dispatcher`` and ``propagation_stopped``.
+A dispatch has three attributes to show: ``name``, ``dispatcher`` and ``propagation_stopped``.
 `EventCapabilities` sets them, and restores them after a nested dispatch of the same event.
-There are five kinds of events:
+There are four kinds of events:
 
-============================================  =========================  ================
-events                                        attributes                 nesting depth
-============================================  =========================  ================
-`Event` and most subclasses                   stored for descriptors     on the event
-`Event` subclasses with plain attributes      those that can be set      on the event
-other classes with a ``stop_propagation()``   those that can be set      by identity
-mocks and proxies of the classes above        all, by ``setattr``        by identity
-other objects                                 none                       none
-============================================  =========================  ================
+=============================================  ================================  =============
+events                                         what a dispatch sets              nesting depth
+=============================================  ================================  =============
+`Event` and subclasses                         a `DispatchInfo`, which the       on the event
+                                               descriptors of the class read
+`Event` subclasses that customize access to    a `DispatchInfo`, and             by identity
+attributes, and proxies of events              ``propagation_stopped`` if the
+                                               class defines its own
+other classes with a ``stop_propagation()``,   those attributes that can be set  by identity
+and mocks                                      and are not fields
+other objects                                  nothing                           none
+=============================================  ================================  =============
+
+A ``name`` or ``dispatcher`` that is data, such as a field, a slot or a property of an `Event` subclass, is never set.
 """
 
 from __future__ import annotations
@@ -20,21 +25,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from antiphon._events.attributes import (
-    DISPATCH_ATTRIBUTES,
     IN_FLIGHT,
     INFO,
     NESTING_DEPTH,
-    USES_PLAIN_ATTRIBUTES,
-    DispatchAttribute,
+    SELF,
+    SHOWN_ATTRIBUTES,
+    DispatcherAttribute,
     DispatchInfo,
+    NameAttribute,
+    StoppedAttribute,
+    decide_fields,
     find_static_attribute,
-    overrides_attribute_access,
+    load_info,
+    overrides_lookup,
+    prepare_lookup,
+    prepare_stopped,
+    reports_stops,
     set_attribute,
-    use_plain_attributes,
+    store_info,
 )
 from antiphon._events.event import Event
 
@@ -52,51 +64,50 @@ __all__ = (
 #: The nesting depths of events in flight that do not store it themselves, by identity.
 _depths_by_identity: Final[dict[int, int]] = {}
 
+#: The attributes that a dispatch shows on an object without descriptors, and their values before a dispatch.
+_DEFAULTS: Final[dict[str, Any]] = {"name": None, "dispatcher": None, "propagation_stopped": False}
+
 
 class SavedState(NamedTuple):
     """The dispatch attributes of an event, saved while one of its listeners dispatches it again."""
 
-    info: DispatchInfo
-    stopped: bool
-
-    @classmethod
-    def capture(cls, event: Any) -> Self:
-        """Return the current attributes of an event."""
-        info = DispatchInfo(getattr(event, "name", None), getattr(event, "dispatcher", None))
-        return cls(info, getattr(event, "propagation_stopped", False))
+    info: DispatchInfo | None
+    values: dict[str, Any]
 
 
 class EventCapabilities:
     """What a dispatch can do with the events of one class.
 
     Args:
-        attributes: The dispatch attributes that can be set.
+        attributes: The dispatch attributes that are set by a setter.
         stoppable: Whether listeners can stop a dispatch. If not, no attribute and no depth is stored.
         is_fast: Whether plain assignments have the effect of `begin_dispatch` and `end_dispatch`, so that dispatchers
-            inline them.
-        has_descriptors: Whether all attributes are a `DispatchAttribute`, whose values are stored directly.
+            inline them. Then each event stores its own depth.
+        stores_info: Whether a `DispatchInfo` is stored for the event.
+        reports_stops: Whether `stop_observer` is called with the same object if the event is stopped.
         setter: Sets an attribute of an event.
-        depths: The nesting depths of events, by identity. If None, each event stores its own depth.
     """
 
-    __slots__ = ("_attributes", "_depths", "_setter", "has_descriptors", "is_fast", "stoppable")
+    __slots__ = ("_attributes", "_setter", "_stores_info", "has_name", "is_fast", "reports_stops", "stoppable")
 
     def __init__(
         self,
-        attributes: tuple[str, ...],
+        attributes: tuple[str, ...] = (),
         *,
         stoppable: bool = True,
         is_fast: bool = False,
-        has_descriptors: bool = False,
+        stores_info: bool = False,
+        reports_stops: bool = False,
         setter: Callable[[Any, str, Any], None] = set_attribute,
-        depths: dict[int, int] | None = None,
     ) -> None:
         self.stoppable: bool = stoppable
         self.is_fast: bool = is_fast
+        #: Whether the name of the dispatch can be found on the event.
+        self.has_name: bool = stores_info or "name" in attributes
+        self.reports_stops: bool = reports_stops
         self._attributes = attributes
-        self.has_descriptors = has_descriptors
+        self._stores_info = stores_info
         self._setter = setter
-        self._depths = depths
 
     def begin_dispatch(self, event: Any, info: DispatchInfo, /) -> SavedState | None:
         """Begin a dispatch of an event. Return the state to pass to `end_dispatch`, None for an outermost dispatch.
@@ -104,28 +115,25 @@ class EventCapabilities:
         Raises:
             Exception: If a setter of the event raises. Then no dispatch has begun.
         """
-        if self.is_fast and getattr(event, IN_FLIGHT, None) is not event:
-            event._antiphon_in_flight = event
-            event._antiphon_info = info
-            return None
         outer: SavedState | None = None
-        depths = self._depths
-        if depths is None:
-            if event.__dict__.get(IN_FLIGHT) is event:
-                outer = SavedState.capture(event)
-                set_attribute(event, NESTING_DEPTH, event.__dict__.get(NESTING_DEPTH, 0) + 1)
+        if self.is_fast:
+            if getattr(event, IN_FLIGHT, None) is event:
+                attributes = event.__dict__
+                outer = SavedState(attributes[INFO], {})
+                attributes[NESTING_DEPTH] = attributes.get(NESTING_DEPTH, 0) + 1
             else:
-                set_attribute(event, IN_FLIGHT, event)
-        elif not self.stoppable:
-            # Checked only here, because events that store their own depth are always stoppable.
+                event._antiphon_in_flight = event
+            event._antiphon_info = info
+            return outer
+        if not self.stoppable:
             return None
-        elif id(event) in depths:
-            outer = SavedState.capture(event)
-            depths[id(event)] += 1
+        if id(event) in _depths_by_identity:
+            outer = self._capture(event)
+            _depths_by_identity[id(event)] += 1
         else:
-            depths[id(event)] = 0
+            _depths_by_identity[id(event)] = 0
         try:
-            self._set_attributes(event, info, False)
+            self._set_attributes(event, info)
         except BaseException:
             # Raise this exception, even if the setters raise again while the attributes are restored.
             with suppress(Exception):
@@ -139,58 +147,66 @@ class EventCapabilities:
         Raises:
             Exception: If a setter of the event raises. The dispatch has ended, and the other attributes are restored.
         """
-        depths = self._depths
-        if outer is None:
-            if self.is_fast:
+        if self.is_fast:
+            if outer is None:
                 event._antiphon_in_flight = None
-            elif depths is None:
-                set_attribute(event, IN_FLIGHT, None)
             else:
-                depths.pop(id(event), None)
+                attributes = event.__dict__
+                attributes[NESTING_DEPTH] = attributes.get(NESTING_DEPTH, 0) - 1
+                attributes[INFO] = outer.info
             return
-        if depths is None:
-            set_attribute(event, NESTING_DEPTH, event.__dict__.get(NESTING_DEPTH, 0) - 1)
-        elif id(event) in depths:
+        if outer is None:
+            _depths_by_identity.pop(id(event), None)
+            return
+        if id(event) in _depths_by_identity:
             # Otherwise the outermost dispatch, in another task, has already ended.
-            depths[id(event)] -= 1
-        info, stopped = outer
+            _depths_by_identity[id(event)] -= 1
         try:
-            self._set_attributes(event, info, stopped)
+            self._restore(event, outer)
         except BaseException:
             # A setter that raises must not keep the other attributes from being restored.
-            for attribute, value in self._get_values(info, stopped):
+            for attribute, value in outer.values.items():
                 with suppress(Exception):
                     self._setter(event, attribute, value)
             raise
 
     def get_nesting_depth(self, event: Any, /) -> int:
         """Return the number of running dispatches of the event within its outermost dispatch."""
-        if self._depths is not None:
-            return self._depths.get(id(event), 0)
-        return int(event.__dict__.get(NESTING_DEPTH, 0))
+        if self.is_fast:
+            return int(event.__dict__.get(NESTING_DEPTH, 0))
+        return _depths_by_identity.get(id(event), 0)
 
-    def _set_attributes(self, event: Any, info: DispatchInfo, stopped: bool) -> None:
-        if self.has_descriptors:
-            set_attribute(event, INFO, DispatchInfo(info.name, info.dispatcher, stopped) if stopped else info)
-        else:
-            for attribute, value in self._get_values(info, stopped):
-                self._setter(event, attribute, value)
+    def _capture(self, event: Any) -> SavedState:
+        values = {attribute: getattr(event, attribute, _DEFAULTS[attribute]) for attribute in self._attributes}
+        return SavedState(load_info(event) if self._stores_info else None, values)
 
-    def _get_values(self, info: DispatchInfo, stopped: bool) -> list[tuple[str, object]]:
-        values = {"name": info.name, "dispatcher": info.dispatcher, "propagation_stopped": stopped}
-        return [(attribute, values[attribute]) for attribute in self._attributes]
+    def _restore(self, event: Any, outer: SavedState) -> None:
+        if outer.info is not None:
+            store_info(event, outer.info)
+        for attribute, value in outer.values.items():
+            self._setter(event, attribute, value)
+
+    def _set_attributes(self, event: Any, info: DispatchInfo) -> None:
+        if self._stores_info:
+            store_info(event, info)
+        values = {"name": info.name, "dispatcher": info.dispatcher, "propagation_stopped": info.stopped}
+        for attribute in self._attributes:
+            self._setter(event, attribute, values[attribute])
 
 
 #: For objects that accept no attributes and cannot be stopped.
-NO_CAPABILITIES: Final = EventCapabilities((), stoppable=False, depths={})
+NO_CAPABILITIES: Final = EventCapabilities(stoppable=False)
 
-#: For mocks and proxies, whose ``__class__`` is not their type. Their attributes may be stored in another object.
-_PROXY_EVENT: Final = EventCapabilities(tuple(DISPATCH_ATTRIBUTES), setter=setattr, depths=_depths_by_identity)
+#: For mocks, whose ``__class__`` is not their type. They have attributes of their own.
+_MOCK_EVENT: Final = EventCapabilities(tuple(_DEFAULTS), setter=setattr)
 
-_FAST_EVENT: Final = EventCapabilities(tuple(DISPATCH_ATTRIBUTES), has_descriptors=True, is_fast=True)
+_FAST_EVENT: Final = EventCapabilities(is_fast=True, stores_info=True, reports_stops=True)
 
-#: For classes whose ``__setattr__`` refuses assignments, such as frozen dataclasses.
-_FROZEN_EVENT: Final = EventCapabilities(tuple(DISPATCH_ATTRIBUTES), has_descriptors=True)
+#: For classes that customize access to attributes, such as frozen dataclasses.
+_CAREFUL_EVENT: Final = EventCapabilities(stores_info=True, reports_stops=True)
+
+#: For proxies of the two kinds above.
+_PROXIED_EVENT: Final = EventCapabilities(stores_info=True)
 
 _capabilities_by_class: Final[WeakKeyDictionary[type[Any], EventCapabilities]] = WeakKeyDictionary()
 
@@ -211,7 +227,12 @@ def get_event_capabilities(event: object) -> EventCapabilities:
     """Return what a dispatch can do with an event. The ``__class__`` of a mock or a proxy is not its type."""
     cls = event.__class__
     capabilities = get_capabilities(cls)
-    return _PROXY_EVENT if capabilities.stoppable and type(event) is not cls else capabilities
+    if type(event) is cls or not capabilities.stoppable:
+        return capabilities
+    if type(getattr(event, SELF, None)) is cls:
+        # A proxy passes the attributes on to an `Event`, but its identity is another one.
+        return _PROXIED_EVENT if capabilities.reports_stops else capabilities
+    return _MOCK_EVENT
 
 
 def is_stoppable(event: object) -> bool:
@@ -221,54 +242,82 @@ def is_stoppable(event: object) -> bool:
 
 def _choose_capabilities(cls: type[Any]) -> EventCapabilities:
     if issubclass(cls, Event):
-        try:
-            if _install_descriptors(cls):
-                return _FAST_EVENT if find_static_attribute(cls, "__setattr__") is set_attribute else _FROZEN_EVENT
-        except AttributeError:
-            # The metaclass defines a data descriptor with the name of an attribute.
-            pass
-    settable = tuple(attribute for attribute in DISPATCH_ATTRIBUTES if _is_settable(cls, attribute))
-    if issubclass(cls, Event):
-        return EventCapabilities(settable)
+        attributes = _prepare_class(cls)
+        if not attributes and not overrides_lookup(cls) and _has_plain_storage(cls):
+            return _FAST_EVENT
+        return EventCapabilities(attributes, stores_info=True) if attributes else _CAREFUL_EVENT
+    settable = tuple(
+        attribute
+        for attribute in _DEFAULTS
+        if _is_settable(cls, attribute) and not (attribute in SHOWN_ATTRIBUTES and _is_field(cls, attribute))
+    )
     if callable(getattr(cls, "stop_propagation", None)) and "propagation_stopped" in settable:
-        return EventCapabilities(settable, depths=_depths_by_identity)
+        return EventCapabilities(settable)
     return NO_CAPABILITIES
 
 
-def _install_descriptors(cls: type[Event]) -> bool:
-    """Make all three attributes of a class a `DispatchAttribute`, or all plain. Return whether they are descriptors."""
-    if USES_PLAIN_ATTRIBUTES in vars(cls) or overrides_attribute_access(cls):
-        # Do this even if the class has plain attributes: another base may have skipped ``Event.__init_subclass__``, and
-        # pydantic removes the defaults.
-        use_plain_attributes(cls)
+def _has_plain_storage(cls: type[Any]) -> bool:
+    return find_static_attribute(cls, "__setattr__") is set_attribute and find_static_attribute(cls, INFO) is None
+
+
+def _prepare_class(cls: type[Event]) -> tuple[str, ...]:
+    """Install the descriptors of an event class. Return the attributes that a dispatch has to set by a setter.
+
+    This is done late, because a class decorator that builds a new class (attrs) reads the defaults of the class, and
+    because a class may receive its name after it was created.
+    """
+    decide_fields(cls)
+    unshown = [attribute for attribute in SHOWN_ATTRIBUTES if not _show_attribute(cls, attribute)]
+    # Another base may have skipped ``Event.__init_subclass__``.
+    prepare_lookup(cls)
+    static = find_static_attribute(cls, "propagation_stopped")
+    if not hasattr(type(static), "__get__"):
+        type.__setattr__(cls, "propagation_stopped", StoppedAttribute(static))
+    prepare_stopped(cls)
+    if not reports_stops(cls) and _is_settable(cls, "propagation_stopped"):
+        unshown.append("propagation_stopped")
+    return tuple(unshown)
+
+
+def _show_attribute(cls: type[Event], attribute: str) -> bool:
+    """Let a class-level value of an attribute be the default of a descriptor. Return whether that is possible."""
+    static = find_static_attribute(cls, attribute)
+    if hasattr(type(static), "__get__") or _is_field(cls, attribute):
+        # A `DispatchAttribute`, or data of the user.
+        return True
+    descriptor = NameAttribute(static) if attribute == "name" else DispatcherAttribute(static)
+    try:
+        type.__setattr__(cls, attribute, descriptor)
+    except AttributeError:
+        # The metaclass defines a data descriptor of this name.
         return False
-    for attribute, descriptor_class in DISPATCH_ATTRIBUTES.items():
-        default = find_static_attribute(cls, attribute)
-        if not isinstance(default, DispatchAttribute):
-            # Install it late, because a class decorator that builds a new class (attrs) reads the default.
-            type.__setattr__(cls, attribute, descriptor_class(attribute, default))
     return True
+
+
+def _is_field(cls: type[Any], attribute: str) -> bool:
+    """Return whether a class declares an attribute as a field of its instances: dataclass, attrs, pydantic, msgspec."""
+    if hasattr(cls, "__dataclass_fields__"):
+        # Imported here, because a program with a dataclass has imported the module.
+        from dataclasses import fields
+
+        if any(field.name == attribute for field in fields(cls)):
+            return True
+    containers = ("__attrs_attrs__", "__pydantic_fields__", "__struct_fields__")
+    fields_of_others = (getattr(cls, container, None) or () for container in containers)
+    return any(attribute == getattr(field, "name", field) for each in fields_of_others for field in each)
 
 
 def get_class_name_attribute(cls: type[Any]) -> Any:
     """Return the ``name`` that a class gives its events, None if it gives none.
 
-    A property, a slot or (outside of `Event`) a dataclass field called ``name`` is data of the event.
+    A property, a slot or (outside of `Event`) a field called ``name`` is data of the event.
     """
     name: Any = getattr(cls, "name", None)
     if name is None or hasattr(name, "__get__"):
         return None
     if issubclass(cls, Event):
         return name
-    if not isinstance(name, (str, Enum)):
-        return None
-    if hasattr(cls, "__dataclass_fields__"):
-        # Imported here, because a program with a dataclass has imported the module.
-        from dataclasses import fields
-
-        if any(field.name == "name" for field in fields(cls)):
-            return None
-    return name
+    return name if isinstance(name, (str, Enum)) and not _is_field(cls, "name") else None
 
 
 def find_class_name_attribute(cls: type[Any]) -> Any:

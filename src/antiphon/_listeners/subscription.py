@@ -12,6 +12,7 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
+from antiphon._events.attributes import find_dispatch_name
 from antiphon._util.callables import find_unrun_kind, is_async_callable, is_generator_callable
 from antiphon._util.naming import describe_value, listener_name, safe_repr
 from antiphon._util.validation import check_duration, check_limit
@@ -217,7 +218,7 @@ class CombinedSubscription(Subscription):
 
 
 class NameAwareListener:
-    """A listener that also receives the name of the dispatch, because not every event has a ``name`` attribute.
+    """A listener that also receives the name of the dispatch, because the ``name`` of an event may be missing or data.
 
     Args:
         owner: The object that listens. Its repr is the repr of the listener.
@@ -231,8 +232,8 @@ class NameAwareListener:
         self.handle = handle
 
     async def __call__(self, event: Any, /) -> None:
-        """Handle an event that has the name as an attribute."""
-        await self.handle(getattr(event, "name", None), event)
+        """Handle an event on which the name of the dispatch can be found."""
+        await self.handle(find_dispatch_name(event), event)
 
     def __repr__(self) -> str:
         return repr(self._owner)

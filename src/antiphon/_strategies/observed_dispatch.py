@@ -121,7 +121,7 @@ class ObservedDispatch(DispatchRecord, StopObserver):
 
     def watch_stops(self) -> None:
         """Find the call that stops the event by its context, if the event reports stops."""
-        if get_plan_capabilities(self.plan).has_descriptors:
+        if get_plan_capabilities(self.plan).reports_stops:
             self.polls = False
             self.enclosing = find_stop_observer()
             self._token = stop_observer.set(self)
