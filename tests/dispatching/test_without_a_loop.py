@@ -76,12 +76,12 @@ def test_other_exceptions_pass_without_a_loop(strategy: Sequential, kind: type[B
 @pytest.mark.parametrize("kind", [AsyncEventDispatcher, EventDispatcher])
 def test_an_event_whose_dispatcher_was_assigned_is_dispatched(kind: Any) -> None:
     event: Any = Event()
-    event.dispatcher = object()
+    event.dispatcher = assigned = object()
     dispatcher = kind()
 
     run_without_loop(dispatcher.adispatch("order.placed", event))
 
-    assert (event.name, event.dispatcher) == ("order.placed", dispatcher)
+    assert (event.name, event.dispatcher) == ("order.placed", assigned)
 
 
 async def test_a_stream_receives_an_event_from_a_thread_without_a_loop() -> None:
