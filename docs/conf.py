@@ -38,6 +38,8 @@ autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 autodoc_type_aliases = {"Key": "antiphon.typing.Key", "Name": "antiphon.typing.Name"}
 napoleon_numpy_docstring = False
+# Otherwise an attribute `type` of a class would be a target for `type[...]` in each signature.
+napoleon_use_ivar = True
 
 # The inventories contain only the names that the docs use, because a full inventory would need network access. If a
 # build reports a missing name, add a line.
@@ -53,6 +55,8 @@ nitpick_ignore_regex = [
     ("py:class", r"opentelemetry\..*"),
     # msgspec has no inventory here.
     ("py:class", r"msgspec\..*"),
+    # The type of a field of a dataclass, in a signature that autodoc does not resolve.
+    ("py:class", "datetime"),
     # The pages about options describe it.
     ("py:class", "Options"),
     # Type variables have no documentation.

@@ -24,7 +24,9 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages([str(ROOT)], "a
 ALIASES = {"ErrorPolicy", "IListener"}
 
 #: Private folders, whose ``__init__`` is a docstring and nothing else.
-FOLDERS = {f"antiphon.{path.parent.name}" for path in ROOT.glob("_*/__init__.py")} - {"antiphon._cli"}
+FOLDERS = {".".join(("antiphon", *path.parent.relative_to(ROOT).parts)) for path in ROOT.rglob("_*/__init__.py")} - {
+    "antiphon._cli"
+}
 
 CLASSES = [name for name in antiphon.__all__ if inspect.isclass(getattr(antiphon, name))]
 

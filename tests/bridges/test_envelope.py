@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.bridges import CodecError
-from antiphon.bridges._envelope import Envelope, check_extensions, decode_envelope, encode_envelope
+from antiphon.bridges._codec.envelope import Envelope, check_extensions, decode_envelope, encode_envelope
 
 TIME = datetime(2026, 11, 29, 12, 30, tzinfo=UTC)
 ORDER = Envelope("1", "/shop/web", "shop.order-paid", msgspec.Raw(b'{"order_id":"7"}'), 2, TIME)

@@ -14,7 +14,24 @@ except ImportError as _missing:
         path=_missing.path,
     ) from _missing
 
+from antiphon.bridges._bridge import Bridge
+from antiphon.bridges._brokers.memory import MemoryBroker
+from antiphon.bridges._brokers.protocol import (
+    Broker,
+    DeadEntries,
+    DeadEntry,
+    Entry,
+    GroupHealth,
+    Message,
+    Postponed,
+    Receipt,
+    Source,
+    SourceOptions,
+)
 from antiphon.bridges._channel import Channel
+from antiphon.bridges._codec.registry import EventRegistry, RegisteredType
+from antiphon.bridges._dead_letters import DeadLetter
+from antiphon.bridges._delivery import Delivery, Trace, delivery
 from antiphon.bridges._errors import (
     BridgeUnavailable,
     CodecError,
@@ -23,18 +40,55 @@ from antiphon.bridges._errors import (
     PublishUncertain,
     Reject,
 )
-from antiphon.bridges._registry import EventRegistry, RegisteredType
+from antiphon.bridges._notices import (
+    BridgeHealth,
+    Buried,
+    ConnectionBack,
+    ConnectionLost,
+    Lagging,
+    Notice,
+    ReceiveHealth,
+    Retried,
+    Trimmed,
+)
+from antiphon.bridges._retry import Retry
 
 __all__ = (
+    "Bridge",
+    "BridgeHealth",
     "BridgeUnavailable",
+    "Broker",
+    "Buried",
     "Channel",
     "CodecError",
     "ConfigurationError",
+    "ConnectionBack",
+    "ConnectionLost",
+    "DeadEntries",
+    "DeadEntry",
+    "DeadLetter",
+    "Delivery",
+    "Entry",
     "EventRegistry",
+    "GroupHealth",
+    "Lagging",
+    "MemoryBroker",
+    "Message",
+    "Notice",
+    "Postponed",
     "PublishFailed",
     "PublishUncertain",
+    "Receipt",
+    "ReceiveHealth",
     "RegisteredType",
     "Reject",
+    "Retried",
+    "Retry",
+    "Source",
+    "SourceOptions",
+    "Trace",
+    "Trimmed",
+    "delivery",
 )
 
 for _name in __all__:

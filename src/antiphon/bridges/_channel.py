@@ -10,7 +10,7 @@ from typing import Final
 from antiphon.bridges._checks import check_count, check_name
 from antiphon.bridges._errors import ConfigurationError
 
-__all__ = ("Channel",)
+__all__ = ("Channel", "check_partitions")
 
 #: A cluster with more partitions than this is not useful, because each partition has its own reader.
 _MAX_PARTITIONS: Final = 4096
@@ -51,3 +51,16 @@ class Channel:
             return 0
         digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return int.from_bytes(digest, "big") % self.partitions
+
+
+def check_partitions(channel: Channel, stored: int) -> None:
+    """Check that a channel has the number of partitions that is stored in the broker.
+
+    Raises:
+        ConfigurationError: If it has another number.
+    """
+    if stored != channel.partitions:
+        raise ConfigurationError(
+            f"the channel {channel.name!r} has {stored} partitions in the broker, and this program declares "
+            f"{channel.partitions}; they cannot change, because the events of one key would be in two partitions"
+        )

@@ -1,0 +1,364 @@
+"""The bridge: a dispatcher, a broker, and what crosses between them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import anyio
+from anyio.lowlevel import current_token
+
+from antiphon import AsyncEventDispatcher, Sequential, Strategy
+from antiphon.bridges._brokers.protocol import Broker, Message, Receipt
+from antiphon.bridges._channel import Channel
+from antiphon.bridges._checks import check_count, check_name, check_seconds
+from antiphon.bridges._codec.registry import EventRegistry
+from antiphon.bridges._configuration import Configuration
+from antiphon.bridges._dead_letters import DeadLetter, iterate_dead_letters
+from antiphon.bridges._errors import ConfigurationError, PublishFailed
+from antiphon.bridges._notices import BridgeHealth
+from antiphon.bridges._publishing.forwarding import Forward, register_forward
+from antiphon.bridges._publishing.publisher import Publisher
+from antiphon.bridges._received import ReceivedEvents
+from antiphon.bridges._receiving.deliverer import Place
+from antiphon.bridges._receiving.options import Around, UnknownPolicy, make_receive
+from antiphon.bridges._receiving.receiver import Receiver
+from antiphon.bridges._retry import Retry
+from antiphon.bridges._running import RunningBridge, unwrap
+
+__all__ = ("Bridge",)
+
+E = TypeVar("E")
+
+
+class Bridge:
+    """Publishes events of a dispatcher to a broker, and dispatches what other programs have published.
+
+    Configure it with `forward` and `receive`, and enter it with ``async with``.
+
+    Args:
+        dispatcher: The dispatcher.
+        broker: The broker: ``RedisStreams``, or `MemoryBroker` for tests.
+        events: The registry of the events that may cross.
+        source: Where the events of this program come from, as a URI reference: ``"/shop/web"``.
+        grace: The number of seconds for which deliveries may go on at the end of the block. Then they are cancelled,
+            and other processes receive their events.
+        max_hops: How many bridges a chain of events may pass, each event caused by the one before.
+
+    Raises:
+        ConfigurationError: If an argument is invalid.
+
+    Attributes:
+        notices: A dispatcher of what happens to the bridge: see `Notice` and its subclasses.
+    """
+
+    def __init__(
+        self,
+        dispatcher: AsyncEventDispatcher,
+        broker: Broker,
+        events: EventRegistry,
+        *,
+        source: str,
+        grace: float = 10,
+        max_hops: int = 16,
+    ) -> None:
+        _check_source(source)
+        self._dispatcher = dispatcher
+        self._broker = broker
+        self._events = events
+        self._source = source
+        self._grace = check_seconds(grace, "grace=", zero=True)
+        #: Names this bridge in the broker, and marks its events. A process that forks or restarts has another one.
+        self._origin: Final = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._publisher = Publisher(
+            broker, events, source=source, origin=self._origin, max_hops=check_count(max_hops, "max_hops=")
+        )
+        self._received = ReceivedEvents(self._origin)
+        self._configuration = Configuration(events)
+        self._running: RunningBridge | None = None
+        self._loop: object = None
+        self._context: AbstractAsyncContextManager[None] | None = None
+        # A listener of notices must not end the bridge, whatever it raises.
+        self.notices: Final = AsyncEventDispatcher(strategy=Sequential(errors="log"), name=f"notices of {self!r}")
+
+    # Configuration
+
+    def forward(self, cls: type[E], /, *, to: Channel, where: Callable[[E], object] | None = None) -> None:
+        """Publish all events of a class that are dispatched locally, while the bridge is entered.
+
+        Forwarding is the last listener. An event is not published if its dispatch fails or is stopped, and if it came
+        from the broker. A failed publish is an error of this listener.
+
+        Args:
+            cls: A registered class. Its subclasses are forwarded as well, and must be registered.
+            to: The channel.
+            where: Called with the event; it is not published if the result is false.
+
+        Raises:
+            ConfigurationError: If the class is not registered, if it is forwarded to this channel already, if a group
+                of this bridge receives it from the channel, or if the bridge is entered.
+        """
+        self._check_not_entered("forward")
+        self._configuration.add_forward(Forward(cls, to, where))
+
+    def receive(
+        self,
+        channel: Channel,
+        /,
+        *,
+        group: str | None = None,
+        only: tuple[type[Any], ...] | None = None,
+        concurrency: int = 16,
+        claim_after: float = 60,
+        retry: Retry | None = None,
+        ordered: bool = False,
+        unknown: UnknownPolicy = "skip",
+        strategy: Strategy | None = None,
+        around: Around | None = None,
+    ) -> None:
+        """Dispatch the events of a channel, while the bridge is entered.
+
+        With a group, each event is delivered to one process of the group, at least once. Without one, each process
+        receives all events that are published from its start on, but not its own.
+
+        Args:
+            channel: The channel.
+            group: The name of the group.
+            only: The classes that are dispatched. All other events are acknowledged.
+            concurrency: How many events of a partition are dispatched at a time.
+            claim_after: The seconds after which another process takes over the event of a process that has died.
+            retry: How often and when a failed event is delivered again. The default is ``Retry()``.
+            ordered: Whether events with the same key are dispatched one after another. In a group, one process at a
+                time reads a partition then.
+            unknown: What becomes of events whose type is not registered: ``"skip"``, ``"bury"`` (they become dead
+                letters), or ``"wait"`` (for a process that knows them).
+            strategy: The strategy of the dispatches. The default is that of the dispatcher.
+            around: Called with each `Delivery`. The dispatch runs in the async context manager that it returns. If the
+                manager returns a dispatcher, such as a scope, the event is dispatched there. If it returns False, the
+                event is acknowledged without a dispatch.
+
+        Raises:
+            ConfigurationError: If an argument is invalid, if the channel is received with this group already, if an
+                event is also forwarded to the channel, if failures would be acknowledged because the error policy of
+                the dispatcher handles them, or if the bridge is entered.
+        """
+        self._check_not_entered("receive")
+        made = make_receive(
+            channel,
+            group,
+            only=only,
+            concurrency=concurrency,
+            claim_after=claim_after,
+            retry=retry,
+            ordered=ordered,
+            unknown=unknown,
+            strategy=strategy,
+            around=around,
+        )
+        self._configuration.add_receive(made, self._dispatcher)
+
+    def _check_not_entered(self, method: str) -> None:
+        if self._context is not None:
+            raise ConfigurationError(f"{method}() configures the bridge, so call it before `async with`")
+
+    # Publishing
+
+    def prepare(
+        self,
+        event: object,
+        /,
+        *,
+        to: Channel,
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002  the name of the attribute in CloudEvents
+        extensions: Mapping[str, str | int | bool] = {},
+    ) -> Message:
+        """Encode an event, to publish it later with `send`. Store the message in an outbox of your own, for example.
+
+        Args:
+            event: The event.
+            to: The channel.
+            name: The name under which other programs dispatch it.
+            id: The id of the event; by default a new one.
+            extensions: Attributes of your own. Their names are lower-case letters and digits.
+
+        Returns:
+            The message, which contains the current trace.
+
+        Raises:
+            CodecError: If the event cannot be encoded.
+        """
+        self._configuration.add_channel(to)
+        return self._publisher.prepare(event, to, name=name, id=id, extensions=extensions)
+
+    async def send(self, message: Message, /) -> Receipt:
+        """Publish a message that `prepare` has made, perhaps in another process.
+
+        Args:
+            message: The message.
+
+        Returns:
+            The receipt of the broker.
+
+        Raises:
+            ConfigurationError: If no channel with the name ``message.stream`` was used with this bridge.
+            PublishFailed: If the message is not stored.
+            PublishUncertain: If the message may be stored.
+            RuntimeError: If this is called in another event loop than that of the bridge.
+        """
+        channel = self._configuration.channels.get(message.stream)
+        if channel is None:
+            raise ConfigurationError(
+                f"the channel {message.stream!r} of the message is not known here; name it in forward() or receive(), "
+                f"or call prepare(..., to=channel) once"
+            )
+        if self._running is None:
+            raise PublishFailed(f"{self!r} is not entered, so the event {message.id!r} is not published", message.id)
+        if self._loop != current_token():
+            raise RuntimeError(f"{self!r} was entered in another event loop, and publishes only there")
+        return await self._publisher.send(message, channel)
+
+    async def publish(
+        self,
+        event: object,
+        /,
+        *,
+        to: Channel,
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002  the name of the attribute in CloudEvents
+        extensions: Mapping[str, str | int | bool] = {},
+    ) -> Receipt:
+        """Publish an event, without dispatching it here.
+
+        When this returns, the broker has stored the event. No listener of another program has run yet.
+
+        Args:
+            event: The event.
+            to: The channel.
+            name: The name under which other programs dispatch it.
+            id: The id of the event; by default a new one. The broker stores an id only once within its ``dedup`` time.
+            extensions: Attributes of your own. Their names are lower-case letters and digits.
+
+        Returns:
+            The receipt of the broker.
+
+        Raises:
+            CodecError: If the event cannot be encoded.
+            PublishFailed: If the event is not stored.
+            PublishUncertain: If the event may be stored. Publish it again with ``id=exc.id``.
+            RuntimeError: If this is called in another event loop than that of the bridge.
+        """
+        return await self.send(self.prepare(event, to=to, name=name, id=id, extensions=extensions))
+
+    async def _publish_forwarded(self, event: object, channel: Channel, name: Any) -> None:
+        await self.send(self.prepare(event, to=channel, name=name))
+
+    # Observing
+
+    async def health(self) -> BridgeHealth:
+        """Return the state of each receive in each of its partitions. It must be entered to be connected."""
+        receivers = [] if self._running is None else self._running.receivers
+        receives = [await receiver.get_health() for receiver in receivers]
+        return BridgeHealth(tuple(receives), tuple(self._broker.warnings))
+
+    def dead_letters(self, channel: Channel, group: str, /) -> AsyncIterator[DeadLetter]:
+        """Iterate over the dead letters of a group.
+
+        Args:
+            channel: The channel.
+            group: The group.
+
+        Raises:
+            BridgeUnavailable: If the broker cannot be reached.
+            ConfigurationError: If an argument is invalid.
+        """
+        self._configuration.add_channel(channel)
+        return iterate_dead_letters(self._broker, channel, check_name(group, "the group of dead letters"))
+
+    # Running
+
+    async def __aenter__(self) -> Self:
+        if self._context is not None:
+            raise RuntimeError(f"{self!r} is entered already")
+        self._events.check()
+        self._context = self._run()
+        try:
+            await self._context.__aenter__()
+        except BaseException:
+            self._context = None
+            raise
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> bool | None:
+        context = self._context
+        if context is None:
+            raise RuntimeError(f"{self!r} is not entered")
+        try:
+            return await context.__aexit__(exc_type, exc, traceback)
+        finally:
+            self._context = None
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncGenerator[None]:
+        running = RunningBridge(self._broker, list(self._configuration.channels.values()), self.notices, self._grace)
+        place = Place(self._origin, self._dispatcher, self._events, self._received, running.notify)
+        running.receivers += [
+            Receiver(self._broker, place, receive, partition)
+            for receive in self._configuration.receives
+            for partition in range(receive.channel.partitions)
+        ]
+        raised: list[BaseException] = []
+        try:
+            async with anyio.create_task_group() as tasks:
+                body = anyio.CancelScope()
+                tasks.start_soon(running.run, body.cancel)
+                try:
+                    await running.wait_until_ready()
+                    self._running, self._loop = running, current_token()
+                    with self._dispatcher.temporarily() as registrar, body:
+                        for forward in self._configuration.forwards:
+                            register_forward(registrar, forward, self._received, self._publish_forwarded)
+                        yield
+                except BaseException as exc:  # noqa: ASYNC103  raised below, when all has ended
+                    raised.append(exc)
+                while not running.is_finished:
+                    try:
+                        await running.end()
+                    except BaseException as exc:  # noqa: ASYNC103  raised below, when all has ended
+                        raised.append(exc)
+        except BaseException as exc:  # noqa: ASYNC103  raised below, with the others
+            raised.append(unwrap(exc))
+        finally:
+            self._running = self._loop = None
+        if running.has_failed:
+            raised.append(running.pop_failure())
+        try:
+            if raised:
+                raise _combine(raised)
+        finally:
+            # A frame that references an exception creates a reference cycle.
+            raised.clear()
+
+    def __repr__(self) -> str:
+        return f"<bridge {self._source} of {self._dispatcher!r}>"
+
+
+def _combine(raised: list[BaseException]) -> BaseException:
+    """Return what leaves a bridge: the only exception unchanged, or all errors and one cancellation in a group."""
+    cancelled = anyio.get_cancelled_exc_class()
+    errors = [exc for exc in raised if not isinstance(exc, cancelled)]
+    cancellations = [exc for exc in raised if isinstance(exc, cancelled)]
+    remaining = [*errors, *cancellations[:1]]
+    return remaining[0] if len(remaining) == 1 else BaseExceptionGroup("the bridge ended", remaining)
+
+
+def _check_source(source: object) -> None:
+    if not isinstance(source, str) or not source or any(character.isspace() for character in source):
+        raise ConfigurationError(f"source= is a URI reference without spaces, such as '/shop/web'; got {source!r}")

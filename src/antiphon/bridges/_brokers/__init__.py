@@ -1,0 +1,1 @@
+"""The protocols of a broker, and the broker in memory."""

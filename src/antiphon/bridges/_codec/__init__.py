@@ -1,0 +1,1 @@
+"""The registry of the events that may cross, and their envelope."""

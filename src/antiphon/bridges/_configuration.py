@@ -1,0 +1,101 @@
+"""What a bridge forwards and receives, and the combinations that would lose or repeat events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from antiphon import AsyncEventDispatcher
+from antiphon.bridges._channel import Channel
+from antiphon.bridges._codec.registry import EventRegistry
+from antiphon.bridges._errors import ConfigurationError
+from antiphon.bridges._publishing.forwarding import Forward
+from antiphon.bridges._receiving.options import Receive
+
+__all__ = ("Configuration",)
+
+
+class Configuration:
+    """The channels, forwards and receives of a bridge.
+
+    Args:
+        events: The registry of the events that may cross.
+    """
+
+    def __init__(self, events: EventRegistry) -> None:
+        self._events = events
+        self.channels: dict[str, Channel] = {}
+        self.forwards: list[Forward] = []
+        self.receives: list[Receive] = []
+
+    def add_channel(self, channel: object) -> None:
+        """Add a channel, unless it is known.
+
+        Raises:
+            ConfigurationError: If it is not a channel, or if another one has its name.
+        """
+        if not isinstance(channel, Channel):
+            raise ConfigurationError(f'expected a Channel, such as Channel("orders"); got {channel!r}')
+        if self.channels.setdefault(channel.name, channel) != channel:
+            raise ConfigurationError(f"the channel {channel.name!r} is declared as {self.channels[channel.name]!r}")
+
+    def add_forward(self, added: Forward) -> None:
+        """Add a forward.
+
+        Raises:
+            ConfigurationError: If its class is not registered, or if its events would be published or handled twice.
+        """
+        cls, channel = added.cls, added.channel
+        if self._events.find(cls) is None:
+            raise ConfigurationError(f"{cls!r} is not registered; decorate it with @events.register(...)")
+        self.add_channel(channel)
+        for forward in self.forwards:
+            if forward.channel == channel and (issubclass(cls, forward.cls) or issubclass(forward.cls, cls)):
+                raise ConfigurationError(
+                    f"{forward.cls!r} is forwarded to {channel.name!r} already, so events of {cls!r} would be "
+                    f"published twice"
+                )
+        for receive in self.receives:
+            self._check_not_both(added, receive)
+        self.forwards.append(added)
+
+    def add_receive(self, added: Receive, dispatcher: AsyncEventDispatcher) -> None:
+        """Add a receive.
+
+        Raises:
+            ConfigurationError: If it exists already, if a class is not registered, if its events would be handled
+                twice, or if the dispatcher handles the errors of its listeners.
+        """
+        for cls in added.only or ():
+            if self._events.find(cls) is None:
+                raise ConfigurationError(f"only= contains {cls!r}, which is not registered")
+        self.add_channel(added.channel)
+        if any((receive.channel, receive.group) == (added.channel, added.group) for receive in self.receives):
+            raise ConfigurationError(
+                f"the channel {added.channel.name!r} is received with group={added.group!r} already"
+            )
+        for forward in self.forwards:
+            self._check_not_both(forward, added)
+        if added.group is not None and added.strategy is None:
+            _check_errors_leave(dispatcher)
+        self.receives.append(added)
+
+    def _check_not_both(self, forward: Forward, receive: Receive) -> None:
+        if receive.group is None or receive.channel.name != forward.channel.name:
+            return
+        classes: tuple[type[Any], ...] = receive.only or tuple(registered.cls for registered in self._events.types)
+        if any(issubclass(received, forward.cls) or issubclass(forward.cls, received) for received in classes):
+            raise ConfigurationError(
+                f"{forward.cls!r} is forwarded to {forward.channel.name!r} and received from it with "
+                f"group={receive.group!r}: its listeners would run twice; say only= in receive(), or publish() the "
+                f"event instead of forwarding it"
+            )
+
+
+def _check_errors_leave(dispatcher: AsyncEventDispatcher) -> None:
+    # A custom strategy need not have an error policy.
+    errors: object = getattr(dispatcher.strategy, "errors", "raise")
+    if errors not in ("raise", "collect"):
+        raise ConfigurationError(
+            f"the error policy of {dispatcher!r} is {errors!r}: a failed event would be acknowledged, and not "
+            f"delivered again; say strategy=Sequential(), or that policy if this is what you want"
+        )

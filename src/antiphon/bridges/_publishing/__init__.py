@@ -1,0 +1,1 @@
+"""From a dispatch, or a call of ``publish``, to the broker."""
