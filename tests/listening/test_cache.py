@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import product
 from typing import Any
 
@@ -260,12 +261,52 @@ async def test_plans_are_kept_again_after_the_cache_was_full() -> None:
 async def test_dropping_all_plans_frees_the_whole_cache() -> None:
     plans = Plans()
     await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS - 1)
-    plans.dispatcher.add_listener("payment.*", book).unsubscribe()
+    plans.dispatcher.add_listener(Payment, book).unsubscribe()
 
     plan = await plans.get(PLACED)
     await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS - 1)
 
     assert await plans.get(PLACED) is plan
+
+
+@pytest.mark.parametrize("in_scope", [False, True], ids=["dispatcher", "scope"])
+async def test_a_pattern_drops_only_the_plans_that_it_matches(in_scope: bool) -> None:
+    plans = Plans()
+    root = plans.dispatcher
+    with root.scope() as scoped:
+        plans.dispatcher = scoped if in_scope else root
+        placed, paid, number = await plans.get(PLACED), await plans.get("payment.made"), await plans.get(7)
+
+        subscription = root.add_listener("order.*", book)
+
+        assert [found.listener for found in (await plans.get(PLACED)).listeners] == [book]
+        assert await plans.get("payment.made") is paid
+        assert await plans.get(7) is number
+        subscription.unsubscribe()
+        assert await plans.get(PLACED) == placed == ()
+        assert await plans.get("payment.made") is paid
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+async def test_a_name_that_a_pattern_cannot_read_drops_all_plans(error: type[BaseException]) -> None:
+    class Unreadable(str):
+        broken = False
+
+        def split(self, *arguments: Any) -> Any:
+            if self.broken:
+                raise error
+            return super().split(*arguments)
+
+    plans, name = Plans(), Unreadable("order.unreadable")
+    paid = await plans.get("payment.made")
+    plans.dispatcher.add_listener(name, book)
+    await plans.get(name)
+    name.broken = True
+
+    with pytest.raises(error) if error is KeyboardInterrupt else nullcontext():
+        plans.dispatcher.add_listener("order.*", book)
+
+    assert await plans.get("payment.made") is not paid
 
 
 async def test_one_name_too_many_drops_the_oldest_plans() -> None:

@@ -11,7 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Final
 
 from antiphon._registry.plan import CachedPlan
@@ -96,6 +96,14 @@ class RegistryCaches:
             self._answer_count = 0
         self._answer_count += 1
         return self.answers.setdefault(name, {})
+
+    def find_names(self, pattern: Callable[[Hashable, type], bool]) -> list[Hashable]:
+        """Return the names with plans or answers that a pattern matches.
+
+        Raises:
+            BaseException: If a cached name is of a class of strings that raises it.
+        """
+        return [name for name in (*self.plans, *self.answers) if pattern(name, object)]
 
     def drop(self, names: Iterable[Hashable]) -> None:
         """Drop the plans and answers of names.

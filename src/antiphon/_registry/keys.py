@@ -32,6 +32,7 @@ __all__ = (
     "check_name",
     "combine_keys",
     "event_name",
+    "get_affected_names",
     "get_exact_names",
     "get_matcher",
     "is_pattern",
@@ -228,6 +229,22 @@ def key_matches(key: Hashable, name: Hashable, cls: type[Any]) -> bool:
 def get_exact_names(key: Hashable) -> tuple[Hashable, ...] | None:
     """Return the names that a key matches, None if they cannot be listed."""
     return (key,) if get_matcher(key) is None else None
+
+
+def get_affected_names(
+    key: Hashable, matches: Matcher, find_names: Callable[[Matcher], list[Hashable]]
+) -> Iterable[Hashable] | None:
+    """Return the names whose plans a change of a key with a matcher affects, None if they cannot be listed.
+
+    Args:
+        key: The key.
+        matches: The matcher of the key.
+        find_names: Returns the names with plans that a pattern matches.
+    """
+    if isinstance(key, str) and key != "*":
+        # Making the plans of all names again would take several times longer than comparing them with a pattern.
+        return find_names(matches)
+    return get_exact_names(key)
 
 
 def _get_matcher_or_equality(key: Hashable) -> Matcher:

@@ -30,7 +30,7 @@ from weakref import ref
 from antiphon._listeners.subscription import Subscription, registration_counter
 from antiphon._registry.bucket import Bucket, BucketEntry
 from antiphon._registry.caches import RegistryCaches
-from antiphon._registry.keys import check_key, get_exact_names, get_matcher, is_value
+from antiphon._registry.keys import Matcher, check_key, get_affected_names, get_matcher, is_value
 from antiphon._registry.lookup import EMPTY_BUCKET, RegistryLookup
 from antiphon._registry.plan import CachedPlan
 from antiphon._util.naming import safe_repr
@@ -139,7 +139,7 @@ class Registry(RegistryLookup):
                     bucket = self._buckets[key] if key in self._buckets else self._add_bucket(key, listener)
                     bucket.insert(subscription)
                 if self.cached_plans or self._children or self.answers:
-                    self._drop_plans(get_exact_names(key) if key in self._matchers else (key,))
+                    self._drop_plans(key, self._matchers.get(key))
             except BaseException:
                 self._undo_add(key, bucket, subscription)
                 raise
@@ -178,7 +178,7 @@ class Registry(RegistryLookup):
         elif key.__class__ is not str and is_value(key) and type(key) not in self._value_classes:
             self._value_classes += (type(key),)
             # An event that equals the key may have a plan.
-            self._drop_plans((None,))
+            self._drop_plans(None, None)
         return bucket
 
     def _undo_add(self, key: Hashable, bucket: Bucket, subscription: Subscription) -> None:
@@ -288,7 +288,7 @@ class Registry(RegistryLookup):
         else:
             removed.call = self._placeholder
         if self.cached_plans or self._children or self.answers:
-            self._drop_plans(get_exact_names(key) if key in self._matchers else (key,))
+            self._drop_plans(key, self._matchers.get(key))
         # Comparing, or a finalizer, may have removed the bucket, or added to it.
         if not self._buckets.get(key, True):
             del self._buckets[key]
@@ -368,13 +368,14 @@ class Registry(RegistryLookup):
         with self._lock:
             self._clear_plans()
 
-    def _drop_plans(self, names: tuple[Hashable, ...] | None) -> None:
-        """Drop the plans of names, or all plans if the names are not known, also of scopes."""
-        if names is None:
-            self._clear_plans()
-            return
+    def _drop_plans(self, key: Hashable, matches: Matcher | None) -> None:
+        """Drop the plans of the names that a key with this matcher matches, also of scopes."""
         try:
-            self._caches.drop(names)
+            names = (key,) if matches is None else get_affected_names(key, matches, self._caches.find_names)
+            if names is None:
+                self._caches.clear()
+            else:
+                self._caches.drop(names)
         except BaseException as exc:  # noqa: ASYNC103  raised if it is not an error
             # A cached name cannot be compared with one of these. Dropping more plans is always safe.
             self._clear_plans()
@@ -383,7 +384,7 @@ class Registry(RegistryLookup):
             return  # noqa: ASYNC104  see above
         if self._children:
             for child in self._get_children():
-                child._drop_plans(names)
+                child._drop_plans(key, matches)
 
     def _clear_plans(self) -> None:
         self._caches.clear()
