@@ -64,7 +64,9 @@ PROMISED = {
     "inline",
     "listener_name",
     "listens_to",
+    "named",
     "outside_dispatch",
+    "resolved",
 }
 
 

@@ -134,7 +134,6 @@ ASYNC_LISTENERS: dict[str, Any] = {
 PLAIN_LISTENERS: dict[str, Any] = {
     "plain function": charge_plainly,
     "plain bound method": Shop().charge_plainly,
-    "method of a class": Shop.charge_plainly,
     "builtin": print,
     "object with plain __call__": PlainCallable(),
     "MagicMock": MagicMock(),

@@ -22,6 +22,8 @@ from antiphon._types import IDispatchedEvent, IEvent, IListener
 from antiphon._util.naming import listener_name
 
 if _typing.TYPE_CHECKING:
+    from antiphon._listeners.named import named
+    from antiphon._listeners.resolved import resolved
     from antiphon._strategies.concurrent import Concurrent
     from antiphon._strategies.race import Race
     from antiphon._waiting.expectation import Expectation
@@ -66,7 +68,9 @@ __all__ = (
     "inline",
     "listener_name",
     "listens_to",
+    "named",
     "outside_dispatch",
+    "resolved",
 )
 
 
@@ -81,7 +85,9 @@ _LAZY_EXPORTS = {
     "Race": "antiphon._strategies.race",
     "Stream": "antiphon._waiting.stream",
     "StreamStatistics": "antiphon._waiting.stream",
+    "named": "antiphon._listeners.named",
     "outside_dispatch": "antiphon._waiting.outside",
+    "resolved": "antiphon._listeners.resolved",
 }
 
 

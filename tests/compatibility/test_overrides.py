@@ -308,12 +308,6 @@ async def find_route(event: Event, times: int = 1) -> None:
 async def find_nothing(event: Event) -> None: ...
 
 
-async def take_two(event: Event, other: Event) -> None: ...
-
-
-async def take_a_keyword(event: Event, *, other: Event) -> None: ...
-
-
 def find_plainly(event: Event) -> None:
     raise LookupError
 
@@ -326,8 +320,6 @@ LISTENERS: dict[str, Any] = {
     "object": Shop(),
     "partial": functools.partial(find_route, times=2),
     "adapter": inline(find_plainly),
-    "too many parameters": take_two,
-    "a required keyword": take_a_keyword,
 }
 
 

@@ -31,7 +31,7 @@ async def charge(event):
     """
 
 
-async def receipt(event): ...
+async def receipt(event, *more, to=None): ...
 
 
 def is_large(event):
@@ -68,7 +68,7 @@ class Stock:
     @staticmethod
     async def count(event): ...
 
-    async def move(self, name, event): ...
+    async def move(self, name, event=None): ...
 
     async def __call__(self, event):
         """Update the stock."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import AsyncGenerator, Hashable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -30,12 +31,16 @@ from antiphon import (
     in_thread,
     inline,
     listens_to,
+    named,
+    outside_dispatch,
+    resolved,
 )
 from antiphon.testing import Backend, Recording, backends, record
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from antiphon import ErrorPolicy
     from antiphon.instruments import DispatchRecord, ListenerRecord
     from antiphon.typing import EventName
 
@@ -70,6 +75,7 @@ class Names(Enum):
 
 
 E = TypeVar("E")
+T = TypeVar("T")
 
 
 async def listener(event: OrderPlaced) -> None: ...
@@ -378,3 +384,64 @@ def backends_run_what_they_are_given(dispatcher: AsyncEventDispatcher) -> None:
 
     assert_type(Backend("asyncio").run(count, 3), str)
     assert_type(backends("trio", seeds=range(3)), list[Backend])
+
+
+async def named_listener(event: OrderPlaced, name: str | None) -> None: ...
+
+
+class Adapting:
+    @listens_to(ORDER_PLACED)
+    @named
+    async def on_placed(self, event: OrderPlaced, name: object) -> None: ...
+
+    @listens_to(USER_JOINED)
+    @inline
+    def on_joined(self, event: UserJoined) -> None: ...
+
+    @in_thread
+    def on_user_joined(self, event: UserJoined) -> None: ...
+
+
+async def adapters_keep_the_class_of_the_event(
+    dispatcher: AsyncEventDispatcher, service: IAsyncEventDispatcher, sync_dispatcher: EventDispatcher
+) -> None:
+    assert_type(await named(named_listener)(OrderPlaced(1)), None)
+    dispatcher.add_listener(ORDER_PLACED, named(named_listener))
+    dispatcher.add_listener(ORDER_PLACED, inline(named(lambda event, name: None)))
+    sync_dispatcher.add_listener("order.placed", named(lambda event, name: None))
+
+    @service.listen(ORDER_PLACED)
+    @named
+    async def on_order_placed(event: OrderPlaced, name: object) -> int:
+        return event.order
+
+    adapting = Adapting()
+    dispatcher.add_subscriber(adapting)
+    await adapting.on_placed(OrderPlaced(1))
+    await adapting.on_joined(UserJoined("ann"))
+    dispatcher.add_listener(ORDER_PLACED, adapting.on_placed)
+    dispatcher.add_listener(USER_JOINED, adapting.on_user_joined)
+    await on_order_placed(OrderPlaced(1))
+
+
+async def what_a_dispatcher_runs_by(
+    dispatcher: AsyncEventDispatcher, service: IAsyncEventDispatcher, sync_service: IEventDispatcher
+) -> None:
+    assert_type(dispatcher.strategy, Strategy)
+    assert_type(service.strategy, Strategy)
+    policy: ErrorPolicy = sync_service.errors
+    del policy
+    with outside_dispatch():
+        await dispatcher.adispatch("order.placed")
+
+
+@asynccontextmanager
+async def opened(cls: type[T]) -> AsyncGenerator[T, None]:
+    yield cls()
+
+
+async def a_class_is_resolved(dispatcher: AsyncEventDispatcher, service: IAsyncEventDispatcher) -> None:
+    dispatcher.add_listener(ORDER_PLACED, resolved(Service, opened))
+    service.clear(ORDER_PLACED)
+    service.clear()
+    dispatcher.temporarily().clear("order.placed")

@@ -14,6 +14,7 @@ from antiphon import (
     Sequential,
     event_name,
     in_thread,
+    named,
 )
 from antiphon.testing import Backend, backends, record
 
@@ -142,6 +143,17 @@ async def dispatches_of_a_wrong_type(dispatcher: AsyncEventDispatcher, event: Or
     dispatched = await dispatcher.adispatch("order.placed", event)
     wrong: int = dispatched  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     del wrong
+
+
+async def named_listeners_of_a_wrong_type(dispatcher: AsyncEventDispatcher) -> None:
+    async def on_user(event: UserJoined, name: object) -> None: ...
+
+    async def without_name(event: OrderPlaced) -> None: ...
+
+    dispatcher.add_listener(ORDER_PLACED, named(on_user))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    dispatcher.add_listener(ORDER_PLACED, on_user)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    dispatcher.add_listener(ORDER_PLACED, named(without_name))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue, reportUnknownArgumentType]
+    dispatcher.strategy = Concurrent()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def strategies_of_a_wrong_type() -> None:

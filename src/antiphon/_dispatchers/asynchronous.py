@@ -17,7 +17,7 @@ from antiphon._dispatchers.waiting import WaitingMixin
 from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import is_stoppable
 from antiphon._events.event import Event
-from antiphon._listeners.adapters import SyncListeners, adapt_for_async, check_sync_listeners, unwrap_adapter
+from antiphon._listeners.adapting import SyncListeners, adapt_for_async, check_sync_listeners, unwrap_adapter
 from antiphon._listeners.options import wrap_async_with_options
 from antiphon._listeners.subscription import Subscription, SubscriptionWithOptions, removed_async_listener
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
@@ -269,7 +269,9 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
     async def _dispatch_slow(self, cached: CachedPlan, name: Hashable, event: Any, strategy: Strategy | None) -> Any:
         strategy = self._strategy if strategy is None else self._check_strategy(strategy)
         capabilities = cached.capabilities
-        info = cached.info if cached.info.name is name else DispatchInfo(name, self)
+        info = cached.info
+        if info.name is not name:
+            cached, info = self._get_plan_for_equal_name(cached, name), DispatchInfo(name, self)
         loops.change_running(1)
         try:
             outer = capabilities.begin_dispatch(event, info)
@@ -333,8 +335,8 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
     def _adapt_listener(self, listener: Any, /) -> Callable[[Any], Any]:
         return adapt_for_async(listener, self._sync_listeners)
 
-    def _wrap_options(self, subscription: SubscriptionWithOptions, /) -> Callable[[Any], Any]:
-        return wrap_async_with_options(subscription, subscription.call)
+    def _wrap_options(self, subscription: SubscriptionWithOptions, call: Callable[[Any], Any], /) -> Any:
+        return wrap_async_with_options(subscription, call)
 
     def _unwrap_listener(self, listener: Any, /) -> tuple[Any, str | None]:
         return unwrap_adapter(listener, self._sync_listeners)

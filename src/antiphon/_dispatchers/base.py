@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from enum import Enum
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast, overload
+from typing import TYPE_CHECKING, Any, Final, NoReturn, overload
 
 from antiphon._dispatchers.instruments import InstrumentsMixin, global_instruments
 from antiphon._dispatchers.registering import RegisteringMixin
@@ -17,11 +17,8 @@ from antiphon._events.capabilities import (
     get_event_capabilities,
 )
 from antiphon._events.event import Event
-from antiphon._listeners.subscription import (
-    NameAwareListener,
-    NameBoundSubscription,
-    Subscription,
-)
+from antiphon._listeners.adapters import name_usage, unbind_name
+from antiphon._listeners.subscription import Subscription
 from antiphon._registry.keys import check_dispatch_name, check_name, split_key
 from antiphon._registry.lookup import drop_linked
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep, sort_subscriptions
@@ -32,9 +29,11 @@ from antiphon._util.naming import describe_value, format_key, safe_repr
 
 if TYPE_CHECKING:
     from antiphon._introspection import description as _description
+    from antiphon._listeners import named as _named
     from antiphon._registry import declared_names as _declared_names
 else:
-    # Many programs never ask for a description, and do not declare their names.
+    # Many programs never ask for a description, do not declare their names, and have no listener that receives them.
+    _named = LazyModule("antiphon._listeners.named")
     _description = LazyModule("antiphon._introspection.description")
     _declared_names = LazyModule("antiphon._registry.declared_names")
 
@@ -277,10 +276,17 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
     ) -> CachedPlan:
         if capabilities is None:
             capabilities = get_capabilities(cls)
-        if not capabilities.has_name:
-            listeners = tuple(_bind_name(name, subscription) for subscription in listeners)
+        if name_usage.is_used:
+            listeners = tuple([_named.bind_name(subscription, name, self._wrap_options) for subscription in listeners])
         plan = Plan(listeners, name=name, dispatcher=self, capabilities=capabilities)
         return CachedPlan(plan, self._make_steps(plan), self._all_instruments())
+
+    def _get_plan_for_equal_name(self, cached: CachedPlan, name: Hashable) -> CachedPlan:
+        """Return the plan for a name that equals the name of a cached plan, but may be of another type."""
+        if not name_usage.is_used or (type(name) is str and type(cached.info.name) is str):
+            return cached
+        listeners = tuple([unbind_name(subscription) for subscription in cached.plan.listeners])
+        return self._make_cached_plan(name, object, listeners, cached.capabilities)
 
 
 def check_event(name: Hashable, event: Any) -> Any:
@@ -299,13 +305,6 @@ def check_event(name: Hashable, event: Any) -> Any:
             f"expected an event, got the class {event.__name__}: create an event with {event.__name__}(...)"
         )
     return event
-
-
-def _bind_name(name: Hashable, subscription: Subscription) -> Subscription:
-    # The event does not carry the name, because dispatch attributes cannot be set on it.
-    if isinstance(subscription.listener, NameAwareListener):
-        return cast("Subscription", NameBoundSubscription(subscription, name))
-    return subscription
 
 
 def _get_listeners_of(subscriptions: tuple[Subscription, ...]) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Final, TypeVar
 
 from antiphon._events.attributes import DispatchInfo
+from antiphon._listeners.adapters import name_usage
 from antiphon._strategies.errors import annotate_exception
 
 __all__ = ("adispatch", "change_running", "dispatch", "prepare_async", "prepare_sync")
@@ -76,7 +77,9 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
 
         info = cached.info
         if info.name is not name and (type(name) is not str or type(info.name) is not str):
-            # The names are equal, but differ in type.
+            # The names are equal, but differ in type. A listener that receives the name must receive this one.
+            if name_usage.is_used:
+                return await self._dispatch_slow(cached, name, event, None)
             info = DispatchInfo(name, self)
         event._antiphon_info = info
         step = cached.first_step
@@ -127,6 +130,8 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
 
         info = cached.info
         if info.name is not name and (type(name) is not str or type(info.name) is not str):
+            if name_usage.is_used:
+                return self._dispatch_slow(cached, name, event)
             info = DispatchInfo(name, self)
         event._antiphon_info = info
         step = cached.first_step
@@ -154,7 +159,7 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
     def prepare_async(self: Any, name: Hashable) -> Callable[[Any], Coroutine[Any, Any, Any]]:  # noqa: C901  the loop is written out
         plans = self._registry.keep_plans(name)
 
-        async def prepared(event: Any, /) -> Any:
+        async def prepared(event: Any, /) -> Any:  # noqa: C901
             nonlocal running
             try:
                 cached = plans[type(event)]
@@ -167,6 +172,8 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
 
             info = cached.info
             if info.name is not name and (type(name) is not str or type(info.name) is not str):
+                if name_usage.is_used:
+                    return await self._dispatch_slow(cached, name, event, None)
                 info = DispatchInfo(name, self)
             event._antiphon_info = info
             step = cached.first_step
@@ -194,7 +201,7 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
     def prepare_sync(self: Any, name: Hashable) -> Callable[[Any], Any]:  # noqa: C901  the loop is written out
         plans = self._registry.keep_plans(name)
 
-        def prepared(event: Any, /) -> Any:
+        def prepared(event: Any, /) -> Any:  # noqa: C901
             nonlocal running
             try:
                 cached = plans[type(event)]
@@ -207,6 +214,8 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
 
             info = cached.info
             if info.name is not name and (type(name) is not str or type(info.name) is not str):
+                if name_usage.is_used:
+                    return self._dispatch_slow(cached, name, event)
                 info = DispatchInfo(name, self)
             event._antiphon_info = info
             step = cached.first_step

@@ -43,6 +43,10 @@ class IAbstractEventDispatcher(Protocol):
         """Remove every registration of a listener under a key."""
         ...
 
+    def clear(self, key: Key = ..., /) -> None:
+        """Remove all listeners under a key, or all listeners."""
+        ...
+
     def add_subscriber(self, subscriber: object, /) -> Subscriptions:
         """Register the methods of an object that are marked with `listens_to`."""
         ...

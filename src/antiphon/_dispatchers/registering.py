@@ -9,7 +9,7 @@ from types import FunctionType
 from typing import Any, Final, TypeVar
 
 from antiphon._dispatchers.subscribers import Subscriptions, register_methods
-from antiphon._dispatchers.temporary import Registrar
+from antiphon._dispatchers.temporary import EVERY_KEY, Registrar, select_for_key
 from antiphon._listeners.subscription import (
     CombinedSubscription,
     Options,
@@ -34,6 +34,12 @@ _captured_subscriptions: Final[ContextVar[list[Subscription] | None]] = ContextV
 )
 
 
+def _capture(subscription: Subscription) -> None:
+    captured = _captured_subscriptions.get()
+    if captured is not None:
+        captured.append(subscription)
+
+
 class RegisteringMixin:
     """The methods of a dispatcher that add and remove listeners.
 
@@ -42,7 +48,7 @@ class RegisteringMixin:
 
     _registry: Registry
 
-    #: Code flags. A function with one of these flags needs no adapter, and no further check.
+    #: Code flags. A function of one argument with one of these flags needs no adapter, and no further check.
     _direct_call_flags: int = 0
 
     def add_listener(
@@ -91,8 +97,15 @@ class RegisteringMixin:
             if once is False and where is None and timeout is None and limit is None:
                 if priority.__class__ is not int:
                     check_priority(priority)
-                is_direct = listener.__class__ is FunctionType and listener.__code__.co_flags & self._direct_call_flags
-                call = listener if is_direct else self._adapt_listener(listener)
+                if (
+                    listener.__class__ is FunctionType
+                    and (code := listener.__code__).co_flags & self._direct_call_flags
+                    and code.co_argcount == 1
+                    and not code.co_kwonlyargcount
+                ):
+                    call: Callable[[Any], Any] = listener
+                else:
+                    call = self._adapt_listener(listener)
                 subscription = Subscription()
                 subscription.key, subscription.listener = key, listener
                 subscription.priority, subscription.call = priority, call
@@ -106,9 +119,8 @@ class RegisteringMixin:
             if split_key(key) == (key,):
                 raise
             return self._add_for_union(key, listener, priority, Options(once, where, timeout, limit))
-        captured = _captured_subscriptions.get()
-        if captured is not None:
-            captured.append(subscription)
+        if _captured_subscriptions.get() is not None:
+            _capture(subscription)
         return subscription
 
     def listen(
@@ -186,6 +198,24 @@ class RegisteringMixin:
                 raise
             self._registry.remove_all_keys(keys, listener)
 
+    def clear(self, key: Any = EVERY_KEY, /) -> None:
+        """Remove all listeners under a key, or all listeners, including those that wait for events.
+
+        The removal takes effect immediately, as with `remove_listener`. Streams end, and ``expect`` and ``wait_for``
+        raise ``anyio.ClosedResourceError``. A scope removes its own listeners, and not those of its parent.
+
+        Args:
+            key: The key. Listeners under other keys stay, also if these keys match the same events. Without a key, the
+                listeners under all keys are removed.
+
+        Raises:
+            TypeError: If the key is invalid, such as None.
+            ValueError: If the key contains a ``*`` but is not a pattern.
+        """
+        for subscription in select_for_key(self._registry.by_key(), key):
+            if is_owned_by(subscription, self._registry):
+                subscription.unsubscribe()
+
     def temporarily(self) -> Registrar:
         """Register listeners for the duration of a ``with`` block, for tests and plugins.
 
@@ -214,8 +244,8 @@ class RegisteringMixin:
         """
         raise NotImplementedError
 
-    def _wrap_options(self, subscription: SubscriptionWithOptions, /) -> Callable[[Any], Any]:
-        """Return the ``call`` of a subscription, wrapped with its options."""
+    def _wrap_options(self, subscription: SubscriptionWithOptions, call: Callable[[Any], Any], /) -> Any:
+        """Return a callable that wraps the options of a subscription around a callable of its listener."""
         raise NotImplementedError
 
     def _check_listen_arguments(self, keys: tuple[Hashable, ...], priority: int, options: Options, /) -> Hashable:
@@ -253,7 +283,7 @@ class RegisteringMixin:
         subscription.key, subscription.listener, subscription.priority = key, listener, priority
         if first is not None:
             subscription.linked, subscription.limit_states = first.linked, first.limit_states
-        subscription.call = self._wrap_options(subscription)
+        subscription.call = self._wrap_options(subscription, call)
         self._registry.add(subscription)
         return subscription
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from types import FunctionType, TracebackType, UnionType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, cast, overload
 
+from antiphon._listeners.adapters import Adapter
 from antiphon._listeners.subscription import DEFAULT_OPTIONS, Options, Subscription, check_options
 from antiphon._registry.keys import combine_keys
 from antiphon._types import Key, Name
@@ -163,7 +164,7 @@ def _get_own_marks(method: object) -> tuple[ListenerMark, ...]:
     marks: tuple[ListenerMark, ...] = getattr(method, "__dict__", {}).get(_MARKS_ATTRIBUTE, ())
     if isinstance(method, (staticmethod, classmethod)):
         return marks + _get_own_marks(cast("Any", method).__func__)
-    return marks
+    return marks + _get_own_marks(method.function) if isinstance(method, Adapter) else marks
 
 
 def register_methods(

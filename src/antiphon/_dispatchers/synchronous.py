@@ -16,7 +16,7 @@ from antiphon._dispatchers.scope import ScopeMixin
 from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import is_stoppable
 from antiphon._events.event import Event
-from antiphon._listeners.adapters import adapt_for_sync
+from antiphon._listeners.adapting import adapt_for_sync, unwrap_adapter
 from antiphon._listeners.options import wrap_with_options
 from antiphon._listeners.subscription import Options, Subscription, SubscriptionWithOptions, removed_listener
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
@@ -285,7 +285,9 @@ class EventDispatcher(BaseDispatcher, _Protocol):
 
     def _dispatch_slow(self, cached: CachedPlan, name: Hashable, event: Any) -> Any:
         capabilities = cached.capabilities
-        info = cached.info if cached.info.name is name else DispatchInfo(name, self)
+        info = cached.info
+        if info.name is not name:
+            cached, info = self._get_plan_for_equal_name(cached, name), DispatchInfo(name, self)
         loops.change_running(1)
         try:
             outer = capabilities.begin_dispatch(event, info)
@@ -352,8 +354,11 @@ class EventDispatcher(BaseDispatcher, _Protocol):
     def _adapt_listener(self, listener: Any, /) -> Callable[[Any], Any]:
         return adapt_for_sync(listener)
 
-    def _wrap_options(self, subscription: SubscriptionWithOptions, /) -> Callable[[Any], Any]:
-        return wrap_with_options(subscription, subscription.call)
+    def _wrap_options(self, subscription: SubscriptionWithOptions, call: Callable[[Any], Any], /) -> Any:
+        return wrap_with_options(subscription, call)
+
+    def _unwrap_listener(self, listener: Any, /) -> tuple[Any, str | None]:
+        return unwrap_adapter(listener, "refuse")
 
     def _make_steps(self, plan: Plan, /) -> tuple[Subscription | StrategyStep, ...]:
         if self._overrides_execution:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from _thread import RLock
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import TracebackType, UnionType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from antiphon._dispatchers.subscribers import Subscriptions, register_methods
 from antiphon._listeners.subscription import (
@@ -15,19 +15,38 @@ from antiphon._listeners.subscription import (
     registration_counter,
     removed_listener,
 )
-from antiphon._registry.keys import AnyOf, combine_keys
+from antiphon._registry.keys import AnyOf, check_key, combine_keys, split_key
 from antiphon._types import IListener, Key, Name
 from antiphon._util.naming import safe_repr
 
 if TYPE_CHECKING:
     from antiphon._types import TypedKey
 
-__all__ = ("Registrar",)
+__all__ = ("EVERY_KEY", "Registrar", "select_for_key")
 
 E = TypeVar("E")
 E2 = TypeVar("E2")
 R = TypeVar("R")
 L = TypeVar("L", bound=IListener)
+
+
+#: The default of ``clear``. None is not a key, and a variable that is None by mistake must not remove everything.
+EVERY_KEY: Final[Any] = object()
+
+
+def select_for_key(by_key: Mapping[Hashable, Sequence[Subscription]], key: Any) -> list[Subscription]:
+    """Return the subscriptions under a key, or all of them for `EVERY_KEY`.
+
+    Raises:
+        TypeError: If the key is invalid.
+        ValueError: If the key contains a ``*`` but is not a pattern.
+    """
+    if key is EVERY_KEY:
+        return [subscription for subscriptions in by_key.values() for subscription in subscriptions]
+    keys = split_key(key)
+    for part in keys:
+        check_key(part)
+    return [subscription for part in keys for subscription in by_key.get(part, ())]
 
 
 class _NoOwner:
@@ -217,6 +236,23 @@ class Registrar:
             TypeError: As for the dispatcher's ``add_subscriber``.
         """
         return register_methods(subscriber, self._register_until_end)
+
+    def clear(self, key: Any = EVERY_KEY, /) -> None:
+        """Remove the listeners that were registered in this block, under a key or all of them. The block continues.
+
+        Args:
+            key: The key. Without a key, the listeners under all keys are removed.
+
+        Raises:
+            TypeError: If the key is invalid, such as None.
+            ValueError: If the key contains a ``*`` but is not a pattern.
+        """
+        by_key: dict[Hashable, list[Subscription]] = {}
+        with self._lock:
+            for subscription in self._subscriptions:
+                by_key.setdefault(subscription.key, []).append(subscription)
+        for subscription in select_for_key(by_key, key):
+            subscription.unsubscribe()
 
     def _register_until_end(
         self, key: Hashable, listener: IListener, priority: int, options: Options

@@ -8,7 +8,7 @@ from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any, Final, NamedTuple, cast
 
-from antiphon._listeners.subscription import NameAwareListener
+from antiphon._listeners.named import NameAwareListener
 from antiphon._util.naming import find_label, short_name, unwrap_listener
 
 __all__ = ("Definition", "get_definition", "get_display_path", "strip_locals")
@@ -54,8 +54,9 @@ def _get_callable_definition(thing: Any) -> Definition:
     name = short_name(thing)
     if isinstance(thing, partial) and find_label(thing) is None:
         name += f"({_format_arguments(thing)})"
+    is_internal = isinstance(thing, NameAwareListener)
     thing = unwrap_listener(thing)
-    if isinstance(thing, NameAwareListener) or type(thing).__module__ == "unittest.mock":
+    if is_internal or type(thing).__module__ == "unittest.mock":
         # Return only the name: the location would be that of the mock library, or of antiphon itself.
         return Definition(name)
     if isinstance(thing, type):

@@ -1,46 +1,54 @@
-"""Checks of a listener at its registration, and adapters that make a plain function an async listener.
+"""Adapters: listeners that wrap a function, and call it in another way than a dispatch does.
 
-`adapt_for_async` and `adapt_for_sync` return the callable that a dispatch calls for a listener, or raise a `TypeError`
-that shows how to fix the listener.
+An adapter in a class body is bound to an object like a function, so that it can adapt methods.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dis import opmap
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, isawaitable
-from types import CodeType, FunctionType, MethodType
-from typing import Any, Final, Literal, TypeAlias, cast
+from functools import partial
+from inspect import isawaitable
+from typing import Any, ClassVar, Final, Self, TypeAlias, TypeVar
 
 from antiphon._events.attributes import reports_stops
 from antiphon._events.stop_observer import stop_observer
-from antiphon._util.callables import find_unrun_kind, is_async_callable, is_generator_callable, unwrap_callable
+from antiphon._listeners.checks import check_callable, check_has_run, format_argument
+from antiphon._util.callables import is_async_callable
 from antiphon._util.naming import Wrapper, safe_repr
 
-__all__ = (
-    "SyncListeners",
-    "adapt_for_async",
-    "adapt_for_sync",
-    "check_sync_listeners",
-    "in_thread",
-    "inline",
-    "unwrap_adapter",
-)
+__all__ = ("Adaptable", "Adapter", "in_thread", "inline", "is_name_aware", "name_usage", "unbind_name")
 
-#: How an ``AsyncEventDispatcher`` handles plain functions.
-SyncListeners: TypeAlias = Literal["refuse", "inline", "thread"]
+T = TypeVar("T")
+
+#: A function of the event, or a method of it in a class body.
+Adaptable: TypeAlias = Callable[[Any], Any] | Callable[[Any, Any], Any]
 
 
-class _Adapter(Wrapper):
+class Adapter(Wrapper):
     """A listener that wraps a function. Two adapters are equal if their classes, functions and options are.
 
-    Abstract: `_Inline` and `_InThread` define `describe`.
+    Abstract: subclasses define `describe`.
     """
 
-    __slots__ = ("__weakref__", "function")
+    #: Whether the adapter passes its arguments on to the function.
+    passes_event: ClassVar[bool] = False
+    #: Whether the adapter adds the name of the dispatch to the arguments.
+    passes_name: ClassVar[bool] = False
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.function: Callable[[Any], Any] = function
+    # `listens_to` marks an adapter with an attribute.
+    __slots__ = ("__dict__", "__weakref__", "function")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function: Callable[..., Any] = function
+
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> Self:
+        if instance is None or isinstance(self.function, partial) or not hasattr(type(self.function), "__get__"):
+            return self
+        return self.replace(self.function.__get__(instance, owner))
+
+    def replace(self, function: Callable[..., Any]) -> Self:
+        """Return a copy that wraps another function."""
+        return type(self)(function)
 
     @property
     def __wrapped__(self) -> Any:
@@ -54,7 +62,7 @@ class _Adapter(Wrapper):
         return (self.function,)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Adapter) or type(other) is not type(self):
+        if not isinstance(other, Adapter) or type(other) is not type(self):
             return NotImplemented
         return self._comparison_key() == other._comparison_key()
 
@@ -62,14 +70,47 @@ class _Adapter(Wrapper):
         return hash((type(self), *self._comparison_key()))
 
 
-class _Inline(_Adapter):
+class _NameUsage:
+    """Whether a listener of this process receives the name of the dispatch.
+
+    Most programs have none. Their plans are made without looking for one.
+    """
+
+    __slots__ = ("is_used",)
+
+    def __init__(self) -> None:
+        self.is_used = False
+
+
+name_usage: Final = _NameUsage()
+
+
+def is_name_aware(listener: object) -> bool:
+    """Return whether a listener receives the name of the dispatch, itself or in adapters."""
+    while isinstance(listener, Adapter) and not listener.passes_name:
+        listener = listener.function
+    cls: type[Any] = listener.__class__
+    return getattr(cls, "passes_name", False) is True
+
+
+def unbind_name(subscription: T) -> T:
+    """Return the registration of a subscription in a plan, which may be bound to a name."""
+    if not name_usage.is_used:
+        return subscription
+    unbound: T = getattr(subscription, "name_unbound", subscription)
+    return unbound
+
+
+class _Inline(Adapter):
     __slots__ = ()
+
+    passes_event = True
 
     async def __call__(self, event: Any, /) -> Any:
         result = self.function(event)
         if isawaitable(result):
             return await result
-        _check_has_run(result, self.function, "")
+        check_has_run(result, self.function, "")
         return result
 
     def describe(self) -> str:
@@ -79,12 +120,17 @@ class _Inline(_Adapter):
         return f"inline({safe_repr(self.function)})"
 
 
-class _InThread(_Adapter):
+class _InThread(Adapter):
     __slots__ = ("abandon_on_cancel",)
 
-    def __init__(self, function: Callable[[Any], Any], *, abandon_on_cancel: bool) -> None:
+    passes_event = True
+
+    def __init__(self, function: Callable[..., Any], *, abandon_on_cancel: bool) -> None:
         super().__init__(function)
         self.abandon_on_cancel: bool = abandon_on_cancel
+
+    def replace(self, function: Callable[..., Any]) -> Self:
+        return type(self)(function, abandon_on_cancel=self.abandon_on_cancel)
 
     def _comparison_key(self) -> tuple[Any, ...]:
         return (self.function, self.abandon_on_cancel)
@@ -98,10 +144,10 @@ class _InThread(_Adapter):
     def _run(self, event: Any) -> Any:
         has_unreported_stops = stop_observer.get() is not None and not reports_stops(event.__class__)
         result = self._call_and_report_stop(event) if has_unreported_stops else self.function(event)
-        _check_has_run(
+        check_has_run(
             result,
             self.function,
-            f"which a worker thread cannot do: register inline({_format_argument(self.function)})",
+            f"which a worker thread cannot do: register inline({format_argument(self.function)})",
         )
         return result
 
@@ -124,14 +170,14 @@ class _InThread(_Adapter):
         return f"in_thread({safe_repr(self.function)}{option})"
 
 
-def inline(function: Callable[[Any], Any], /) -> _Inline:
+def inline(function: Adaptable, /) -> _Inline:
     """Make a listener that calls a function in the event loop, and awaits the result if it is awaitable.
 
     Use it for short plain functions, and for wrappers and lambdas that return the result of an async function.
     A function that blocks stops the whole event loop: use `in_thread` for it.
 
     Args:
-        function: A callable of the event.
+        function: A callable of the event. In a class body, a method of the event.
 
     Returns:
         An async callable. Two of them are equal if their functions are.
@@ -139,17 +185,17 @@ def inline(function: Callable[[Any], Any], /) -> _Inline:
     Raises:
         TypeError: If the function is not callable.
     """
-    _check_callable(function, "inline() takes a function of the event")
+    check_callable(function, "inline() takes a function of the event")
     return _Inline(function)
 
 
-def in_thread(function: Callable[[Any], Any], /, *, abandon_on_cancel: bool = False) -> _InThread:
+def in_thread(function: Adaptable, /, *, abandon_on_cancel: bool = False) -> _InThread:
     """Make a listener that calls a function in a worker thread.
 
     The thread has a copy of the listener's context variables, and ``anyio.from_thread`` works in it.
 
     Args:
-        function: A callable of the event.
+        function: A callable of the event. In a class body, a method of the event.
         abandon_on_cancel: Whether a cancelled dispatch leaves the thread running, and ignores its result. By default
             the cancellation waits until the function has returned.
 
@@ -159,154 +205,9 @@ def in_thread(function: Callable[[Any], Any], /, *, abandon_on_cancel: bool = Fa
     Raises:
         TypeError: If the function is not callable, or is async: a worker thread has no event loop to run it.
     """
-    _check_callable(function, "in_thread() takes a function of the event")
+    check_callable(function, "in_thread() takes a function of the event")
     if is_async_callable(function):
         raise TypeError(
             f"in_thread() takes a plain function; {safe_repr(function)} is async: register it without in_thread()"
         )
     return _InThread(function, abandon_on_cancel=bool(abandon_on_cancel))
-
-
-def _format_argument(function: object) -> str:
-    # For the code that a message suggests. `listener_name` returns dotted names, which are rarely valid code there.
-    return getattr(function, "__name__", None) or safe_repr(function)
-
-
-def _check_has_run(result: object, function: object, reason: str) -> None:
-    # An awaitable or a generator that a function returned has not run, and is not going to.
-    kind = "" if result is None else find_unrun_kind(result)
-    if not kind:
-        return
-    if kind == "a generator":
-        raise TypeError(f"a listener has no `yield`; {safe_repr(function)} returned a generator, so nothing of it runs")
-    raise TypeError(f"{safe_repr(function)} returned {kind}, {reason}")
-
-
-def _check_callable(function: object, expected: str) -> None:
-    if not callable(function):
-        raise TypeError(f"{expected}; got {safe_repr(function)} ({type(function).__name__}), which cannot be called")
-    called = unwrap_callable(function)
-    if isinstance(called, type) and not hasattr(called, "__await__"):
-        raise TypeError(
-            f"{expected}; got the class {called.__name__}, which only makes an instance when it is called, and the "
-            f"instance is dropped: make an instance that can be called, {called.__name__}(...)"
-        )
-    if is_generator_callable(function):
-        raise TypeError(
-            f"{expected}; {safe_repr(function)} is a generator function, or has one as its `__call__`, and calling it "
-            f"runs nothing of it: a listener has no `yield`"
-        )
-
-
-#: The flags of functions whose body does not run when they are called.
-_NOT_PLAIN: Final = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
-
-# Python 3.12 and 3.13 have a separate instruction that returns a constant. Other versions load the constant first.
-_RETURN: Final = opmap["RETURN_VALUE"]
-_RETURN_CONST: Final = opmap.get("RETURN_CONST")
-_LOAD_CONST: Final = opmap["LOAD_CONST"]
-_JUMPS_WITH_VALUE: Final = frozenset(
-    (opmap["JUMP_FORWARD"], opmap.get("JUMP_IF_FALSE_OR_POP"), opmap.get("JUMP_IF_TRUE_OR_POP"))
-)
-
-_ADAPTERS_BY_MODE: Final[dict[str, Callable[[Callable[[Any], Any]], Callable[[Any], Any]]]] = {
-    "inline": inline,
-    "thread": in_thread,
-}
-
-
-def adapt_for_async(listener: Any, sync_listeners: SyncListeners) -> Callable[[Any], Any]:
-    """Return the callable that an async dispatcher calls for a listener.
-
-    Raises:
-        TypeError: If the listener is not callable, or is a plain function and ``sync_listeners`` is ``"refuse"``.
-    """
-    if is_async_callable(listener):
-        return cast("Callable[[Any], Any]", listener)
-    _check_callable(listener, "a listener is an async callable taking the event")
-    if sync_listeners != "refuse":
-        return _ADAPTERS_BY_MODE[sync_listeners](listener)
-    argument = _format_argument(listener)
-    raise TypeError(
-        f"a listener of an AsyncEventDispatcher is an async callable taking the event; {safe_repr(listener)} is not "
-        f"known to be async. Make it `async def`, or register inline({argument}), which calls it in the event loop and "
-        f"awaits the result if it is awaitable, or in_thread({argument}), which calls it in a worker thread"
-    )
-
-
-def unwrap_adapter(listener: Any, sync_listeners: SyncListeners) -> tuple[Any, str | None]:
-    """Return the function that a listener wraps, and the name of its adapter, or None if it has none."""
-    function: Any = listener
-    if sync_listeners != "refuse" and not is_async_callable(listener):
-        function = _ADAPTERS_BY_MODE[sync_listeners](listener)
-    adapter = function.describe() if isinstance(function, _Adapter) else None
-    while isinstance(function, _Adapter):
-        function = function.function
-    return function, adapter
-
-
-def adapt_for_sync(listener: Any) -> Callable[[Any], Any]:
-    """Return the callable that a sync dispatcher calls for a listener.
-
-    Raises:
-        TypeError: If the listener is not callable, or is async.
-    """
-    if (
-        listener.__class__ is FunctionType
-        and not listener.__code__.co_flags & _NOT_PLAIN
-        # A function that is marked as async has the mark in its attributes.
-        and not listener.__dict__
-        and _returns_constants(listener.__code__)
-    ):
-        return cast("Callable[[Any], Any]", listener)
-    _check_callable(listener, "a listener is a callable taking the event")
-    if is_async_callable(listener):
-        raise TypeError(
-            f"an EventDispatcher calls plain functions; {safe_repr(listener)} is async, and would not be awaited. "
-            f"Register it with an AsyncEventDispatcher"
-        )
-    function = listener.__func__ if isinstance(listener, MethodType) else listener
-    if isinstance(function, FunctionType) and _returns_constants(function.__code__):
-        return cast("Callable[[Any], Any]", listener)
-    return _wrap_with_check(listener)
-
-
-def _returns_constants(code: CodeType) -> bool:
-    # Nearly all listeners can return only constants, such as None. A dispatch calls them directly, because a wrapper
-    # that checks their results would make each call slower.
-    operations = code.co_code[::2]
-    if _RETURN_CONST is not None:
-        return _RETURN not in operations
-    # An `and`, `or` or `if` in an expression may load another value, and jump over the constant to the return.
-    if not _JUMPS_WITH_VALUE.isdisjoint(operations):
-        return False
-    returns = [number for number, operation in enumerate(operations) if operation == _RETURN]
-    return all(operations[number - 1] == _LOAD_CONST for number in returns)
-
-
-def _wrap_with_check(listener: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    # A plain function may return the coroutine of an async one. Only its result shows that.
-    def call(event: Any, /) -> Any:
-        result = listener(event)
-        if result is not None:
-            _check_has_run(
-                result,
-                listener,
-                f"which an EventDispatcher cannot do: register inline({_format_argument(listener)}) with an "
-                f"AsyncEventDispatcher",
-            )
-        return result
-
-    return call
-
-
-def check_sync_listeners(sync_listeners: object) -> SyncListeners:
-    """Return ``sync_listeners`` if it is valid.
-
-    Raises:
-        ValueError: If it is not ``"refuse"``, ``"inline"`` or ``"thread"``.
-    """
-    for known in ("refuse", "inline", "thread"):
-        if sync_listeners == known:
-            return known
-    raise ValueError(f'sync_listeners= is "refuse", "inline" or "thread"; got {safe_repr(sync_listeners)}')

@@ -7,26 +7,26 @@ A dispatch reads the attribute ``call`` of a subscription at the moment when it 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, MutableMapping
-from functools import partial
 from itertools import count
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
-from antiphon._events.attributes import find_dispatch_name
 from antiphon._util.callables import find_unrun_kind, is_async_callable, is_generator_callable
 from antiphon._util.naming import describe_value, listener_name, safe_repr
 from antiphon._util.validation import check_duration, check_limit
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
 __all__ = (
     "DEFAULT_OPTIONS",
     "CombinedSubscription",
-    "NameAwareListener",
-    "NameBoundSubscription",
     "Options",
     "Subscription",
     "SubscriptionWithOptions",
     "check_answer",
     "check_options",
+    "has_options",
     "is_owned_by",
     "registration_counter",
     "removed_async_listener",
@@ -217,48 +217,9 @@ class CombinedSubscription(Subscription):
         return any(subscription.is_registered() for subscription in self.subscriptions)
 
 
-class NameAwareListener:
-    """A listener that also receives the name of the dispatch, because the ``name`` of an event may be missing or data.
-
-    Args:
-        owner: The object that listens. Its repr is the repr of the listener.
-        handle: An async callable of the name and the event.
-    """
-
-    __slots__ = ("_owner", "handle")
-
-    def __init__(self, owner: object, handle: Callable[[Hashable, Any], Any]) -> None:
-        self._owner = owner
-        self.handle = handle
-
-    async def __call__(self, event: Any, /) -> None:
-        """Handle an event on which the name of the dispatch can be found."""
-        await self.handle(find_dispatch_name(event), event)
-
-    def __repr__(self) -> str:
-        return repr(self._owner)
-
-
-class NameBoundSubscription:
-    """The subscription of a `NameAwareListener` in the plan for one name."""
-
-    __slots__ = ("_subscription", "key", "listener", "name", "options", "order", "priority", "unsubscribe")
-
-    def __init__(self, subscription: Subscription, name: Hashable) -> None:
-        self._subscription = subscription
-        self.name = name
-        self.key = subscription.key
-        self.listener: NameAwareListener = subscription.listener
-        self.options = subscription.options
-        self.order = subscription.order
-        self.priority = subscription.priority
-        self.unsubscribe = subscription.unsubscribe
-
-    @property
-    def call(self) -> Callable[[Any], Any]:
-        """The listener with the name as its first argument, or the placeholder after the removal."""
-        call = self._subscription.call
-        return partial(self.listener.handle, self.name) if call is self.listener else call
+def has_options(subscription: Subscription) -> TypeIs[SubscriptionWithOptions]:
+    """Return whether a subscription, or a proxy of one, has options."""
+    return subscription.options is not DEFAULT_OPTIONS
 
 
 async def removed_async_listener(event: Any, /) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Self
 from antiphon._events.stop_observer import StopObserver, find_stop_observer, stop_observer
 from antiphon._instrumentation.attached import NO_OBSERVERS, Observers
 from antiphon._instrumentation.records import DispatchRecord, ListenerRecord, Outcome, SkipReason, current_call
+from antiphon._listeners.adapters import unbind_name
 from antiphon._registry.plan import CachedPlan, get_plan_capabilities
 from antiphon._strategies.driver import reset_context_variable
 
@@ -48,7 +49,7 @@ class ObservedDispatch(DispatchRecord, StopObserver):
     def __init__(self, cached: CachedPlan, name: Hashable, event: Any, outer: object) -> None:
         self.plan = plan = cached.plan
         DispatchRecord.__init__(self, event, name, plan.dispatcher, current_call.get())
-        self.listeners = tuple([ListenerRecord(self, subscription) for subscription in plan.listeners])
+        self.listeners = tuple([ListenerRecord(self, unbind_name(subscription)) for subscription in plan.listeners])
         self.observers: Observers = cached.observers or NO_OBSERVERS
         #: Whether to look after each call of a listener whether the event is stopped.
         self.polls = plan.stoppable

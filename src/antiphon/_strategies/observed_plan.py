@@ -14,10 +14,11 @@ from types import CoroutineType
 from typing import Any, cast
 
 from antiphon._instrumentation.records import ListenerRecord, current_call
+from antiphon._listeners.adapters import unbind_name
 from antiphon._listeners.options import wrap_async_with_options, wrap_with_options
 from antiphon._listeners.subscription import (
     Subscription,
-    SubscriptionWithOptions,
+    has_options,
     removed_async_listener,
     removed_listener,
 )
@@ -85,7 +86,7 @@ class _ObservedSubscription:
         record = self._record
         if record.started is not None or record.outcome != "running":
             # A strategy calls the listener again.
-            record = self._record = ListenerRecord(self._dispatch, self._subscription)
+            record = self._record = ListenerRecord(self._dispatch, unbind_name(self._subscription))
             self._dispatch.listeners += (record,)
         return record
 
@@ -122,7 +123,7 @@ class SyncObservedSubscription(_ObservedSubscription):
             self._dispatch.on_listener_skipped(record, "removed")
             return
         subscription = self._subscription
-        if isinstance(subscription, SubscriptionWithOptions):
+        if has_options(subscription):
             call = wrap_with_options(subscription, partial(self._call_listener, record, subscription.listener_call))
         else:
             call = partial(self._call_listener, record, call)
@@ -160,7 +161,7 @@ class AsyncObservedSubscription(_ObservedSubscription):
             self._dispatch.on_listener_skipped(record, "removed")
             return
         subscription = self._subscription
-        if isinstance(subscription, SubscriptionWithOptions):
+        if has_options(subscription):
             listener = partial(self._call_listener, record, subscription.listener_call)
             call = wrap_async_with_options(subscription, listener)
         else:

@@ -11,9 +11,9 @@ import anyio
 import anyio.lowlevel
 
 from antiphon._backend import OwnerLoop
+from antiphon._listeners.named import NameAwareListener
 from antiphon._listeners.subscription import (
     DEFAULT_OPTIONS,
-    NameAwareListener,
     Options,
     Subscription,
     check_answer,

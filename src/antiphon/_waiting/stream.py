@@ -8,7 +8,8 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import anyio
 
-from antiphon._listeners.subscription import DEFAULT_OPTIONS, NameAwareListener, Options, Subscription, when_removed
+from antiphon._listeners.named import NameAwareListener
+from antiphon._listeners.subscription import DEFAULT_OPTIONS, Options, Subscription, when_removed
 from antiphon._types import Overflow
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_limit, check_priority

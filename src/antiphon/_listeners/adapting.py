@@ -1,0 +1,173 @@
+"""Making a listener callable for a dispatcher, at its registration.
+
+`adapt_for_async` and `adapt_for_sync` return the callable that a dispatch calls for a listener, or raise a `TypeError`
+that shows how to fix the listener.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dis import opmap
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
+from types import CodeType, FunctionType, MethodType
+from typing import Any, Final, Literal, TypeAlias, cast
+
+from antiphon._listeners.adapters import Adapter, in_thread, inline, is_name_aware
+from antiphon._listeners.checks import check_callable, check_has_run, check_signature, format_argument
+from antiphon._util.callables import is_async_callable
+from antiphon._util.naming import safe_repr
+
+__all__ = ("SyncListeners", "adapt_for_async", "adapt_for_sync", "check_sync_listeners", "unwrap_adapter")
+
+#: How an ``AsyncEventDispatcher`` handles plain functions.
+SyncListeners: TypeAlias = Literal["refuse", "inline", "thread"]
+
+#: The flags of functions whose body does not run when they are called.
+_NOT_PLAIN: Final = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
+
+# Python 3.12 and 3.13 have a separate instruction that returns a constant. Other versions load the constant first.
+_RETURN: Final = opmap["RETURN_VALUE"]
+_RETURN_CONST: Final = opmap.get("RETURN_CONST")
+_LOAD_CONST: Final = opmap["LOAD_CONST"]
+_JUMPS_WITH_VALUE: Final = frozenset(
+    (opmap["JUMP_FORWARD"], opmap.get("JUMP_IF_FALSE_OR_POP"), opmap.get("JUMP_IF_TRUE_OR_POP"))
+)
+
+_ADAPTERS_BY_MODE: Final[dict[str, Callable[[Callable[[Any], Any]], Callable[[Any], Any]]]] = {
+    "inline": inline,
+    "thread": in_thread,
+}
+
+
+def adapt_for_async(listener: Any, sync_listeners: SyncListeners) -> Callable[[Any], Any]:
+    """Return the callable that an async dispatcher calls for a listener.
+
+    Raises:
+        TypeError: If the listener cannot be called with an event, or is a plain function and ``sync_listeners`` is
+            ``"refuse"``.
+    """
+    if is_async_callable(listener):
+        _check_arguments(listener)
+        return cast("Callable[[Any], Any]", listener)
+    check_callable(listener, "a listener is an async callable taking the event")
+    _check_arguments(listener)
+    if sync_listeners != "refuse":
+        return _ADAPTERS_BY_MODE[sync_listeners](listener)
+    argument = format_argument(listener)
+    raise TypeError(
+        f"a listener of an AsyncEventDispatcher is an async callable taking the event; {safe_repr(listener)} is not "
+        f"known to be async. Make it `async def`, or register inline({argument}), which calls it in the event loop and "
+        f"awaits the result if it is awaitable, or in_thread({argument}), which calls it in a worker thread"
+    )
+
+
+def unwrap_adapter(listener: Any, sync_listeners: SyncListeners) -> tuple[Any, str | None]:
+    """Return the function that a listener wraps, and the names of its adapters, or None if it has none."""
+    function: Any = listener
+    if sync_listeners != "refuse" and not is_async_callable(listener):
+        function = _ADAPTERS_BY_MODE[sync_listeners](listener)
+    adapters: list[str] = []
+    # Not isinstance(), which reads an attribute of the listener, and may run user code that raises.
+    while issubclass(type(function), Adapter):
+        adapters.append(function.describe())
+        function = function.function
+    return function, ", ".join(adapters) or None
+
+
+def adapt_for_sync(listener: Any) -> Callable[[Any], Any]:
+    """Return the callable that a sync dispatcher calls for a listener.
+
+    Raises:
+        TypeError: If the listener cannot be called with an event, or is async.
+    """
+    if (
+        listener.__class__ is FunctionType
+        and not (code := listener.__code__).co_flags & _NOT_PLAIN
+        # A function that is marked as async has the mark in its attributes.
+        and not listener.__dict__
+        and code.co_argcount == 1
+        and not code.co_kwonlyargcount
+        and _returns_constants(code)
+    ):
+        return cast("Callable[[Any], Any]", listener)
+    check_callable(listener, "a listener is a callable taking the event")
+    if is_async_callable(listener):
+        raise TypeError(
+            f"an EventDispatcher calls plain functions; {safe_repr(listener)} is async, and would not be awaited. "
+            f"Register it with an AsyncEventDispatcher"
+        )
+    _check_arguments(listener)
+    if is_name_aware(listener):
+        return _Checked(listener)
+    function = listener.__func__ if isinstance(listener, MethodType) else listener
+    if isinstance(function, FunctionType) and _returns_constants(function.__code__):
+        return cast("Callable[[Any], Any]", listener)
+    return _wrap_with_check(listener)
+
+
+def _check_arguments(listener: Any) -> None:
+    count = 1
+    while isinstance(listener, Adapter):
+        count += listener.passes_name
+        listener = listener.function
+    if isinstance(listener, type):
+        # The class of `resolved`: its instances are called.
+        check_signature(cast("Any", listener).__call__, count, given=1)
+    else:
+        check_signature(listener, count)
+
+
+def _returns_constants(code: CodeType) -> bool:
+    # Nearly all listeners can return only constants, such as None. A dispatch calls them directly, because a wrapper
+    # that checks their results would make each call slower.
+    operations = code.co_code[::2]
+    if _RETURN_CONST is not None:
+        return _RETURN not in operations
+    # An `and`, `or` or `if` in an expression may load another value, and jump over the constant to the return.
+    if not _JUMPS_WITH_VALUE.isdisjoint(operations):
+        return False
+    returns = [number for number, operation in enumerate(operations) if operation == _RETURN]
+    return all(operations[number - 1] == _LOAD_CONST for number in returns)
+
+
+def _wrap_with_check(listener: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    # A plain function may return the coroutine of an async one. Only its result shows that.
+    def call(event: Any, /) -> Any:
+        result = listener(event)
+        if result is not None:
+            _check_result(result, listener)
+        return result
+
+    return call
+
+
+class _Checked(Adapter):
+    """The same for a listener that receives the name, as an object that can be copied with the name."""
+
+    __slots__ = ()
+
+    def __call__(self, event: Any, /) -> Any:
+        result = self.function(event)
+        _check_result(result, self.function)
+        return result
+
+
+def _check_result(result: object, listener: Callable[[Any], Any]) -> None:
+    check_has_run(
+        result,
+        listener,
+        f"which an EventDispatcher cannot do: register inline({format_argument(listener)}) with an "
+        f"AsyncEventDispatcher",
+    )
+
+
+def check_sync_listeners(sync_listeners: object) -> SyncListeners:
+    """Return ``sync_listeners`` if it is valid.
+
+    Raises:
+        ValueError: If it is not ``"refuse"``, ``"inline"`` or ``"thread"``.
+    """
+    for known in ("refuse", "inline", "thread"):
+        if sync_listeners == known:
+            return known
+    raise ValueError(f'sync_listeners= is "refuse", "inline" or "thread"; got {safe_repr(sync_listeners)}')

@@ -1,0 +1,149 @@
+"""Checks of a listener at its registration, and of its result.
+
+A message shows what to change in the code that registers the listener.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from inspect import CO_VARARGS
+from types import FunctionType, MethodType
+from typing import Any, Final, NoReturn
+
+from antiphon._util.callables import find_unrun_kind, is_generator_callable, unwrap_callable
+from antiphon._util.naming import safe_repr
+
+__all__ = ("check_callable", "check_has_run", "check_signature", "format_argument")
+
+#: The arguments of a listener, in the order in which it receives them.
+_ARGUMENTS: Final = ("event", "name")
+
+
+def format_argument(function: object) -> str:
+    """Return a function as an argument in the code that a message suggests."""
+    # `listener_name` returns dotted names, which are rarely valid code there.
+    return getattr(function, "__name__", None) or safe_repr(function)
+
+
+def check_has_run(result: object, function: object, reason: str) -> None:
+    """Check that the result of a function has run, as far as it can run.
+
+    Args:
+        result: The result.
+        function: The function, for the message.
+        reason: Why an awaitable cannot be awaited here, and what to do.
+
+    Raises:
+        TypeError: If it is an awaitable or a generator, which has not run and is not going to.
+    """
+    kind = "" if result is None else find_unrun_kind(result)
+    if not kind:
+        return
+    if kind == "a generator":
+        raise TypeError(f"a listener has no `yield`; {safe_repr(function)} returned a generator, so nothing of it runs")
+    raise TypeError(f"{safe_repr(function)} returned {kind}, {reason}")
+
+
+def check_callable(function: object, expected: str) -> None:
+    """Check that calling an object runs it.
+
+    Args:
+        function: The object.
+        expected: What the caller expects, for the message.
+
+    Raises:
+        TypeError: If it is not callable, is a class, or is a generator function.
+    """
+    if not callable(function):
+        raise TypeError(f"{expected}; got {safe_repr(function)} ({type(function).__name__}), which cannot be called")
+    called = unwrap_callable(function)
+    if isinstance(called, type) and not hasattr(called, "__await__"):
+        raise TypeError(
+            f"{expected}; got the class {called.__name__}, which only makes an instance when it is called, and the "
+            f"instance is dropped: make an instance that can be called, {called.__name__}(...), or let each dispatch "
+            f"make one with resolved({called.__name__}, ...)"
+        )
+    if is_generator_callable(function):
+        raise TypeError(
+            f"{expected}; {safe_repr(function)} is a generator function, or has one as its `__call__`, and calling it "
+            f"runs nothing of it: a listener has no `yield`"
+        )
+
+
+def check_signature(listener: Any, count: int = 1, *, given: int = 0) -> None:
+    """Check that a listener can be called with the event, as far as its code shows.
+
+    Args:
+        listener: A callable.
+        count: How many arguments it receives: the event, and the name of the dispatch if it is 2.
+        given: How many arguments it receives before these.
+
+    Raises:
+        TypeError: If the call would fail.
+    """
+    function: Any = listener
+    keywords = set[str]()
+    while True:
+        if isinstance(function, MethodType):
+            given += 1
+            function = function.__func__
+        elif isinstance(function, partial):
+            given += len(function.args)
+            keywords.update(function.keywords)
+            function = function.func
+        else:
+            break
+    if type(function) is not FunctionType:
+        call = type(function).__call__ if callable(function) and not isinstance(function, type) else None
+        if type(call) is not FunctionType:
+            # Its signature is not cheap to find out.
+            return
+        function = call
+        given += 1
+    code = function.__code__
+    names = code.co_varnames
+    positional = code.co_argcount
+    total = given + count
+    defaults = function.__defaults__ or ()
+    missing = [name for name in names[total : positional - len(defaults)] if name not in keywords]
+    required: list[str] = []
+    if code.co_kwonlyargcount:
+        options = names[positional : positional + code.co_kwonlyargcount]
+        optional: dict[str, Any] = function.__kwdefaults__ or {}
+        required = [name for name in options if name not in optional and name not in keywords]
+    accepts_any = code.co_flags & CO_VARARGS
+    if missing or required or (total > positional and not accepts_any):
+        _refuse_signature(listener, count, missing, required, names[given:positional])
+
+
+def _refuse_signature(
+    listener: Any, count: int, missing: list[str], required: list[str], parameters: tuple[str, ...]
+) -> NoReturn:
+    arguments = ", ".join(_ARGUMENTS[:count])
+    name = format_argument(listener)
+    problem = f"a listener is called with ({arguments}), but {safe_repr(listener)}"
+    is_method = type(listener) is FunctionType and parameters[:1] in (("self",), ("cls",))
+    if required:
+        options = ", ".join(f"{option}=..." for option in required)
+        raise TypeError(
+            f"{problem} also requires {', '.join(f'{option}=' for option in required)}: give it a default, or register "
+            f"functools.partial({name}, {options})"
+        )
+    if is_method and len(parameters) > count:
+        raise TypeError(
+            f"{problem} is a function of a class that also takes `{parameters[0]}`: register the method of an object, "
+            f"as in `dispatcher.add_listener(key, thing.{name})`, or decorate it with @listens_to(key) in the class, "
+            f"and register the object with dispatcher.add_subscriber(thing)"
+        )
+    if missing and count == 1 and len(missing) == 1:
+        raise TypeError(
+            f"{problem} also takes `{missing[0]}`: register named({name}) if it is the name of the dispatch, or give "
+            f"it a default, or register functools.partial({name}, {missing[0]}=...)"
+        )
+    if missing:
+        raise TypeError(f"{problem} also takes {', '.join(f'`{each}`' for each in missing)}: give them defaults")
+    takes = "no argument" if not parameters else f"only ({', '.join(parameters)})"
+    fix = f"add a parameter, {name}({arguments})"
+    if len(parameters) == count - 1 == 1:
+        fix += f", or register {name} without named()"
+    raise TypeError(f"{problem} takes {takes}: {fix}")
