@@ -25,6 +25,8 @@ extensions = [
     "antiphon.diagrams.sphinx",
     # The table of guarantees, in this folder.
     "guarantees",
+    # The tables of common mistakes, in this folder.
+    "mistakes",
 ]
 exclude_patterns = ["_build", "inventories"]
 html_theme = "furo"

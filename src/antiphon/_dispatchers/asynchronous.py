@@ -8,7 +8,7 @@ from contextlib import suppress
 from enum import Enum
 from inspect import CO_COROUTINE
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Never, NoReturn, TypeVar, overload
 
 from antiphon._dispatchers import loops
 from antiphon._dispatchers.base import check_event
@@ -32,6 +32,7 @@ from antiphon._strategies.selection import (
 )
 from antiphon._strategies.sequential import DEFAULT_STRATEGY
 from antiphon._types import AsyncListener, DeclaredNamesSource, EventName, Key, Name, PlainString
+from antiphon._util.arguments import hides_collected_arguments, make_argument_error
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 
@@ -53,6 +54,12 @@ E = TypeVar("E")
 E2 = TypeVar("E2")
 A = TypeVar("A", bound=Awaitable[object])
 L = TypeVar("L", bound=AsyncListener)
+
+#: What to write instead of an option that belongs elsewhere.
+_MISPLACED: Final = {
+    "errors": 'the error policy is an option of the strategy; write strategy=Sequential(errors="collect")',
+    "limit": "the limit is an option of Concurrent; write strategy=Concurrent(limit=8)",
+}
 
 
 class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIncompatibleMethodOverride]  # its check is too strict for overlapping overloads
@@ -84,14 +91,20 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
         super().__init_subclass__(**kwargs)
         cls._overrides_execution = cls._adispatch is not AsyncEventDispatcher._adispatch
 
+    @hides_collected_arguments
     def __init__(
         self,
-        *,
+        *extra: Never,
         strategy: Strategy | None = None,
         sync_listeners: SyncListeners = "refuse",
         name: str | None = None,
         names: DeclaredNamesSource = None,
+        **unknown: Never,
     ) -> None:
+        if extra or unknown:
+            call, kinds = "AsyncEventDispatcher()", {str: "name", object: "strategy"}
+            init = AsyncEventDispatcher.__init__
+            raise make_argument_error(init, call, extra, unknown, hints=_MISPLACED, by_position=kinds)
         self._strategy = DEFAULT_STRATEGY if strategy is None else self._check_strategy(strategy)
         self._sync_listeners: SyncListeners = check_sync_listeners(sync_listeners)
         super().__init__(name=name, placeholder=removed_async_listener, names=names)
@@ -311,17 +324,20 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
                 annotate_exception(exc, step, plan, event)
                 raise
 
-    def scope(self) -> AsyncScope:
+    def scope(self, *, name: str | None = None) -> AsyncScope:
         """Create a dispatcher for one request or test.
 
         A dispatch on the scope runs the listeners of the scope and those of this dispatcher, sorted together by
         priority. A dispatch on this dispatcher does not run the listeners of the scope. The scope has the strategy of
         this dispatcher.
 
+        Args:
+            name: The name of the scope in its repr and in the notes on errors.
+
         Returns:
             A dispatcher that is also a context manager. The end of its block removes its listeners.
         """
-        return AsyncScope(self)
+        return AsyncScope(self, name)
 
     def _check_strategy(self, strategy: object) -> Strategy:
         checked = check_strategy(strategy)
@@ -359,10 +375,10 @@ class AsyncScope(ScopeMixin, AsyncEventDispatcher):
 
     _parent: AsyncEventDispatcher
 
-    def __init__(self, parent: AsyncEventDispatcher) -> None:
+    def __init__(self, parent: AsyncEventDispatcher, name: str | None) -> None:
         self._parent = parent
         self._overrides_execution = parent._overrides_execution
-        super().__init__(strategy=parent._strategy, sync_listeners=parent._sync_listeners)
+        super().__init__(strategy=parent._strategy, sync_listeners=parent._sync_listeners, name=name)
 
     async def _adispatch(self, listeners: Iterable[Callable[[Any], Awaitable[object]]], event: Any) -> None:
         await self._parent._adispatch(listeners, event)

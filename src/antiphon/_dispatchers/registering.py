@@ -21,6 +21,13 @@ from antiphon._listeners.subscription import (
 from antiphon._registry.keys import AnyOf, combine_keys, split_key
 from antiphon._registry.registry import Registry
 from antiphon._types import IListener, Key
+from antiphon._util.arguments import (
+    MISSING,
+    OPTIONS_BY_TYPE,
+    check_both_given,
+    hides_collected_arguments,
+    make_argument_error,
+)
 from antiphon._util.naming import format_key, short_name
 from antiphon._util.validation import check_priority
 
@@ -51,17 +58,19 @@ class RegisteringMixin:
     #: Code flags. A function of one argument with one of these flags needs no adapter, and no further check.
     _direct_call_flags: int = 0
 
+    @hides_collected_arguments
     def add_listener(
         self,
-        key: Hashable,
-        listener: IListener,
+        key: Hashable = MISSING,
+        listener: IListener = MISSING,
         /,
-        *,
+        *extra: Any,
         priority: int = 0,
         once: bool = False,
         where: Callable[[Any], object] | None = None,
         timeout: float | None = None,
         limit: int | None = None,
+        **unknown: Any,
     ) -> Subscription:
         """Register a listener. It runs from the next dispatch on. (whistle)
 
@@ -91,6 +100,9 @@ class RegisteringMixin:
                 ``limit`` is less than 1.
             RuntimeError: If this dispatcher is a scope that has ended.
         """
+        if extra or unknown:
+            written = "add_listener(key, listener)"
+            raise make_argument_error(_ADD_LISTENER, written, extra, unknown, by_position=OPTIONS_BY_TYPE)
         try:
             # Compare the options one by one: building an Options tuple to compare it would double the cost of
             # registering.
@@ -115,6 +127,7 @@ class RegisteringMixin:
                 subscription = self._add_with_options(key, listener, priority, Options(once, where, timeout, limit))
         except TypeError:
             # Only now, because most keys are no unions, and the checks take longer than the rest.
+            check_both_given(key, listener)
             _check_not_swapped(key, listener)
             if split_key(key) == (key,):
                 raise
@@ -123,6 +136,7 @@ class RegisteringMixin:
             _capture(subscription)
         return subscription
 
+    @hides_collected_arguments
     def listen(
         self,
         *keys: Hashable,
@@ -131,6 +145,7 @@ class RegisteringMixin:
         where: Callable[[Any], object] | None = None,
         timeout: float | None = None,
         limit: int | None = None,
+        **unknown: Any,
     ) -> Callable[[L], L]:
         """Register the decorated function. The options are those of `add_listener`. (whistle)
 
@@ -150,6 +165,8 @@ class RegisteringMixin:
             TypeError: As for `add_listener`, or if it is used without a key.
             ValueError: As for `add_listener`.
         """
+        if unknown:
+            raise make_argument_error(RegisteringMixin.listen, "listen(key)", (), unknown)
         options = Options(once, where, timeout, limit)
         key = self._check_listen_arguments(keys, priority, options)
 
@@ -255,6 +272,12 @@ class RegisteringMixin:
                 f"listen() takes the key: above {keys[0].__name__}, write "
                 f'@dispatcher.listen("order.placed") instead of @dispatcher.listen'
             )
+        for key in keys[1:]:
+            if type(key) is int:
+                raise TypeError(
+                    f"listen() takes options by keyword; got {key} by position: write listen({format_key(keys[0])}, "
+                    f"priority={key}). To listen to the name {key}, use a listen() of its own"
+                )
         check_priority(priority)
         self._check_options(options)
         return self._combine_keys(keys, "listen")

@@ -10,13 +10,16 @@ from antiphon._dispatchers.base import BaseDispatcher
 from antiphon._dispatchers.instruments import merge_instruments
 from antiphon._instrumentation.attached import AttachedInstrument
 from antiphon._registry.registry import Registry
+from antiphon._util.contexts import PlainContext
 from antiphon._util.naming import safe_repr
 
 __all__ = ("ScopeMixin",)
 
 
-class ScopeMixin(BaseDispatcher):
+class ScopeMixin(PlainContext, BaseDispatcher):
     """A dispatcher that also dispatches to the listeners of its parent. Its end removes its own listeners."""
+
+    _usage = "with dispatcher.scope() as scoped:"
 
     _parent: Any
     _ended = False
@@ -39,7 +42,8 @@ class ScopeMixin(BaseDispatcher):
         self._registry.close(self)
 
     def __repr__(self) -> str:
-        return f"<scope of {safe_repr(self._parent)}>"
+        name = f" {self._name!r}" if self._name else ""
+        return f"<scope{name} of {safe_repr(self._parent)}>"
 
     def _get_display_name(self) -> str:
-        return f"scope of {self._parent._get_display_name()}"
+        return self._name or f"scope of {self._parent._get_display_name()}"

@@ -8,7 +8,7 @@ from contextlib import suppress
 from enum import Enum
 from functools import partial
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Never, TypeVar, overload
 
 from antiphon._dispatchers import loops
 from antiphon._dispatchers.base import BaseDispatcher, check_event
@@ -22,6 +22,7 @@ from antiphon._listeners.subscription import Options, Subscription, Subscription
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, annotate_exception, check_error_policy
 from antiphon._types import DeclaredNamesSource, EventName, Key, Name, PlainString
+from antiphon._util.arguments import hides_collected_arguments, make_argument_error
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 
@@ -43,6 +44,12 @@ __all__ = ("EventDispatcher", "Scope")
 
 E = TypeVar("E")
 E2 = TypeVar("E2")
+
+#: What to write instead of an option that belongs elsewhere.
+_MISPLACED: Final = {
+    "strategy": "it runs its listeners one after another; strategies are for an AsyncEventDispatcher",
+    "sync_listeners": "all of its listeners are plain functions",
+}
 
 
 class EventDispatcher(BaseDispatcher, _Protocol):
@@ -68,9 +75,19 @@ class EventDispatcher(BaseDispatcher, _Protocol):
         super().__init_subclass__(**kwargs)
         cls._overrides_execution = cls.do_dispatch is not EventDispatcher.do_dispatch
 
+    @hides_collected_arguments
     def __init__(
-        self, *, errors: ErrorPolicy = "raise", name: str | None = None, names: DeclaredNamesSource = None
+        self,
+        *extra: Never,
+        errors: ErrorPolicy = "raise",
+        name: str | None = None,
+        names: DeclaredNamesSource = None,
+        **unknown: Never,
     ) -> None:
+        if extra or unknown:
+            kinds = {str: "name", object: "errors"}
+            init = EventDispatcher.__init__
+            raise make_argument_error(init, "EventDispatcher()", extra, unknown, hints=_MISPLACED, by_position=kinds)
         self._errors: ErrorPolicy = check_error_policy(errors)
         if self._overrides_execution and self._errors != "raise":
             raise TypeError(
@@ -273,15 +290,18 @@ class EventDispatcher(BaseDispatcher, _Protocol):
             if stoppable and event.propagation_stopped:
                 break
 
-    def scope(self) -> Scope:
+    def scope(self, *, name: str | None = None) -> Scope:
         """Create a dispatcher for one request or test.
 
         As for `AsyncEventDispatcher.scope`.
 
+        Args:
+            name: The name of the scope in its repr and in the notes on errors.
+
         Returns:
             A dispatcher that is also a context manager. The end of its block removes its listeners.
         """
-        return Scope(self)
+        return Scope(self, name)
 
     def _dispatch_slow(self, cached: CachedPlan, name: Hashable, event: Any) -> Any:
         capabilities = cached.capabilities
@@ -377,10 +397,10 @@ class Scope(ScopeMixin, EventDispatcher):
 
     _parent: EventDispatcher
 
-    def __init__(self, parent: EventDispatcher) -> None:
+    def __init__(self, parent: EventDispatcher, name: str | None) -> None:
         self._parent = parent
         self._overrides_execution = parent._overrides_execution
-        super().__init__(errors=parent._errors)
+        super().__init__(errors=parent._errors, name=name)
 
     def do_dispatch(self, listeners: Iterable[Callable[[Any], object]], event: Any, /) -> None:
         """Run listeners as the parent does."""

@@ -17,6 +17,14 @@ from antiphon._listeners.subscription import (
 )
 from antiphon._registry.keys import AnyOf, check_key, combine_keys, split_key
 from antiphon._types import IListener, Key, Name
+from antiphon._util.arguments import (
+    MISSING,
+    OPTIONS_BY_TYPE,
+    check_both_given,
+    hides_collected_arguments,
+    make_argument_error,
+)
+from antiphon._util.contexts import PlainContext
 from antiphon._util.naming import safe_repr
 
 if TYPE_CHECKING:
@@ -66,11 +74,13 @@ def _make_unregistered(key: Hashable, listener: IListener, priority: int) -> Sub
     return handle
 
 
-class Registrar:
+class Registrar(PlainContext):
     """Registers listeners on a dispatcher, and removes them at the end of its ``with`` block.
 
     Created by ``dispatcher.temporarily()``.
     """
+
+    _usage = "with dispatcher.temporarily() as registrar:"
 
     def __init__(
         self,
@@ -115,17 +125,19 @@ class Registrar:
             limit: int | None = None,
         ) -> Subscription: ...
 
+    @hides_collected_arguments
     def add_listener(
         self,
-        key: Any,
-        listener: IListener,
+        key: Any = MISSING,
+        listener: IListener = MISSING,
         /,
-        *,
+        *extra: Any,
         priority: int = 0,
         once: bool = False,
         where: Callable[[Any], object] | None = None,
         timeout: float | None = None,
         limit: int | None = None,
+        **unknown: Any,
     ) -> Subscription:
         """Register a listener until the block ends. The arguments are those of the dispatcher's ``add_listener``.
 
@@ -138,6 +150,10 @@ class Registrar:
             TypeError: As for the dispatcher's ``add_listener``.
             ValueError: As for the dispatcher's ``add_listener``.
         """
+        if extra or unknown:
+            call = "add_listener(key, listener)"
+            raise make_argument_error(Registrar.add_listener, call, extra, unknown, by_position=OPTIONS_BY_TYPE)
+        check_both_given(key, listener)
         checked = combine_keys((key,), "add_listener")
         registered = self._register_until_end(checked, listener, priority, Options(once, where, timeout, limit))
         if registered and isinstance(checked, AnyOf):
@@ -197,6 +213,7 @@ class Registrar:
             limit: int | None = None,
         ) -> Callable[[L], L]: ...
 
+    @hides_collected_arguments
     def listen(
         self,
         *keys: Any,
@@ -205,6 +222,7 @@ class Registrar:
         where: Callable[[Any], object] | None = None,
         timeout: float | None = None,
         limit: int | None = None,
+        **unknown: Any,
     ) -> Callable[[Any], Any]:
         """Register the decorated function until the block ends. The arguments are those of `add_listener`.
 
@@ -216,6 +234,8 @@ class Registrar:
             TypeError: As for `add_listener`, or if it is used without a key.
             ValueError: As for `add_listener`.
         """
+        if unknown:
+            raise make_argument_error(Registrar.listen, "listen(key)", (), unknown)
         options = Options(once, where, timeout, limit)
         key = self._check(keys, priority, options)
 

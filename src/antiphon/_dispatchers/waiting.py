@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from inspect import signature
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Never, TypeVar, overload
 
 from antiphon._dispatchers.base import BaseDispatcher
 from antiphon._strategies.errors import ErrorPolicy
 from antiphon._types import Key, Name, Overflow
+from antiphon._util.arguments import hides_collected_arguments, make_argument_error
 from antiphon._util.lazy_module import LazyModule
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ __all__ = ("WaitingMixin",)
 
 E = TypeVar("E")
 E2 = TypeVar("E2")
+
+_NO_TIMEOUT: Final = {"timeout": "to limit the time, write it in a block of `with anyio.fail_after(seconds):`"}
 
 
 class WaitingMixin(BaseDispatcher):
@@ -63,7 +66,10 @@ class WaitingMixin(BaseDispatcher):
             self, key: Key, other_key: Key, /, *more_keys: Key, where: Callable[[Any], object] | None = None
         ) -> _expectations.Expectation[Any]: ...
 
-    def expect(self, *keys: Any, where: Callable[[Any], object] | None = None) -> _expectations.Expectation[Any]:
+    @hides_collected_arguments
+    def expect(
+        self, *keys: Any, where: Callable[[Any], object] | None = None, **unknown: Any
+    ) -> _expectations.Expectation[Any]:
         """Expect one event that the body of an ``async with`` block triggers.
 
         The end of the block waits for the event. If the body raises, the block does not wait. To limit the time, use
@@ -82,6 +88,8 @@ class WaitingMixin(BaseDispatcher):
             TypeError: As for `add_listener`.
             ValueError: As for `add_listener`.
         """
+        if unknown:
+            raise make_argument_error(WaitingMixin.expect, "expect(key)", (), unknown, hints=_NO_TIMEOUT)
         return _expectations.Expectation(self._add_for_caller, self._combine_keys(keys, "expect"), where)
 
     if TYPE_CHECKING:
@@ -99,7 +107,8 @@ class WaitingMixin(BaseDispatcher):
             self, key: Key, other_key: Key, /, *more_keys: Key, where: Callable[[Any], object] | None = None
         ) -> Any: ...
 
-    async def wait_for(self, *keys: Any, where: Callable[[Any], object] | None = None) -> Any:
+    @hides_collected_arguments
+    async def wait_for(self, *keys: Any, where: Callable[[Any], object] | None = None, **unknown: Any) -> Any:
         """Wait for one event. This is always a checkpoint.
 
         The method listens from its first step on. Use `expect` for an event that your own code triggers.
@@ -118,6 +127,8 @@ class WaitingMixin(BaseDispatcher):
             TypeError: As for `add_listener`.
             ValueError: As for `add_listener`.
         """
+        if unknown:
+            raise make_argument_error(WaitingMixin.wait_for, "wait_for(key)", (), unknown, hints=_NO_TIMEOUT)
         async with self.expect(*keys, where=where) as expected:
             pass
         return expected.event
@@ -144,8 +155,9 @@ class WaitingMixin(BaseDispatcher):
             self, *keys: Key, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0
         ) -> _streams.Stream[Any]: ...
 
+    @hides_collected_arguments
     def stream(
-        self, *keys: Any, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0
+        self, *keys: Any, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0, **unknown: Any
     ) -> _streams.Stream[Any]:
         """Read events one by one, in an ``async with`` block: ``async for event in stream``.
 
@@ -167,13 +179,16 @@ class WaitingMixin(BaseDispatcher):
             TypeError: If there is no key, if a key is invalid, or if an argument has a wrong type.
             ValueError: If ``overflow`` has another value, or if ``max_buffer_size`` is less than 1.
         """
+        if unknown:
+            raise make_argument_error(WaitingMixin.stream, "stream(key)", (), unknown)
         return _streams.Stream(
             self._add_for_caller, self._combine_keys(keys, "stream"), max_buffer_size, overflow, priority
         )
 
+    @hides_collected_arguments
     def queue(
         self,
-        *,
+        *extra: Never,
         max_buffer_size: int = 64,
         workers: int = 1,
         overflow: Overflow = "suspend",
@@ -181,6 +196,7 @@ class WaitingMixin(BaseDispatcher):
         ordered_by: Callable[[Any], Hashable] | None = None,
         drain_timeout: float | None = None,
         strategy: _strategies.Strategy | None = None,
+        **unknown: Never,
     ) -> _queue.Queue:
         """Dispatch events later, in an ``async with`` block that owns the tasks: ``await queue.post(name, event)``.
 
@@ -206,6 +222,9 @@ class WaitingMixin(BaseDispatcher):
             TypeError: If an argument has a wrong type.
             ValueError: If an argument is out of range.
         """
+        if extra or unknown:
+            by_type = {int: "max_buffer_size"}
+            raise make_argument_error(WaitingMixin.queue, "queue()", extra, unknown, by_position=by_type)
         return _queue.Queue(
             self,
             self._resolve_arguments,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Never, Protocol, TypeVar, cast
 
 from antiphon._registry.plan import Plan, StrategyStep
 from antiphon._strategies.errors import ErrorPolicy, check_error_policy
+from antiphon._util.arguments import hides_collected_arguments, make_argument_error
 
 __all__ = ("BUILT_IN_STRATEGIES", "BaseStrategy", "Strategy", "built_in_strategy")
+
+
+#: What to write instead of an option that only another strategy has.
+_MISPLACED: Final = {"limit": "the limit is an option of Concurrent; write Concurrent(limit=8)"}
 
 
 class Strategy(Protocol):
@@ -33,7 +38,13 @@ class BaseStrategy:
 
     __slots__ = ("_errors",)
 
-    def __init__(self, *, errors: ErrorPolicy = "raise") -> None:
+    @hides_collected_arguments
+    def __init__(self, *extra: Never, errors: ErrorPolicy = "raise", **unknown: Never) -> None:
+        if extra or unknown:
+            call = f"{type(self).__name__}()"
+            raise make_argument_error(
+                BaseStrategy.__init__, call, extra, unknown, hints=_MISPLACED, by_position={object: "errors"}
+            )
         self._errors: ErrorPolicy = check_error_policy(errors)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Never
 
 from antiphon._registry.plan import Plan
 from antiphon._strategies.base import built_in_strategy
@@ -10,6 +10,7 @@ from antiphon._strategies.cancellation import CancellationWatch
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy
 from antiphon._strategies.tiered import TieredStrategy
 from antiphon._strategies.tiers import TierRunner
+from antiphon._util.arguments import hides_collected_arguments, make_argument_error
 from antiphon._util.validation import check_limit
 
 __all__ = ("Concurrent",)
@@ -37,7 +38,13 @@ class Concurrent(TieredStrategy):
     __module__ = "antiphon"
     __slots__ = ("_limit",)
 
-    def __init__(self, limit: int | None = None, *, errors: ErrorPolicy = "raise") -> None:
+    @hides_collected_arguments
+    def __init__(
+        self, limit: int | None = None, *extra: Never, errors: ErrorPolicy = "raise", **unknown: Never
+    ) -> None:
+        if extra or unknown:
+            kinds = {object: "errors"}
+            raise make_argument_error(Concurrent.__init__, "Concurrent()", extra, unknown, by_position=kinds)
         super().__init__(errors=errors)
         self._limit = None if limit is None else check_limit(limit, "limit= is how many listeners may run at a time")
 

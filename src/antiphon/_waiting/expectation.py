@@ -20,6 +20,7 @@ from antiphon._listeners.subscription import (
     check_options,
     when_removed,
 )
+from antiphon._util.contexts import AsyncContext
 from antiphon._util.naming import safe_repr
 
 __all__ = ("Expectation",)
@@ -27,13 +28,15 @@ __all__ = ("Expectation",)
 E_co = TypeVar("E_co", covariant=True)
 
 
-class Expectation(Generic[E_co]):
+class Expectation(AsyncContext, Generic[E_co]):
     """An expected event. ``dispatcher.expect(...)`` returns it, and it is used with ``async with``.
 
     It listens from the start of the block, and the end of the block waits until the event is received. A block that
     raises does not wait. If the scope that it listens on ends first, or its registration is removed, the block raises
     ``anyio.ClosedResourceError``.
     """
+
+    _usage = "async with dispatcher.expect(key) as expected:` or `event = await dispatcher.wait_for(key)"
 
     __module__ = "antiphon"
 

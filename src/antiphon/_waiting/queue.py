@@ -46,6 +46,7 @@ from antiphon._events.event import Event
 from antiphon._exceptions import QueueNotDrained
 from antiphon._strategies.errors import ErrorPolicy, check_error_policy
 from antiphon._types import EventName, Name, Overflow, PlainString
+from antiphon._util.contexts import AsyncContext
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_duration, check_limit
 from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, check_overflow
@@ -68,8 +69,10 @@ class SupportsADispatch(Protocol):
         ...
 
 
-class Queue:
+class Queue(AsyncContext):
     """A queue of events. ``dispatcher.queue(...)`` returns it, and it is used with ``async with``."""
+
+    _usage = "async with dispatcher.queue() as queue:"
 
     __module__ = "antiphon"
 
@@ -135,7 +138,7 @@ class Queue:
         if runner.put_nowait(item):
             return
         if self._overflow == "raise":
-            raise anyio.WouldBlock
+            raise self._make_full_error()
         await runner.put(item)
 
     @overload
@@ -163,7 +166,7 @@ class Queue:
         """
         runner = self._get_runner()
         if not runner.put_nowait(self._make_item(runner, name, event)):
-            raise anyio.WouldBlock
+            raise self._make_full_error()
 
     async def join(self) -> None:
         """Wait until all events have been dispatched, including those posted meanwhile. This is always a checkpoint.
@@ -209,6 +212,12 @@ class Queue:
             current_buffer_used=len(buffer),
             max_buffer_size=buffer.max_size,
             posts_waiting=buffer.waiting_senders,
+        )
+
+    def _make_full_error(self) -> anyio.WouldBlock:
+        return anyio.WouldBlock(
+            f"{self!r} is full: {self._max_size} events wait; `await queue.post(...)` with overflow='suspend' "
+            f"waits for space"
         )
 
     def _get_runner(self) -> QueueRunner:

@@ -11,6 +11,7 @@ import anyio
 from antiphon._listeners.named import NameAwareListener
 from antiphon._listeners.subscription import DEFAULT_OPTIONS, Options, Subscription, when_removed
 from antiphon._types import Overflow
+from antiphon._util.contexts import AsyncContext
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_limit, check_priority
 from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, check_overflow
@@ -42,13 +43,15 @@ class StreamStatistics(NamedTuple):
 StreamStatistics.__module__ = "antiphon"
 
 
-class Stream(Generic[E_co]):
+class Stream(AsyncContext, Generic[E_co]):
     """A stream of events. ``dispatcher.stream(...)`` returns it, and it is used with ``async with``.
 
     It listens within the block, and ``async for event in stream`` reads the events. With several readers, each event is
     read by one of them. When the block ends, the events in the buffer can still be read, and then the readers end. The
     same happens if the scope that it listens on ends, or if its registration is removed.
     """
+
+    _usage = "async with dispatcher.stream(key) as stream:"
 
     __module__ = "antiphon"
 
