@@ -44,9 +44,8 @@ def render_section(section: str) -> str:
 
 
 def _comment(row: Mistake) -> str:
-    error = "an error" if row.error.startswith("/") else row.error
     wrong = "\n".join(f"# {line}" for line in row.mistake.strip().splitlines())
-    return f"{wrong}\n#   raises {error}. Write:"
+    return f"{wrong}\n#   raises {row.error}. Write:"
 
 
 def setup(app: Any) -> dict[str, Any]:

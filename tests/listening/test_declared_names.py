@@ -102,7 +102,7 @@ async def test_an_unknown_name_is_refused_with_a_suggestion(dispatcher: AnyDispa
             calls: list[Any] = [
                 lambda: where.add_listener(name, make_listener(where, print)),
                 lambda: where.add_listener(name, make_listener(where, print), once=True),
-                lambda: where.listen("shop.opened", name),
+                lambda: where.listen(name, "shop.opened"),
                 lambda: where.temporarily().listen(name),
                 lambda: where.prepare(name),
                 lambda: where.has_listeners(name),

@@ -425,7 +425,7 @@ async def test_lookups_and_dispatches_are_as_the_reference_says(
 def test_several_keys_are_not_the_tuple_of_them() -> None:
     dispatcher, log = EventDispatcher(), []
     dispatcher.add_listener(("placed", 7), lambda event: log.append("the tuple"))
-    dispatcher.listen("placed", 7)(lambda event: log.append("any of them"))
+    dispatcher.listen(7, "placed")(lambda event: log.append("any of them"))
 
     for name in ("placed", ("placed", 7), 7):
         dispatcher.dispatch(name, Event())

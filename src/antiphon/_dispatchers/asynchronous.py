@@ -8,7 +8,7 @@ from contextlib import suppress
 from enum import Enum
 from inspect import CO_COROUTINE
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Final, Never, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeVar, overload
 
 from antiphon._dispatchers import loops
 from antiphon._dispatchers.base import check_event
@@ -55,12 +55,6 @@ E2 = TypeVar("E2")
 A = TypeVar("A", bound=Awaitable[object])
 L = TypeVar("L", bound=AsyncListener)
 
-#: What to write instead of an option that belongs elsewhere.
-_MISPLACED: Final = {
-    "errors": 'the error policy is an option of the strategy; write strategy=Sequential(errors="collect")',
-    "limit": "the limit is an option of Concurrent; write strategy=Concurrent(limit=8)",
-}
-
 
 class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIncompatibleMethodOverride]  # its check is too strict for overlapping overloads
     """Dispatches events to async listeners, on asyncio or Trio.
@@ -102,9 +96,7 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
         **unknown: Never,
     ) -> None:
         if extra or unknown:
-            call, kinds = "AsyncEventDispatcher()", {str: "name", object: "strategy"}
-            init = AsyncEventDispatcher.__init__
-            raise make_argument_error(init, call, extra, unknown, hints=_MISPLACED, by_position=kinds)
+            raise make_argument_error(AsyncEventDispatcher.__init__, "AsyncEventDispatcher()", extra, unknown)
         self._strategy = DEFAULT_STRATEGY if strategy is None else self._check_strategy(strategy)
         self._sync_listeners: SyncListeners = check_sync_listeners(sync_listeners)
         super().__init__(name=name, placeholder=removed_async_listener, names=names)

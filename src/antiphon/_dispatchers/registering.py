@@ -23,7 +23,6 @@ from antiphon._registry.registry import Registry
 from antiphon._types import IListener, Key
 from antiphon._util.arguments import (
     MISSING,
-    OPTIONS_BY_TYPE,
     check_both_given,
     hides_collected_arguments,
     make_argument_error,
@@ -102,7 +101,7 @@ class RegisteringMixin:
         """
         if extra or unknown:
             written = "add_listener(key, listener)"
-            raise make_argument_error(_ADD_LISTENER, written, extra, unknown, by_position=OPTIONS_BY_TYPE)
+            raise make_argument_error(_ADD_LISTENER, written, extra, unknown)
         try:
             # Compare the options one by one: building an Options tuple to compare it would double the cost of
             # registering.
@@ -272,12 +271,13 @@ class RegisteringMixin:
                 f"listen() takes the key: above {keys[0].__name__}, write "
                 f'@dispatcher.listen("order.placed") instead of @dispatcher.listen'
             )
-        for key in keys[1:]:
-            if type(key) is int:
-                raise TypeError(
-                    f"listen() takes options by keyword; got {key} by position: write listen({format_key(keys[0])}, "
-                    f"priority={key}). To listen to the name {key}, use a listen() of its own"
-                )
+        if [type(each) is int for each in keys] == [False, True]:
+            # In whistle, the second argument is the priority.
+            first, number = map(format_key, keys)
+            raise TypeError(
+                f"listen() takes options by keyword; got {number} by position: write listen({first}, "
+                f"priority={number}). To listen to the name {number}, use a listen() of its own"
+            )
         check_priority(priority)
         self._check_options(options)
         return self._combine_keys(keys, "listen")

@@ -8,7 +8,7 @@ from contextlib import suppress
 from enum import Enum
 from functools import partial
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Final, Never, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
 from antiphon._dispatchers import loops
 from antiphon._dispatchers.base import BaseDispatcher, check_event
@@ -45,12 +45,6 @@ __all__ = ("EventDispatcher", "Scope")
 E = TypeVar("E")
 E2 = TypeVar("E2")
 
-#: What to write instead of an option that belongs elsewhere.
-_MISPLACED: Final = {
-    "strategy": "it runs its listeners one after another; strategies are for an AsyncEventDispatcher",
-    "sync_listeners": "all of its listeners are plain functions",
-}
-
 
 class EventDispatcher(BaseDispatcher, _Protocol):
     """Dispatches events to plain functions, without an event loop.
@@ -85,9 +79,7 @@ class EventDispatcher(BaseDispatcher, _Protocol):
         **unknown: Never,
     ) -> None:
         if extra or unknown:
-            kinds = {str: "name", object: "errors"}
-            init = EventDispatcher.__init__
-            raise make_argument_error(init, "EventDispatcher()", extra, unknown, hints=_MISPLACED, by_position=kinds)
+            raise make_argument_error(EventDispatcher.__init__, "EventDispatcher()", extra, unknown)
         self._errors: ErrorPolicy = check_error_policy(errors)
         if self._overrides_execution and self._errors != "raise":
             raise TypeError(

@@ -19,7 +19,6 @@ from antiphon._registry.keys import AnyOf, check_key, combine_keys, split_key
 from antiphon._types import IListener, Key, Name
 from antiphon._util.arguments import (
     MISSING,
-    OPTIONS_BY_TYPE,
     check_both_given,
     hides_collected_arguments,
     make_argument_error,
@@ -152,7 +151,7 @@ class Registrar(PlainContext):
         """
         if extra or unknown:
             call = "add_listener(key, listener)"
-            raise make_argument_error(Registrar.add_listener, call, extra, unknown, by_position=OPTIONS_BY_TYPE)
+            raise make_argument_error(Registrar.add_listener, call, extra, unknown)
         check_both_given(key, listener)
         checked = combine_keys((key,), "add_listener")
         registered = self._register_until_end(checked, listener, priority, Options(once, where, timeout, limit))

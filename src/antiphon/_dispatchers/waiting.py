@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from inspect import signature
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Final, Never, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
 from antiphon._dispatchers.base import BaseDispatcher
 from antiphon._strategies.errors import ErrorPolicy
@@ -30,8 +30,6 @@ __all__ = ("WaitingMixin",)
 
 E = TypeVar("E")
 E2 = TypeVar("E2")
-
-_NO_TIMEOUT: Final = {"timeout": "to limit the time, write it in a block of `with anyio.fail_after(seconds):`"}
 
 
 class WaitingMixin(BaseDispatcher):
@@ -89,7 +87,7 @@ class WaitingMixin(BaseDispatcher):
             ValueError: As for `add_listener`.
         """
         if unknown:
-            raise make_argument_error(WaitingMixin.expect, "expect(key)", (), unknown, hints=_NO_TIMEOUT)
+            raise make_argument_error(WaitingMixin.expect, "expect(key)", (), unknown)
         return _expectations.Expectation(self._add_for_caller, self._combine_keys(keys, "expect"), where)
 
     if TYPE_CHECKING:
@@ -128,7 +126,7 @@ class WaitingMixin(BaseDispatcher):
             ValueError: As for `add_listener`.
         """
         if unknown:
-            raise make_argument_error(WaitingMixin.wait_for, "wait_for(key)", (), unknown, hints=_NO_TIMEOUT)
+            raise make_argument_error(WaitingMixin.wait_for, "wait_for(key)", (), unknown)
         async with self.expect(*keys, where=where) as expected:
             pass
         return expected.event
@@ -223,8 +221,7 @@ class WaitingMixin(BaseDispatcher):
             ValueError: If an argument is out of range.
         """
         if extra or unknown:
-            by_type = {int: "max_buffer_size"}
-            raise make_argument_error(WaitingMixin.queue, "queue()", extra, unknown, by_position=by_type)
+            raise make_argument_error(WaitingMixin.queue, "queue()", extra, unknown)
         return _queue.Queue(
             self,
             self._resolve_arguments,

@@ -12,10 +12,6 @@ from antiphon._util.arguments import hides_collected_arguments, make_argument_er
 __all__ = ("BUILT_IN_STRATEGIES", "BaseStrategy", "Strategy", "built_in_strategy")
 
 
-#: What to write instead of an option that only another strategy has.
-_MISPLACED: Final = {"limit": "the limit is an option of Concurrent; write Concurrent(limit=8)"}
-
-
 class Strategy(Protocol):
     """Runs the listeners of a dispatch.
 
@@ -42,9 +38,7 @@ class BaseStrategy:
     def __init__(self, *extra: Never, errors: ErrorPolicy = "raise", **unknown: Never) -> None:
         if extra or unknown:
             call = f"{type(self).__name__}()"
-            raise make_argument_error(
-                BaseStrategy.__init__, call, extra, unknown, hints=_MISPLACED, by_position={object: "errors"}
-            )
+            raise make_argument_error(BaseStrategy.__init__, call, extra, unknown)
         self._errors: ErrorPolicy = check_error_policy(errors)
 
     @property

@@ -43,8 +43,7 @@ class Concurrent(TieredStrategy):
         self, limit: int | None = None, *extra: Never, errors: ErrorPolicy = "raise", **unknown: Never
     ) -> None:
         if extra or unknown:
-            kinds = {object: "errors"}
-            raise make_argument_error(Concurrent.__init__, "Concurrent()", extra, unknown, by_position=kinds)
+            raise make_argument_error(Concurrent.__init__, "Concurrent()", extra, unknown)
         super().__init__(errors=errors)
         self._limit = None if limit is None else check_limit(limit, "limit= is how many listeners may run at a time")
 

@@ -14,15 +14,42 @@ from typing import Any, Final, TypeVar, cast
 
 from antiphon._util.naming import format_key, safe_repr, short_name
 
-__all__ = ("MISSING", "OPTIONS_BY_TYPE", "check_both_given", "hides_collected_arguments", "make_argument_error")
+__all__ = ("MISSING", "check_both_given", "hides_collected_arguments", "make_argument_error")
 
 F = TypeVar("F")
 
 #: The default of a required argument, which a call may have passed by keyword.
 MISSING: Final[Any] = object()
 
-#: The option of a registration that a positional argument after the listener probably is, by its type.
-OPTIONS_BY_TYPE: Final[dict[type, str]] = {bool: "once", int: "priority", float: "timeout", FunctionType: "where"}
+#: The option that an undeclared positional argument probably is, by the function and the type of the argument.
+_BY_POSITION: Final[dict[str, dict[Any, str]]] = {
+    "AsyncEventDispatcher": {str: "name", object: "strategy"},
+    "EventDispatcher": {str: "name", object: "errors"},
+    "add_listener": {bool: "once", int: "priority", float: "timeout", FunctionType: "where"},
+    "queue": {int: "max_buffer_size"},
+    "Concurrent": {object: "errors"},
+    "Race": {object: "errors"},
+    "Sequential": {object: "errors"},
+}
+
+_ONLY_CONCURRENT: Final = "the limit is an option of Concurrent; write Concurrent(limit=8)"
+_NO_TIMEOUT: Final = "to limit the time, write it in a block of `with anyio.fail_after(seconds):`"
+
+#: What to write instead of options that belong elsewhere, by the function.
+_ELSEWHERE: Final[dict[str, dict[str, str]]] = {
+    "AsyncEventDispatcher": {
+        "errors": 'the error policy is an option of the strategy; write strategy=Sequential(errors="collect")',
+        "limit": "the limit is an option of the strategy; write strategy=Concurrent(limit=8)",
+    },
+    "EventDispatcher": {
+        "strategy": "it runs its listeners one after another; strategies are for an AsyncEventDispatcher",
+        "sync_listeners": "all of its listeners are plain functions",
+    },
+    "Sequential": {"limit": _ONLY_CONCURRENT},
+    "Race": {"limit": _ONLY_CONCURRENT},
+    "expect": {"timeout": _NO_TIMEOUT},
+    "wait_for": {"timeout": _NO_TIMEOUT},
+}
 
 #: Names of arguments that are passed by position, and their place in a call. ``event_id`` is the name in whistle 1.
 _POSITIONAL: Final = {"event_id": "key", "event_name": "key", "key": "key", "name": "key", "listener": "listener"}
@@ -56,9 +83,6 @@ def make_argument_error(
     call: str,
     extra: tuple[object, ...],
     unknown: Mapping[str, object],
-    *,
-    hints: Mapping[str, str] | None = None,
-    by_position: Mapping[Any, str] | None = None,
 ) -> TypeError:
     """Return the error for a call with arguments that a function does not declare.
 
@@ -67,28 +91,29 @@ def make_argument_error(
         call: The call as the user writes it, without options: ``"add_listener(key, listener)"``.
         extra: The positional arguments that are too many.
         unknown: The keyword arguments that are not declared.
-        hints: What to write instead of a keyword, for those that belong elsewhere.
-        by_position: The option that a positional argument of a type probably is. The last one is for other types.
 
     Returns:
         A TypeError that says what came, what is expected, and which call is right.
     """
     options = _get_options(function)
-    written, _, _ = call.partition("(")
+    written, _, arguments = call.partition("(")
     if extra:
         value = extra[0]
-        option = next((each for kind, each in (by_position or {}).items() if isinstance(value, kind)), None)
+        option = next((each for kind, each in _BY_POSITION.get(written, {}).items() if isinstance(value, kind)), None)
         wanted = f"write {_add_option(call, option, value)}" if option else _list_options(options)
         return TypeError(f"{written}() takes options by keyword; got {safe_repr(value)} by position: {wanted}")
     keyword, value = next(iter(unknown.items()))
     what = f"{written}() has no option {keyword}="
-    if hints and keyword in hints:
-        return TypeError(f"{what}: {hints[keyword]}")
-    if keyword in _POSITIONAL and _POSITIONAL[keyword] in call:
+    elsewhere = _ELSEWHERE.get(written, {}).get(keyword)
+    if elsewhere:
+        return TypeError(f"{what}: {elsewhere}")
+    if keyword in _POSITIONAL and _POSITIONAL[keyword] in arguments:
         for each, place in _POSITIONAL.items():
             if each in unknown:
-                call = call.replace(place, format_key(unknown[each]) if place == "key" else short_name(unknown[each]))
-        return TypeError(f"{written}() takes its first arguments by position, not as {keyword}=: write {call}")
+                given = format_key(unknown[each]) if place == "key" else short_name(unknown[each])
+                arguments = arguments.replace(place, given)
+        right = f"{written}({arguments}"
+        return TypeError(f"{written}() takes its first arguments by position, not as {keyword}=: write {right}")
     # Imported here, because only errors need it.
     from difflib import get_close_matches
 
