@@ -505,6 +505,80 @@ def test_f_string_of_constants_is_a_name(page_of):
     assert section(page_of('f"{PREFIX}.books"'), "order.books").startswith("with `Shipped()`")
 
 
+VARIABLES = """
+    from antiphon import AsyncEventDispatcher, Event
+
+    PREFIX = "order"
+    PLACED = f"{PREFIX}.placed"
+    dispatcher = AsyncEventDispatcher()
+
+    class Placed(Event):
+        name = PLACED
+
+    class Paid(Event): ...
+
+    class Lost(Event): ...
+
+    async def by_name(event): ...
+
+    for key in ("order.placed", "order.paid", "order.lost"):
+        dispatcher.add_listener(key, by_name)
+
+    async def place():
+        event = Placed()
+        await dispatcher.adispatch(event)
+
+    async def pay(kind):
+        BODY
+"""
+
+BODIES = {
+    "a variable": ['name = "order.paid"', "await dispatcher.adispatch(name, Paid())"],
+    "an f-string in a variable": ['name = f"{PREFIX}.paid"', "await dispatcher.adispatch(name, Paid())"],
+    "a variable in an f-string": ['last: str = "paid"', 'await dispatcher.adispatch(f"{PREFIX}.{last}", Paid())'],
+    "a sum of variables": ['a = b = PREFIX + "."', 'last = "paid"', "await dispatcher.adispatch(a + last, Paid())"],
+    "a variable of a variable": ['first = "order.paid"', "name = first", "await dispatcher.adispatch(name, Paid())"],
+    "an event in a variable": ["event = Paid()", 'await dispatcher.adispatch("order.paid", event)'],
+    "both in variables": ["event, = [1]", "paid = Paid()", 'n = "order.paid"', "await dispatcher.adispatch(n, paid)"],
+    "a nested function": ['name = "order.paid"', "async def inner():", "    await dispatcher.adispatch(name, Paid())"],
+}
+
+UNKNOWN_BODIES = {
+    "a parameter": ["await dispatcher.adispatch(kind, Paid())"],
+    "a parameter with the name of a constant": [
+        "async def inner(PLACED):",
+        "    await dispatcher.adispatch(PLACED, Paid())",
+    ],
+    "two assignments": ['name = "order.paid"', 'name = "order.lost"', "await dispatcher.adispatch(name, Paid())"],
+    "a loop": ['for name in ("order.paid",):', "    await dispatcher.adispatch(name, Paid())"],
+    "a circle": ["a = b", "b = a", "await dispatcher.adispatch(a, Paid())"],
+    "a sum of itself": ['a = a + "paid"', "await dispatcher.adispatch(a, Paid())"],
+}
+
+
+def page_of_body(program, body):
+    program(app=VARIABLES.replace("BODY", "\n        ".join(body)))
+    return find_catalogue_source("app:dispatcher").render()
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_class_that_reaches_its_name_through_a_variable_belongs_to_it(program, body):
+    page = page_of_body(program, body)
+
+    assert section(page, "order.paid").startswith("with `Paid()`")
+    assert "with `Placed()`" in section(page, "order.placed")
+    assert "- `place`, `app.py:" in section(page, "order.placed")
+    assert "`Lost()`" not in section(page, "order.lost")
+
+
+@pytest.mark.parametrize("body", UNKNOWN_BODIES.values(), ids=UNKNOWN_BODIES)
+def test_class_under_an_unknown_name_says_so(program, body):
+    entry = section(page_of_body(program, body), "Paid")
+
+    assert "Dispatched under `" in entry and "The listeners that may run:" in entry
+    assert "`by_name`" in entry
+
+
 def test_each_event_of_the_example_proxy_has_a_place(monkeypatch):
     monkeypatch.chdir(ROOT)
 

@@ -1,7 +1,8 @@
 """The call sites in the source of a program that dispatch events.
 
 The search reads the syntax trees of modules. It looks up constants and classes in the modules that have been imported,
-and it imports and runs nothing. A name or an event that depends on the flow of the program is not found.
+and it imports and runs nothing. A local variable stands for its value if its function assigns it once. A name or an
+event that depends on the flow of the program is not found.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from antiphon import Event
 from antiphon._events.capabilities import find_class_name_attribute
 from antiphon._introspection.definitions import get_display_path
-from antiphon.diagrams._source_code import Source
+from antiphon.diagrams._source_code import Source, Variables, find_local_variables
 
 __all__ = ("CallSite", "ComputedName", "as_name", "find_call_sites")
 
@@ -100,6 +101,8 @@ class _CallSiteFinder(ast.NodeVisitor):
         self._source = source
         self._file = get_display_path(str(source.file)) or str(source.file)
         self._imports = dict(_find_imports(source))
+        # The variables of the enclosing functions, innermost last.
+        self._variables: list[Variables] = []
         self._enclosing: list[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef] = []
         self.call_sites: list[CallSite] = []
 
@@ -114,7 +117,10 @@ class _CallSiteFinder(ast.NodeVisitor):
 
     def _visit_scope(self, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self._enclosing.append(node)
+        # The variables in the body of a class are not visible in its methods.
+        self._variables.append({} if isinstance(node, ast.ClassDef) else find_local_variables(node))
         self.generic_visit(node)
+        self._variables.pop()
         self._enclosing.pop()
 
     def visit_Call(self, node: ast.Call) -> None:
@@ -141,6 +147,7 @@ class _CallSiteFinder(ast.NodeVisitor):
         self.call_sites.append(CallSite(name, event_class, function, self._file, node.lineno, doc.partition("\n")[0]))
 
     def _evaluate_name(self, node: ast.expr | None) -> Any:
+        node = self._get_value(node)
         if isinstance(node, (ast.JoinedStr, ast.BinOp)):
             computed = self._make_computed_name(node)
             return computed.constants[0] if len(computed.constants) == 1 else _UNRESOLVED
@@ -149,7 +156,7 @@ class _CallSiteFinder(ast.NodeVisitor):
 
     def _make_computed_name(self, node: ast.expr) -> ComputedName:
         text, constants = "", [""]
-        for part in self._split_parts(node):
+        for part in self._split_parts(node, ()):
             if isinstance(part, str):
                 constants[-1] += part
                 text += part
@@ -158,16 +165,21 @@ class _CallSiteFinder(ast.NodeVisitor):
                 text += f"{{{ast.unparse(part)}}}"
         return ComputedName(text, tuple(constants))
 
-    def _split_parts(self, node: ast.expr) -> Iterator[str | ast.expr]:
+    def _split_parts(self, node: ast.expr, inside: tuple[ast.expr, ...]) -> Iterator[str | ast.expr]:
+        """Yield the constant texts and the variable parts of a name. `inside` are the parts that contain the node."""
+        value = self._get_value(node)
+        if isinstance(value, (ast.JoinedStr, ast.BinOp, ast.Constant)) and value not in inside:
+            node = value
+        inside = (*inside, node)
         if isinstance(node, ast.JoinedStr):
             for part in node.values:
-                yield from self._split_parts(part)
+                yield from self._split_parts(part, inside)
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            yield from self._split_parts(node.left)
-            yield from self._split_parts(node.right)
+            yield from self._split_parts(node.left, inside)
+            yield from self._split_parts(node.right, inside)
         elif isinstance(node, ast.FormattedValue):
             if node.conversion == _NO_CONVERSION and node.format_spec is None:
-                yield from self._split_parts(node.value)
+                yield from self._split_parts(node.value, inside)
             else:
                 yield node.value
         else:
@@ -175,11 +187,24 @@ class _CallSiteFinder(ast.NodeVisitor):
             yield value if value.__class__ is str else node
 
     def _get_instantiated_class(self, node: ast.expr | None) -> type[Any] | None:
+        node = self._get_value(node)
         value = self._resolve(node.func) if isinstance(node, ast.Call) else None
         return value if isinstance(value, type) else None
 
     def _evaluate(self, node: ast.expr | None) -> Any:
+        node = self._get_value(node)
         return node.value if isinstance(node, ast.Constant) else self._resolve(node)
+
+    def _get_value(self, node: ast.expr | None) -> ast.expr | None:
+        """Return the expression that a local variable stands for, or else the expression itself."""
+        seen: set[str] = set()
+        while isinstance(node, ast.Name) and node.id not in seen:
+            seen.add(node.id)
+            node = self._find_variable(node.id) or node
+        return node
+
+    def _find_variable(self, name: str) -> ast.expr | None:
+        return next((variables[name] for variables in reversed(self._variables) if name in variables), None)
 
     def _resolve(self, node: ast.expr | None) -> Any:
         """Return the value of an expression such as ``a.b.c`` at module level, if its module has been imported."""
@@ -187,7 +212,7 @@ class _CallSiteFinder(ast.NodeVisitor):
         while isinstance(node, ast.Attribute):
             names.insert(0, node.attr)
             node = node.value
-        if not isinstance(node, ast.Name):
+        if not isinstance(node, ast.Name) or any(node.id in variables for variables in self._variables):
             return _UNRESOLVED
         path = [*self._imports.get(node.id, f"{self._source.name}.{node.id}").split("."), *names]
         for length in range(len(path) - 1, 0, -1):

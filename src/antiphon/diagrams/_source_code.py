@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-__all__ = ("Attribute", "Source", "find_files", "read_source", "read_sources")
+__all__ = ("Attribute", "Source", "Variables", "find_files", "find_local_variables", "read_source", "read_sources")
+
+#: The variables of a function, with the values that they have throughout, or None.
+Variables: TypeAlias = dict[str, ast.expr | None]
 
 
 class Attribute(NamedTuple):
@@ -81,6 +85,34 @@ def _get_string(node: ast.stmt | None) -> str:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         return " ".join(node.value.value.split())
     return ""
+
+
+def find_local_variables(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Variables:
+    """Return the local variables of a function, with the values of those that it assigns once, in a statement."""
+    arguments = function.args
+    parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    names = [parameter.arg for parameter in parameters if parameter is not None]
+    values: dict[str, ast.expr] = {}
+    for node in _walk_function(function):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.append(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
+            names.append(node.id)
+        elif isinstance(node, ast.Assign):
+            values.update((target.id, node.value) for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            values[node.target.id] = node.value
+    return {name: values.get(name) if count == 1 else None for name, count in Counter(names).items()}
+
+
+def _walk_function(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
+    """Yield the nodes of the body of a function, without the bodies of functions and classes in it."""
+    remaining: list[ast.AST] = [*function.body]
+    while remaining:
+        node = remaining.pop()
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            remaining += ast.iter_child_nodes(node)
 
 
 def read_source(module: ModuleType) -> Source | None:
