@@ -30,7 +30,11 @@ extensions = [
 ]
 exclude_patterns = ["_build", "inventories"]
 html_theme = "furo"
-html_title = "antiphon"
+html_title = f"antiphon {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+# Furo's default underlines the names of classes and modules.
+pygments_dark_style = "one-dark"
 html_show_copyright = False
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
 myst_heading_anchors = 3
