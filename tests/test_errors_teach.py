@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 
@@ -251,6 +251,89 @@ def test_an_async_error_policy_is_refused(make: Any, handler: Any) -> None:
         make(errors=handler)
 
     assert "plain function" in str(caught.value)
+
+
+class Handlers:
+    def handle(self, exc: Any) -> None: ...
+
+    def __call__(self, exc: Any, event: Any) -> None: ...
+
+
+def needs_more(exc: Any, event: Any, third: Any, fourth: Any) -> None: ...
+def needs_option(exc: Any, event: Any, third: Any, *, log: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("handler", "takes"),
+    [
+        (lambda: None, "()"),
+        (lambda exc: None, "(exc)"),
+        (needs_more, "(exc, event, third, fourth)"),
+        (needs_option, "(exc, event, third, log=)"),
+        (Handlers().handle, "(exc)"),
+        (Handlers(), "(exc, event)"),
+        (functools.partial(needs_more, 1, 2), "(third, fourth)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize(
+    ("make", "third"),
+    [
+        (Sequential, "listener"),
+        (Concurrent, "listener"),
+        (Race, "listener"),
+        (EventDispatcher, "listener"),
+        (AsyncEventDispatcher().queue, "name"),
+    ],
+)
+def test_an_error_function_of_other_parameters_is_refused(make: Any, third: str, handler: Any, takes: str) -> None:
+    with pytest.raises(TypeError, match="plain function of exception, event and") as caught:
+        make(errors=handler)
+
+    for part in (f"event and {third}", repr(handler), f"takes {takes}", f"called with (exception, event, {third})"):
+        assert part in str(caught.value)
+
+
+@every_maker
+@pytest.mark.parametrize(
+    "handler",
+    [
+        lambda exc, event, listener: None,
+        lambda exc, event, listener, more=None: None,
+        lambda *details: None,
+        lambda exc, *details, **options: None,
+        functools.partial(needs_more, 0),
+        functools.partial(needs_option, log=print),
+        print,
+        list[Any]().append,
+        MagicMock(),
+    ],
+    ids=["three", "default", "any", "any more", "partial", "option", "builtin", "builtin method", "mock"],
+)
+def test_an_error_function_that_takes_three_arguments_is_accepted(make: Any, handler: Any) -> None:
+    # The signature of a builtin is not cheap to find out.
+    assert make(errors=handler).errors is handler
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda function: AsyncEventDispatcher().listen("order.placed", where=function),
+        lambda function: AsyncEventDispatcher().expect("order.placed", where=function),
+        lambda function: AsyncEventDispatcher().queue(ordered_by=function),
+    ],
+    ids=["where", "where of expect", "ordered_by"],
+)
+@pytest.mark.parametrize(
+    ("function", "takes"),
+    [(lambda: True, "()"), (lambda event, name: True, "(event, name)"), (Handlers(), "(exc, event)")],
+    ids=["nothing", "two", "object"],
+)
+def test_a_function_of_an_event_needs_one_parameter(register: Any, function: Any, takes: str) -> None:
+    with pytest.raises(TypeError, match="is a plain function") as caught:
+        register(function)
+
+    assert f"{function!r}, which takes {takes}: it is called with (event)" in str(caught.value)
 
 
 @pytest.mark.parametrize("way", ["ignore", "", None, True, ["inline"], Unhashable()], ids=repr)

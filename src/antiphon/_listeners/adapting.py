@@ -13,8 +13,8 @@ from types import CodeType, FunctionType, MethodType
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from antiphon._listeners.adapters import Adapter, in_thread, inline, is_name_aware
-from antiphon._listeners.checks import check_callable, check_has_run, check_signature, format_argument
-from antiphon._util.callables import is_async_callable
+from antiphon._listeners.checks import check_callable, check_has_run, format_argument, refuse_signature
+from antiphon._util.callables import find_mismatch, is_async_callable
 from antiphon._util.naming import safe_repr
 
 __all__ = ("SyncListeners", "adapt_for_async", "adapt_for_sync", "check_sync_listeners", "unwrap_adapter")
@@ -112,9 +112,11 @@ def _check_arguments(listener: Any) -> None:
         listener = listener.function
     if isinstance(listener, type):
         # The class of `resolved`: its instances are called.
-        check_signature(cast("Any", listener).__call__, count, given=1)
+        mismatch = find_mismatch(cast("Any", listener).__call__, count, given=1)
     else:
-        check_signature(listener, count)
+        mismatch = find_mismatch(listener, count)
+    if mismatch is not None:
+        refuse_signature(listener, count, mismatch)
 
 
 def _returns_constants(code: CodeType) -> bool:

@@ -5,15 +5,13 @@ A message shows what to change in the code that registers the listener.
 
 from __future__ import annotations
 
-from functools import partial
-from inspect import CO_VARARGS
-from types import FunctionType, MethodType
+from types import FunctionType
 from typing import Any, Final, NoReturn
 
-from antiphon._util.callables import find_unrun_kind, is_generator_callable, unwrap_callable
+from antiphon._util.callables import Mismatch, find_unrun_kind, is_generator_callable, unwrap_callable
 from antiphon._util.naming import safe_repr
 
-__all__ = ("check_callable", "check_has_run", "check_signature", "format_argument")
+__all__ = ("check_callable", "check_has_run", "format_argument", "refuse_signature")
 
 #: The arguments of a listener, in the order in which it receives them.
 _ARGUMENTS: Final = ("event", "name")
@@ -70,55 +68,18 @@ def check_callable(function: object, expected: str) -> None:
         )
 
 
-def check_signature(listener: Any, count: int = 1, *, given: int = 0) -> None:
-    """Check that a listener can be called with the event, as far as its code shows.
+def refuse_signature(listener: Any, count: int, mismatch: Mismatch) -> NoReturn:
+    """Raise the error for a listener that cannot be called with the event.
 
     Args:
-        listener: A callable.
+        listener: The listener.
         count: How many arguments it receives: the event, and the name of the dispatch if it is 2.
-        given: How many arguments it receives before these.
+        mismatch: The parameters because of which the call would fail.
 
     Raises:
-        TypeError: If the call would fail.
+        TypeError: Always.
     """
-    function: Any = listener
-    keywords = set[str]()
-    while True:
-        if isinstance(function, MethodType):
-            given += 1
-            function = function.__func__
-        elif isinstance(function, partial):
-            given += len(function.args)
-            keywords.update(function.keywords)
-            function = function.func
-        else:
-            break
-    if type(function) is not FunctionType:
-        call = type(function).__call__ if callable(function) and not isinstance(function, type) else None
-        if type(call) is not FunctionType:
-            # Its signature is not cheap to find out.
-            return
-        function = call
-        given += 1
-    code = function.__code__
-    names = code.co_varnames
-    positional = code.co_argcount
-    total = given + count
-    defaults = function.__defaults__ or ()
-    missing = [name for name in names[total : positional - len(defaults)] if name not in keywords]
-    required: list[str] = []
-    if code.co_kwonlyargcount:
-        options = names[positional : positional + code.co_kwonlyargcount]
-        optional: dict[str, Any] = function.__kwdefaults__ or {}
-        required = [name for name in options if name not in optional and name not in keywords]
-    accepts_any = code.co_flags & CO_VARARGS
-    if missing or required or (total > positional and not accepts_any):
-        _refuse_signature(listener, count, missing, required, names[given:positional])
-
-
-def _refuse_signature(
-    listener: Any, count: int, missing: list[str], required: list[str], parameters: tuple[str, ...]
-) -> NoReturn:
+    missing, required, parameters = mismatch
     arguments = ", ".join(_ARGUMENTS[:count])
     name = format_argument(listener)
     problem = f"a listener is called with ({arguments}), but {safe_repr(listener)}"

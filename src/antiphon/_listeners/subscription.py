@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
 from antiphon._util.callables import find_unrun_kind, is_async_callable, is_generator_callable
 from antiphon._util.naming import describe_value, listener_name, safe_repr
-from antiphon._util.validation import check_duration, check_limit
+from antiphon._util.validation import check_duration, check_limit, check_parameters
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -276,6 +276,7 @@ def check_options(options: Options) -> None:
                 f"where= is a plain function of the event; {safe_repr(where)} is a generator function, and its "
                 f"generator would count as true without being run: return a bool"
             )
+        check_parameters(where, ("event",), "where= is a plain function of the event")
     if timeout is not None:
         check_duration(timeout, "timeout= is how long a call may take, in seconds")
     if limit is not None:

@@ -20,6 +20,7 @@ from antiphon._registry.plan import Plan, StrategyStep
 from antiphon._strategies.cancellation import CancellationWatch
 from antiphon._util.callables import find_unrun_kind, is_async_callable, is_generator_callable
 from antiphon._util.naming import listener_name, safe_repr
+from antiphon._util.validation import check_parameters
 
 __all__ = (
     "ErrorCollector",
@@ -41,17 +42,22 @@ MAX_NOTES: Final = 8
 NOTE_PREFIX: Final = "antiphon: "
 
 
-def check_error_policy(errors: object) -> ErrorPolicy:
+def check_error_policy(errors: object, third: str = "listener") -> ErrorPolicy:
     """Check that an object is an error policy.
+
+    Args:
+        errors: The object.
+        third: What a function receives after the exception and the event.
 
     Returns:
         The policy.
 
     Raises:
-        TypeError: If it is neither a string nor callable, or if it is async or a generator function.
+        TypeError: If it is neither a string nor callable, if it is async or a generator function, or if it cannot be
+            called with three arguments.
         ValueError: If it is a string other than "raise", "collect" and "log".
     """
-    expected = 'errors= is "raise", "collect", "log" or a plain function of exception, event and listener'
+    expected = f'errors= is "raise", "collect", "log" or a plain function of exception, event and {third}'
     if isinstance(errors, str):
         if errors not in ("raise", "collect", "log"):
             raise ValueError(f"{expected}; got {errors!r}")
@@ -64,6 +70,8 @@ def check_error_policy(errors: object) -> ErrorPolicy:
         )
     elif is_generator_callable(errors):
         raise TypeError(f"{expected}; {safe_repr(errors)} is a generator function, whose call runs no code")
+    else:
+        check_parameters(errors, ("exception", "event", third), expected)
     return cast(ErrorPolicy, errors)
 
 

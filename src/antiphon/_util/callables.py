@@ -1,4 +1,4 @@
-"""Functions that find out whether calling an object returns an awaitable or a generator.
+"""Functions that find out what calling an object does: whether it fails, or returns an awaitable or a generator.
 
 `to_coroutine` turns an awaitable of any kind into a coroutine.
 """
@@ -9,11 +9,13 @@ import inspect
 import sys
 from collections.abc import Awaitable, Coroutine
 from functools import partial
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE, isawaitable
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE, CO_VARARGS, isawaitable
 from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 __all__ = (
+    "Mismatch",
+    "find_mismatch",
     "find_unrun_kind",
     "is_async_callable",
     "is_generator_callable",
@@ -72,6 +74,62 @@ def _get_code_flags(function: Any) -> int:
     if isinstance(function, MethodType):
         function = function.__func__
     return function.__code__.co_flags if isinstance(function, FunctionType) else 0
+
+
+class Mismatch(NamedTuple):
+    """The parameters because of which a call of a function would fail."""
+
+    #: The positional parameters that would get no argument.
+    missing: list[str]
+    #: The keyword-only parameters that would get no argument.
+    required: list[str]
+    #: All positional parameters that could get one of the arguments.
+    parameters: tuple[str, ...]
+
+
+def find_mismatch(function: Any, count: int, *, given: int = 0) -> Mismatch | None:
+    """Find the parameters because of which a call would fail, as far as the code of a callable shows them.
+
+    Args:
+        function: A callable.
+        count: How many arguments it receives.
+        given: How many arguments it receives before these.
+
+    Returns:
+        The parameters, or None if the call can succeed, or if the signature is not cheap to find out.
+    """
+    keywords = set[str]()
+    while True:
+        if isinstance(function, MethodType):
+            given += 1
+            function = function.__func__
+        elif isinstance(function, partial):
+            given += len(function.args)
+            keywords.update(function.keywords)
+            function = function.func
+        else:
+            break
+    if type(function) is not FunctionType:
+        call = type(function).__call__ if callable(function) and not isinstance(function, type) else None
+        if type(call) is not FunctionType:
+            return None
+        function = call
+        given += 1
+    code = function.__code__
+    names = code.co_varnames
+    positional = code.co_argcount
+    total = given + count
+    defaults = function.__defaults__ or ()
+    missing = [name for name in names[total : positional - len(defaults)] if name not in keywords]
+    required: list[str] = []
+    if code.co_kwonlyargcount:
+        options = names[positional : positional + code.co_kwonlyargcount]
+        optional: dict[str, Any] = function.__kwdefaults__ or {}
+        required = [name for name in options if name not in optional and name not in keywords]
+    accepts_any = code.co_flags & CO_VARARGS
+    if missing or required or (total > positional and not accepts_any):
+        return Mismatch(missing, required, names[given:positional])
+    return None
 
 
 def find_unrun_kind(result: object) -> str:

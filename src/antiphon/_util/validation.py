@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from antiphon._util.callables import find_mismatch
 from antiphon._util.naming import describe_value, safe_repr
 
-__all__ = ("check_duration", "check_limit", "check_priority")
+__all__ = ("check_duration", "check_limit", "check_parameters", "check_priority")
+
+
+def check_parameters(function: object, arguments: tuple[str, ...], expected: str) -> None:
+    """Check that a function can be called with its arguments, as far as its code shows.
+
+    Args:
+        function: A callable.
+        arguments: What it receives, in order.
+        expected: What the caller expects, for the message.
+
+    Raises:
+        TypeError: If the call would fail.
+    """
+    mismatch = find_mismatch(function, len(arguments))
+    if mismatch is not None:
+        takes = ", ".join([*mismatch.parameters, *(f"{option}=" for option in mismatch.required)])
+        raise TypeError(
+            f"{expected}; got {safe_repr(function)}, which takes ({takes}): it is called with ({', '.join(arguments)})"
+        )
 
 
 def check_priority(priority: object) -> None:

@@ -95,7 +95,7 @@ class Queue(AsyncContext):
         self._max_size = check_limit(max_buffer_size, MAX_BUFFER_SIZE)
         self._max_workers = check_limit(workers, "workers= is how many events may be dispatched at a time")
         self._overflow: Overflow = check_overflow(overflow)
-        self._policy: ErrorPolicy = check_error_policy(errors)
+        self._policy: ErrorPolicy = check_error_policy(errors, "name")
         self._ordered_by = OrderedBy(ordered_by)
         if drain_timeout is not None:
             meaning = "drain_timeout= is how long the end may take, in seconds"

@@ -12,6 +12,7 @@ from antiphon._listeners.limits import enclosing_calls
 from antiphon._strategies.cancellation import current_watch
 from antiphon._util.callables import is_async_callable
 from antiphon._util.naming import safe_repr
+from antiphon._util.validation import check_parameters
 
 __all__ = ("OrderedBy", "QueueItem", "QueueStatistics", "RunningDispatch", "enter_dispatch", "running_dispatch")
 
@@ -117,7 +118,7 @@ class OrderedBy:
         function: The function, or None if the events have no keys.
 
     Raises:
-        TypeError: If the function is async or not callable.
+        TypeError: If the function is async, not callable, or cannot be called with one event.
     """
 
     def __init__(self, function: Callable[[Any], Hashable] | None) -> None:
@@ -125,6 +126,8 @@ class OrderedBy:
             raise TypeError(
                 f"ordered_by= is a plain function that returns the key of an event; got {safe_repr(function)}"
             )
+        if function is not None:
+            check_parameters(function, ("event",), "ordered_by= is a plain function that returns the key of an event")
         self.function = function
 
     def get_key(self, event: Any) -> Hashable:
