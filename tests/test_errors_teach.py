@@ -6,14 +6,14 @@ A message says what was expected, what was received, and how to fix it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
+from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, listens_to
 from tests.helpers import BOTH, AnyDispatcher, make_listener, make_recording_listener
 from tests.naming import without_address
 
@@ -383,3 +383,48 @@ def test_the_repr_of_a_subscription_survives_a_failing_repr() -> None:
         def __call__(self, event: Event) -> None: ...
 
     assert "BadRepr" in repr(EventDispatcher().add_listener(BadRepr(), Listener()))
+
+
+# Subclasses
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda dispatcher: dispatcher.add_listener(PLACED, make_listener(dispatcher, print)),
+        lambda dispatcher: dispatcher.add_listener(PLACED, make_listener(dispatcher, print), once=True),
+        lambda dispatcher: dispatcher.listen(PLACED)(make_listener(dispatcher, print)),
+        lambda dispatcher: dispatcher.remove_listener(PLACED, print),
+        lambda dispatcher: dispatcher.get_listeners(),
+        lambda dispatcher: dispatcher.has_listeners(PLACED),
+        lambda dispatcher: dispatcher.describe(),
+        lambda dispatcher: dispatcher.prepare(PLACED),
+        lambda dispatcher: dispatcher.clear(),
+        lambda dispatcher: dispatcher.scope(),
+        lambda dispatcher: dispatcher.add_instrument(FakeInstrument()),
+        lambda dispatcher: dispatcher.adispatch(PLACED, Event()),
+    ],
+)
+@pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
+async def test_a_forgotten_init_of_the_dispatcher_is_named(kind: type[AnyDispatcher], use: Callable[..., Any]) -> None:
+    class Shop(kind):  # type: ignore[misc, valid-type]  # either dispatcher
+        def __init__(self) -> None:
+            self.orders = list[Any]()
+
+    with pytest.raises(AttributeError, match=r"must call super\(\).__init__\(\) before the dispatcher is used"):
+        result = use(Shop())
+        if isinstance(result, Awaitable):
+            await result
+
+
+class FakeInstrument:
+    def dispatch_started(self, record: Any) -> None: ...
+
+
+def test_a_plain_method_of_a_subscriber_is_refused_with_what_helps_in_its_class() -> None:
+    class Shop:
+        @listens_to(PLACED)
+        def confirm(self, event: Event) -> None: ...
+
+    with pytest.raises(TypeError, match=r"`async def`, .* In its class, @inline or @in_thread above `def confirm`"):
+        AsyncEventDispatcher().add_subscriber(Shop())

@@ -79,6 +79,8 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
     """
 
     _direct_call_flags = CO_COROUTINE
+    _strategy: Strategy = DEFAULT_STRATEGY
+    _sync_listeners: SyncListeners = "refuse"
     _dispatch_method = "adispatch"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -98,7 +100,7 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
         if extra or unknown:
             raise make_argument_error(AsyncEventDispatcher.__init__, "AsyncEventDispatcher()", extra, unknown)
         self._strategy = DEFAULT_STRATEGY if strategy is None else self._check_strategy(strategy)
-        self._sync_listeners: SyncListeners = check_sync_listeners(sync_listeners)
+        self._sync_listeners = check_sync_listeners(sync_listeners)
         super().__init__(name=name, placeholder=removed_async_listener, names=names)
 
     @property

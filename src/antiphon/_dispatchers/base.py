@@ -43,6 +43,22 @@ __all__ = ("BaseDispatcher", "check_event")
 _NAME_TYPES: Final = (str, Enum)
 
 
+class _Uninitialized:
+    """Stands for what ``__init__`` sets, so that an override that does not call it is explained."""
+
+    def __getattr__(self, attribute: str) -> NoReturn:
+        raise AttributeError(
+            "the dispatcher has no listeners yet: the `__init__` of its class must call super().__init__() before the "
+            "dispatcher is used"
+        )
+
+    def __getitem__(self, name: object) -> NoReturn:
+        self.__getattr__("")
+
+
+_UNINITIALIZED: Final[Any] = _Uninitialized()
+
+
 class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
     """Keeps the listeners of a dispatcher. Subclasses dispatch to them.
 
@@ -51,6 +67,11 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
 
     #: Whether the class overrides the method that runs the listeners (whistle). Set once, when the class is created.
     _overrides_execution: bool = False
+
+    _registry: Registry = _UNINITIALIZED
+    _cached_plans: dict[Hashable, dict[type, CachedPlan]] = _UNINITIALIZED
+    _answers: dict[Hashable, dict[type, tuple[Any, ...]]] = _UNINITIALIZED
+    _name: str | None = None
 
     #: The name of the method that dispatches, for messages.
     _dispatch_method: str = "dispatch"

@@ -65,6 +65,8 @@ class EventDispatcher(BaseDispatcher, _Protocol):
         ValueError: If ``errors`` is another string, or if a module in ``names`` defines no name.
     """
 
+    _errors: ErrorPolicy = "raise"
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._overrides_execution = cls.do_dispatch is not EventDispatcher.do_dispatch
@@ -80,7 +82,7 @@ class EventDispatcher(BaseDispatcher, _Protocol):
     ) -> None:
         if extra or unknown:
             raise make_argument_error(EventDispatcher.__init__, "EventDispatcher()", extra, unknown)
-        self._errors: ErrorPolicy = check_error_policy(errors)
+        self._errors = check_error_policy(errors)
         if self._overrides_execution and self._errors != "raise":
             raise TypeError(
                 f"{type(self).__name__} overrides do_dispatch, which runs its listeners itself; it cannot follow "
@@ -285,10 +287,8 @@ class EventDispatcher(BaseDispatcher, _Protocol):
     def scope(self, *, name: str | None = None) -> Scope:
         """Create a dispatcher for one request or test.
 
-        As for `AsyncEventDispatcher.scope`.
-
         Args:
-            name: The name of the scope in its repr and in the notes on errors.
+            name: As for `AsyncEventDispatcher.scope`.
 
         Returns:
             A dispatcher that is also a context manager. The end of its block removes its listeners.

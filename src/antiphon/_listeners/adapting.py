@@ -54,10 +54,14 @@ def adapt_for_async(listener: Any, sync_listeners: SyncListeners) -> Callable[[A
     if sync_listeners != "refuse":
         return _ADAPTERS_BY_MODE[sync_listeners](listener)
     argument = format_argument(listener)
+    in_class = ""
+    if isinstance(listener, MethodType):
+        # Also the way for a method that is marked with `listens_to`.
+        in_class = f". In its class, @inline or @in_thread above `def {listener.__name__}` does the same"
     raise TypeError(
         f"a listener of an AsyncEventDispatcher is an async callable taking the event; {safe_repr(listener)} is not "
         f"known to be async. Make it `async def`, or register inline({argument}), which calls it in the event loop and "
-        f"awaits the result if it is awaitable, or in_thread({argument}), which calls it in a worker thread"
+        f"awaits the result if it is awaitable, or in_thread({argument}), which calls it in a worker thread{in_class}"
     )
 
 
