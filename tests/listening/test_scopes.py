@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
+from unittest.mock import MagicMock
 
 import anyio
 import pytest
@@ -220,10 +221,78 @@ async def test_the_end_removes_its_listeners_alone(dispatcher: AnyDispatcher) ->
         for key in (PLACED, "*", Event):
             record(scoped, log, key, key)
         raise LookupError
-    await scoped.adispatch(PLACED, Event())
+    await dispatcher.adispatch(PLACED, Event())
 
     assert (log, subscription.unsubscribe()) == (["parent"], False)
     assert scoped.get_listeners() == dispatcher.get_listeners() == {PLACED: (listener,)}
+
+
+DISPATCH: dict[str, Callable[[Any], Any]] = {
+    "name": lambda scoped: scoped.adispatch(PLACED),
+    "name and event": lambda scoped: scoped.adispatch(PLACED, Event()),
+    "event": lambda scoped: scoped.adispatch(Event()),
+    "bare event": lambda scoped: scoped.adispatch(object()),
+    "mock": lambda scoped: scoped.adispatch(PLACED, MagicMock(Event)),
+}
+
+
+@pytest.mark.parametrize("is_cached", [True, False], ids=["cached", "new"])
+@pytest.mark.parametrize("dispatch", DISPATCH.values(), ids=DISPATCH)
+async def test_dispatching_after_the_end_is_an_error(dispatcher: AnyDispatcher, dispatch: Any, is_cached: bool) -> None:
+    log: list[str] = []
+    record(dispatcher, log, "parent", "*")
+    with dispatcher.scope(name="request 7") as scoped:
+        if is_cached:
+            await dispatch(scoped)
+
+    with pytest.raises(RuntimeError, match=r"'request 7' of .* has ended: dispatch .* on the dispatcher itself"):
+        await dispatch(scoped)
+
+    assert log == ["parent"] * is_cached
+
+
+async def test_a_prepared_dispatch_after_the_end_is_an_error(dispatcher: AnyDispatcher) -> None:
+    async def dispatch() -> None:
+        result = prepared(Event())
+        if isinstance(dispatcher, AsyncEventDispatcher):
+            await result
+
+    with dispatcher.scope() as scoped:
+        prepared: Any = scoped.prepare(PLACED)
+        await dispatch()
+
+    with pytest.raises(RuntimeError, match=r'has ended: dispatch "order\.placed"'):
+        await dispatch()
+
+
+async def test_a_queue_of_a_scope_refuses_events_after_its_end() -> None:
+    with AsyncEventDispatcher().scope() as scoped:
+        queue = scoped.queue()
+    async with queue:
+        with pytest.raises(RuntimeError, match="has ended"):
+            await queue.post(PLACED)
+
+
+async def test_a_listener_that_ends_the_scope_is_followed_by_those_of_the_parent(dispatcher: AnyDispatcher) -> None:
+    log: list[str] = []
+    scoped = dispatcher.scope()
+    scoped.add_listener(PLACED, make_listener(dispatcher, lambda event: scoped.__exit__(None, None, None)))
+    record(scoped, log, "scope")
+    record(dispatcher, log, "parent")
+
+    await scoped.adispatch(PLACED, Event())
+
+    assert log == ["parent"]
+
+
+async def test_a_scope_that_was_never_entered_dispatches(dispatcher: AnyDispatcher) -> None:
+    log: list[str] = []
+    scoped = dispatcher.scope()
+    record(scoped, log, "scope")
+
+    await scoped.adispatch(PLACED, Event())
+
+    assert log == ["scope"]
 
 
 REGISTER: dict[str, Callable[[AnyDispatcher, Any], object]] = {

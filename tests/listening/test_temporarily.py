@@ -194,6 +194,14 @@ async def test_a_block_that_ends_in_a_dispatch_starts_no_listener(dispatcher: An
     assert log == []
 
 
+def test_a_block_that_has_ended_is_not_entered_again(dispatcher: AnyDispatcher) -> None:
+    with dispatcher.temporarily() as registrar:
+        pass
+
+    with pytest.raises(RuntimeError, match=r"has ended; write a new `with dispatcher\.temporarily\(\)`"), registrar:
+        raise AssertionError
+
+
 def test_a_block_may_outlive_its_scope(dispatcher: AnyDispatcher) -> None:
     with dispatcher.scope() as scoped:
         registrar = scoped.temporarily()

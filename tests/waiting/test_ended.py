@@ -73,7 +73,8 @@ async def test_readers_read_what_is_left(end: Any, overflow: Overflow, scoped: A
     async with scoped.stream("order.*", Order, "payment.received", overflow=overflow) as stream:
         await place(scoped, 1, 2)
         end(scoped, stream)
-        await place(scoped, 3)
+        if end is not end_scope:
+            await place(scoped, 3)
 
         assert await read_all(stream) == [1, 2]
         assert await read_all(stream) == []

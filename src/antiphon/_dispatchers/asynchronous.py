@@ -329,7 +329,8 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
             name: The name of the scope in its repr and in the notes on errors.
 
         Returns:
-            A dispatcher that is also a context manager. The end of its block removes its listeners.
+            A dispatcher that is also a context manager. The end of its block removes its listeners, and the scope
+            cannot be used afterwards.
         """
         return AsyncScope(self, name)
 

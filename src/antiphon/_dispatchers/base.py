@@ -73,6 +73,9 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
     _answers: dict[Hashable, dict[type, tuple[Any, ...]]] = _UNINITIALIZED
     _name: str | None = None
 
+    #: Whether the dispatcher is a scope that has ended.
+    _ended: bool = False
+
     #: The name of the method that dispatches, for messages.
     _dispatch_method: str = "dispatch"
 
@@ -295,6 +298,13 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         listeners: tuple[Subscription, ...],
         capabilities: EventCapabilities | None = None,
     ) -> CachedPlan:
+        # Here, because the end of a scope drops its plans. A check in each dispatch would cost time.
+        if self._ended:
+            raise RuntimeError(
+                f"events are dispatched on a scope until it ends, but {self!r} has ended: dispatch "
+                f"{format_key(cls if name is None else name)} within the `with` block of the scope, or on the "
+                f"dispatcher itself"
+            )
         if capabilities is None:
             capabilities = get_capabilities(cls)
         if name_usage.is_used:

@@ -55,6 +55,7 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
                 listener.
             ExceptionGroup: If listeners raise under `Concurrent` or `Race` with ``"raise"``, or under ``"collect"``. In
                 the group, a `ListenerCancelled` stands for a cancellation that was not requested.
+            RuntimeError: If this dispatcher is a scope that has ended.
             RecursionError: If too many dispatches are nested, each in a listener of the previous one.
             BaseExceptionGroup: If a cancellation or an interrupt ends a dispatch that has collected errors: the errors
                 and the cancellation or interrupt.
@@ -114,6 +115,7 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
             TypeError: If the name is unhashable, or if the arguments are not a name, an event, or a name and an event.
             Exception: If a listener raises under ``"raise"``: the same object, with a note that names the listener.
             ExceptionGroup: If listeners raise under ``"collect"``.
+            RuntimeError: If this dispatcher is a scope that has ended.
             BaseExceptionGroup: If an interrupt ends a dispatch that has collected errors: the errors and the interrupt.
         """
         nonlocal running

@@ -22,7 +22,6 @@ class ScopeMixin(PlainContext, BaseDispatcher):
     _usage = "with dispatcher.scope() as scoped:"
 
     _parent: Any
-    _ended = False
 
     def _new_registry(self) -> Registry:
         return Registry(self._make_cached_plan, self._placeholder, self._parent._registry)

@@ -291,7 +291,8 @@ class EventDispatcher(BaseDispatcher, _Protocol):
             name: As for `AsyncEventDispatcher.scope`.
 
         Returns:
-            A dispatcher that is also a context manager. The end of its block removes its listeners.
+            A dispatcher that is also a context manager. The end of its block removes its listeners, and the scope
+            cannot be used afterwards.
         """
         return Scope(self, name)
 

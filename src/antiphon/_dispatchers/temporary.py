@@ -307,6 +307,8 @@ class Registrar(PlainContext):
             subscription.unsubscribe()
 
     def __enter__(self) -> Self:
+        if self._ended:
+            raise RuntimeError("the block of this registrar has ended; write a new `with dispatcher.temporarily()`")
         return self
 
     def __exit__(
