@@ -17,7 +17,8 @@ class ListenerCancelled(Exception):
     ``Sequential(errors="raise")`` the cancellation leaves unchanged. The original cancellation is the ``__cause__``.
 
     Attributes:
-        listener: The listener from which the cancellation escaped.
+        listener: The listener from which the cancellation escaped. For a cancellation that escaped from a dispatch of
+            a queue, the queue.
     """
 
     def __init__(self, listener: object) -> None:
@@ -25,14 +26,11 @@ class ListenerCancelled(Exception):
         self.listener = listener
 
     def __str__(self) -> str:
-        try:
-            listener = repr(self.listener)
-        except Exception:
-            # The message must not depend on a `__repr__` that raises.
-            listener = object.__repr__(self.listener)
+        # A queue and a bridge know only that it escaped from one of their dispatches.
+        source = "the listener" if callable(self.listener) else "a dispatch of"
         return (
-            f"a cancellation escaped from the listener {listener}, but neither a cancel scope around it nor its task "
-            f"was cancelled; if the listener waits for something that can be cancelled elsewhere, catch the "
+            f"a cancellation escaped from {source} {_format(self.listener)}, but neither a cancel scope around it nor "
+            f"its task was cancelled; if a listener waits for something that can be cancelled elsewhere, catch the "
             f"cancellation there"
         )
 
@@ -46,14 +44,15 @@ class StreamLagged(Exception):
         missed: How many events were dropped since the last read.
     """
 
-    def __init__(self, missed: int) -> None:
+    def __init__(self, missed: int, stream: str = "a stream") -> None:
         super().__init__(missed)
         self.missed = missed
+        self._stream = stream
 
     def __str__(self) -> str:
         return (
-            f"the reader of a stream missed {self.missed} of its events; read faster, give the stream a larger "
-            f"max_buffer_size=, or choose another overflow="
+            f"the reader of {self._stream} missed {self.missed} of its events, because its buffer was full; the next "
+            f"read continues. Read faster, give the stream a larger max_buffer_size=, or choose another overflow="
         )
 
 
@@ -69,4 +68,22 @@ class QueueNotDrained(Exception):
         self.unfinished: tuple[tuple[Hashable, Any], ...] = tuple(unfinished)
 
     def __str__(self) -> str:
-        return f"a queue ended before {len(self.unfinished)} of its events were dispatched; use a longer drain_timeout="
+        names = [_format(name) for name, _ in self.unfinished[:_MAX_NAMES]]
+        if len(self.unfinished) > _MAX_NAMES:
+            names.append("...")
+        return (
+            f"a queue ended before {len(self.unfinished)} of its events were dispatched ({', '.join(names)}); use a "
+            f"longer drain_timeout= or more workers=, or wait for `await queue.join()` in the block"
+        )
+
+
+#: How many names a message contains.
+_MAX_NAMES = 5
+
+
+def _format(thing: object) -> str:
+    try:
+        return repr(thing)
+    except Exception:
+        # The message must not depend on a `__repr__` that raises.
+        return object.__repr__(thing)

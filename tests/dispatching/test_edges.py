@@ -147,7 +147,12 @@ async def test_a_met_expectation_takes_no_second_event() -> None:
 
 def test_errors_of_waiting_say_how_much_was_lost() -> None:
     assert "missed 3 of its events" in str(StreamLagged(3))
-    assert "before 2 of its events" in str(QueueNotDrained([("order.placed", 1), ("order.placed", 2)]))
+    assert "before 2 of its events were dispatched ('placed', 'paid')" in str(
+        QueueNotDrained([("placed", 1), ("paid", 2)])
+    )
+    assert "before 7 of its events were dispatched (0, 1, 2, 3, 4, ...)" in str(
+        QueueNotDrained([(number, None) for number in range(7)])
+    )
     assert QueueNotDrained([("order.placed", 1)]).unfinished == (("order.placed", 1),)
 
 

@@ -87,7 +87,7 @@ async def test_lag_is_raised_before_the_end(end: Any, scoped: Any) -> None:
         await place(scoped, 1, 2)
         end(scoped, stream)
 
-        with pytest.raises(StreamLagged):
+        with pytest.raises(StreamLagged, match=r"<stream of 'order\.placed'> missed 1 of its events"):
             await read_all(stream)
         assert await read_all(stream) == [2]
 
@@ -208,8 +208,18 @@ async def test_an_end_in_the_body_is_raised_after_it(end: Any, scoped: Any) -> N
             await settle()
             reached = True
     assert reached
-    with pytest.raises(LookupError):
+    with pytest.raises(LookupError, match=r"will not come: .* (has ended; wait within|was removed)"):
         _ = expected.event
+
+
+async def test_an_expectation_whose_body_raised_says_that_the_event_will_not_come(scoped: Any) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with scoped.expect("order.placed") as expected:
+            raise ZeroDivisionError
+
+    for attribute in ("event", "name"):
+        with pytest.raises(LookupError, match=r"'order\.placed'> will not come: an error or a cancellation has ended"):
+            getattr(expected, attribute)
 
 
 @every_ending

@@ -317,6 +317,7 @@ async def test_a_leak_under_raise_keeps_its_notes() -> None:
     left = await ending_of(Leaking().queue(), lambda queue: queue.post("order"))
     (leak,) = leaves(left)
     assert isinstance(leak, ListenerCancelled)
+    assert str(leak).startswith(f"a cancellation escaped from a dispatch of {leak.listener!r}, but")
     assert isinstance(leak.__cause__, asyncio.CancelledError)
     assert leak.__notes__ == ["raised in listener shop.store"]
 

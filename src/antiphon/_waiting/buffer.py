@@ -189,7 +189,7 @@ class Buffer(Generic[T]):
                 try:
                     if self.missed:
                         missed, self.missed = self.missed, 0
-                        raise StreamLagged(missed)
+                        raise StreamLagged(missed, safe_repr(self._owner))
                     item = self._items.pop_next()
                     if item is not None:
                         self.delivered += 1

@@ -132,6 +132,8 @@ class Expectation(AsyncContext, Generic[E_co]):
                 await anyio.lowlevel.checkpoint()  # noqa: ASYNC102  the end of the block waits for the event
                 await self._wakeup[1].wait()  # noqa: ASYNC102  the end of the block waits for the event
         finally:
+            if self._closed_reason is None and not hasattr(self, "_event"):
+                self._closed_reason = "an error or a cancellation has ended its block before; expect it again"
             self._unsubscribe()
         if exc is None and self._closed_reason is not None and not hasattr(self, "_event"):
             raise anyio.ClosedResourceError(f"{self!r} will not come: {self._closed_reason}")
@@ -143,6 +145,8 @@ class Expectation(AsyncContext, Generic[E_co]):
 
     def _check_received(self) -> None:
         if not hasattr(self, "_event"):
+            if self._closed_reason is not None:
+                raise LookupError(f"{self!r} will not come: {self._closed_reason}")
             raise LookupError(
                 f"{self!r} has not come yet; read it after the `async with` block, or wait for it with "
                 f"`await dispatcher.wait_for({safe_repr(self._key)})`"
