@@ -8,7 +8,9 @@ require Python 3.13, like HARP. All other sessions run on the Python that runs n
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tarfile
 from pathlib import Path
 
 import nox
@@ -60,6 +62,21 @@ def _modules(*folders: str) -> list[str]:
 # Two processes are 1.5 times as fast on two cores. `-- -n 0` runs the tests in one process, for a debugger.
 PARALLEL = ("-n", "2")
 QUICK = ("-m", "not slow")
+#: Runs with the wheel alone.
+INSTALLED_EXAMPLE = """
+import asyncio, sys
+from antiphon import AsyncEventDispatcher
+
+dispatcher = AsyncEventDispatcher()
+
+@dispatcher.listen("order.placed")
+async def confirm(event):
+    print("confirmed", event.name)
+
+asyncio.run(dispatcher.adispatch("order.placed"))
+assert "trio" not in sys.modules
+"""
+
 # For sessions that repeat the tests in another environment.
 FEWER = ("--hypothesis-profile=few", *QUICK)
 
@@ -153,6 +170,28 @@ def fuzz(session: nox.Session) -> None:
     """Compare random programs with a reference on every event loop. ``-- --short`` takes less than a minute."""
     session.install(".", *_group("test"))
     session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the sdist and the wheel, and check what is in them and that they install."""
+    session.install(*_group("build"))
+    dist = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist))
+    sdist, wheel = next(dist.glob("*.tar.gz")), next(dist.glob("*.whl"))
+    session.run("twine", "check", "--strict", str(sdist), str(wheel))
+    session.run("check-wheel-contents", str(wheel))
+    with tarfile.open(sdist) as archive:
+        folders = {name.split("/")[1] for name in archive.getnames() if "/" in name}
+    unwanted = folders & {".ci", ".github", "benchmarks", "noxfile.py"}
+    if unwanted:
+        session.error(f"the sdist contains {', '.join(sorted(unwanted))}")
+    # Without extras, as most users install it. The import must not need the checkout.
+    session.install("--force-reinstall", str(wheel))
+    session.chdir(dist)
+    session.run("python", "-I", "-m", "antiphon", "--version")
+    session.run("python", "-I", "-c", INSTALLED_EXAMPLE)
 
 
 @nox.session
