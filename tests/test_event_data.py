@@ -89,12 +89,13 @@ def test_a_field_without_a_default_is_required(kind: Any, missing: str) -> None:
 
 
 @kinds(REQUIRED)
-async def test_a_subclass_requires_the_field_after_a_dispatch_too(kind: Any) -> None:
+@pytest.mark.parametrize("missing", FIELDS)
+async def test_a_subclass_requires_the_field_after_a_dispatch_too(kind: Any, missing: str) -> None:
     await AsyncEventDispatcher().adispatch("user.created", make(kind))
-    subclass = type("Subclass", (kind,), {"__annotations__": {}, "__module__": __name__})
+    subclass = type(kind)("Subclass", (kind,), {"__annotations__": {}, "__module__": __name__})
 
-    with pytest.raises((TypeError, ValueError)):
-        subclass()
+    with pytest.raises((TypeError, ValueError), match=missing):
+        subclass(**{name: value for name, value in FIELDS.items() if name != missing})
 
 
 @kinds(DATA_EVENTS)
@@ -419,6 +420,44 @@ def test_a_descriptor_of_the_class_stays() -> None:
         EventDispatcher().dispatch("user.created", event)
 
         assert (event.name, event.dispatcher()) == ("bob", "mail")
+
+
+@pytest.mark.parametrize("bases", ["Event last", "Event first"])
+async def test_a_model_inherits_fields_from_a_model_that_is_not_an_event(bases: str) -> None:
+    class User(pydantic.BaseModel):
+        name: str
+        dispatcher: str = "mail"
+
+    order: Any = (User, Event) if bases == "Event last" else (Event, User)
+    created: Any = type(pydantic.BaseModel)("UserCreated", order, {"__module__": __name__})
+
+    with pytest.raises(ValueError, match="name"):
+        created()
+    event = created(name="bob")
+    await AsyncEventDispatcher().adispatch("user.created", event)
+    assert (event.name, event.dispatcher) == ("bob", "mail")
+
+
+def test_a_model_inherits_the_default_of_a_field() -> None:
+    class Created(pydantic.BaseModel, Event):
+        name: str = "bob"
+        dispatcher: str = pydantic.Field(default_factory=lambda: "mail")
+
+    class UserCreated(Created):
+        number: int = 7
+
+    assert (UserCreated().name, UserCreated().dispatcher) == ("bob", "mail")
+
+
+def test_a_class_variable_of_a_model_is_inherited() -> None:
+    class Created(pydantic.BaseModel, Event):
+        name: ClassVar[str] = "user.created"
+
+    class UserCreated(Created):
+        number: int = 7
+
+    assert UserCreated.name == "user.created"
+    assert [*UserCreated.model_fields] == ["number"]
 
 
 def test_a_field_with_a_default_keeps_it() -> None:

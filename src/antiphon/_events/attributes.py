@@ -11,6 +11,7 @@ instance, in a slot or behind a property therefore takes precedence, and a dispa
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any, Final
 from weakref import ref
 
@@ -355,15 +356,31 @@ class _NoDefault:
 
 
 def declare_fields(cls: type[Any]) -> None:
-    """Hide the defaults of `Event` from a new class that declares fields of the same names without a default.
+    """Hide the defaults of `Event` from a new class with fields of the same names and no default in the class.
 
     The dataclass decorator and pydantic read the default of a field from the class, with its bases. Nothing is stored
     in the class under the name of the field, because attrs takes every such value for a default.
     """
-    annotations = _get_own_annotations(cls)
+    # pydantic reads the default of an inherited field as well, and it removes the value from the class that declares it.
+    bases = cls.__mro__ if hasattr(cls, "__pydantic_fields__") else (cls,)
     for attribute in SHOWN_ATTRIBUTES:
-        if attribute in annotations and attribute not in vars(cls) and "ClassVar" not in str(annotations[attribute]):
+        if any(_declares_only(base, attribute) for base in _iterate_until_value(bases, attribute)):
             type.__setattr__(cls, DEFAULT_PREFIX + attribute, _NoDefault(attribute))
+
+
+def _iterate_until_value(bases: tuple[type[Any], ...], attribute: str) -> Iterator[type[Any]]:
+    for base in bases:
+        if SELF in vars(base):
+            # The value in `Event` is the one to hide.
+            continue
+        if attribute in vars(base):
+            return
+        yield base
+
+
+def _declares_only(cls: type[Any], attribute: str) -> bool:
+    annotations = _get_own_annotations(cls)
+    return attribute in annotations and "ClassVar" not in str(annotations[attribute])
 
 
 def decide_fields(cls: type[Any]) -> None:
