@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from hypothesis import HealthCheck, settings
 from sybil import Sybil
 from sybil.evaluators.python import pad
 from sybil.integration.pytest import SybilItem
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 BACKENDS = ("asyncio", "trio")
 
 pytest_plugins = ["antiphon.testing.plugin"]
+
+# Examples fail for their own reasons only, and not because another process uses the CPU. `tests` has other profiles.
+settings.register_profile("docs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("docs")
 
 
 class ExampleEvaluator:

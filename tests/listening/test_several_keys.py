@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Union
 
 import anyio
 import pytest
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, listens_to
+from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, listens_to, named
 from antiphon.testing import record
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
@@ -136,6 +137,47 @@ async def test_a_removed_key_takes_effect_in_a_running_dispatch(dispatcher: AnyD
     assert log == []
     await dispatcher.adispatch(PAID)
     assert log == [Event]
+
+
+@pytest.mark.parametrize("removed", [PLACED, OrderPlaced])
+@pytest.mark.parametrize("strategy", [Sequential(), Sequential(errors="collect"), Concurrent(), Race()], ids=repr)
+@pytest.mark.parametrize("options", [{}, {"once": True}, {"where": bool, "limit": 1, "timeout": 60}], ids=str)
+@pytest.mark.parametrize("observed", [False, True], ids=["", "observed"])
+async def test_a_key_removed_in_a_dispatch_keeps_another_key_of_the_event(
+    removed: Any, strategy: Any, options: dict[str, Any], observed: bool
+) -> None:
+    dispatcher, log = AsyncEventDispatcher(strategy=strategy), list[Any]()
+    removing = make_listener(dispatcher, lambda event: dispatcher.clear(removed))
+
+    @dispatcher.listen(PLACED, OrderPlaced, "order.*", PAID, **options)
+    @named
+    async def listener(event: Any, name: str) -> None:
+        log.append(name)
+
+    dispatcher.add_listener(removed, removing, priority=-1)
+    with record(dispatcher) if observed else nullcontext() as recorded:
+        await dispatcher.adispatch(PLACED, OrderPlaced())
+
+    assert log == [PLACED]
+    if recorded is not None:
+        recorded.assert_called(removing, listener)
+    assert dispatcher.has_listeners(PAID) is ("once" not in options)
+
+
+async def test_a_listener_without_any_key_left_does_not_run(dispatcher: AnyDispatcher) -> None:
+    log: list[Any] = []
+    listener = dispatched(dispatcher, log)
+    removing = make_listener(dispatcher, lambda event: [dispatcher.clear(key) for key in (PLACED, OrderPlaced)])
+    dispatcher.add_listener("*", removing, priority=-1)
+    dispatcher.listen(PLACED, OrderPlaced, PAID)(listener)
+
+    with record(dispatcher) as recorded:
+        await dispatcher.adispatch(PLACED, OrderPlaced())
+
+    assert log == []
+    (dispatch,) = recorded.dispatches
+    assert [call.skipped_because for call in dispatch.listeners] == [None, "removed"]
+    assert dispatcher.has_listeners(PAID)
 
 
 def test_the_handle_removes_all_keys(dispatcher: AnyDispatcher) -> None:
@@ -271,6 +313,21 @@ async def test_an_override_gets_each_key(dispatcher: AnyDispatcher) -> None:
     await prefixing.adispatch("shop.placed")
 
     assert (keys, log) == (["*", "placed"], [Event])
+
+
+async def test_an_override_may_give_each_key_a_priority() -> None:
+    class Prioritizing(AsyncEventDispatcher):
+        def add_listener(self, key: Any, listener: Any, /, *, priority: int = 0) -> Any:  # type: ignore[override]  # the signature of whistle
+            super().add_listener(key, listener, priority=priority + 10 * (key == PLACED))
+
+    log: list[Any] = []
+    prioritizing = Prioritizing()
+    prioritizing.listen(PLACED, "*")(make_recording_listener(prioritizing, log, "several"))
+    prioritizing.add_listener("*", make_recording_listener(prioritizing, log, "one"), priority=5)
+
+    await prioritizing.adispatch(PLACED)
+
+    assert log == ["several", "one"]
 
 
 async def test_recordings_understand_unions() -> None:

@@ -20,7 +20,7 @@ from antiphon._events.event import Event
 from antiphon._listeners.adapters import name_usage, unbind_name
 from antiphon._listeners.subscription import Subscription
 from antiphon._registry.keys import check_dispatch_name, check_name, split_key
-from antiphon._registry.lookup import drop_linked
+from antiphon._registry.lookup import join_linked
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep, sort_subscriptions
 from antiphon._registry.registry import Registry
 from antiphon._types import DeclaredNamesSource
@@ -203,7 +203,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
 
     def _find_listeners_of_union(self, classes: tuple[Any, ...]) -> tuple[Any, ...]:
         found = [self._registry.find_for_event(find_class_name_attribute(cls), cls) for cls in classes]
-        return _get_listeners_of(drop_linked(sort_subscriptions(set(chain.from_iterable(found)))))
+        return _get_listeners_of(join_linked(sort_subscriptions(set(chain.from_iterable(found)))))
 
     # From the arguments of a dispatch to its plan
 

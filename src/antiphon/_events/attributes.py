@@ -361,7 +361,7 @@ def declare_fields(cls: type[Any]) -> None:
     The dataclass decorator and pydantic read the default of a field from the class, with its bases. Nothing is stored
     in the class under the name of the field, because attrs takes every such value for a default.
     """
-    # pydantic reads the default of an inherited field as well, and it removes the value from the class that declares it.
+    # pydantic also reads the default of an inherited field, and removes the value from the class that declares it.
     bases = cls.__mro__ if hasattr(cls, "__pydantic_fields__") else (cls,)
     for attribute in SHOWN_ATTRIBUTES:
         if any(_declares_only(base, attribute) for base in _iterate_until_value(bases, attribute)):

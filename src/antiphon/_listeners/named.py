@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast, overload
 from antiphon._events.attributes import find_dispatch_name
 from antiphon._listeners.adapters import Adapter, is_name_aware, name_usage
 from antiphon._listeners.checks import check_callable
-from antiphon._listeners.subscription import Subscription, has_options
+from antiphon._listeners.subscription import LinkedSubscription, Subscription, has_options
 from antiphon._util.callables import is_async_callable
 from antiphon._util.naming import Wrapper, safe_repr
 
@@ -162,6 +162,8 @@ def bind_name(subscription: Subscription, name: Hashable, wrap: Callable[..., Ca
     Returns:
         A proxy of the subscription, or the subscription itself if its listener does not receive the name.
     """
+    if isinstance(subscription, LinkedSubscription):
+        return cast("Subscription", subscription.map(lambda each: bind_name(each, name, wrap)))
     call = subscription.call
     listener_call = subscription.listener_call if has_options(subscription) else call
     if not is_name_aware(listener_call) or not subscription.is_registered():

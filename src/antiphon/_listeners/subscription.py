@@ -6,7 +6,7 @@ A dispatch reads the attribute ``call`` of a subscription at the moment when it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, MutableMapping
+from collections.abc import Callable, Hashable, Iterable, MutableMapping
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = (
     "DEFAULT_OPTIONS",
     "CombinedSubscription",
+    "LinkedSubscription",
     "Options",
     "Subscription",
     "SubscriptionWithOptions",
@@ -215,6 +216,48 @@ class CombinedSubscription(Subscription):
     def is_registered(self) -> bool:
         """Return whether the listener is still registered under one of its keys."""
         return any(subscription.is_registered() for subscription in self.subscriptions)
+
+
+class LinkedSubscription:
+    """A proxy of the subscriptions of one listener that match the same event, in a plan.
+
+    A dispatch calls the listener once, also if some of them are removed during the dispatch.
+    """
+
+    __slots__ = ("_linked",)
+
+    def __init__(self, linked: Iterable[Subscription]) -> None:
+        self._linked = tuple(linked)
+
+    @property
+    def call(self) -> Callable[[Any], Any]:
+        """The callable of the first subscription that is still registered, or the placeholder."""
+        return self._find_registered().call
+
+    @property
+    def name_unbound(self) -> LinkedSubscription:
+        """The registrations, if a name is bound to these subscriptions; see `antiphon._listeners.named`."""
+        return self.map(lambda subscription: getattr(subscription, "name_unbound", subscription))
+
+    def map(self, function: Callable[[Subscription], Subscription]) -> LinkedSubscription:
+        """Return a proxy of the results of a function of each subscription."""
+        return LinkedSubscription(map(function, self._linked))
+
+    def is_registered(self) -> bool:
+        """Return whether one of the subscriptions is still registered."""
+        return any(subscription.is_registered() for subscription in self._linked)
+
+    def _find_registered(self) -> Subscription:
+        return next((each for each in self._linked if each.is_registered()), self._linked[0])
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute in LinkedSubscription.__slots__:
+            # `copy` creates the object without its attributes.
+            raise AttributeError(attribute)
+        return getattr(self._find_registered(), attribute)
+
+    def __repr__(self) -> str:
+        return repr(self._find_registered())
 
 
 def has_options(subscription: Subscription) -> TypeIs[SubscriptionWithOptions]:

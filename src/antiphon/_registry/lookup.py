@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from _thread import RLock
 from collections.abc import Hashable
-from typing import Final
+from typing import Final, cast
 
 from antiphon._events.event import Event
-from antiphon._listeners.subscription import Subscription
+from antiphon._listeners.subscription import LinkedSubscription, Subscription
 from antiphon._registry.bucket import Bucket
 from antiphon._registry.keys import Matcher
 from antiphon._registry.plan import sort_subscriptions
 
-__all__ = ("EMPTY_BUCKET", "RegistryLookup", "drop_linked")
+__all__ = ("EMPTY_BUCKET", "RegistryLookup", "join_linked")
 
 #: The bucket of a key without subscriptions. Nothing is added to it.
 EMPTY_BUCKET: Final = Bucket()
@@ -38,7 +38,7 @@ class RegistryLookup:
         """Return the subscriptions that match events of a class under a name, sorted."""
         with self._lock:
             found = sort_subscriptions(self._collect_for_event(name, cls))
-            return drop_linked(found) if self._has_linked else found
+            return join_linked(found) if self._has_linked else found
 
     def find_all(self) -> tuple[Subscription, ...]:
         """Return all subscriptions, including those of the parent, sorted."""
@@ -83,7 +83,13 @@ class RegistryLookup:
             return bool(self._collect_for_key(value))
 
 
-def drop_linked(subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
-    """Keep one subscription of each listener with several keys."""
-    # The subscriptions of one listener under several keys have the same order. Keep the first of them.
-    return tuple({subscription.order: subscription for subscription in reversed(subscriptions)}.values())[::-1]
+def join_linked(subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
+    """Join the subscriptions of each listener with several keys, which a dispatch calls once."""
+    # The subscriptions of one listener under several keys have the same order.
+    by_order: dict[int, list[Subscription]] = {}
+    for subscription in subscriptions:
+        by_order.setdefault(subscription.order, []).append(subscription)
+    return tuple(
+        linked[0] if len(linked) == 1 else cast("Subscription", LinkedSubscription(linked))
+        for linked in by_order.values()
+    )
