@@ -1,8 +1,8 @@
-"""The table of guarantees, built from the data in guarantees.toml.
+"""The tables of guarantees, built from the data in guarantees.toml.
 
-This module is a Sphinx extension with one directive: ``guarantees`` shows the rows of a section. The README contains
-the most important rows between two markers. ``python docs/guarantees.py`` updates them, and a test fails if they are
-out of date.
+This module is a Sphinx extension with one directive: ``guarantees`` shows the rows of a section. A row whose cells are
+equal in all columns is in a first table, with one column "Always". On a narrow screen, site.css shows each row of the
+second table as a card. The cells of a card repeat the titles of their columns, which are hidden on a wide screen.
 """
 
 from __future__ import annotations
@@ -12,49 +12,47 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 DOCS = Path(__file__).parent
-README = DOCS.parent / "README.md"
-BEGIN_MARKER, END_MARKER = "<!-- guarantees: begin -->", "<!-- guarantees: end -->"
-EMPTY_CELL = "–"
+ALWAYS = {"always": "Always"}
 
 
 class Row(NamedTuple):
-    """One row of the table, with a cell for each column to which the row applies."""
+    """One row, with a cell for each column to which the row applies."""
 
     id: str
     section: str
     sentence: str
-    readme: bool
     cells: dict[str, str]
 
 
 class Guarantees(NamedTuple):
-    """The table."""
+    """All rows."""
 
     #: The title of each column, by column id.
     columns: dict[str, str]
     rows: tuple[Row, ...]
 
 
+class Section(NamedTuple):
+    """The rows of one section: those that are equal in all columns have the one cell ``always``."""
+
+    columns: dict[str, str]
+    always: tuple[Row, ...]
+    different: tuple[Row, ...]
+
+
 def load(path: Path = DOCS / "guarantees.toml") -> Guarantees:
-    """Read the table."""
+    """Read the data."""
     data = tomllib.loads(path.read_text(encoding="utf-8"))
     return Guarantees(data["columns"], tuple(_make_row(row, data["columns"]) for row in data["row"]))
 
 
 def _make_row(data: dict[str, Any], columns: dict[str, str]) -> Row:
     cells = {column: data.pop(column) for column in columns if column in data}
-    return Row(**{"readme": False, **data}, cells=cells)
+    return Row(**data, cells=cells)
 
 
-def render_markdown(rows: list[Row], columns: dict[str, str]) -> str:
-    """Render rows as a Markdown table."""
-    lines = [["", *columns.values()], ["---"] * (len(columns) + 1)]
-    lines += [[row.sentence, *(row.cells.get(column, EMPTY_CELL) for column in columns)] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def render_section(table: Guarantees, section: str) -> str:
-    """Render the rows of one section as a Markdown table.
+def get_section(table: Guarantees, section: str) -> Section:
+    """Return the rows and the columns of one section.
 
     Raises:
         ValueError: If there is no such section.
@@ -64,20 +62,15 @@ def render_section(table: Guarantees, section: str) -> str:
         msg = f"no row of guarantees.toml is in the section {section!r}"
         raise ValueError(msg)
     columns = {id_: title for id_, title in table.columns.items() if any(id_ in row.cells for row in rows)}
-    return render_markdown(rows, columns)
-
-
-def render_for_readme(table: Guarantees) -> str:
-    """Render the rows that the README shows, without the column of the synchronous dispatcher."""
-    columns = {id_: title for id_, title in table.columns.items() if id_ != "sync"}
-    return render_markdown([row for row in table.rows if row.readme], columns)
-
-
-def update_readme(readme: str, table: Guarantees) -> str:
-    """Return the text of the README with the current table between the markers."""
-    before, _, rest = readme.partition(BEGIN_MARKER)
-    _, _, after = rest.partition(END_MARKER)
-    return f"{before}{BEGIN_MARKER}\n{render_for_readme(table)}\n{END_MARKER}{after}"
+    always: list[Row] = []
+    different: list[Row] = []
+    for row in rows:
+        cells = {row.cells.get(column) for column in columns}
+        if len(cells) == 1:
+            always.append(row._replace(cells={"always": row.cells[next(iter(columns))]}))
+        else:
+            different.append(row)
+    return Section(columns, tuple(always), tuple(different))
 
 
 def setup(app: Any) -> dict[str, Any]:
@@ -90,11 +83,42 @@ def setup(app: Any) -> dict[str, Any]:
 
         def run(self) -> list[nodes.Node]:
             self.env.note_dependency(str(DOCS / "guarantees.toml"))
-            return self.parse_text_to_nodes(render_section(load(), self.arguments[0]))
+            section = get_section(load(), self.arguments[0])
+            tables: list[nodes.Node] = []
+            if section.always:
+                tables.append(self._make_table(section.always, ALWAYS))
+            if section.different:
+                tables.append(self._make_table(section.different, section.columns))
+            return tables
+
+        def _make_table(self, rows: tuple[Row, ...], columns: dict[str, str]) -> nodes.table:
+            is_comparison = len(columns) > 1
+            table = nodes.table(classes=["guarantees", "compared"] if is_comparison else ["guarantees"])
+            group = nodes.tgroup(cols=len(columns) + 1)
+            group += [nodes.colspec(colwidth=1) for _ in range(len(columns) + 1)]
+            titles = [self._make_entry(title) for title in ("", *columns.values())]
+            head = nodes.row("", *titles)
+            body: list[nodes.row] = []
+            for row in rows:
+                cells = [self._make_entry(row.sentence)]
+                for column, title in columns.items():
+                    if column in row.cells:
+                        cells.append(self._make_entry(row.cells[column], title if is_comparison else ""))
+                    else:
+                        cells.append(self._make_entry("–", classes=["not-applicable"]))
+                body.append(nodes.row("", *cells))
+            group += [nodes.thead("", head), nodes.tbody("", *body)]
+            table += group
+            return table
+
+        def _make_entry(self, text: str, title: str = "", classes: list[str] | None = None) -> nodes.entry:
+            entry = nodes.entry(classes=classes or [])
+            if title:
+                heading = self.parse_text_to_nodes(title)
+                heading[0]["classes"].append("column-title")
+                entry += heading
+            entry += self.parse_text_to_nodes(text)
+            return entry
 
     app.add_directive("guarantees", GuaranteesDirective)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
-
-
-if __name__ == "__main__":
-    README.write_text(update_readme(README.read_text(encoding="utf-8"), load()), encoding="utf-8")

@@ -40,11 +40,6 @@ def test_the_docs_show_every_row() -> None:
     assert not missing
 
 
-def test_the_readme_shows_the_table() -> None:
-    readme = guarantees.README.read_text(encoding="utf-8")
-    assert readme == guarantees.update_readme(readme, TABLE), "run `python docs/guarantees.py`"
-
-
 @pytest.mark.parametrize("source", ["listener", "listener in a task", "Control-C"])
 def test_the_docs_quote_the_table_of_interrupts(source: str) -> None:
     lines = [
@@ -55,3 +50,16 @@ def test_the_docs_quote_the_table_of_interrupts(source: str) -> None:
     page = (guarantees.DOCS / "errors-and-cancellation.md").read_text(encoding="utf-8")
     assert lines
     assert "\n".join(lines) in page
+
+
+def test_rows_that_are_equal_in_every_column_are_shown_once() -> None:
+    sections = [guarantees.get_section(TABLE, id_) for id_ in dict.fromkeys(row.section for row in TABLE.rows)]
+    shown = [row.id for section in sections for row in (*section.always, *section.different)]
+    by_id = {row.id: row for row in TABLE.rows}
+
+    assert sorted(shown) == sorted(by_id)
+    for section in sections:
+        for row in section.always:
+            assert by_id[row.id].cells == dict.fromkeys(section.columns, row.cells["always"])
+        for row in section.different:
+            assert len({row.cells.get(column) for column in section.columns}) > 1
