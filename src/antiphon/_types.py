@@ -81,7 +81,9 @@ Name: TypeAlias = PlainString | Enum | int | bytes | tuple[Hashable, ...] | froz
 Key: TypeAlias = type[Any] | UnionType | EventName[Any] | Name
 
 #: The names that a dispatcher declares: a module, a class, a name, or several of them.
-DeclaredNamesSource: TypeAlias = ModuleType | type[Any] | str | Iterable[ModuleType | type[Any] | Hashable] | None
+DeclaredNamesSource: TypeAlias = (
+    ModuleType | type[Any] | str | Enum | Iterable[ModuleType | type[Any] | Hashable] | None
+)
 
 #: A callable that takes an event.
 IListener: TypeAlias = Callable[[Any], Any]

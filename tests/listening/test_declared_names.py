@@ -162,6 +162,21 @@ def test_a_subscriber_with_an_unknown_name_registers_nothing() -> None:
     assert not dispatcher.has_listeners()
 
 
+class Plain(Enum):
+    PAID = "paid"
+
+
+class Text(StrEnum):
+    PAID = "paid"
+
+
+class Iterable(Enum):
+    PAID = "paid"
+
+    def __iter__(self) -> Any:
+        return iter(self.value)
+
+
 @pytest.mark.parametrize(
     ("source", "error", "text"),
     [
@@ -179,6 +194,21 @@ def test_a_wrong_declaration_is_refused(source: Any, error: type[Exception], tex
         with pytest.raises(error) as caught:
             kind(names=source)
         assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["order.placed", Plain.PAID, Text.PAID, Iterable.PAID, b"order"], ids=repr)
+async def test_one_name_can_be_declared(dispatcher: AnyDispatcher, name: Any) -> None:
+    declaring = type(dispatcher)(names=name)
+
+    await declaring.adispatch(name, Event())
+    for other in ("order", *b"order", "p"):
+        with pytest.raises(ValueError, match="names= declares"):
+            await declaring.adispatch(other, Event())
+
+
+def test_an_empty_declaration_refuses_every_name(dispatcher: AnyDispatcher) -> None:
+    with pytest.raises(ValueError, match="it declares no names"):
+        type(dispatcher)(names=[]).has_listeners("order.placed")
 
 
 async def test_without_declared_names_every_name_is_known() -> None:

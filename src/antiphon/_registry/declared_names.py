@@ -74,12 +74,13 @@ class DeclaredNames:
         close = get_close_matches(text, candidates, n=1)
         if close:
             return f": did you mean {format_key(candidates[close[0]])}?"
-        listed = ", ".join(format_key(name) for name in list(self.names)[:_MAX_LISTED])
+        listed = ", ".join(format_key(name) for name in list(self.names)[:_MAX_LISTED]) or "no names"
         return f": it declares {listed}{', …' if len(self.names) > _MAX_LISTED else ''}"
 
 
 def _split_source(source: Any) -> tuple[Any, ...]:
-    if isinstance(source, (ModuleType, str, type)):
+    # A member of an Enum and bytes are names, although some of them can be iterated over.
+    if isinstance(source, (ModuleType, str, bytes, Enum, type)):
         return (source,)
     try:
         return tuple(source)
