@@ -1,6 +1,7 @@
 """Configuration of the docs. ``nox -s docs`` builds them without network access."""
 
 import sys
+import tomllib
 from importlib import import_module
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -16,6 +17,7 @@ author = "The antiphon authors"
 copyright = "2026, The antiphon authors"  # noqa: A001 - Sphinx requires this name
 release = installed_version("antiphon")
 version = release
+urls = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
 
 extensions = [
     "myst_parser",
@@ -33,8 +35,15 @@ html_theme = "furo"
 html_title = f"antiphon {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_logo = html_favicon = "_static/logo.svg"
+html_theme_options = {
+    # The links "View this page" and "Edit this page".
+    "source_repository": urls["Source"],
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
 # Furo's default underlines the names of classes and modules.
-pygments_dark_style = "one-dark"
+pygments_dark_style = "github-dark"
 html_show_copyright = False
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
 myst_heading_anchors = 3

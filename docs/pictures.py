@@ -1,10 +1,13 @@
 """Draws the pictures of docs/timeline.md: ``python docs/pictures.py``.
 
 The times of the dispatches are fixed, so that the pictures are always the same. A test fails if they are out of date.
+Each picture has a file for the light and one for the dark theme of the docs, because a picture that adapts to the
+system does not follow the switch of the page.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,9 +156,18 @@ PICTURES: dict[str, Callable[[], list[DispatchRecord]]] = {
 }
 
 
-def draw(name: str) -> str:
-    """Draw one picture as SVG."""
-    return as_svg(PICTURES[name](), width=760)
+THEMES = ("light", "dark")
+DARK_RULES = re.compile(r"@media \(prefers-color-scheme: dark\) \{\n(.*?\n)\}\n", re.DOTALL)
+
+
+def draw(name: str, theme: str) -> str:
+    """Draw one picture as SVG, for one theme."""
+    rules = r"\1" if theme == "dark" else ""
+    svg, replaced = DARK_RULES.subn(rules, as_svg(PICTURES[name](), width=760))
+    if replaced != 1:
+        msg = f"expected one block of rules for dark mode in the picture, found {replaced}"
+        raise ValueError(msg)
+    return svg.replace("color-scheme: light dark", f"color-scheme: {theme}")
 
 
 def update_page(page: str) -> str:
@@ -170,7 +182,8 @@ def main() -> None:
     PAGE.write_text(update_page(PAGE.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
     FOLDER.mkdir(exist_ok=True)
     for name in PICTURES:
-        (FOLDER / f"{name}.svg").write_text(draw(name), encoding="utf-8", newline="\n")
+        for theme in THEMES:
+            (FOLDER / f"{name}-{theme}.svg").write_text(draw(name, theme), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -152,9 +152,19 @@ def test_nothing_overlaps_or_leaves_the_picture(records, width, by):
         assert all(end <= left or start >= right for start, end in beside)
 
 
+@pytest.mark.parametrize("theme", pictures.THEMES)
 @pytest.mark.parametrize("name", pictures.PICTURES)
-def test_pictures_of_the_docs_are_current(name):
-    assert (pictures.FOLDER / f"{name}.svg").read_text(encoding="utf-8") == pictures.draw(name)
+def test_pictures_of_the_docs_are_current(name, theme):
+    assert (pictures.FOLDER / f"{name}-{theme}.svg").read_text(encoding="utf-8") == pictures.draw(name, theme)
+
+
+def test_pictures_of_the_docs_have_the_colors_of_one_theme():
+    light, dark = (pictures.draw("race", theme) for theme in pictures.THEMES)
+
+    # The last rule for the page wins.
+    assert re.findall(r"\.page \{ fill: (#\w+)", light)[-1] == "#ffffff"
+    assert re.findall(r"\.page \{ fill: (#\w+)", dark)[-1] == "#0d1117"
+    assert "prefers-color-scheme" not in light + dark
 
 
 def test_text_of_the_docs_is_current():
