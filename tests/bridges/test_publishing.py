@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,6 +22,12 @@ from antiphon.bridges import (
     PublishFailed,
 )
 from tests.bridges.shop import ORDERS, PRICES, OrderPaid, OrderPlaced, PriceChanged, Shop, make_registry
+
+
+@dataclass
+class Customer(Event):
+    name: str
+
 
 # Forwarding
 
@@ -54,6 +61,22 @@ async def test_the_other_side_dispatches_under_the_same_name(shop: Shop, name: s
         await anyio.sleep(1)
 
     assert names == [name]
+
+
+async def test_the_name_of_a_dispatch_is_not_that_of_a_field(shop: Shop):
+    events = make_registry()
+    events.register("shop.customer")(Customer)
+    web, billing = shop.program("web", events), shop.program("billing", events)
+    web.bridge.forward(Customer, to=ORDERS)
+    billing.bridge.receive(ORDERS, group="billing")
+    names: list[str] = []
+    billing.dispatcher.add_listener("customer.added", append_to(names, "customer.added"))
+
+    async with web.bridge, billing.bridge:
+        await web.dispatcher.adispatch("customer.added", Customer("alice"))
+        await anyio.sleep(1)
+
+    assert names == ["customer.added"]
 
 
 async def test_forwarding_is_the_last_listener(shop: Shop):

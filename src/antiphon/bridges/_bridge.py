@@ -13,7 +13,7 @@ from typing import Any, Final, Self, TypeVar
 import anyio
 from anyio.lowlevel import current_token
 
-from antiphon import AsyncEventDispatcher, Sequential, Strategy
+from antiphon import AsyncEventDispatcher, Sequential, Strategy, outside_dispatch
 from antiphon.bridges._brokers.protocol import Broker, Message, Receipt
 from antiphon.bridges._channel import Channel
 from antiphon.bridges._checks import check_count, check_name, check_seconds
@@ -301,7 +301,7 @@ class Bridge:
         if context is None:
             raise RuntimeError(f"{self!r} is not entered")
         try:
-            return await context.__aexit__(exc_type, exc, traceback)
+            return await context.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102  the end waits for deliveries
         finally:
             self._context = None
 
@@ -318,7 +318,9 @@ class Bridge:
         try:
             async with anyio.create_task_group() as tasks:
                 body = anyio.CancelScope()
-                tasks.start_soon(running.run, body.cancel)
+                # The bridge may be entered in a listener, whose dispatch ends before.
+                with outside_dispatch():
+                    tasks.start_soon(running.run, body.cancel)
                 try:
                     await running.wait_until_ready()
                     self._running, self._loop = running, current_token()
@@ -352,9 +354,8 @@ class Bridge:
 
 def _combine(raised: list[BaseException]) -> BaseException:
     """Return what leaves a bridge: the only exception unchanged, or all errors and one cancellation in a group."""
-    cancelled = anyio.get_cancelled_exc_class()
-    errors = [exc for exc in raised if not isinstance(exc, cancelled)]
-    cancellations = [exc for exc in raised if isinstance(exc, cancelled)]
+    errors = [exc for exc in raised if not isinstance(exc, anyio.get_cancelled_exc_class())]
+    cancellations = [exc for exc in raised if isinstance(exc, anyio.get_cancelled_exc_class())]
     remaining = [*errors, *cancellations[:1]]
     return remaining[0] if len(remaining) == 1 else BaseExceptionGroup("the bridge ended", remaining)
 

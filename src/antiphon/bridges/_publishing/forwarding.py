@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
-from antiphon import Registrar
+from antiphon import Registrar, named
 from antiphon.bridges._channel import Channel
 from antiphon.bridges._received import ReceivedEvents
 
@@ -39,9 +39,9 @@ def register_forward(
         publish: Publishes an event to a channel, under a name.
     """
 
-    async def publish_to_channel(event: Any) -> None:
+    async def publish_to_channel(event: Any, name: Any) -> None:
         if event not in received:
-            await publish(event, forward.channel, getattr(event, "name", None))
+            await publish(event, forward.channel, name)
 
     publish_to_channel.__qualname__ = f"forward({forward.cls.__qualname__}, to={forward.channel.name!r})"
-    registrar.add_listener(forward.cls, publish_to_channel, priority=_LAST, where=forward.where)
+    registrar.add_listener(forward.cls, named(publish_to_channel), priority=_LAST, where=forward.where)

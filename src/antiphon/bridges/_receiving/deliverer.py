@@ -115,13 +115,13 @@ class Deliverer:
             await self._dispatch(event, subject, made)
         except Exception as exc:
             return self._fail(made, exc)
-        except anyio.get_cancelled_exc_class() as exc:
+        except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103  it is an error if it was not requested
             if is_cancelled():
                 raise
             # Something that a listener awaits was cancelled elsewhere. The event would stay pending without an outcome.
             error = ListenerCancelled(self._place.dispatcher)
             error.__cause__ = exc
-            return self._fail(made, error)
+            return self._fail(made, error)  # noqa: ASYNC104
         self._counters.handled += 1
         return Done()
 
