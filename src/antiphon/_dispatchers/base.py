@@ -91,7 +91,15 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
             self._add_global_instruments()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._name!r}>" if self._name else object.__repr__(self)
+        if self._name:
+            return f"<{type(self).__name__} {self._name!r}>"
+        if self._registry is _UNINITIALIZED:
+            return object.__repr__(self)
+        listeners, keys = self._registry.count()
+        if not listeners:
+            return f"<{type(self).__name__} without listeners>"
+        counted = f"{listeners} listener{'s' * (listeners > 1)} under {keys} key{'s' * (keys > 1)}"
+        return f"<{type(self).__name__} with {counted}>"
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         # A shallow copy would share some of the listeners, and register others for itself.

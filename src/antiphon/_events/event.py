@@ -58,6 +58,20 @@ class Event:
         """
         stop_event(self)
 
+    def __repr__(self) -> str:
+        # Another base may have a repr, such as that of a model, and stand after this class.
+        inherited = super().__repr__
+        if getattr(inherited, "__objclass__", None) is not object:
+            return inherited()
+        # Imported here, because most programs print no event.
+        from antiphon._events.representation import represent_event
+
+        try:
+            return represent_event(self)
+        except Exception:
+            # The class customizes the access to its attributes.
+            return inherited()
+
     @property
     def _antiphon_self(self) -> Self:
         return self

@@ -57,6 +57,13 @@ class RegistryLookup:
             own = tuple(self._buckets)
             return own if self._parent is None else tuple(dict.fromkeys((*self._parent.keys(), *own)))
 
+    def count(self) -> tuple[int, int]:
+        """Return the numbers of subscriptions and of keys, without those of the parent."""
+        # Without the lock, because reprs are made everywhere.
+        buckets = list(self._buckets.values())
+        counts = [len(bucket.get_subscriptions()) if bucket.has_duplicates else len(bucket) for bucket in buckets]
+        return sum(counts), len(counts)
+
     def _collect_for_key(self, key: Hashable) -> list[Subscription]:
         found = self._buckets.get(key, EMPTY_BUCKET).get_subscriptions()
         return found if self._parent is None else [*self._parent._collect_for_key(key), *found]

@@ -80,7 +80,8 @@ def listener_label(listener: object) -> str:
 
 def _format_event(event: object) -> str:
     cls = type(event)
-    if cls.__repr__ is object.__repr__:
+    # The repr of `Event` shows the name once more, and values that may differ from run to run.
+    if next(base for base in cls.__mro__ if "__repr__" in vars(base) and base is not Event) is object:
         return cls.__name__
     label = " ".join(_repr_without_address(event).split())
     return label if len(label) <= _MAX_EVENT_LENGTH else f"{label[: _MAX_EVENT_LENGTH - 3]}..."
