@@ -136,7 +136,7 @@ for _public in (
 ):
     _public.__module__ = "antiphon"
 
-for _annotated in (Event, Plan, Subscription):
+for _annotated in (AsyncEventDispatcher, Event, EventDispatcher, Plan, Subscription):
     # Nothing can resolve their annotations here, because this module does not have the names in them. Models and
     # containers (pydantic, msgspec, attrs, rodi) would also take those of `Event` for fields.
     _annotated.__annotations__.clear()
