@@ -24,6 +24,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
+    "sphinx_copybutton",
     "antiphon.diagrams.sphinx",
     # The table of guarantees, in this folder.
     "guarantees",
@@ -42,6 +43,10 @@ html_theme_options = {
     "source_branch": "main",
     "source_directory": "docs/",
 }
+# The copy button omits the prompt and the output of a command.
+copybutton_prompt_text = "$ "
+# A block of text is the output of a program, which is not to be copied.
+copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
 # Furo's default underlines the names of classes and modules.
 pygments_dark_style = "github-dark"
 html_show_copyright = False
