@@ -61,7 +61,7 @@ def _modules(*folders: str) -> list[str]:
 
 # Two processes are 1.5 times as fast on two cores. `-- -n 0` runs the tests in one process, for a debugger.
 PARALLEL = ("-n", "2")
-QUICK = ("-m", "not slow")
+QUICK = ("-m", "not slow and not server")
 #: Runs with the wheel alone.
 INSTALLED_EXAMPLE = """
 import asyncio, sys
@@ -95,7 +95,7 @@ def tests_all(session: nox.Session) -> None:
     selection = () if session.python == CURRENT else FEWER
     if arguments[:1] == ["rest"]:
         arguments = arguments[1:]
-        selection = selection or ("-m", "slow")
+        selection = selection or ("-m", "slow or server")
     session.install(".", *_group("test"))
     session.run("python", "-m", "pytest", *PARALLEL, *selection, *arguments)
 
@@ -140,7 +140,7 @@ def coverage(session: nox.Session) -> None:
     """Measure the coverage of lines and branches, which must be at least 98 %."""
     # Editable, so that the report names the files of the checkout. `pytest --cov` would start after the first imports.
     session.install("-e", ".", *_group("test"))
-    session.run("coverage", "run", "-m", "pytest", *FEWER, *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *FEWER, "-m", "not slow", *session.posargs)
     session.run("coverage", "report")
 
 
