@@ -45,6 +45,12 @@ if TYPE_CHECKING:
     from antiphon.typing import EventName
 
 
+@dataclass(frozen=True, slots=True)
+class OrderReturned(Event):
+    name = "order.returned"
+    number: int
+
+
 class OrderPlaced(Event):
     name = "order.placed"
 
