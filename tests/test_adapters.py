@@ -12,7 +12,18 @@ import anyio
 import pytest
 from anyio import from_thread
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, in_thread, inline
+from antiphon import (
+    AsyncEventDispatcher,
+    Concurrent,
+    Event,
+    EventDispatcher,
+    Race,
+    Sequential,
+    in_thread,
+    inline,
+    listener_name,
+    named,
+)
 
 PLACED = "order.placed"
 STRATEGIES = pytest.mark.parametrize("strategy", [Sequential(), Concurrent(), Race()], ids=repr)
@@ -313,3 +324,72 @@ async def test_sync_listeners_inline_awaits_results() -> None:
     await dispatch_to(lambda event: validate(event), dispatcher=AsyncEventDispatcher(sync_listeners="inline"))
 
     assert log == ["validated"]
+
+
+class Decorated:
+    """A decorator in a class binds its function also where Python binds the decorator itself, or looks up a call."""
+
+    names: list[Any]
+
+    @classmethod
+    @inline
+    def by_class(cls, event: Event) -> None:
+        cls.names.append("by_class")
+
+    @classmethod
+    @named
+    def by_name(cls, event: Event, name: str) -> None:
+        cls.names.append(name)
+
+    @classmethod
+    @inline
+    @named
+    def by_both(cls, event: Event, name: str) -> None:
+        cls.names.append(name)
+
+
+class NamedCall(Decorated):
+    @named
+    async def __call__(self, event: Event, name: str) -> None:
+        self.names.append(name)
+
+
+class InlineCall(Decorated):
+    @inline
+    def __call__(self, event: Event) -> None:
+        self.names.append("call")
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: Decorated.by_class, "by_class"),
+        (lambda: Decorated().by_class, "by_class"),
+        (lambda: Decorated.by_both, PLACED),
+        (NamedCall, PLACED),
+        (InlineCall, "call"),
+    ],
+    ids=["class", "object", "named", "named call", "inline call"],
+)
+async def test_an_adapter_in_a_class_decorates_class_methods_and_calls(make: Any, name: str) -> None:
+    Decorated.names = []
+    dispatcher, listener = AsyncEventDispatcher(), make()
+    dispatcher.add_listener(PLACED, listener)
+
+    await dispatcher.adispatch(PLACED, object())
+    assert Decorated.names == [name]
+    (described,) = dispatcher.describe().keys[0].listeners
+    assert listener_name(listener).endswith(described.name)
+
+    dispatcher.remove_listener(PLACED, listener)
+    assert not dispatcher.has_listeners()
+
+
+def test_a_named_class_method_is_a_plain_listener() -> None:
+    Decorated.names = []
+    dispatcher = EventDispatcher()
+    dispatcher.add_listener(PLACED, Decorated.by_name)
+
+    dispatcher.dispatch(PLACED, object())
+
+    assert Decorated.names == [PLACED]

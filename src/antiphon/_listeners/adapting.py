@@ -49,6 +49,9 @@ def adapt_for_async(listener: Any, sync_listeners: SyncListeners) -> Callable[[A
     if is_async_callable(listener):
         _check_arguments(listener)
         return cast("Callable[[Any], Any]", listener)
+    adapter = _find_adapter_in_class(listener)
+    if adapter is not None:
+        return adapt_for_async(adapter, sync_listeners)
     check_callable(listener, "a listener is an async callable taking the event")
     _check_arguments(listener)
     if sync_listeners != "refuse":
@@ -68,8 +71,10 @@ def adapt_for_async(listener: Any, sync_listeners: SyncListeners) -> Callable[[A
 def unwrap_adapter(listener: Any, sync_listeners: SyncListeners) -> tuple[Any, str | None]:
     """Return the function that a listener wraps, and the names of its adapters, or None if it has none."""
     function: Any = listener
-    if sync_listeners != "refuse" and not is_async_callable(listener):
-        function = _ADAPTERS_BY_MODE[sync_listeners](listener)
+    if type(listener) is MethodType:
+        function = _find_adapter_in_class(listener) or listener
+    if sync_listeners != "refuse" and not is_async_callable(function):
+        function = _ADAPTERS_BY_MODE[sync_listeners](function)
     adapters: list[str] = []
     # Not isinstance(), which reads an attribute of the listener, and may run user code that raises.
     while issubclass(type(function), Adapter):
@@ -94,6 +99,9 @@ def adapt_for_sync(listener: Any) -> Callable[[Any], Any]:
         and _returns_constants(code)
     ):
         return cast("Callable[[Any], Any]", listener)
+    adapter = _find_adapter_in_class(listener)
+    if adapter is not None:
+        return adapt_for_sync(adapter)
     check_callable(listener, "a listener is a callable taking the event")
     if is_async_callable(listener):
         raise TypeError(
@@ -107,6 +115,18 @@ def adapt_for_sync(listener: Any) -> Callable[[Any], Any]:
     if isinstance(function, FunctionType) and _returns_constants(function.__code__):
         return cast("Callable[[Any], Any]", listener)
     return _wrap_with_check(listener)
+
+
+def _find_adapter_in_class(listener: Any) -> Adapter | None:
+    """Return the bound adapter of a class method or a ``__call__`` that is decorated with an adapter, or None."""
+    instance = listener
+    if isinstance(listener, MethodType):
+        function: Any = listener.__func__
+        instance = listener.__self__
+    else:
+        function = getattr(type(listener), "__call__", None)  # noqa: B004  not whether it is callable
+    # Not isinstance(), as in `unwrap_adapter`.
+    return function.__get__(instance, type(instance)) if issubclass(type(function), Adapter) else None
 
 
 def _check_arguments(listener: Any) -> None:
