@@ -450,6 +450,30 @@ def test_a_model_inherits_the_default_of_a_field() -> None:
     assert (UserCreated().name, UserCreated().dispatcher) == ("bob", "mail")
 
 
+async def test_a_field_called_propagation_stopped_is_false_in_a_model() -> None:
+    class Data(pydantic.BaseModel):
+        propagation_stopped: bool = False
+
+    class Created(pydantic.BaseModel, Event):
+        propagation_stopped: bool
+
+    class Declared(Data, Event): ...
+
+    class Inherited(Declared): ...
+
+    dispatcher, log = AsyncEventDispatcher(), list[str]()
+    dispatcher.add_listener("x", make_listener(dispatcher, lambda event: event.stop_propagation()))
+    dispatcher.add_listener("x", make_listener(dispatcher, lambda event: log.append("not stopped")))
+    for kind in (Created, Declared, Inherited):
+        for _ in range(2):
+            event: Any = kind.model_validate({})
+            assert event.model_dump() == {"propagation_stopped": False}
+            await dispatcher.adispatch("x", event)
+            assert event.propagation_stopped
+
+    assert log == []
+
+
 def test_a_class_variable_of_a_model_is_inherited() -> None:
     class Created(pydantic.BaseModel, Event):
         name: ClassVar[str] = "user.created"

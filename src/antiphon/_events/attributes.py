@@ -35,6 +35,7 @@ __all__ = (
     "declare_fields",
     "find_dispatch_name",
     "find_static_attribute",
+    "get_own_annotations",
     "load_info",
     "overrides_lookup",
     "prepare_lookup",
@@ -379,7 +380,7 @@ def _iterate_until_value(bases: tuple[type[Any], ...], attribute: str) -> Iterat
 
 
 def _declares_only(cls: type[Any], attribute: str) -> bool:
-    annotations = _get_own_annotations(cls)
+    annotations = get_own_annotations(cls)
     return attribute in annotations and "ClassVar" not in str(annotations[attribute])
 
 
@@ -390,7 +391,7 @@ def decide_fields(cls: type[Any]) -> None:
             type.__setattr__(cls, DEFAULT_PREFIX + attribute, None)
 
 
-def _get_own_annotations(cls: type[Any]) -> Any:
+def get_own_annotations(cls: type[Any]) -> Any:
     if sys.version_info >= (3, 14):
         import annotationlib
 

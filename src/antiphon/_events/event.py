@@ -9,6 +9,7 @@ from antiphon._events.attributes import (
     EventNameAttribute,
     StoppedAttribute,
     declare_fields,
+    get_own_annotations,
     prepare_lookup,
     prepare_stopped,
     stop_event,
@@ -47,7 +48,9 @@ class Event:
         super().__init_subclass__(**kwargs)
         declare_fields(cls)
         prepare_lookup(cls)
-        prepare_stopped(cls)
+        # pydantic takes what it reads on the class for the default of a field. The first dispatch prepares it.
+        if not any("propagation_stopped" in get_own_annotations(base) for base in cls.__mro__ if base is not Event):
+            prepare_stopped(cls)
         prepare_copies(cls, Event)
 
     def stop_propagation(self) -> None:

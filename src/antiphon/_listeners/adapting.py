@@ -117,12 +117,12 @@ def adapt_for_sync(listener: Any) -> Callable[[Any], Any]:
     return _wrap_with_check(listener)
 
 
-def _find_adapter_in_class(listener: Any) -> Adapter | None:
+def _find_adapter_in_class(listener: object) -> Adapter | None:
     """Return the bound adapter of a class method or a ``__call__`` that is decorated with an adapter, or None."""
-    instance = listener
+    instance: Any = listener
+    function: Any
     if isinstance(listener, MethodType):
-        function: Any = listener.__func__
-        instance = listener.__self__
+        function, instance = listener.__func__, listener.__self__
     else:
         function = getattr(type(listener), "__call__", None)  # noqa: B004  not whether it is callable
     # Not isinstance(), as in `unwrap_adapter`.
