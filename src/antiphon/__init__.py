@@ -20,6 +20,7 @@ from antiphon._strategies.errors import ErrorPolicy
 from antiphon._strategies.sequential import Sequential
 from antiphon._types import IDispatchedEvent, IEvent, IListener
 from antiphon._util.naming import listener_name
+from antiphon._util.naming import publish as _publish
 
 if _typing.TYPE_CHECKING:
     from antiphon._listeners.named import named
@@ -112,18 +113,19 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LAZY_EXPORTS, "__version__"})
 
 
+# The dispatchers, their scopes, and the private bases of both.
+_dispatchers = (*AsyncScope.__mro__[:-1], *Scope.__mro__[:-1])
+
 # Users import these from here. They are listed, because to find them in `__all__` takes a tenth of the import time.
-for _public in (
-    AsyncEventDispatcher,
-    AsyncScope,
+_publish(
+    "antiphon",
+    *_dispatchers,
+    *Sequential.__mro__[:-1],
     Event,
-    EventDispatcher,
     ListenerCancelled,
     Plan,
     QueueNotDrained,
     Registrar,
-    Scope,
-    Sequential,
     Strategy,
     StreamLagged,
     Subscription,
@@ -133,10 +135,10 @@ for _public in (
     inline,
     listener_name,
     listens_to,
-):
-    _public.__module__ = "antiphon"
+)
+_publish("antiphon.typing", IDispatchedEvent, IEvent)
 
-for _annotated in (AsyncEventDispatcher, Event, EventDispatcher, Plan, Subscription):
+for _annotated in (*_dispatchers, Event, Plan, Subscription):
     # Nothing can resolve their annotations here, because this module does not have the names in them. Models and
     # containers (pydantic, msgspec, attrs, rodi) would also take those of `Event` for fields.
     _annotated.__annotations__.clear()

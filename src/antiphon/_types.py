@@ -115,9 +115,6 @@ class IDispatchedEvent(IEvent, Protocol):
     dispatcher: Any
 
 
-IEvent.__module__ = IDispatchedEvent.__module__ = "antiphon.typing"
-
-
 if TYPE_CHECKING:
     from typing_extensions import deprecated
 

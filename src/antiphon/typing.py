@@ -30,17 +30,14 @@ from antiphon._types import (
     SyncListener,
 )
 from antiphon._util.lazy_module import LazyModule
+from antiphon._util.naming import publish
 
 if TYPE_CHECKING:
+    import antiphon
     from antiphon._types import ClassIsNotAnEvent, NameFor, NameNeedsItsEvent, TypedKey
-    from antiphon._waiting import expectation as _expectations
-    from antiphon._waiting import queue as _queue
-    from antiphon._waiting import stream as _streams
 else:
     # Loaded on first use, as in the dispatchers.
-    _expectations = LazyModule("antiphon._waiting.expectation")
-    _queue = LazyModule("antiphon._waiting.queue")
-    _streams = LazyModule("antiphon._waiting.stream")
+    antiphon = LazyModule("antiphon")
 
 __all__ = (
     "AsyncListener",
@@ -184,21 +181,19 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
         ...
 
     @overload
-    def expect(
-        self, key: TypedKey[E], /, *, where: Callable[[E], object] | None = None
-    ) -> _expectations.Expectation[E]: ...
+    def expect(self, key: TypedKey[E], /, *, where: Callable[[E], object] | None = None) -> antiphon.Expectation[E]: ...
     @overload
     def expect(
         self, key: TypedKey[E], other_key: TypedKey[E2], /, *, where: Callable[[E | E2], object] | None = None
-    ) -> _expectations.Expectation[E | E2]: ...
+    ) -> antiphon.Expectation[E | E2]: ...
     @overload
     def expect(
         self, key: Name | UnionType, /, *, where: Callable[[Any], object] | None = None
-    ) -> _expectations.Expectation[Any]: ...
+    ) -> antiphon.Expectation[Any]: ...
     @overload
     def expect(
         self, key: Key, other_key: Key, /, *more_keys: Key, where: Callable[[Any], object] | None = None
-    ) -> _expectations.Expectation[Any]: ...
+    ) -> antiphon.Expectation[Any]: ...
     def expect(self, *keys: Any, where: Callable[[Any], object] | None = None) -> Any:
         """Expect one event that the body of an ``async with`` block triggers."""
         ...
@@ -222,7 +217,7 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
     @overload
     def stream(
         self, key: TypedKey[E], /, *, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0
-    ) -> _streams.Stream[E]: ...
+    ) -> antiphon.Stream[E]: ...
     @overload
     def stream(
         self,
@@ -233,11 +228,11 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
         max_buffer_size: int = 64,
         overflow: Overflow = "raise",
         priority: int = 0,
-    ) -> _streams.Stream[E | E2]: ...
+    ) -> antiphon.Stream[E | E2]: ...
     @overload
     def stream(
         self, *keys: Key, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0
-    ) -> _streams.Stream[Any]: ...
+    ) -> antiphon.Stream[Any]: ...
     def stream(self, *keys: Any, **options: Any) -> Any:
         """Read events one by one, in an ``async with`` block."""
         ...
@@ -252,10 +247,13 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
         ordered_by: Callable[[Any], Hashable] | None = None,
         drain_timeout: float | None = None,
         strategy: Strategy | None = None,
-    ) -> _queue.Queue:
+    ) -> antiphon.Queue:
         """Dispatch events later, in an ``async with`` block."""
         ...
 
     def scope(self) -> AsyncScope:
         """Create a dispatcher for one request or test."""
         ...
+
+
+publish("antiphon.typing", EventName, IAsyncEventDispatcher)

@@ -32,7 +32,7 @@ from antiphon._strategies.selection import (
 )
 from antiphon._strategies.sequential import DEFAULT_STRATEGY
 from antiphon._types import AsyncListener, DeclaredNamesSource, EventName, Key, Name, PlainString
-from antiphon._util.arguments import hides_collected_arguments, make_argument_error
+from antiphon._util.arguments import hides_collected_arguments, hides_parameters, make_argument_error
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 
@@ -252,7 +252,7 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
         return prepared
 
     def dispatch(self, name: Never, event: Any = None, /) -> NoReturn:
-        """Raise an error, because async listeners must be awaited. (whistle)
+        """Raise an error, because async listeners must be awaited.
 
         Raises:
             NotImplementedError: Always.
@@ -262,7 +262,7 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
         )
 
     async def _adispatch(self, listeners: Iterable[Callable[[Any], Awaitable[object]]], event: Any) -> None:
-        """Run listeners one after another until one stops the event. (whistle)
+        """Run listeners one after another until one stops the event.
 
         A subclass may override this method. It receives the listeners in order, as async callables that compare equal
         to the listeners and have their reprs. A listener that is removed during the dispatch does nothing when called.
@@ -370,6 +370,7 @@ class AsyncScope(ScopeMixin, AsyncEventDispatcher):
 
     _parent: AsyncEventDispatcher
 
+    @hides_parameters
     def __init__(self, parent: AsyncEventDispatcher, name: str | None) -> None:
         self._parent = parent
         self._overrides_execution = parent._overrides_execution

@@ -28,6 +28,7 @@ from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import describe_value, format_key, safe_repr
 
 if TYPE_CHECKING:
+    from antiphon import diagrams
     from antiphon._introspection import description as _description
     from antiphon._listeners import named as _named
     from antiphon._registry import declared_names as _declared_names
@@ -35,6 +36,7 @@ else:
     # Many programs never ask for a description, do not declare their names, and have no listener that receives them.
     _named = LazyModule("antiphon._listeners.named")
     _description = LazyModule("antiphon._introspection.description")
+    diagrams = LazyModule("antiphon.diagrams")
     _declared_names = LazyModule("antiphon._registry.declared_names")
 
 __all__ = ("BaseDispatcher", "check_event")
@@ -65,7 +67,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
     Subclasses override the methods that raise ``NotImplementedError``. This class has no instances of its own.
     """
 
-    #: Whether the class overrides the method that runs the listeners (whistle). Set once, when the class is created.
+    #: Whether the class overrides the method that runs the listeners. Set once, when the class is created.
     _overrides_execution: bool = False
 
     _registry: Registry = _UNINITIALIZED
@@ -117,7 +119,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
     def get_listeners(
         self, name: Hashable = None, event_class: type[Any] | None = None, /
     ) -> dict[Hashable, tuple[Any, ...]] | tuple[Any, ...]:
-        """Return the listeners that a dispatch would run. (whistle)
+        """Return the listeners that a dispatch would run.
 
         Args:
             name: The name of the dispatch, or the class of an event that is dispatched without a name. A union stands
@@ -137,7 +139,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         return self._find_listeners(name, event_class)
 
     def has_listeners(self, name: Hashable = None, event_class: type[Any] | None = None, /) -> bool:
-        """Return whether a dispatch would run a listener. (whistle)
+        """Return whether a dispatch would run a listener.
 
         Args:
             name: As for `get_listeners`.
@@ -154,7 +156,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
             return bool(self._registry.keys())
         return bool(self._find_listeners(name, event_class))
 
-    def describe(self) -> _description.Description:
+    def describe(self) -> diagrams.Description:
         """Describe the keys, their listeners in order, the options, and where each listener is defined.
 
         Returns:

@@ -34,7 +34,7 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
 
     # Only the overloads declare `strategy` as keyword-only, because keyword-only parameters are slower.
     async def adispatch(self: Any, name: Any, event: Any = None, /, strategy: Any = None) -> Any:  # noqa: C901, D417  the loop is written out
-        """Dispatch an event to its listeners. (whistle)
+        """Dispatch an event to its listeners.
 
         ``adispatch(name, event)`` dispatches the event under the name. ``adispatch(name)`` creates an `Event`; the
         name is a ``str`` or an ``Enum`` member. ``adispatch(event)`` dispatches the event under the ``name`` of its
@@ -104,7 +104,7 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
         return event
 
     def dispatch(self: Any, name: Any, event: Any = None, /) -> Any:  # noqa: C901  the loop is written out
-        """Dispatch an event to its listeners, one after another. (whistle)
+        """Dispatch an event to its listeners, one after another.
 
         The arguments are those of `AsyncEventDispatcher.adispatch`.
 

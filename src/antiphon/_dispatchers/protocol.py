@@ -10,12 +10,13 @@ from antiphon._dispatchers.temporary import Registrar
 from antiphon._events.event import Event
 from antiphon._types import IListener, Key
 from antiphon._util.lazy_module import LazyModule
+from antiphon._util.naming import publish
 
 if TYPE_CHECKING:
-    from antiphon._introspection import description as _description
+    from antiphon import diagrams
 else:
     # Loaded on first use, as in the dispatchers.
-    _description = LazyModule("antiphon._introspection.description")
+    diagrams = LazyModule("antiphon.diagrams")
 
 __all__ = ("IAbstractEventDispatcher",)
 
@@ -55,7 +56,7 @@ class IAbstractEventDispatcher(Protocol):
         """Register listeners for the duration of a ``with`` block."""
         ...
 
-    def describe(self) -> _description.Description:
+    def describe(self) -> diagrams.Description:
         """Describe the keys, their listeners in order, and their options."""
         ...
 
@@ -68,4 +69,4 @@ class IAbstractEventDispatcher(Protocol):
         ...
 
 
-IAbstractEventDispatcher.__module__ = "antiphon.typing"
+publish("antiphon.typing", IAbstractEventDispatcher)

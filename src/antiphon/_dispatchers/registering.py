@@ -30,7 +30,7 @@ from antiphon._util.arguments import (
 from antiphon._util.naming import format_key, short_name
 from antiphon._util.validation import check_priority
 
-__all__ = ("RegisteringMixin",)
+__all__ = ("RegisteringMixin", "own_add_listeners")
 
 L = TypeVar("L", bound=IListener)
 
@@ -71,7 +71,7 @@ class RegisteringMixin:
         limit: int | None = None,
         **unknown: Any,
     ) -> Subscription:
-        """Register a listener. It runs from the next dispatch on. (whistle)
+        """Register a listener. It runs from the next dispatch on.
 
         Args:
             key: What to listen to. A string is the name of a dispatch, or a pattern of names: ``*`` matches one segment
@@ -101,7 +101,7 @@ class RegisteringMixin:
         """
         if extra or unknown:
             written = "add_listener(key, listener)"
-            raise make_argument_error(_ADD_LISTENER, written, extra, unknown)
+            raise make_argument_error(RegisteringMixin.add_listener, written, extra, unknown)
         try:
             # Compare the options one by one: building an Options tuple to compare it would double the cost of
             # registering.
@@ -146,7 +146,7 @@ class RegisteringMixin:
         limit: int | None = None,
         **unknown: Any,
     ) -> Callable[[L], L]:
-        """Register the decorated function. The options are those of `add_listener`. (whistle)
+        """Register the decorated function. The options are those of `add_listener`.
 
         Args:
             *keys: What to listen to, as for `add_listener`. With several keys, an event that several of them match
@@ -191,7 +191,7 @@ class RegisteringMixin:
         return register_methods(subscriber, self._add_for_caller)
 
     def remove_listener(self, key: Key, listener: IListener, /) -> None:
-        """Remove all registrations under a key of a listener and of listeners equal to it. (whistle)
+        """Remove all registrations under a key of a listener and of listeners equal to it.
 
         The removal takes effect immediately: a running dispatch does not start the listener anymore. A call that has
         started finishes.
@@ -349,12 +349,12 @@ class RegisteringMixin:
         dispatcher are returned: none, one or several.
         """
         if isinstance(key, AnyOf):
-            if not options.is_default() or getattr(self.add_listener, "__func__", None) is _ADD_LISTENER:
+            if not options.is_default() or getattr(self.add_listener, "__func__", None) in own_add_listeners:
                 return self._add_for_keys(key.keys, listener, priority, options)
             return self._add_through_override(key.keys, listener, priority)
         if not options.is_default():
             return [self._add_with_options(key, listener, priority, options)]
-        if getattr(self.add_listener, "__func__", None) is _ADD_LISTENER:
+        if getattr(self.add_listener, "__func__", None) in own_add_listeners:
             return [self.add_listener(key, listener, priority=priority)]
         return self._add_through_override((key,), listener, priority)
 
@@ -397,4 +397,4 @@ def _check_not_swapped(key: Any, listener: Any) -> None:
 
 
 #: Compared with `self.add_listener`, to detect an override in a subclass or on an instance.
-_ADD_LISTENER: Final = RegisteringMixin.add_listener
+own_add_listeners: Final[list[Any]] = [RegisteringMixin.add_listener]

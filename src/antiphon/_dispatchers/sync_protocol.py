@@ -13,6 +13,7 @@ from antiphon._events.event import Event
 from antiphon._listeners.subscription import Subscription
 from antiphon._strategies.errors import ErrorPolicy
 from antiphon._types import EventName, Key, Name, PlainString
+from antiphon._util.naming import publish
 
 if TYPE_CHECKING:
     from typing_extensions import deprecated
@@ -185,4 +186,4 @@ class IEventDispatcher(IAbstractEventDispatcher, Protocol):
         ...
 
 
-IEventDispatcher.__module__ = "antiphon.typing"
+publish("antiphon.typing", IEventDispatcher)

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 from antiphon._dispatchers import loops
 from antiphon._dispatchers.base import BaseDispatcher, check_event
 from antiphon._dispatchers.scope import ScopeMixin
+from antiphon._dispatchers.sync_registering import SyncRegisteringMixin
 from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import is_stoppable
 from antiphon._events.event import Event
 from antiphon._listeners.adapting import adapt_for_sync, unwrap_adapter
 from antiphon._listeners.options import wrap_with_options
-from antiphon._listeners.subscription import Options, Subscription, SubscriptionWithOptions, removed_listener
+from antiphon._listeners.subscription import Subscription, SubscriptionWithOptions, removed_listener
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, annotate_exception, check_error_policy
 from antiphon._types import DeclaredNamesSource, EventName, Key, Name, PlainString
-from antiphon._util.arguments import hides_collected_arguments, make_argument_error
+from antiphon._util.arguments import hides_collected_arguments, hides_parameters, make_argument_error
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 
@@ -46,7 +47,7 @@ E = TypeVar("E")
 E2 = TypeVar("E2")
 
 
-class EventDispatcher(BaseDispatcher, _Protocol):
+class EventDispatcher(SyncRegisteringMixin, BaseDispatcher, _Protocol):
     """Dispatches events to plain functions, without an event loop.
 
     Args:
@@ -262,7 +263,7 @@ class EventDispatcher(BaseDispatcher, _Protocol):
         return prepared
 
     async def adispatch(self, name: Any, event: Any = None, /) -> Any:
-        """Call `dispatch`, for code that awaits its dispatcher. (whistle)
+        """Call `dispatch`, for code that awaits its dispatcher.
 
         Returns:
             The same event object.
@@ -273,7 +274,7 @@ class EventDispatcher(BaseDispatcher, _Protocol):
         return self.dispatch(name, event)
 
     def do_dispatch(self, listeners: Iterable[Callable[[Any], object]], event: Any, /) -> None:
-        """Run listeners one after another until one stops the event. (whistle)
+        """Run listeners one after another until one stops the event.
 
         A subclass may override this method. It receives the listeners in order, as callables that compare equal to the
         listeners and have their reprs. A listener that is removed during the dispatch does nothing when called.
@@ -355,15 +356,6 @@ class EventDispatcher(BaseDispatcher, _Protocol):
                 break
         collector.raise_errors()
 
-    def _check_options(self, options: Options, /) -> None:
-        super()._check_options(options)
-        for option in ("timeout", "limit"):
-            if getattr(options, option) is not None:
-                raise TypeError(
-                    f"an EventDispatcher has no event loop that could end or hold back a listener: {option}= is for "
-                    f"listeners of an AsyncEventDispatcher"
-                )
-
     def _adapt_listener(self, listener: Any, /) -> Callable[[Any], Any]:
         return adapt_for_sync(listener)
 
@@ -390,6 +382,7 @@ class Scope(ScopeMixin, EventDispatcher):
 
     _parent: EventDispatcher
 
+    @hides_parameters
     def __init__(self, parent: EventDispatcher, name: str | None) -> None:
         self._parent = parent
         self._overrides_execution = parent._overrides_execution

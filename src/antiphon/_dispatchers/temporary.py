@@ -21,6 +21,7 @@ from antiphon._util.arguments import (
     MISSING,
     check_both_given,
     hides_collected_arguments,
+    hides_parameters,
     make_argument_error,
 )
 from antiphon._util.contexts import PlainContext
@@ -81,6 +82,7 @@ class Registrar(PlainContext):
 
     _usage = "with dispatcher.temporarily() as registrar:"
 
+    @hides_parameters
     def __init__(
         self,
         register: Callable[[Hashable, IListener, int, Options], list[Subscription]],

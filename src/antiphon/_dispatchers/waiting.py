@@ -14,16 +14,16 @@ from antiphon._util.arguments import hides_collected_arguments, make_argument_er
 from antiphon._util.lazy_module import LazyModule
 
 if TYPE_CHECKING:
-    from antiphon._strategies import base as _strategies
+    import antiphon
     from antiphon._types import TypedKey
     from antiphon._waiting import expectation as _expectations
     from antiphon._waiting import queue as _queue
     from antiphon._waiting import stream as _streams
 else:
     # Many programs never wait.
+    antiphon = LazyModule("antiphon")
     _expectations = LazyModule("antiphon._waiting.expectation")
     _queue = LazyModule("antiphon._waiting.queue")
-    _strategies = LazyModule("antiphon._strategies.base")
     _streams = LazyModule("antiphon._waiting.stream")
 
 __all__ = ("WaitingMixin",)
@@ -40,7 +40,7 @@ class WaitingMixin(BaseDispatcher):
         # Declared here because a queue calls it. `AsyncEventDispatcher` implements it.
         raise NotImplementedError
 
-    def _check_strategy(self, strategy: object) -> _strategies.Strategy:
+    def _check_strategy(self, strategy: object) -> antiphon.Strategy:
         # As for `adispatch`.
         raise NotImplementedError
 
@@ -50,24 +50,24 @@ class WaitingMixin(BaseDispatcher):
         @overload
         def expect(
             self, key: TypedKey[E], /, *, where: Callable[[E], object] | None = None
-        ) -> _expectations.Expectation[E]: ...
+        ) -> antiphon.Expectation[E]: ...
         @overload
         def expect(
             self, key: TypedKey[E], other_key: TypedKey[E2], /, *, where: Callable[[E | E2], object] | None = None
-        ) -> _expectations.Expectation[E | E2]: ...
+        ) -> antiphon.Expectation[E | E2]: ...
         @overload
         def expect(
             self, key: Name | UnionType, /, *, where: Callable[[Any], object] | None = None
-        ) -> _expectations.Expectation[Any]: ...
+        ) -> antiphon.Expectation[Any]: ...
         @overload
         def expect(
             self, key: Key, other_key: Key, /, *more_keys: Key, where: Callable[[Any], object] | None = None
-        ) -> _expectations.Expectation[Any]: ...
+        ) -> antiphon.Expectation[Any]: ...
 
     @hides_collected_arguments
     def expect(
         self, *keys: Any, where: Callable[[Any], object] | None = None, **unknown: Any
-    ) -> _expectations.Expectation[Any]:
+    ) -> antiphon.Expectation[Any]:
         """Expect one event that the body of an ``async with`` block triggers.
 
         The end of the block waits for the event. If the body raises, the block does not wait. To limit the time, use
@@ -136,7 +136,7 @@ class WaitingMixin(BaseDispatcher):
         @overload
         def stream(
             self, key: TypedKey[E], /, *, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0
-        ) -> _streams.Stream[E]: ...
+        ) -> antiphon.Stream[E]: ...
         @overload
         def stream(
             self,
@@ -147,16 +147,16 @@ class WaitingMixin(BaseDispatcher):
             max_buffer_size: int = 64,
             overflow: Overflow = "raise",
             priority: int = 0,
-        ) -> _streams.Stream[E | E2]: ...
+        ) -> antiphon.Stream[E | E2]: ...
         @overload
         def stream(
             self, *keys: Key, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0
-        ) -> _streams.Stream[Any]: ...
+        ) -> antiphon.Stream[Any]: ...
 
     @hides_collected_arguments
     def stream(
         self, *keys: Any, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0, **unknown: Any
-    ) -> _streams.Stream[Any]:
+    ) -> antiphon.Stream[Any]:
         """Read events one by one, in an ``async with`` block: ``async for event in stream``.
 
         In the block, the stream is a listener with a priority. It does not receive an event that an earlier listener
@@ -193,9 +193,9 @@ class WaitingMixin(BaseDispatcher):
         errors: ErrorPolicy = "raise",
         ordered_by: Callable[[Any], Hashable] | None = None,
         drain_timeout: float | None = None,
-        strategy: _strategies.Strategy | None = None,
+        strategy: antiphon.Strategy | None = None,
         **unknown: Never,
-    ) -> _queue.Queue:
+    ) -> antiphon.Queue:
         """Dispatch events later, in an ``async with`` block that owns the tasks: ``await queue.post(name, event)``.
 
         Args:
@@ -234,7 +234,7 @@ class WaitingMixin(BaseDispatcher):
             options={} if strategy is None else {"strategy": self._check_strategy_for_queue(strategy)},
         )
 
-    def _check_strategy_for_queue(self, strategy: object) -> _strategies.Strategy:
+    def _check_strategy_for_queue(self, strategy: object) -> antiphon.Strategy:
         checked = self._check_strategy(strategy)
         try:
             signature(self.adispatch).bind("name", None, strategy=checked)

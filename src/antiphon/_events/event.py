@@ -24,7 +24,7 @@ class Event:
 
     A subclass carries the data that its listeners need. It need not call ``super().__init__()``, and it may be a
     (frozen) dataclass. The three attributes below can be read on the class, and before a dispatch. A dispatch sets
-    them before it calls the first listener, and they keep their values after it. (whistle)
+    them before it calls the first listener, and they keep their values after it.
 
     A field called ``name`` or ``dispatcher``, or a value that your code assigns, belongs to you: no dispatch changes
     it.
@@ -57,7 +57,7 @@ class Event:
         """Keep the running dispatch from calling further listeners.
 
         For listeners of the same priority the effect depends on the strategy; see the table of
-        guarantees. Setting ``propagation_stopped = True`` has the same effect. (whistle, PSR-14)
+        guarantees. Setting ``propagation_stopped = True`` has the same effect.
         """
         stop_event(self)
 

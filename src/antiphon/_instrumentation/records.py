@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 from weakref import ref
 
 from antiphon._listeners.subscription import Subscription
+from antiphon._util.arguments import hides_parameters
 from antiphon._util.naming import listener_name, safe_repr
 
 __all__ = (
@@ -69,6 +70,7 @@ class DispatchRecord:
     #: The call of the listener that stopped the event, or None.
     stopped_by: ListenerRecord | None
 
+    @hides_parameters
     def __init__(self, event: Any, name: Hashable, dispatcher: Any, parent: ListenerRecord | None) -> None:
         self.event = event
         self.name = name
@@ -133,6 +135,7 @@ class ListenerRecord:
     #: The exception that the listener raised, or None.
     error: BaseException | None
 
+    @hides_parameters
     def __init__(self, dispatch: DispatchRecord, subscription: Subscription) -> None:
         self.dispatch = dispatch
         self.subscription = subscription

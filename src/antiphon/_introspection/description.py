@@ -17,7 +17,7 @@ from antiphon._events.event import Event
 from antiphon._introspection.definitions import Definition, get_definition, strip_locals
 from antiphon._listeners.subscription import Subscription, is_owned_by
 from antiphon._registry.keys import AnyOf, Matcher, check_key, get_matcher, key_matches
-from antiphon._util.naming import safe_repr
+from antiphon._util.naming import publish, safe_repr
 
 __all__ = (
     "Definition",
@@ -229,7 +229,7 @@ class _ListenerIndex:
 # Name the public module of the records. Resolve their annotations first: the names in them are not in that module.
 for _record in (Definition, Description, KeyDescription, ListenerDescription):
     _record.__annotations__ = get_type_hints(_record)
-    _record.__module__ = "antiphon.diagrams"
+    publish("antiphon.diagrams", _record)
 
 
 def describe(

@@ -11,6 +11,7 @@ from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import EventCapabilities
 from antiphon._instrumentation.attached import AttachedInstrument, Interest, Observers
 from antiphon._listeners.subscription import Subscription
+from antiphon._util.arguments import hides_parameters
 
 __all__ = (
     "CachedPlan",
@@ -48,6 +49,7 @@ class Plan(tuple[tuple[Subscription, ...], ...]):  # noqa: SLOT001  a subclass o
     # Private: it saves `CachedPlan` and races another look-up by the class of the event.
     _capabilities: EventCapabilities
 
+    @hides_parameters
     def __new__(
         cls, listeners: tuple[Subscription, ...], *, name: Hashable, dispatcher: Any, capabilities: EventCapabilities
     ) -> Self:

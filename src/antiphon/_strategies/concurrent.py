@@ -11,6 +11,7 @@ from antiphon._strategies.errors import ErrorCollector, ErrorPolicy
 from antiphon._strategies.tiered import TieredStrategy
 from antiphon._strategies.tiers import TierRunner
 from antiphon._util.arguments import hides_collected_arguments, make_argument_error
+from antiphon._util.naming import publish
 from antiphon._util.validation import check_limit
 
 __all__ = ("Concurrent",)
@@ -35,7 +36,6 @@ class Concurrent(TieredStrategy):
         ValueError: If ``limit`` is less than 1, or ``errors`` is a string that names no policy.
     """
 
-    __module__ = "antiphon"
     __slots__ = ("_limit",)
 
     @hides_collected_arguments
@@ -59,3 +59,6 @@ class Concurrent(TieredStrategy):
         self, plan: Plan, event: Any, collector: ErrorCollector, watch: CancellationWatch
     ) -> TierRunner:
         return TierRunner(event, collector, watch, self._limit)
+
+
+publish("antiphon", TieredStrategy, Concurrent)

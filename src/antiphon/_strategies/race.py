@@ -29,6 +29,7 @@ from antiphon._strategies.driver import drive
 from antiphon._strategies.errors import ErrorCollector
 from antiphon._strategies.tiered import TieredStrategy
 from antiphon._strategies.tiers import TierRunner
+from antiphon._util.naming import publish
 
 __all__ = ("Race",)
 
@@ -50,7 +51,6 @@ class Race(TieredStrategy):
         ValueError: If ``errors`` is a string that names no policy.
     """
 
-    __module__ = "antiphon"
     __slots__ = ()
 
     def _make_tier_runner(
@@ -225,3 +225,6 @@ class _RaceStopObserver(StopObserver):
         self._runner.on_stopped(self._entry, event)
         if self.enclosing is not None:
             self.enclosing(event)
+
+
+publish("antiphon", TieredStrategy, Race)

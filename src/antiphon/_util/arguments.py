@@ -7,14 +7,21 @@ collects these arguments in ``*extra`` and ``**unknown`` passes them to `make_ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from types import FunctionType
 from typing import Any, Final, TypeVar, cast
 
 from antiphon._util.naming import format_key, safe_repr, short_name
 
-__all__ = ("MISSING", "check_both_given", "hides_collected_arguments", "make_argument_error")
+__all__ = (
+    "MISSING",
+    "check_both_given",
+    "documented_as",
+    "hides_collected_arguments",
+    "hides_parameters",
+    "make_argument_error",
+)
 
 F = TypeVar("F")
 
@@ -76,6 +83,38 @@ def hides_collected_arguments(function: F) -> F:
     declared.__annotations__ = collecting.__annotations__
     collecting.__wrapped__ = declared  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
     return function
+
+
+def hides_parameters(function: F) -> F:
+    """Document the constructor of a class as one without parameters, because only antiphon calls it."""
+    constructor: Any = function
+    # Without annotations, because with them `help` would show a call of the class. `typing.get_type_hints` resolves the
+    # annotations of the constructor in the globals of the wrapped function.
+    constructor.__wrapped__ = FunctionType(_without_parameters.__code__, constructor.__globals__)
+    return function
+
+
+def _without_parameters(self: object) -> None:
+    raise NotImplementedError
+
+
+def documented_as(documentation: Callable[..., Any], function: F, qualname: str) -> F:
+    """Return a copy of a function with the signature and the docstring of another one.
+
+    Args:
+        documentation: The function that is shown. It is never called.
+        function: The function that is called.
+        qualname: The qualified name of the copy.
+    """
+    original = cast("FunctionType", function)
+    copied = FunctionType(
+        original.__code__, original.__globals__, original.__name__, original.__defaults__, original.__closure__
+    )
+    copied.__kwdefaults__ = original.__kwdefaults__
+    copied.__annotations__ = documentation.__annotations__
+    copied.__qualname__, copied.__doc__ = qualname, documentation.__doc__
+    copied.__wrapped__ = documentation  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
+    return cast("F", copied)
 
 
 def make_argument_error(

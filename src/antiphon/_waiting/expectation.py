@@ -20,8 +20,9 @@ from antiphon._listeners.subscription import (
     check_options,
     when_removed,
 )
+from antiphon._util.arguments import hides_parameters
 from antiphon._util.contexts import AsyncContext
-from antiphon._util.naming import safe_repr
+from antiphon._util.naming import publish, safe_repr
 
 __all__ = ("Expectation",)
 
@@ -38,8 +39,7 @@ class Expectation(AsyncContext, Generic[E_co]):
 
     _usage = "async with dispatcher.expect(key) as expected:` or `event = await dispatcher.wait_for(key)"
 
-    __module__ = "antiphon"
-
+    @hides_parameters
     def __init__(
         self,
         register: Callable[[Hashable, Any, int, Options], list[Subscription]],
@@ -154,3 +154,6 @@ class Expectation(AsyncContext, Generic[E_co]):
 
     def __repr__(self) -> str:
         return f"<expected {safe_repr(self._key)}>"
+
+
+publish("antiphon", AsyncContext, Expectation)

@@ -11,6 +11,7 @@ from antiphon._instrumentation.records import current_call
 from antiphon._listeners.limits import enclosing_calls
 from antiphon._strategies.cancellation import current_watch
 from antiphon._strategies.driver import reset_context_variable
+from antiphon._util.naming import publish
 from antiphon._waiting.queue_item import running_dispatch
 
 __all__ = ("outside_dispatch",)
@@ -38,7 +39,6 @@ class outside_dispatch:  # noqa: N801  used like a function
     the listener. The block changes no other context variables, and the cancellation of the listener still reaches it.
     """
 
-    __module__ = "antiphon"
     __slots__ = ("_tokens",)
 
     def __init__(self) -> None:
@@ -56,3 +56,6 @@ class outside_dispatch:  # noqa: N801  used like a function
         tokens, self._tokens = self._tokens, []
         for variable, token in tokens:
             reset_context_variable(variable, token)
+
+
+publish("antiphon", outside_dispatch)

@@ -46,8 +46,9 @@ from antiphon._events.event import Event
 from antiphon._exceptions import QueueNotDrained
 from antiphon._strategies.errors import ErrorPolicy, check_error_policy
 from antiphon._types import EventName, Name, Overflow, PlainString
+from antiphon._util.arguments import hides_parameters
 from antiphon._util.contexts import AsyncContext
-from antiphon._util.naming import safe_repr
+from antiphon._util.naming import publish, safe_repr
 from antiphon._util.validation import check_duration, check_limit
 from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, check_overflow
 from antiphon._waiting.buffer_order import Fifo, KeyedFifo
@@ -74,8 +75,7 @@ class Queue(AsyncContext):
 
     _usage = "async with dispatcher.queue() as queue:"
 
-    __module__ = "antiphon"
-
+    @hides_parameters
     def __init__(
         self,
         dispatcher: SupportsADispatch,
@@ -339,3 +339,6 @@ class Queue(AsyncContext):
 
     def __repr__(self) -> str:
         return f"<queue of {safe_repr(self._dispatcher)}>"
+
+
+publish("antiphon", AsyncContext, Queue)

@@ -11,7 +11,7 @@ from antiphon._events.stop_observer import stop_observer
 from antiphon._listeners.limits import enclosing_calls
 from antiphon._strategies.cancellation import current_watch
 from antiphon._util.callables import is_async_callable
-from antiphon._util.naming import safe_repr
+from antiphon._util.naming import publish, safe_repr
 from antiphon._util.validation import check_parameters
 
 __all__ = ("OrderedBy", "QueueItem", "QueueStatistics", "RunningDispatch", "enter_dispatch", "running_dispatch")
@@ -40,7 +40,7 @@ class QueueStatistics(NamedTuple):
     posts_waiting: int
 
 
-QueueStatistics.__module__ = "antiphon"
+publish("antiphon", QueueStatistics)
 
 
 class QueueItem:

@@ -11,8 +11,9 @@ import anyio
 from antiphon._listeners.named import NameAwareListener
 from antiphon._listeners.subscription import DEFAULT_OPTIONS, Options, Subscription, when_removed
 from antiphon._types import Overflow
+from antiphon._util.arguments import hides_parameters
 from antiphon._util.contexts import AsyncContext
-from antiphon._util.naming import safe_repr
+from antiphon._util.naming import publish, safe_repr
 from antiphon._util.validation import check_limit, check_priority
 from antiphon._waiting.buffer import MAX_BUFFER_SIZE, Buffer, check_overflow
 from antiphon._waiting.buffer_order import Fifo
@@ -40,7 +41,7 @@ class StreamStatistics(NamedTuple):
     readers_waiting: int
 
 
-StreamStatistics.__module__ = "antiphon"
+publish("antiphon", StreamStatistics)
 
 
 class Stream(AsyncContext, Generic[E_co]):
@@ -53,8 +54,7 @@ class Stream(AsyncContext, Generic[E_co]):
 
     _usage = "async with dispatcher.stream(key) as stream:"
 
-    __module__ = "antiphon"
-
+    @hides_parameters
     def __init__(
         self,
         register: Callable[[Hashable, Any, int, Options], list[Subscription]],
@@ -168,3 +168,6 @@ class _NamedEventIterator:
 
     async def __anext__(self) -> tuple[Hashable, Any]:
         return await self._read()
+
+
+publish("antiphon", AsyncContext, Stream)

@@ -5,6 +5,8 @@ It requires the extra ``redis``: ``pip install 'antiphon[redis]'``. The broker f
 
 from __future__ import annotations
 
+from types import FunctionType as _FunctionType
+
 try:
     import msgspec as _msgspec  # noqa: F401  # pyright: ignore[reportUnusedImport]
 except ImportError as _missing:
@@ -91,5 +93,9 @@ __all__ = (
     "delivery",
 )
 
-for _name in __all__:
-    globals()[_name].__module__ = "antiphon.bridges"
+for _public in [globals()[name] for name in __all__]:
+    # Also the modules of the methods, because `help` shows them.
+    for _member in (_public, *(vars(_public).values() if isinstance(_public, type) else ())):
+        _function = getattr(_member, "__func__", _member)
+        if _function is _public or isinstance(_function, _FunctionType):
+            _function.__module__ = "antiphon.bridges"

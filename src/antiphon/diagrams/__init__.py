@@ -11,6 +11,7 @@ the text with a file that an earlier run wrote.
 from __future__ import annotations
 
 from antiphon._introspection.description import Definition, Description, KeyDescription, KeyKind, ListenerDescription
+from antiphon._util.naming import publish as _publish
 from antiphon.diagrams._catalogue import catalogue
 from antiphon.diagrams._dot import dot
 from antiphon.diagrams._json import json
@@ -33,3 +34,5 @@ __all__ = (
     "table",
     "tree",
 )
+
+_publish("antiphon.diagrams", catalogue, dot, json, markdown, mermaid, table, tree)

@@ -9,6 +9,7 @@ from typing import get_type_hints
 
 from antiphon._instrumentation.attached import Instrument, Interest
 from antiphon._instrumentation.records import DispatchRecord, ListenerRecord, Outcome, SkipReason
+from antiphon._util.naming import publish as _publish
 from antiphon.instruments._global import everywhere
 
 __all__ = ("DispatchRecord", "Instrument", "Interest", "ListenerRecord", "Outcome", "SkipReason", "everywhere")
@@ -17,5 +18,4 @@ for _record in (DispatchRecord, ListenerRecord):
     # Resolve the annotations while the class still names the module that has the names in them.
     _record.__annotations__ = get_type_hints(_record)
 
-for _public in (DispatchRecord, Instrument, ListenerRecord, everywhere):
-    _public.__module__ = "antiphon.instruments"
+_publish("antiphon.instruments", DispatchRecord, Instrument, ListenerRecord, everywhere)

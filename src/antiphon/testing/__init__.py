@@ -6,6 +6,7 @@ Fixtures for pytest are in `antiphon.testing.plugin`, which a ``conftest.py`` na
 
 from __future__ import annotations
 
+from antiphon._util.naming import publish as _publish
 from antiphon.testing._assertions import Recording
 from antiphon.testing._backends import Backend, BackendName, backends
 from antiphon.testing._recorder import record
@@ -13,5 +14,4 @@ from antiphon.testing._settle import settle
 
 __all__ = ("Backend", "BackendName", "Recording", "backends", "record", "settle")
 
-for _public in (Backend, Recording, backends, record, settle):
-    _public.__module__ = "antiphon.testing"
+_publish("antiphon.testing", Backend, Recording, backends, record, settle)

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from textwrap import indent
 from typing import Any, NoReturn, TypeVar
 
+from antiphon._util.arguments import hides_parameters
 from antiphon.instruments import DispatchRecord, ListenerRecord
 from antiphon.testing._expected import Expected, expect_calls, expect_dispatches, format_expected
 from antiphon.testing._transcript import INDENT, dispatch_label, transcript
@@ -26,6 +27,7 @@ class Recording:
     matches only the dispatches of that object.
     """
 
+    @hides_parameters
     def __init__(
         self, dispatches: Mapping[DispatchRecord, ListenerRecord | None], listeners: Sequence[ListenerRecord], /
     ) -> None:

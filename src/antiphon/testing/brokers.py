@@ -14,6 +14,7 @@ from typing import Final
 
 import anyio
 
+from antiphon._util.arguments import hides_parameters
 from antiphon.bridges import (
     Broker,
     Channel,
@@ -34,6 +35,7 @@ _CHECKS: Final[list[_Check]] = []
 class BrokerCheck:
     """One rule of the contract. Call it with a function that makes a broker; `str` names the rule."""
 
+    @hides_parameters
     def __init__(self, check: Callable[[BrokerKit], Awaitable[None]]) -> None:
         self._check = check
 

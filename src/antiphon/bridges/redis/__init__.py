@@ -5,6 +5,8 @@ It requires the extra ``redis``: ``pip install 'antiphon[redis]'``.
 
 from __future__ import annotations
 
+from types import FunctionType as _FunctionType
+
 try:
     import coredis as _coredis  # noqa: F401  # pyright: ignore[reportUnusedImport]
 except ImportError as _missing:
@@ -19,3 +21,7 @@ from antiphon.bridges.redis._broker import RedisStreams
 __all__ = ("RedisStreams",)
 
 RedisStreams.__module__ = "antiphon.bridges.redis"
+for _member in vars(RedisStreams).values():
+    # Because `help` shows the modules of the methods.
+    if isinstance(_member, _FunctionType):
+        _member.__module__ = "antiphon.bridges.redis"

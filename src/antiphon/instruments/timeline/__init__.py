@@ -6,6 +6,7 @@ If the path ends in ``.svg`` or ``.txt``, it writes a chart.
 
 from __future__ import annotations
 
+from antiphon._util.naming import publish as _publish
 from antiphon.instruments.timeline._chrome_trace import as_chrome_trace
 from antiphon.instruments.timeline._svg import as_svg
 from antiphon.instruments.timeline._text import as_text
@@ -13,10 +14,4 @@ from antiphon.instruments.timeline._timeline import Timeline, timeline
 
 __all__ = ("Timeline", "as_chrome_trace", "as_svg", "as_text", "timeline")
 
-
-def _set_public_module() -> None:
-    for name in __all__:
-        globals()[name].__module__ = __name__
-
-
-_set_public_module()
+_publish(__name__, Timeline, as_chrome_trace, as_svg, as_text, timeline)

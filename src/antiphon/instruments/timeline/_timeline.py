@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, cast
 
 from antiphon import AsyncEventDispatcher, EventDispatcher
+from antiphon._util.arguments import hides_parameters
 from antiphon._util.naming import describe_value, safe_repr
 from antiphon.instruments import DispatchRecord, Instrument, everywhere
 from antiphon.instruments.timeline._chart import GroupBy
@@ -74,6 +75,7 @@ class Timeline(Instrument):
         "_started_count",
     )
 
+    @hides_parameters
     def __init__(
         self,
         path: str | PathLike[str] | None = None,
