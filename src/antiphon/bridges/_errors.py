@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from antiphon._util.arguments import hides_parameters
-
 __all__ = (
     "BridgeUnavailable",
     "CodecError",
@@ -33,7 +31,6 @@ class PublishFailed(Exception):
         id: The id of the event.
     """
 
-    @hides_parameters
     def __init__(self, message: str, id: str) -> None:  # noqa: A002  the name of the attribute in CloudEvents
         super().__init__(message, id)
         self.id = id
@@ -51,7 +48,6 @@ class PublishUncertain(Exception):
         id: The id of the event.
     """
 
-    @hides_parameters
     def __init__(self, message: str, id: str) -> None:  # noqa: A002  the name of the attribute in CloudEvents
         super().__init__(message, id)
         self.id = id
