@@ -95,6 +95,17 @@ def test_each_key_has_its_registration(dispatcher: AnyDispatcher) -> None:
     assert dispatcher.has_listeners(OrderPaid | Shipped) and not dispatcher.has_listeners(int | str)
 
 
+@pytest.mark.parametrize(("number", "option"), [(10, "priority"), (True, "once"), (1.5, "timeout")])
+def test_a_number_after_a_key_is_an_option_by_position(dispatcher: AnyDispatcher, number: Any, option: str) -> None:
+    for method in (dispatcher.listen, listens_to):
+        with pytest.raises(TypeError, match="takes options by keyword") as caught:
+            method(PLACED, number)
+        assert f'{method.__name__}("order.placed", {option}={number})' in str(caught.value)
+
+        method(number, PLACED)
+        method(number)
+
+
 # Removal
 
 

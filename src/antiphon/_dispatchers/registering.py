@@ -271,13 +271,6 @@ class RegisteringMixin:
                 f"listen() takes the key: above {keys[0].__name__}, write "
                 f'@dispatcher.listen("order.placed") instead of @dispatcher.listen'
             )
-        if [type(each) is int for each in keys] == [False, True]:
-            # In whistle, the second argument is the priority.
-            first, number = map(format_key, keys)
-            raise TypeError(
-                f"listen() takes options by keyword; got {number} by position: write listen({first}, "
-                f"priority={number}). To listen to the name {number}, use a listen() of its own"
-            )
         check_priority(priority)
         self._check_options(options)
         return self._combine_keys(keys, "listen")

@@ -19,10 +19,10 @@ from collections.abc import Callable, Hashable, Iterable
 from enum import Enum
 from itertools import chain
 from types import NoneType, UnionType
-from typing import Any, TypeAlias, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, Final, TypeAlias, TypeVar, Union, cast, get_args, get_origin
 
 from antiphon._types import EventName
-from antiphon._util.naming import describe_value, safe_repr
+from antiphon._util.naming import describe_value, format_key, safe_repr
 
 __all__ = (
     "AnyOf",
@@ -78,6 +78,10 @@ def split_key(key: Any) -> tuple[Hashable, ...]:
     return (key,)
 
 
+#: The option of `listen` that a number after a key probably is, by the type of the number.
+_OPTION_BY_POSITION: Final[dict[type[Any], str]] = {bool: "once", int: "priority", float: "timeout"}
+
+
 def combine_keys(keys: tuple[Any, ...], method: str) -> Hashable:
     """Return checked keys as one: the key itself, or an `AnyOf`.
 
@@ -86,16 +90,28 @@ def combine_keys(keys: tuple[Any, ...], method: str) -> Hashable:
         method: The name of the method that takes them, for the message.
 
     Raises:
-        TypeError: If there is no key, or as for `check_key`.
+        TypeError: If there is no key, if the second of two keys is probably an option, or as for `check_key`.
         ValueError: As for `check_key`.
     """
     if not keys:
         raise TypeError(f'{method}() takes the keys to listen to, but got none; use "*" to match every event')
+    _check_no_option(keys, method)
     parts = keys if len(keys) == 1 and isinstance(keys[0], str) else tuple(chain.from_iterable(map(split_key, keys)))
     for part in parts:
         check_key(part)
     parts = tuple(dict.fromkeys(parts))
     return parts[0] if len(parts) == 1 else AnyOf(parts)
+
+
+def _check_no_option(keys: tuple[Any, ...], method: str) -> None:
+    # In whistle, the second argument of `listen` is the priority.
+    if not method.startswith("listen") or [type(each) in _OPTION_BY_POSITION for each in keys] != [False, True]:
+        return
+    first, number = map(format_key, keys)
+    raise TypeError(
+        f"{method}() takes options by keyword; got {number} by position: write {method}({first}, "
+        f"{_OPTION_BY_POSITION[type(keys[1])]}={number}). To listen to the name {number}, pass it as the first key"
+    )
 
 
 def event_name(name: str, event_class: type[E], /) -> EventName[E]:
