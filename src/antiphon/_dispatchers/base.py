@@ -97,11 +97,11 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
             return f"<{type(self).__name__} {self._name!r}>"
         if self._registry is _UNINITIALIZED:
             return object.__repr__(self)
-        listeners, keys = self._registry.count()
-        if not listeners:
+        # Not the number of listeners: an error in a dispatch makes this repr, and counting them takes time.
+        keys = self._registry.count_keys()
+        if not keys:
             return f"<{type(self).__name__} without listeners>"
-        counted = f"{listeners} listener{'s' * (listeners > 1)} under {keys} key{'s' * (keys > 1)}"
-        return f"<{type(self).__name__} with {counted}>"
+        return f"<{type(self).__name__} with listeners under {keys} key{'s' * (keys > 1)}>"
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         # A shallow copy would share some of the listeners, and register others for itself.

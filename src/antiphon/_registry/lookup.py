@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from _thread import RLock
 from collections.abc import Hashable
-from operator import attrgetter
 from typing import Final, cast
 
 from antiphon._events.event import Event
@@ -58,14 +57,9 @@ class RegistryLookup:
             own = tuple(self._buckets)
             return own if self._parent is None else tuple(dict.fromkeys((*self._parent.keys(), *own)))
 
-    def count(self) -> tuple[int, int]:
-        """Return the numbers of subscriptions and of keys, without those of the parent."""
-        # Without the lock, because reprs are made everywhere.
-        buckets = tuple(self._buckets.values())
-        # In one step for nearly all registries, because an error in a dispatch makes the repr of its dispatcher.
-        if not any(map(attrgetter("has_duplicates"), buckets)):
-            return sum(map(len, buckets)), len(buckets)
-        return sum([len(bucket.get_subscriptions()) for bucket in buckets]), len(buckets)
+    def count_keys(self) -> int:
+        """Return the number of keys, without those of the parent."""
+        return len(self._buckets)
 
     def _collect_for_key(self, key: Hashable) -> list[Subscription]:
         found = self._buckets.get(key, EMPTY_BUCKET).get_subscriptions()
