@@ -461,6 +461,9 @@ class Interpreter:
             return
         on = step.on % len(self.dispatchers)
         event = self._get_event(step, call, alone=alone)
+        if on in self._closed:
+            await self._dispatch_on_closed_scope(step, self.dispatchers[on], event)
+            return
         how = self.scenario.default if step.how is None or self.scenario.sync else step.how
         dispatch = Dispatched(
             on=on,
@@ -494,6 +497,18 @@ class Interpreter:
             dispatch.view_after = self._see(event)
             dispatch.context_after = _last_call.get()
             _dispatch.reset(token)
+
+    async def _dispatch_on_closed_scope(self, step: Dispatch, scoped: Any, event: Any) -> None:
+        arguments = [event] if step.name is None else [KEYS[step.name], event]
+        outcome = "dispatched"
+        try:
+            if self.scenario.sync:
+                scoped.dispatch(*arguments)
+            else:
+                await scoped.adispatch(*arguments)
+        except RuntimeError:
+            outcome = "refused"
+        self.history.outcomes.append((step, outcome, "refused"))
 
     def _get_event(self, step: Dispatch, call: Call | None, *, alone: bool) -> Any:
         if step.again and alone:
