@@ -114,12 +114,12 @@ def __dir__() -> list[str]:
 
 
 # The dispatchers, their scopes, and the private bases of both.
-_dispatchers = (*AsyncScope.__mro__[:-1], *Scope.__mro__[:-1])
+_dispatcher_classes = (*AsyncScope.__mro__[:-1], *Scope.__mro__[:-1])
 
 # Users import these from here. They are listed, because to find them in `__all__` takes a tenth of the import time.
 _publish(
     "antiphon",
-    *_dispatchers,
+    *_dispatcher_classes,
     *Sequential.__mro__[:-1],
     Event,
     ListenerCancelled,
@@ -138,7 +138,7 @@ _publish(
 )
 _publish("antiphon.typing", IDispatchedEvent, IEvent)
 
-for _annotated in (*_dispatchers, Event, Plan, Subscription):
+for _annotated in (*_dispatcher_classes, Event, Plan, Subscription):
     # Nothing can resolve their annotations here, because this module does not have the names in them. Models and
     # containers (pydantic, msgspec, attrs, rodi) would also take those of `Event` for fields.
     _annotated.__annotations__.clear()

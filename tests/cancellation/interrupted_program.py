@@ -101,6 +101,8 @@ def run(backend: str, source: str, in_task: bool, strategy: str, errors: bool) -
 
 
 if __name__ == "__main__":
+    # A shell starts programs in the background with this signal ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for source in SOURCES:
         for strategy in STRATEGIES:
             for in_task in (False, True):
