@@ -58,6 +58,7 @@ class Server:
             if time.monotonic() > deadline or self._process.poll() is not None:
                 print((self.folder / "server.log").read_text(errors="replace"), file=sys.stderr)
                 raise RuntimeError("the server did not start")
+            # Real time, because another process starts.
             time.sleep(0.02)
 
     def _answers(self) -> bool:
