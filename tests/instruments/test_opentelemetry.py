@@ -143,8 +143,41 @@ async def test_spans_of_the_program_are_parents_and_children(strategy, listeners
 
 
 @every_strategy
-async def test_queued_event_is_a_child_of_the_span_that_posted_it(strategy, spans):
+async def test_queued_event_is_linked_to_the_span_that_posted_it(strategy, spans):
     dispatcher = traced(spans, strategy)
+    async with dispatcher.queue(workers=2) as queue:
+        add(dispatcher, "order.placed", "validate", lambda event: queue.post("order.paid"))
+        add(dispatcher, "order.paid", "charge", lambda event: dispatcher.adispatch("card.charged"))
+        await dispatcher.adispatch("order.placed")
+        await queue.post("order.closed")
+
+    assert spans.tree == {
+        "dispatch order.placed": None,
+        "listener validate": "dispatch order.placed",
+        "dispatch order.paid": None,
+        "listener charge": "dispatch order.paid",
+        "dispatch card.charged": "listener charge",
+        "dispatch order.closed": None,
+    }
+    finished = spans.finished
+    links = {name: [link.context for link in span.links] for name, span in finished.items() if span.links}
+    assert links == {"dispatch order.paid": [finished["listener validate"].context]}
+    assert finished["dispatch order.paid"].context.trace_id != finished["dispatch order.placed"].context.trace_id
+
+
+async def test_event_that_queued_work_posts_is_linked_to_it(spans):
+    dispatcher = traced(spans)
+    async with dispatcher.queue() as queue:
+        add(dispatcher, "order.placed", "validate", lambda event: queue.post("order.paid"))
+        await queue.post("order.placed")
+
+    finished = spans.finished
+    assert [link.context for link in finished["dispatch order.paid"].links] == [finished["listener validate"].context]
+
+
+@every_strategy
+async def test_queued_event_may_be_a_child_of_the_span_that_posted_it(strategy, spans):
+    dispatcher = traced(spans, strategy, queued="child")
     async with dispatcher.queue(workers=2) as queue:
         add(dispatcher, "order.placed", "validate", lambda event: queue.post("order.paid"))
         add(dispatcher, "order.paid", "charge")
@@ -327,6 +360,11 @@ async def test_default_is_the_global_provider(monkeypatch):
     await dispatcher.adispatch("order.placed")
 
     assert spans.finished.keys() == {"dispatch order.placed"}
+
+
+def test_unknown_relation_of_queued_spans_is_refused(spans):
+    with pytest.raises(ValueError, match=r'queued= must be "link" or "child"; got \'parent\''):
+        OpenTelemetryInstrument(spans.provider, queued="parent")
 
 
 def test_import_without_the_api_names_the_extra():
