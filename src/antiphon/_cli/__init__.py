@@ -13,6 +13,7 @@ from typing import Final, TextIO
 
 import antiphon
 from antiphon import diagrams
+from antiphon._cli.bridge import add_bridge_parser
 from antiphon._cli.demo import run_demo
 from antiphon._cli.rich_output import print_with_rich
 from antiphon.diagrams import Description
@@ -30,8 +31,9 @@ _EXIT_INTERRUPTED: Final = 130
 
 _EXIT_STATUS_HELP: Final = """\
 exit status:
-  0    the command has printed what you asked for
-  2    an argument is not usable, or PATH does not lead to a dispatcher
+  0    the command has done what you asked for
+  1    the broker cannot be reached
+  2    an argument is not usable, or PATH does not lead to a dispatcher or a bridge
   130  you pressed Ctrl-C
 """
 
@@ -54,14 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The arguments of the command. By default those of the process.
 
     Returns:
-        The exit status: 0, 2 if an argument is not usable, or 130 after Ctrl-C.
+        The exit status: 0, 1 if a broker cannot be reached, 2 if an argument is not usable, or 130 after Ctrl-C.
     """
     _escape_unprintable_output(sys.stdout)
     _escape_unprintable_output(sys.stderr)
     options = _make_parser().parse_args(arguments)
     try:
-        run: Callable[[argparse.Namespace], None] = options.run
-        run(options)
+        run: Callable[[argparse.Namespace], int | None] = options.run
+        status = run(options)
         sys.stdout.flush()
     except LocateError as exc:
         print(f"antiphon: {exc}", file=sys.stderr)  # noqa: T201
@@ -72,13 +74,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
+    else:
+        return status or 0
     return 0
 
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m antiphon" if Path(sys.argv[0]).name == "__main__.py" else "antiphon",
-        description="Show the listeners and events of a program.",
+        description="Show the listeners and events of a program, and its events in a broker.",
     )
     parser.add_argument("--version", action="version", version=f"antiphon {antiphon.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -109,6 +113,8 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     catalogue.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: standard output")
     catalogue.set_defaults(run=_write_catalogue)
+
+    add_bridge_parser(commands.add_parser("bridge", help="show the state of a bridge, and handle its dead letters"))
 
     demo = commands.add_parser("demo", help="dispatch an event sequentially and concurrently, and show the times")
     demo.set_defaults(run=_show_demo)

@@ -14,14 +14,15 @@ import anyio
 from anyio.lowlevel import current_token
 
 from antiphon import AsyncEventDispatcher, Sequential, Strategy, outside_dispatch
+from antiphon.bridges._asyncapi import make_asyncapi
 from antiphon.bridges._brokers.protocol import Broker, Message, Receipt
 from antiphon.bridges._channel import Channel
-from antiphon.bridges._checks import check_count, check_name, check_seconds
+from antiphon.bridges._checks import check_count, check_name, check_seconds, check_source
 from antiphon.bridges._codec.registry import EventRegistry
 from antiphon.bridges._configuration import Configuration
 from antiphon.bridges._dead_letters import DeadLetter, iterate_dead_letters
 from antiphon.bridges._errors import ConfigurationError, PublishFailed
-from antiphon.bridges._notices import BridgeHealth
+from antiphon.bridges._notices import BridgeHealth, Notice
 from antiphon.bridges._publishing.forwarding import Forward, register_forward
 from antiphon.bridges._publishing.publisher import Publisher
 from antiphon.bridges._received import ReceivedEvents
@@ -29,7 +30,7 @@ from antiphon.bridges._receiving.deliverer import Place
 from antiphon.bridges._receiving.options import Around, UnknownPolicy, make_receive
 from antiphon.bridges._receiving.receiver import Receiver
 from antiphon.bridges._retry import Retry
-from antiphon.bridges._running import RunningBridge, unwrap
+from antiphon.bridges._running import RunningBridge, combine, unwrap
 
 __all__ = ("Bridge",)
 
@@ -67,11 +68,10 @@ class Bridge:
         grace: float = 10,
         max_hops: int = 16,
     ) -> None:
-        _check_source(source)
         self._dispatcher = dispatcher
         self._broker = broker
         self._events = events
-        self._source = source
+        self._source = check_source(source)
         self._grace = check_seconds(grace, "grace=", zero=True)
         #: Names this bridge in the broker, and marks its events. A process that forks or restarts has another one.
         self._origin: Final = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -81,6 +81,8 @@ class Bridge:
         self._received = ReceivedEvents(self._origin)
         self._configuration = Configuration(events)
         self._running: RunningBridge | None = None
+        #: None if the bridge is neither entered nor connected.
+        self._receivers: list[Receiver] | None = None
         self._loop: object = None
         self._context: AbstractAsyncContextManager[None] | None = None
         # A listener of notices must not end the bridge, whatever it raises.
@@ -261,30 +263,65 @@ class Bridge:
     # Observing
 
     async def health(self) -> BridgeHealth:
-        """Return the state of each receive in each of its partitions. It must be entered to be connected."""
-        receivers = [] if self._running is None else self._running.receivers
-        receives = [await receiver.get_health() for receiver in receivers]
+        """Return the state of each receive in each of its partitions.
+
+        It is empty if the bridge is neither entered nor `connected`.
+        """
+        receives = [await receiver.get_health() for receiver in self._receivers or ()]
         return BridgeHealth(tuple(receives), tuple(self._broker.warnings))
 
-    def dead_letters(self, channel: Channel, group: str, /) -> AsyncIterator[DeadLetter]:
-        """Iterate over the dead letters of a group.
+    def dead_letters(self, channel: Channel | None = None, group: str | None = None, /) -> AsyncIterator[DeadLetter]:
+        """Iterate over dead letters, while the bridge is entered or `connected`.
 
         Args:
-            channel: The channel.
-            group: The group.
+            channel: The channel. By default all channels that the bridge receives.
+            group: The group. By default all groups with which the bridge receives the channel.
 
         Raises:
             BridgeUnavailable: If the broker cannot be reached.
             ConfigurationError: If an argument is invalid.
         """
-        self._configuration.add_channel(channel)
-        return iterate_dead_letters(self._broker, channel, check_name(group, "the group of dead letters"))
+        if channel is not None or group is not None:
+            self._configuration.add_channel(channel)
+        if channel is not None and group is not None:
+            groups = [(channel, check_name(group, "the group of dead letters"))]
+        else:
+            groups = self._configuration.find_groups(channel)
+        return iterate_dead_letters(self._broker, groups)
+
+    def asyncapi(self, *, title: str | None = None, version: str = "1.0.0") -> dict[str, Any]:
+        """Return an AsyncAPI 3 document, which describes what this bridge forwards and receives.
+
+        Args:
+            title: The title of the document. The default is the source of the bridge.
+            version: The version of the document.
+
+        Raises:
+            ConfigurationError: If the type of a field cannot be encoded.
+        """
+        self._events.check()
+        return make_asyncapi(self._configuration, self._events, title=title or self._source, version=version)
 
     # Running
 
+    @asynccontextmanager
+    async def connected(self) -> AsyncGenerator[None]:
+        """Connect to the broker for `health` and `dead_letters`. No event is received or forwarded.
+
+        Raises:
+            BridgeUnavailable: If the broker cannot be reached.
+            ConfigurationError: If a channel has another number of partitions in the broker.
+        """
+        self._check_not_running()
+        async with self._broker.running(list(self._configuration.channels.values())):
+            self._receivers = self._make_receivers(lambda _: None)
+            try:
+                yield
+            finally:
+                self._receivers = None
+
     async def __aenter__(self) -> Self:
-        if self._context is not None:
-            raise RuntimeError(f"{self!r} is entered already")
+        self._check_not_running()
         self._events.check()
         self._context = self._run()
         try:
@@ -305,15 +342,22 @@ class Bridge:
         finally:
             self._context = None
 
-    @asynccontextmanager
-    async def _run(self) -> AsyncGenerator[None]:
-        running = RunningBridge(self._broker, list(self._configuration.channels.values()), self.notices, self._grace)
-        place = Place(self._origin, self._dispatcher, self._events, self._received, running.notify)
-        running.receivers += [
+    def _check_not_running(self) -> None:
+        if self._context is not None or self._receivers is not None:
+            raise RuntimeError(f"{self!r} is entered already")
+
+    def _make_receivers(self, notify: Callable[[Notice], None]) -> list[Receiver]:
+        place = Place(self._origin, self._dispatcher, self._events, self._received, notify)
+        return [
             Receiver(self._broker, place, receive, partition)
             for receive in self._configuration.receives
             for partition in range(receive.channel.partitions)
         ]
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncGenerator[None]:
+        running = RunningBridge(self._broker, list(self._configuration.channels.values()), self.notices, self._grace)
+        running.receivers += self._make_receivers(running.notify)
         raised: list[BaseException] = []
         try:
             async with anyio.create_task_group() as tasks:
@@ -324,6 +368,7 @@ class Bridge:
                 try:
                     await running.wait_until_ready()
                     self._running, self._loop = running, current_token()
+                    self._receivers = running.receivers
                     with self._dispatcher.temporarily() as registrar, body:
                         for forward in self._configuration.forwards:
                             register_forward(registrar, forward, self._received, self._publish_forwarded)
@@ -339,27 +384,15 @@ class Bridge:
             raised.append(unwrap(exc))
         finally:
             self._running = self._loop = None
+            self._receivers = None
         if running.has_failed:
             raised.append(running.pop_failure())
         try:
             if raised:
-                raise _combine(raised)
+                raise combine(raised)
         finally:
             # A frame that references an exception creates a reference cycle.
             raised.clear()
 
     def __repr__(self) -> str:
         return f"<bridge {self._source} of {self._dispatcher!r}>"
-
-
-def _combine(raised: list[BaseException]) -> BaseException:
-    """Return what leaves a bridge: the only exception unchanged, or all errors and one cancellation in a group."""
-    errors = [exc for exc in raised if not isinstance(exc, anyio.get_cancelled_exc_class())]
-    cancellations = [exc for exc in raised if isinstance(exc, anyio.get_cancelled_exc_class())]
-    remaining = [*errors, *cancellations[:1]]
-    return remaining[0] if len(remaining) == 1 else BaseExceptionGroup("the bridge ended", remaining)
-
-
-def _check_source(source: object) -> None:
-    if not isinstance(source, str) or not source or any(character.isspace() for character in source):
-        raise ConfigurationError(f"source= is a URI reference without spaces, such as '/shop/web'; got {source!r}")

@@ -8,7 +8,7 @@ from typing import Final
 
 from antiphon.bridges._errors import ConfigurationError
 
-__all__ = ("check_count", "check_name", "check_seconds")
+__all__ = ("check_count", "check_name", "check_seconds", "check_source")
 
 #: Brokers use these names in keys, in which braces, colons and asterisks have a meaning.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -57,3 +57,14 @@ def check_seconds(seconds: object, what: str, *, zero: bool = False) -> float:
         least = "of at least 0" if zero else "greater than 0"
         raise ConfigurationError(f"{what} is a finite number of seconds {least}; got {seconds!r}")
     return float(seconds)
+
+
+def check_source(source: object) -> str:
+    """Return the source of a bridge.
+
+    Raises:
+        ConfigurationError: If it is not a string without spaces.
+    """
+    if not isinstance(source, str) or not source or any(character.isspace() for character in source):
+        raise ConfigurationError(f"source= is a URI reference without spaces, such as '/shop/web'; got {source!r}")
+    return source

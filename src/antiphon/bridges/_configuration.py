@@ -79,6 +79,14 @@ class Configuration:
             _check_errors_leave(dispatcher)
         self.receives.append(added)
 
+    def find_groups(self, channel: Channel | None) -> list[tuple[Channel, str]]:
+        """Return the groups with which a channel is received, or with which all channels are, each with its channel."""
+        return [
+            (receive.channel, receive.group)
+            for receive in self.receives
+            if receive.group is not None and channel in (None, receive.channel)
+        ]
+
     def _check_not_both(self, forward: Forward, receive: Receive) -> None:
         if receive.group is None or receive.channel.name != forward.channel.name:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -70,28 +70,34 @@ class DeadLetter:
         return await self._entries.drop(self.position)
 
 
-async def iterate_dead_letters(broker: Broker, channel: Channel, group: str) -> AsyncIterator[DeadLetter]:
-    """Iterate over the dead letters of a group, the oldest first in each partition."""
-    for partition in range(channel.partitions):
-        entries = broker.dead(channel, partition, group)
-        after: str | None = None
-        while page := await entries.read(after, _PAGE):
-            for entry in page:
-                id, type = _identify(entry.data)  # noqa: A001
-                yield DeadLetter(
-                    stream=channel.name,
-                    partition=partition,
-                    group=group,
-                    position=entry.position,
-                    data=entry.data,
-                    id=id,
-                    type=type,
-                    reason=entry.reason,
-                    attempts=entry.attempts,
-                    time=datetime.fromtimestamp(entry.time, UTC),
-                    _entries=entries,
-                )
-            after = page[-1].position
+async def iterate_dead_letters(broker: Broker, groups: Iterable[tuple[Channel, str]]) -> AsyncIterator[DeadLetter]:
+    """Iterate over the dead letters of groups, the oldest first in each partition."""
+    for channel, group in groups:
+        for partition in range(channel.partitions):
+            async for letter in _iterate_partition(broker, channel, partition, group):
+                yield letter
+
+
+async def _iterate_partition(broker: Broker, channel: Channel, partition: int, group: str) -> AsyncIterator[DeadLetter]:
+    entries = broker.dead(channel, partition, group)
+    after: str | None = None
+    while page := await entries.read(after, _PAGE):
+        for entry in page:
+            id, type = _identify(entry.data)  # noqa: A001
+            yield DeadLetter(
+                stream=channel.name,
+                partition=partition,
+                group=group,
+                position=entry.position,
+                data=entry.data,
+                id=id,
+                type=type,
+                reason=entry.reason,
+                attempts=entry.attempts,
+                time=datetime.fromtimestamp(entry.time, UTC),
+                _entries=entries,
+            )
+        after = page[-1].position
 
 
 def _identify(data: bytes) -> tuple[str | None, str | None]:

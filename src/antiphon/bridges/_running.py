@@ -21,7 +21,7 @@ from antiphon.bridges._channel import Channel
 from antiphon.bridges._notices import Notice
 from antiphon.bridges._receiving.receiver import Receiver
 
-__all__ = ("RunningBridge", "unwrap")
+__all__ = ("RunningBridge", "combine", "unwrap")
 
 #: How many notices can wait for their listeners.
 _MAX_NOTICES: Final = 1000
@@ -141,3 +141,11 @@ def unwrap(exc: BaseException) -> BaseException:
         group = cast("BaseExceptionGroup[BaseException]", exc)
         return unwrap(group.exceptions[0]) if len(group.exceptions) == 1 else group
     return exc
+
+
+def combine(raised: list[BaseException]) -> BaseException:
+    """Return what leaves a bridge: the only exception unchanged, or all errors and one cancellation in a group."""
+    errors = [exc for exc in raised if not isinstance(exc, anyio.get_cancelled_exc_class())]
+    cancellations = [exc for exc in raised if isinstance(exc, anyio.get_cancelled_exc_class())]
+    remaining = [*errors, *cancellations[:1]]
+    return remaining[0] if len(remaining) == 1 else BaseExceptionGroup("the bridge ended", remaining)

@@ -1,4 +1,4 @@
-"""Importing a dispatcher from a path such as ``package.module:dispatcher``."""
+"""Importing an object from a path such as ``package.module:dispatcher``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from antiphon._introspection.definitions import get_definition, strip_locals
 from antiphon._util.naming import safe_repr
 from antiphon.diagrams._text import escape_unprintable
 
-__all__ = ("AnyDispatcher", "LocateError", "find_dispatcher", "load_module")
+__all__ = ("AnyDispatcher", "LocateError", "describe", "find_dispatcher", "find_object", "load_module")
 
 T = TypeVar("T")
 
@@ -39,14 +39,27 @@ class LocateError(Exception):
 def find_dispatcher(path: str) -> tuple[ModuleType, AnyDispatcher]:
     """Return the module that a path names, and the dispatcher in it.
 
-    Output of the module and of functions in the path goes to stderr, so that stdout contains only the diagram.
+    Args:
+        path: ``package.module:attribute``. The attribute may contain dots, and ``()`` after a function to call.
+
+    Raises:
+        LocateError: If there is no object at the path, or if it is not a dispatcher.
+    """
+    module, value, location = find_object(path)
+    return module, _check_dispatcher(value, location, path.partition(":")[2], module)
+
+
+def find_object(path: str) -> tuple[ModuleType, Any, str]:
+    """Return the module that a path names, the object in it, and the location of the object for messages.
+
+    Output of the module and of functions in the path goes to stderr, so that stdout contains only the result.
 
     Args:
         path: ``package.module:attribute``. The attribute may contain dots, and ``()`` after a function to call.
 
     Raises:
         LocateError: If the path is malformed, the module or the attribute is not found, importing or calling raises,
-            a function is async, or the result is not a dispatcher.
+            or a function is async.
     """
     module_name, colon, attribute = path.partition(":")
     if not colon or not module_name or not attribute:
@@ -67,7 +80,7 @@ def find_dispatcher(path: str) -> tuple[ModuleType, AnyDispatcher]:
         if part.endswith("()"):
             value = _call_factory(value, location)
             location += "()"
-    return module, _check_dispatcher(value, location, attribute, module)
+    return module, value, location
 
 
 def load_module(name: str) -> ModuleType:
@@ -141,7 +154,7 @@ def _get_attribute(value: Any, name: str, location: str) -> Any:
 
 def _call_factory(function: Any, location: str) -> Any:
     if not callable(function):
-        raise LocateError(f"{location} is {_describe(function)}, and cannot be called: write it without ()")
+        raise LocateError(f"{location} is {describe(function)}, and cannot be called: write it without ()")
     try:
         result = _call_with_stdout_redirected(function)
     except SystemExit as exc:
@@ -162,7 +175,7 @@ def _check_dispatcher(value: Any, location: str, attribute: str, module: ModuleT
         return value
     if isclass(value) and issubclass(value, AnyDispatcher):
         raise LocateError(f"{location} is a class: write {attribute}() for an instance of it")
-    description = _describe(value)
+    description = describe(value)
     if isroutine(value) and not attribute.endswith("()"):
         raise LocateError(f"{location} is {description}: write {attribute}() if it returns the dispatcher")
     paths = [f"{location}.{name}" for name in _find_dispatcher_names(value, depth=1)]
@@ -171,7 +184,8 @@ def _check_dispatcher(value: Any, location: str, attribute: str, module: ModuleT
     raise LocateError(f"{location} is {description}, not an EventDispatcher or AsyncEventDispatcher: {fix}")
 
 
-def _describe(thing: Any) -> str:
+def describe(thing: Any) -> str:
+    """Return what an object is, for messages."""
     cls = cast("Any", type(thing))
     if isinstance(thing, ModuleType):
         return f"the module {thing.__name__}"
