@@ -140,7 +140,9 @@ def coverage(session: nox.Session) -> None:
     """Measure the coverage of lines and branches, which must be at least 98 %."""
     # Editable, so that the report names the files of the checkout. `pytest --cov` would start after the first imports.
     session.install("-e", ".", *_group("test"))
-    session.run("coverage", "run", "-m", "pytest", *FEWER, "-m", "not slow", *session.posargs)
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *PARALLEL, *FEWER, "-m", "not slow", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
 
@@ -153,9 +155,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def doctests(session: nox.Session) -> None:
-    """Run the examples of the README and the docs, on asyncio and Trio."""
+    """Run the examples of the README, the docs and the tutorial, on asyncio and Trio."""
     session.install(".", *_group("test"))
-    session.run("python", "-m", "pytest", *(session.posargs or _existing("README.md", "docs")))
+    paths = _existing("README.md", "docs", "tests/test_tutorial.py")
+    session.run("python", "-m", "pytest", *(session.posargs or paths))
 
 
 @nox.session

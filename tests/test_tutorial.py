@@ -14,7 +14,7 @@ PAGES = ("tutorial.md", "tutorial-service.md", "tutorial-tests.md")
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$|^```text\n(?P<output>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# (?P<path>[\w/]+\.py)\n")
 
-pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="needs the checkout")
+pytestmark = [pytest.mark.skipif(not DOCS.exists(), reason="needs the checkout"), pytest.mark.slow]
 
 
 def read_steps() -> list[tuple[dict[str, str], str, str]]:

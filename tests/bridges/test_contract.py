@@ -13,7 +13,10 @@ from antiphon.testing.brokers import BrokerCheck, broker_checks
 from tests.conftest import BACKENDS
 
 #: The backends with virtual time, and uvloop in real time, each with the time unit of the checks.
-CLOCKS = [*((backend, 60) for backend in backends()), (BACKENDS[1].values[0], 0.5)]
+CLOCKS = [
+    *((backend, 60) for backend in backends()),
+    pytest.param((BACKENDS[1].values[0], 0.5), marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(params=CLOCKS, ids=["asyncio", "trio", "asyncio+uvloop"])

@@ -57,6 +57,7 @@ def read_table(text):
     return rows
 
 
+@pytest.mark.slow
 def test_default_is_both_backends_with_both_strategies():
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "examples.proxy", "--requests", "27", "--clients", "3"],

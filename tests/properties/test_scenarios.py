@@ -29,7 +29,6 @@ seeds = st.none() | st.integers(0, 1000)
 
 @backends
 @invariants
-@settings(max_examples=settings().max_examples * 2)
 @given(scenario=scenarios(), seed=seeds)
 def test_scenarios_keep_the_invariants(backend: BackendName, invariant: Any, scenario: Scenario, seed: int) -> None:
     check(invariant, scenario, Backend(backend, seed))
@@ -52,6 +51,8 @@ def test_registrations_keep_the_invariants(sync: bool, invariant: Any, data: st.
 
 
 @kinds
+# The garbage collector takes most of the time of an example.
+@settings(max_examples=settings().max_examples // 4)
 @given(data=st.data())
 async def test_closed_listeners_and_scopes_are_not_kept(sync: bool, data: st.DataObject) -> None:
     scenario = data.draw(registration_scenarios(sync=sync))

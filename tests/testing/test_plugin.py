@@ -158,6 +158,7 @@ def test_the_fixtures_need_the_plugin(project: Project) -> None:
     assert "fixture 'virtual_backend' not found" in project.run(code=1)
 
 
+@pytest.mark.slow
 def test_a_seeded_test_runs_under_ten_repeatable_schedules(project: Project) -> None:
     project.write("test_schedule.py", ON.format(fixture="seeded_backend"), PRINTS_ITS_SCHEDULE)
 
@@ -172,6 +173,7 @@ def test_a_seeded_test_runs_under_ten_repeatable_schedules(project: Project) -> 
     assert schedules() == first
 
 
+@pytest.mark.slow
 def test_seeds_can_be_chosen_for_a_test(project: Project) -> None:
     project.write(
         "test_seeds.py",
@@ -191,6 +193,7 @@ def test_plain(virtual_backend):
     assert "62 passed" in project.run()
 
 
+@pytest.mark.slow
 def test_a_failure_has_its_seed_in_its_id(project: Project) -> None:
     project.write(
         "test_order.py",
@@ -229,6 +232,7 @@ def test_seeds_without_an_effect_are_refused(project: Project) -> None:
     assert "seeds requires an iterable, as in @pytest.mark.seeds(range(100)); got (1, 2)" in output
 
 
+@pytest.mark.slow
 def test_the_example_in_the_docs_runs_unchanged(project: Project) -> None:
     conftest, module, *_ = re.findall("```python\n(.*?)```", PAGE.read_text().partition("## Fixtures")[2], re.DOTALL)
     project.write("conftest.py", conftest)
@@ -283,6 +287,7 @@ ASYNCIO = ("pytest_asyncio", "asyncio_default_fixture_loop_scope = function")
 TRIO = ("pytest_trio", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fixture", ["virtual_backend", "seeded_backend"])
 @pytest.mark.parametrize(
     ("plugin", "options", "mark", "message"),
@@ -318,6 +323,7 @@ async def test_backend({fixture}):
     assert len(re.findall(rf"^{fixture} requires that AnyIO's pytest plugin .*{message}", output, re.M)) == runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plugin", "test"),
     [(ASYNCIO, "@pytest.mark.asyncio\nasync def test_other()"), (TRIO, "@pytest.mark.trio\nasync def test_other()")],
@@ -344,6 +350,7 @@ def test_plain(virtual_backend):
     assert "5 passed" in project.run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "plugin", "passed"),
     [("AnyIO", "anyio", 6), ("pytest-asyncio", "pytest_asyncio", 3), ("pytest-trio", "pytest_trio", 3)],
