@@ -114,6 +114,11 @@ def _make_parser() -> argparse.ArgumentParser:
     catalogue.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: standard output")
     catalogue.set_defaults(run=_write_catalogue)
 
+    view = commands.add_parser("view", help="write an HTML page about the listeners, with a filter")
+    view.add_argument("path", metavar="PATH", help=_PATH_HELP)
+    view.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: standard output")
+    view.set_defaults(run=_view)
+
     add_bridge_parser(commands.add_parser("bridge", help="show the state of a bridge, and handle its dead letters"))
 
     demo = commands.add_parser("demo", help="dispatch an event sequentially and concurrently, and show the times")
@@ -153,13 +158,21 @@ def _hint_at_key(wanted: str, labels: Sequence[str], description: Description) -
 
 def _write_catalogue(options: argparse.Namespace) -> None:
     page = find_catalogue_source(options.path, events=options.events, sources=options.sources).render()
-    if options.output is None:
+    _write(page, options.output)
+
+
+def _view(options: argparse.Namespace) -> None:
+    _write(diagrams.html(find_dispatcher(options.path)[1].describe()), options.output)
+
+
+def _write(page: str, output: Path | None) -> None:
+    if output is None:
         print(page)  # noqa: T201
         return
     try:
-        options.output.write_text(f"{page}\n", encoding="utf-8", newline="\n")
+        output.write_text(f"{page}\n", encoding="utf-8", newline="\n")
     except OSError as exc:
-        raise LocateError(f"{options.output} cannot be written: {exc.strerror or exc}") from exc
+        raise LocateError(f"{output} cannot be written: {exc.strerror or exc}") from exc
 
 
 def _show_demo(_options: argparse.Namespace) -> None:

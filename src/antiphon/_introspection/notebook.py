@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from antiphon._util.naming import escape_unprintable
+
 if TYPE_CHECKING:
     from antiphon._introspection.description import Description, KeyDescription
 
@@ -50,4 +52,4 @@ def _render_row(tag: str, cells: Iterable[str]) -> str:
 
 def _escape(text: str) -> str:
     # HTML does not allow control characters, and UTF-8 does not allow surrogates.
-    return escape("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
+    return escape(escape_unprintable(text))

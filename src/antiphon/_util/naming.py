@@ -16,6 +16,7 @@ from typing import Any, Final
 __all__ = (
     "Wrapper",
     "describe_value",
+    "escape_unprintable",
     "find_label",
     "format_key",
     "listener_name",
@@ -80,6 +81,11 @@ def format_key(key: Any) -> str:
         # Double quotes, as in the documentation.
         return f'"{key}"'
     return safe_repr(key)
+
+
+def escape_unprintable(text: str) -> str:
+    """Replace unprintable characters, such as line breaks, with their Python escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def safe_repr(thing: object) -> str:

@@ -14,6 +14,7 @@ from antiphon._introspection.description import Definition, Description, KeyDesc
 from antiphon._util.naming import publish as _publish
 from antiphon.diagrams._catalogue import catalogue
 from antiphon.diagrams._dot import dot
+from antiphon.diagrams._html import html
 from antiphon.diagrams._json import json
 from antiphon.diagrams._markdown import markdown
 from antiphon.diagrams._mermaid import mermaid
@@ -28,6 +29,7 @@ __all__ = (
     "ListenerDescription",
     "catalogue",
     "dot",
+    "html",
     "json",
     "markdown",
     "mermaid",
@@ -35,4 +37,4 @@ __all__ = (
     "tree",
 )
 
-_publish("antiphon.diagrams", catalogue, dot, json, markdown, mermaid, table, tree)
+_publish("antiphon.diagrams", catalogue, dot, html, json, markdown, mermaid, table, tree)

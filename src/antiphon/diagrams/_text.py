@@ -6,6 +6,7 @@ from typing import Final
 
 from antiphon._events.capabilities import find_class_name_attribute
 from antiphon._introspection.description import Description, KeyDescription, ListenerDescription, get_key_label
+from antiphon._util.naming import escape_unprintable
 
 __all__ = (
     "NO_LISTENERS",
@@ -18,14 +19,6 @@ __all__ = (
 )
 
 NO_LISTENERS: Final = "no listeners"
-
-
-def escape_unprintable(text: str) -> str:
-    """Replace unprintable characters, such as line breaks, with their Python escapes."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
 
 
 def quote_if_needed(text: str) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from antiphon._util.columns import truncate
-from antiphon._util.naming import find_label, safe_repr, short_name
+from antiphon._util.naming import escape_unprintable, find_label, safe_repr, short_name
 from antiphon.instruments import DispatchRecord, ListenerRecord
 
 __all__ = (
@@ -83,7 +83,6 @@ def error_label(error: BaseException) -> str:
 
 def _to_single_line(text: str) -> str:
     # Convert an instance of a subclass of `str`, because its methods may raise.
-    text = str.__str__(text)
     # Escape unprintable characters: they break lines, and XML and UTF-8 do not allow some of them.
-    printable = text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    printable = escape_unprintable(str.__str__(text))
     return printable if len(printable) <= MAX_LABEL_LENGTH else f"{printable[: MAX_LABEL_LENGTH - 1]}…"
