@@ -28,7 +28,7 @@ async def main(url: str, count: int) -> None:
     all_paid = anyio.Event()
 
     @dispatcher.listen(OrderPaid)
-    async def note(event: OrderPaid) -> None:
+    async def note(event: OrderPaid) -> None:  # noqa: ASYNC124  listeners are async
         unpaid.discard(event.order_id)
         report("paid", event.order_id)
         if not unpaid:

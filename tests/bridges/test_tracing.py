@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from antiphon.bridges import Trace, _tracing
 from antiphon.instruments.opentelemetry import OpenTelemetryInstrument
-from tests.bridges.shop import ORDERS, PRICES, OrderPaid, OrderPlaced, Shop
+from tests.bridges.shop import ORDERS, PRICES, OrderPaid, OrderPlaced, Program, Shop
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -22,39 +22,42 @@ def exporter() -> InMemorySpanExporter:
     return InMemorySpanExporter()
 
 
-async def test_two_hops_are_one_tree(shop: Shop, exporter: InMemorySpanExporter):
-    billing = shop.billing()
-    shipping = shop.program("shipping")
-    shop.web.bridge.forward(OrderPlaced, to=ORDERS)
-    billing.bridge.forward(OrderPaid, to=PRICES)
-    shipping.bridge.receive(PRICES, group="shipping")
-    shipping.listen(OrderPaid)
+def observe(exporter: InMemorySpanExporter, *programs: Program) -> TracerProvider:
+    """Let programs export their spans."""
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    for program in (shop.web, billing, shipping):
+    for program in programs:
         program.dispatcher.add_instrument(OpenTelemetryInstrument(provider))
+    return provider
 
-    async def pay(event: Any) -> None:
-        if isinstance(event, OrderPlaced):
-            await billing.dispatcher.adispatch("order.paid", OrderPaid(event.order_id))
 
-    billing.react = pay
-    async with shop.web.bridge, billing.bridge, shipping.bridge:
-        await shop.web.dispatcher.adispatch("order.placed", OrderPlaced("7"))
-        await anyio.sleep(1)
+async def check_two_hops(exporter: InMemorySpanExporter, web: Program, billing: Program, shipping: Program) -> None:
+    """Send an order from a program to a second one, which sends a payment to a third one. Check the tree of spans."""
+    web.bridge.forward(OrderPlaced, to=ORDERS)
+    billing.bridge.receive(ORDERS, group="billing")
+    billing.bridge.forward(OrderPaid, to=PRICES)
+    shipping.bridge.receive(PRICES, group="shipping")
+    observe(exporter, web, billing, shipping)
+    billing.listen(
+        OrderPlaced, react=lambda event: billing.dispatcher.adispatch("order.paid", OrderPaid(event.order_id))
+    )
+    shipping.listen(OrderPaid)
+
+    async with web.bridge, billing.bridge, shipping.bridge:
+        async with shipping.dispatcher.expect("order.paid"):
+            await web.dispatcher.adispatch("order.placed", OrderPlaced("7"))
 
     spans = {span.context.span_id: span for span in exporter.get_finished_spans() if span.context is not None}
-    received = [
+    (span,) = [
         span
         for span in spans.values()
         if span.name == "dispatch order.paid" and "shipping" in str(dict(span.attributes or {})["antiphon.dispatcher"])
     ]
-    assert len(received) == 1
-    chain = []
-    span: Any = received[0]
-    while span is not None:
-        chain.append((span.name.partition(" ")[0], span.attributes.get("antiphon.event.name")))
-        span = None if span.parent is None else spans[span.parent.span_id]
+    chain: list[tuple[str, object]] = []
+    current: Any = span
+    while current is not None:
+        chain.append((current.name.partition(" ")[0], current.attributes.get("antiphon.event.name")))
+        current = None if current.parent is None else spans[current.parent.span_id]
     assert chain == [
         ("dispatch", "order.paid"),  # in shipping
         ("listener", None),  # the forward of billing
@@ -64,13 +67,16 @@ async def test_two_hops_are_one_tree(shop: Shop, exporter: InMemorySpanExporter)
         ("listener", None),  # the forward of web
         ("dispatch", "order.placed"),
     ]
+    assert len({span.context.trace_id for span in spans.values() if span.context is not None}) == 1
+
+
+async def test_two_hops_are_one_tree(shop: Shop, exporter: InMemorySpanExporter):
+    await check_two_hops(exporter, shop.web, shop.program("billing"), shop.program("shipping"))
 
 
 async def test_the_entry_of_a_bridge_within_a_span_does_not_adopt_events(shop: Shop, exporter: InMemorySpanExporter):
     billing = shop.billing()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    billing.dispatcher.add_instrument(OpenTelemetryInstrument(provider))
+    provider = observe(exporter, billing)
 
     async with shop.web.bridge:
         with provider.get_tracer("start").start_as_current_span("start"):
