@@ -6,10 +6,11 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from antiphon.bridges import BridgeUnavailable, ConnectionLost, PublishFailed, Retry
 from antiphon.testing import settle
-from tests.bridges.shop import ORDERS, OrderPaid, OrderPlaced, Shop
+from tests.bridges.shop import ORDERS, OrderPaid, OrderPlaced, Shop, fail
 
 
 async def test_the_bridge_connects_again_and_says_so(shop: Shop):
@@ -55,6 +56,84 @@ async def test_outcomes_are_settled_after_the_connection_is_back(shop: Shop, ord
 
     assert sorted(billing.log) == ["1", "2", "bad", "bad"]
     assert (state.pending, state.dead, state.handled) == (0, 1, 2)
+
+
+@pytest.mark.parametrize(("method", "attempts", "dead"), [("ack", 1, 0), ("later", 2, 1), ("bury", 1, 1)])
+async def test_an_outcome_that_the_broker_did_not_get_is_settled_again(
+    shop: Shop, method: str, attempts: int, dead: int
+):
+    """An event that is forgotten before would stay pending until `claim_after` is over, and run again."""
+    billing = shop.billing(retry=Retry(attempts, first=1), claim_after=60)
+    billing.react = None if method == "ack" else fail
+
+    async with shop.web.bridge, billing.bridge:
+        source: Any = billing.bridge._running.receivers[0]._source  # type: ignore[union-attr]
+        settle_outcome = getattr(source, method)
+
+        async def lose_connection(*_: Any) -> None:
+            setattr(source, method, settle_outcome)
+            raise BridgeUnavailable("lost")
+
+        setattr(source, method, lose_connection)
+        await shop.place("7")
+        await anyio.sleep(10)
+        (state,) = (await billing.bridge.health()).receives
+
+    assert len(billing.log) == attempts
+    assert (state.pending, state.dead, state.reconnects) == (0, dead, 1)
+
+
+async def test_outcomes_of_one_moment_are_acknowledged_in_one_call(shop: Shop):
+    billing = shop.billing(concurrency=50)
+    billing.react = lambda event: anyio.sleep(1)
+    calls: list[int] = []
+
+    async with shop.web.bridge, billing.bridge:
+        source: Any = billing.bridge._running.receivers[0]._source  # type: ignore[union-attr]
+        ack = source.ack
+
+        async def count(positions: Any) -> None:
+            calls.append(len(positions))
+            await ack(positions)
+
+        source.ack = count
+        await shop.place(*map(str, range(50)))
+        await anyio.sleep(5)
+
+    assert sum(calls) == 50
+    assert len(calls) <= 5
+
+
+async def test_a_reader_reads_for_all_deliveries_that_end_in_one_moment(shop: Shop):
+    """If it read as soon as one place is free, it would read events singly."""
+    billing = shop.billing(concurrency=8)
+
+    async def work(event: OrderPlaced) -> None:
+        await anyio.sleep(1)
+        # Listeners that wait for the same thing need a different number of turns of the loop until they end.
+        for _ in range(int(event.order_id) % 3):
+            await checkpoint()
+
+    billing.react = work
+    reads: list[int] = []
+    async with shop.web.bridge:
+        async with billing.bridge:
+            pass
+        await shop.place(*map(str, range(80)))
+        async with billing.bridge:
+            source: Any = billing.bridge._running.receivers[0]._source  # type: ignore[union-attr]
+            read = source.read
+
+            async def count(limit: int) -> Any:
+                entries = await read(limit)
+                reads.append(len(entries))
+                return entries
+
+            source.read = count
+            await anyio.sleep(60)
+
+    assert sum(reads) >= 72
+    assert len([number for number in reads if number]) <= 12
 
 
 async def test_publishing_fails_without_a_connection_and_works_again(shop: Shop):

@@ -91,6 +91,8 @@ class Receiver:
         #: Whether `stop` was called; whether its time is over; whether another program is to read the partition.
         self._stopping = self._over = self._yielding = False
         self._closing = False
+        #: A renewal that overtakes the outcome of a failed event would delay its next delivery by `claim_after`.
+        self._changing_due_times = anyio.Lock()
         self._lost: BridgeUnavailable | None = None
         self._reader, self._settler, self._clock, self._ended = Wakeup(), Wakeup(), Wakeup(), Wakeup()
 
@@ -340,7 +342,8 @@ class Receiver:
     async def _settle(self) -> None:
         while not self._closing:
             if self._settlement.has_outcomes():
-                await self._settlement.settle(self._source)
+                async with self._changing_due_times:
+                    await self._settlement.settle(self._source)
                 self._ended.set()
                 self._reader.set()
             else:
@@ -380,7 +383,9 @@ class Receiver:
     async def _renew(self, group: str) -> None:
         if self._is_exclusive and not self._owner:
             return
-        if not await self._renew_ownership(list(self._settlement.held)) and self._owner:
+        async with self._changing_due_times:
+            is_owner = await self._renew_ownership(list(self._settlement.held))
+        if not is_owner and self._owner:
             self._lose_ownership()
             await self._source.wake()
             return
