@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -21,48 +20,13 @@ from antiphon.bridges import (
     PublishFailed,
     PublishUncertain,
     Retry,
+    SourceOptions,
 )
 from antiphon.bridges.redis import RedisStreams
+from tests.bridges.redis.programs import make_billing, make_program, place, place_surely, until, until_settled
+from tests.bridges.redis.proxy import Proxy
 from tests.bridges.redis.server import Server
 from tests.bridges.shop import ORDERS, PRICES, OrderPaid, OrderPlaced, Program, fail, make_registry
-
-# coredis does not close the streams of a connection that has failed while it was opened.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-def make_program(server: Server, prefix: str, name: str = "web", **options: Any) -> Program:
-    return Program(RedisStreams(server.url, prefix=prefix), name, make_registry(), **options)
-
-
-def make_billing(server: Server, prefix: str, name: str = "billing", **options: Any) -> Program:
-    program = make_program(server, prefix, name)
-    program.bridge.receive(ORDERS, group="billing", **options)
-    return program.listen(OrderPlaced, OrderPaid)
-
-
-async def place(program: Program, *order_ids: str) -> None:
-    for order_id in order_ids:
-        await program.bridge.publish(OrderPlaced(order_id), to=ORDERS, name="order.placed")
-
-
-async def until(condition: Callable[[], object], seconds: float = 15) -> None:
-    with anyio.fail_after(seconds):
-        while not condition():
-            await anyio.sleep(0.01)
-
-
-async def is_settled(program: Program) -> bool:
-    (state,) = (await program.bridge.health()).receives
-    return (state.pending, state.lag) == (0, 0)
-
-
-async def until_settled(program: Program, seconds: float = 15) -> None:
-    with anyio.fail_after(seconds):
-        while not await is_settled(program):
-            await anyio.sleep(0.02)
 
 
 async def test_events_cross_between_two_programs(shared_server: Server, prefix: str):
@@ -92,10 +56,44 @@ async def test_many_tasks_publish_in_few_calls(shared_server: Server, prefix: st
     assert 0 < after - before <= 10
 
 
-def calls(server: Server) -> int:
+def calls(server: Server, command: str = "eval") -> int:
     lines = server.command("INFO", "commandstats").decode().split("\r\n")
-    numbers = [line.partition("calls=")[2].partition(",")[0] for line in lines if line.startswith("cmdstat_eval")]
+    numbers = [line.partition("calls=")[2].partition(",")[0] for line in lines if line.startswith(f"cmdstat_{command}")]
     return sum(map(int, numbers))
+
+
+async def test_a_group_without_events_does_not_poll_the_server(shared_server: Server, prefix: str):
+    billing = make_billing(shared_server, prefix)
+    async with billing.bridge:
+        before = calls(shared_server, "xreadgroup")
+        await anyio.sleep(0.5)
+        assert calls(shared_server, "xreadgroup") - before <= 1
+
+
+async def test_reads_that_wait_do_not_use_the_connections_of_others(shared_server: Server, prefix: str):
+    """Each has a client of one connection: a pool would be empty, and every other command would wait for a place."""
+    web = make_program(shared_server, prefix)
+    for number in range(6):
+        web.bridge.receive(ORDERS, group=f"group-{number}")
+    web.listen(OrderPlaced)
+
+    async with web.bridge:
+        await anyio.sleep(0.2)
+        with anyio.fail_after(2):
+            await place(web, "7")
+            await until(lambda: len(web.log) == 6)
+
+
+async def test_cancelled_commands_leave_the_client_usable(shared_server: Server, prefix: str):
+    billing = make_billing(shared_server, prefix)
+    async with billing.bridge:
+        for number in range(40):
+            with anyio.move_on_after(0.0005 * (number % 4)):
+                await billing.bridge.health()
+        with anyio.fail_after(2):
+            (state,) = (await billing.bridge.health()).receives
+
+    assert state.connected
 
 
 async def test_a_failed_event_is_retried_and_buried(shared_server: Server, prefix: str):
@@ -175,19 +173,6 @@ async def test_killed_connections_lose_nothing(shared_server: Server, prefix: st
     assert len(stored) == 60
     assert state.reconnects > 0
     assert len(billing.log) == len(set(billing.log))
-
-
-async def place_surely(program: Program, order_id: str, stored: list[str]) -> None:
-    """Publish until it is certain that the event is stored, as the docs recommend."""
-    with anyio.fail_after(20):
-        while True:
-            try:
-                await program.bridge.publish(OrderPlaced(order_id), to=ORDERS, id=f"id-{order_id}")
-            except (PublishFailed, PublishUncertain):
-                await anyio.sleep(0.05)
-            else:
-                stored.append(order_id)
-                return
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["TERM", "KILL"])
@@ -286,6 +271,46 @@ async def test_partitions_have_one_slot_each(shared_server: Server, prefix: str)
     assert {name.partition("}")[0] for name in names} == {f"{{{prefix}:orders:{number}" for number in range(4)}
 
 
+async def test_old_events_are_removed_by_their_age(shared_server: Server, prefix: str):
+    channel, stream = Channel("orders", retain=timedelta(seconds=1)), f"{{{prefix}:orders:0}}"
+    web = make_program(shared_server, prefix)
+
+    async with web.bridge:
+
+        async def publish(number: int) -> None:
+            await web.bridge.publish(OrderPlaced(str(number)), to=channel)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(300):
+                tasks.start_soon(publish, number)
+        assert shared_server.command("XLEN", stream) == b":300\r\n"
+        await anyio.sleep(1.1)
+        await publish(300)
+
+    # The server removes whole blocks of 100 events.
+    assert int(shared_server.command("XLEN", stream)[1:]) <= 101
+
+
+async def test_lag_and_missed_events_are_right_after_a_restart(own_server: Server, prefix: str):
+    """Redis 7.0 forgets how many events a group has read."""
+    web, billing = make_program(own_server, prefix), make_billing(own_server, prefix, claim_after=1)
+    stored: list[str] = []
+
+    async with web.bridge, billing.bridge:
+        for number in range(5):
+            await place_surely(web, str(number), stored)
+        await until_settled(billing)
+        own_server.end(signal.SIGTERM)
+        await anyio.to_thread.run_sync(own_server.start)
+        await until(lambda: "ConnectionBack" in billing.kinds())
+        await until_settled(billing, 5)
+        own_server.command("XTRIM", f"{{{prefix}:orders:0}}", "MAXLEN", "0")
+        await anyio.sleep(0.5)
+        (state,) = (await billing.bridge.health()).receives
+
+    assert (state.lag, state.trimmed) == (0, 0)
+
+
 async def test_removed_events_are_counted(shared_server: Server, prefix: str):
     channel = Channel("orders", retain=timedelta(seconds=1))
     web, billing = make_program(shared_server, prefix), make_program(shared_server, prefix, "billing")
@@ -332,6 +357,76 @@ async def test_names_of_consumers_are_removed_at_the_end(shared_server: Server, 
         assert b"pending" in shared_server.command("XINFO", "CONSUMERS", stream, "billing")
 
     assert shared_server.command("XINFO", "CONSUMERS", stream, "billing") == b"*0\r\n"
+
+
+async def test_names_of_consumers_that_have_gone_are_removed(
+    shared_server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Each process has a name of its own, and a killed one does not remove it. A name with pending events stays."""
+    monkeypatch.setattr("antiphon.bridges.redis._source._REAP_SECONDS", 0.2)
+    broker, stream = RedisStreams(shared_server.url, prefix=prefix), f"{{{prefix}:orders:0}}"
+    async with broker.running([ORDERS]):
+        shared_server.command("XGROUP", "CREATE", stream, "billing", "$", "MKSTREAM")
+        shared_server.command("XGROUP", "CREATECONSUMER", stream, "billing", "gone")
+        shared_server.command("XADD", stream, "*", "e", "data")
+        shared_server.command("XREADGROUP", "GROUP", "billing", "holder", "STREAMS", stream, ">")
+        await anyio.sleep(0.3)
+        shared_server.command("XGROUP", "CREATECONSUMER", stream, "billing", "new")
+        async with broker.source(SourceOptions(ORDERS, 0, "billing", "reader", 0.02)).opened():
+            consumers = shared_server.command("XINFO", "CONSUMERS", stream, "billing")
+
+    assert [name for name in (b"gone", b"holder", b"new") if name in consumers] == [b"holder", b"new"]
+
+
+async def test_the_end_does_not_wait_for_a_read_that_the_unblocking_overtakes(shared_server: Server, prefix: str):
+    async with Proxy.running(shared_server.port) as proxy:
+        proxy.delay = (b"XREADGROUP", 0.3)
+        billing = Program(RedisStreams(proxy.url, prefix=prefix), "billing", make_registry())
+        billing.bridge.receive(ORDERS, group="billing")
+        async with billing.bridge:
+            await until(lambda: proxy.seen)
+            started = anyio.current_time()
+        assert anyio.current_time() - started < 2
+
+
+async def test_a_lost_reply_of_a_publish_is_uncertain_and_stored_once(shared_server: Server, prefix: str):
+    """A client that repeats commands would send the event again, and not say so."""
+    async with Proxy.running(shared_server.port) as proxy:
+        web = Program(RedisStreams(proxy.url, prefix=prefix), "web", make_registry())
+        async with web.bridge:
+            await place(web, "first")
+            proxy.lose_reply_to = b"EVALSHA"
+            with pytest.raises(PublishUncertain) as caught:
+                await place(web, "7")
+            receipt = None
+            while receipt is None:
+                with suppress(PublishFailed):  # until the bridge has connected again
+                    receipt = await web.bridge.publish(OrderPlaced("7"), to=ORDERS, id=caught.value.id)
+                await anyio.sleep(0.02)
+
+    assert receipt.duplicate
+    assert shared_server.command("XLEN", f"{{{prefix}:orders:0}}") == b":2\r\n"
+
+
+async def test_a_server_that_was_read_only_is_used_again(own_server: Server, prefix: str):
+    """The nodes change their roles in a failover."""
+    web, billing = make_program(own_server, prefix), make_billing(own_server, prefix, claim_after=1)
+    billing.react = lambda event: anyio.sleep(0.3)
+    stored: list[str] = []
+
+    async with web.bridge, billing.bridge:
+        await place_surely(web, "before", stored)
+        await until(lambda: billing.log)
+        own_server.command("REPLICAOF", "127.0.0.1", "1")
+        with pytest.raises((PublishFailed, PublishUncertain)):
+            await place(web, "during")
+        # The outcome of the first event meets it, too.
+        await anyio.sleep(0.5)
+        own_server.command("REPLICAOF", "NO", "ONE")
+        await place_surely(web, "after", stored)
+        await until_settled(billing)
+
+    assert billing.log == ["before", "after"]
 
 
 # Servers that cannot be used

@@ -42,6 +42,7 @@ _TRANSIENT: Final = (
     redis_errors.ReadOnlyError,
     redis_errors.StreamConsumerGroupError,
     redis_errors.TryAgainError,
+    redis_errors.UnblockedError,
     redis_errors.ClusterDownError,
     OSError,
     anyio.ClosedResourceError,
