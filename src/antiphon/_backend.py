@@ -137,14 +137,18 @@ def leave_unused_task_group(group: AbstractAsyncContextManager[Any]) -> bool:
 def _detect_backend() -> tuple[Any, Any]:
     """Return the module `trio` if a Trio task runs, or else None, and the running asyncio task or None."""
     trio = sys.modules.get("trio")
-    if trio is not None:
-        sniffio = sys.modules.get("sniffio")
-        # Read the name first, which Trio sets where it runs, also within an asyncio task: `in_trio_task` is slow if no
-        # Trio task runs.
-        if (sniffio is None or sniffio.thread_local.name == "trio") and trio.lowlevel.in_trio_task():
-            return trio, None
-    task = _get_current_task()
-    return (trio if task is None and trio is not None and trio.lowlevel.in_trio_task() else None), task
+    try:
+        if trio is not None:
+            sniffio = sys.modules.get("sniffio")
+            # Read the name first, which Trio sets where it runs, also within an asyncio task: `in_trio_task` is slow if
+            # no Trio task runs.
+            if (sniffio is None or sniffio.thread_local.name == "trio") and trio.lowlevel.in_trio_task():
+                return trio, None
+        task = _get_current_task()
+        return (trio if task is None and trio is not None and trio.lowlevel.in_trio_task() else None), task
+    except AttributeError:
+        # Another thread is importing Trio, so no Trio task runs yet.
+        return None, _get_current_task()
 
 
 def unwrap_group(exc: BaseException) -> BaseException:
@@ -190,9 +194,13 @@ def checkpoint() -> Awaitable[None]:
 def _is_in_trio(trio: Any) -> bool:
     """Return whether the current code runs in Trio, in a task or in a callback. Faster than `_detect_backend`."""
     sniffio = sys.modules.get("sniffio")
-    if sniffio is not None and sniffio.thread_local.name == "trio":
-        return True
-    return _get_current_task() is None and bool(trio.lowlevel.in_trio_task())
+    try:
+        if sniffio is not None and sniffio.thread_local.name == "trio":
+            return True
+        return _get_current_task() is None and bool(trio.lowlevel.in_trio_task())
+    except AttributeError:
+        # Another thread is importing Trio, so no Trio task runs yet.
+        return False
 
 
 @coroutine
@@ -295,8 +303,8 @@ class OwnerLoop:
             if trio is not None and _is_in_trio(trio):
                 return trio.lowlevel.current_trio_token() is self._loop
             return asyncio is not None and asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            # No event loop runs here.
+        except (AttributeError, RuntimeError):
+            # No event loop runs here, or another thread is importing asyncio.
             return False
 
     def call(self, function: Callable[[], object]) -> None:
@@ -320,7 +328,8 @@ def _get_current_task() -> Any:
     asyncio = sys.modules.get("asyncio")
     try:
         return None if asyncio is None else asyncio.current_task()
-    except RuntimeError:
+    except (AttributeError, RuntimeError):
+        # No event loop runs here, or another thread is importing asyncio.
         return None
 
 

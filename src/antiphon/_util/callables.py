@@ -160,7 +160,8 @@ else:
 
     def _is_marked_coroutine_function(candidate: Any) -> bool:
         # In these versions only asyncio knows the mark of a mock, and a program with a mock has imported asyncio. Do
-        # not import it here: antiphon does not import a backend before a dispatch needs it.
+        # not import it here: antiphon does not import a backend before a dispatch needs it. The function is missing
+        # while another thread imports asyncio.
         asyncio = sys.modules.get("asyncio")
-        is_marked = asyncio.iscoroutinefunction if asyncio is not None else inspect.iscoroutinefunction
+        is_marked = getattr(asyncio, "iscoroutinefunction", inspect.iscoroutinefunction)
         return bool(is_marked(candidate))
