@@ -65,11 +65,9 @@ class Receiver:
         self._where = (receive.channel.name, partition, receive.group)
         self._counters = Counters()
         self._deliverer = Deliverer(place, receive, partition, self._counters)
-        self._source: Source = broker.source(
-            SourceOptions(
-                receive.channel, partition, receive.group, place.origin, receive.claim_after, self._is_exclusive
-            )
-        )
+        channel, group, claim_after = receive.channel, receive.group, receive.claim_after
+        options = SourceOptions(channel, partition, group, place.origin, claim_after, self._is_exclusive)
+        self._source: Source = broker.source(options)
         #: Set when the source is open for the first time, and its group exists.
         self.ready = anyio.Event()
         self._observer = Observer(broker, place, receive, partition, self._counters)
