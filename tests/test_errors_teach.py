@@ -428,3 +428,14 @@ def test_a_plain_method_of_a_subscriber_is_refused_with_what_helps_in_its_class(
 
     with pytest.raises(TypeError, match=r"`async def`, .* In its class, @inline or @in_thread above `def confirm`"):
         AsyncEventDispatcher().add_subscriber(Shop())
+
+
+@pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
+def test_an_attribute_that_is_missing_has_the_message_of_python(kind: Any) -> None:
+    class WithProperty(kind):  # type: ignore[misc]  # a class of the parameter
+        @property
+        def total(self) -> int:
+            return int(self.totl)
+
+    with pytest.raises(AttributeError, match="object has no attribute 'totl'"):
+        WithProperty().total

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from itertools import product
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
@@ -121,6 +121,9 @@ def _make_sync_rows() -> Iterator[Row]:
         yield row("first dispatch after that", size, partial(_dispatch_after_change, size))
         yield row("sync, add one more, then dispatch", size, partial(_add_and_dispatch, size))
     yield row("first dispatch after that", MANY, partial(_dispatch_after_change, MANY))
+    yield row("add a method", 1, partial(_add, 1, MethodType(_listen, Event())))
+    yield row("add with an option", 1, partial(_add, 1, once=True))
+    yield row("add by listen", 1, _listen_once)
     yield row("prepare", 0, _prepare)
     yield row("scope made and ended", 0, _make_scope)
     yield row("import, once anyio is imported", 0, _import_again)
@@ -310,11 +313,23 @@ def _make_scope() -> Operation:
     return Operation(run)
 
 
-def _add(size: int) -> Operation:
-    dispatcher, listener = _make_dispatcher(size), _make_listener()
+async def _listen(self: Event, event: Event) -> None: ...
+
+
+def _listen_once() -> Operation:
+    dispatcher, listener = _make_dispatcher(1), _make_listener()
 
     async def run() -> None:
-        dispatcher.add_listener(NAME, listener)
+        dispatcher.listen(NAME)(listener)
+
+    return Operation(run, after=partial(dispatcher.remove_listener, NAME, listener))
+
+
+def _add(size: int, listener: Any = None, **options: Any) -> Operation:
+    dispatcher, listener = _make_dispatcher(size), listener or _make_listener()
+
+    async def run() -> None:
+        dispatcher.add_listener(NAME, listener, **options)
 
     return Operation(run, after=partial(dispatcher.remove_listener, NAME, listener))
 

@@ -45,20 +45,8 @@ __all__ = ("BaseDispatcher", "check_event")
 _NAME_TYPES: Final = (str, Enum)
 
 
-class _Uninitialized:
-    """Stands for what ``__init__`` sets, so that an override that does not call it is explained."""
-
-    def __getattr__(self, attribute: str) -> NoReturn:
-        raise AttributeError(
-            "the dispatcher has no listeners yet: the `__init__` of its class must call super().__init__() before the "
-            "dispatcher is used"
-        )
-
-    def __getitem__(self, name: object) -> NoReturn:
-        self.__getattr__("")
-
-
-_UNINITIALIZED: Final[Any] = _Uninitialized()
+#: What ``__init__`` sets. A class that does not call it is the most common reason why an attribute is missing.
+_SET_BY_INIT: Final = frozenset(("_registry", "_cached_plans", "_answers"))
 
 
 class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
@@ -70,9 +58,9 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
     #: Whether the class overrides the method that runs the listeners. Set once, when the class is created.
     _overrides_execution: bool = False
 
-    _registry: Registry = _UNINITIALIZED
-    _cached_plans: dict[Hashable, dict[type, CachedPlan]] = _UNINITIALIZED
-    _answers: dict[Hashable, dict[type, tuple[Any, ...]]] = _UNINITIALIZED
+    _registry: Registry
+    _cached_plans: dict[Hashable, dict[type, CachedPlan]]
+    _answers: dict[Hashable, dict[type, tuple[Any, ...]]]
     _name: str | None = None
 
     #: Whether the dispatcher is a scope that has ended.
@@ -92,10 +80,22 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         if global_instruments:
             self._add_global_instruments()
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, attribute: str) -> Any:
+            # Not defaults in the class that raise: CPython reads an attribute more slowly if the class has it as well.
+            if attribute in _SET_BY_INIT:
+                raise AttributeError(
+                    "the dispatcher has no listeners yet: the `__init__` of its class must call super().__init__() "
+                    "before the dispatcher is used"
+                )
+            # It raises again, and with its own error if a property of a subclass raised.
+            return object.__getattribute__(self, attribute)
+
     def __repr__(self) -> str:
         if self._name:
             return f"<{type(self).__name__} {self._name!r}>"
-        if self._registry is _UNINITIALIZED:
+        if not hasattr(self, "_registry"):
             return object.__repr__(self)
         # Not the number of listeners: an error in a dispatch makes this repr, and counting them takes time.
         keys = self._registry.count_keys()

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from antiphon._dispatchers.subscribers import Subscriptions, register_methods
 from antiphon._dispatchers.temporary import EVERY_KEY, Registrar, select_for_key
 from antiphon._listeners.subscription import (
+    DEFAULT_OPTIONS,
     CombinedSubscription,
     Options,
     Subscription,
@@ -166,7 +167,10 @@ class RegisteringMixin:
         """
         if unknown:
             raise make_argument_error(RegisteringMixin.listen, "listen(key)", (), unknown)
-        options = Options(once, where, timeout, limit)
+        options = DEFAULT_OPTIONS
+        # As in `add_listener`.
+        if once is not False or where is not None or timeout is not None or limit is not None:
+            options = Options(once, where, timeout, limit)
         key = self._check_listen_arguments(keys, priority, options)
 
         def decorate(listener: L) -> L:
@@ -206,13 +210,7 @@ class RegisteringMixin:
             ValueError: If the listener is not registered under the key, or under one of the classes of a union.
                 Nothing is removed then.
         """
-        try:
-            self._registry.remove(key, listener)  # type: ignore[arg-type]  # mypy: a class is not Hashable
-        except TypeError:
-            keys = split_key(key)
-            if keys == (key,):
-                raise
-            self._registry.remove_all_keys(keys, listener)
+        self._registry.remove(key, listener)  # type: ignore[arg-type]  # mypy: a class is not Hashable
 
     def clear(self, key: Any = EVERY_KEY, /) -> None:
         """Remove all listeners under a key, or all listeners, including those that wait for events.
@@ -272,7 +270,8 @@ class RegisteringMixin:
                 f'@dispatcher.listen("order.placed") instead of @dispatcher.listen'
             )
         check_priority(priority)
-        self._check_options(options)
+        if options is not DEFAULT_OPTIONS:
+            self._check_options(options)
         return self._combine_keys(keys, "listen")
 
     def _combine_keys(self, keys: tuple[Any, ...], method: str) -> Hashable:

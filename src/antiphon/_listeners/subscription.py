@@ -57,7 +57,7 @@ class Options(NamedTuple):
 
         ``once=0`` equals the default but is not a bool, so it is reported as an error later.
         """
-        return self == DEFAULT_OPTIONS and self.once is False
+        return self is DEFAULT_OPTIONS or (self == DEFAULT_OPTIONS and self.once is False)
 
 
 DEFAULT_OPTIONS: Final = Options()

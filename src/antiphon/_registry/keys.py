@@ -93,10 +93,14 @@ def combine_keys(keys: tuple[Any, ...], method: str) -> Hashable:
         TypeError: If there is no key, if the second of two keys is probably an option, or as for `check_key`.
         ValueError: As for `check_key`.
     """
+    if len(keys) == 1 and isinstance(keys[0], str):
+        # Most calls have one name.
+        check_key(keys[0])
+        return keys[0]
     if not keys:
         raise TypeError(f'{method}() takes the keys to listen to, but got none; use "*" to match every event')
     _check_no_option(keys, method)
-    parts = keys if len(keys) == 1 and isinstance(keys[0], str) else tuple(chain.from_iterable(map(split_key, keys)))
+    parts = tuple(chain.from_iterable(map(split_key, keys)))
     for part in parts:
         check_key(part)
     parts = tuple(dict.fromkeys(parts))

@@ -30,7 +30,7 @@ from weakref import ref
 from antiphon._listeners.subscription import Subscription, registration_counter
 from antiphon._registry.bucket import Bucket, BucketEntry
 from antiphon._registry.caches import RegistryCaches
-from antiphon._registry.keys import Matcher, check_key, get_affected_names, get_matcher, is_value
+from antiphon._registry.keys import Matcher, check_key, get_affected_names, get_matcher, is_value, split_key
 from antiphon._registry.lookup import EMPTY_BUCKET, RegistryLookup
 from antiphon._registry.plan import CachedPlan
 from antiphon._util.naming import safe_repr
@@ -219,14 +219,22 @@ class Registry(RegistryLookup):
         return True
 
     def remove(self, key: Hashable, listener: Any) -> None:
-        """Remove every subscription of a listener, and of those equal to it, under a key.
+        """Remove every subscription of a listener, and of those equal to it, under a key, or each key of a union.
 
         Raises:
             TypeError: If the key is invalid.
-            ValueError: If the listener is not registered under the key.
+            ValueError: If the listener is not registered under the key, or under one of the keys of a union. Nothing is
+                removed then.
         """
         if key.__class__ is not str:
-            check_key(key)
+            try:
+                check_key(key)
+            except TypeError:
+                keys = split_key(key)
+                if keys == (key,):
+                    raise
+                self._remove_all_keys(keys, listener)
+                return
         self._acquire()
         try:
             bucket = self._buckets.get(key, EMPTY_BUCKET)
@@ -251,13 +259,7 @@ class Registry(RegistryLookup):
         elif self._removal_callbacks is not None:
             self._removal_callbacks.run_due(self._ended_scope)
 
-    def remove_all_keys(self, keys: tuple[Hashable, ...], listener: Any) -> None:
-        """Remove a listener under several keys: under all of them or, if one has no such listener, under none.
-
-        Raises:
-            TypeError: If a key is invalid.
-            ValueError: If the listener is not registered under one of the keys.
-        """
+    def _remove_all_keys(self, keys: tuple[Hashable, ...], listener: Any) -> None:
         for key in keys:
             check_key(key)
             with self._lock:
