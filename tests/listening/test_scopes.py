@@ -444,6 +444,24 @@ async def test_the_note_of_an_error_names_the_scope(dispatcher: AnyDispatcher) -
 # References
 
 
+@pytest.mark.usefixtures("frozen_heap")
+async def test_a_scope_that_has_ended_is_in_no_reference_cycle(dispatcher: AnyDispatcher) -> None:
+    """One scope for each request would otherwise give the garbage collector work."""
+    gc.collect()
+    gc.disable()
+    try:
+        with dispatcher.scope() as scoped:
+            record(scoped, [], "own")
+            await scoped.adispatch(PLACED)
+        ended = weakref.ref(scoped)
+        with pytest.raises(RuntimeError, match="has ended"):
+            await scoped.adispatch(PLACED)
+        del scoped
+        assert ended() is None
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("entered", [True, False], ids=["ended", "never entered"])
 async def test_a_parent_keeps_no_scope(dispatcher: AnyDispatcher, entered: bool) -> None:
     dispatcher.add_listener(PLACED, make_listener(dispatcher, nothing))

@@ -19,6 +19,7 @@ __all__ = (
     "PlanVariants",
     "StrategyStep",
     "get_plan_capabilities",
+    "make_cached_plan_weakly",
     "map_plan",
     "sort_subscriptions",
 )
@@ -189,3 +190,8 @@ class PlanVariants:
             if self._steps or not variant.observers.want_only_failures:
                 variant.is_fast = False
         return variant
+
+
+def make_cached_plan_weakly(dispatcher: Callable[[], Any], *arguments: Any) -> Any:
+    """Call ``_make_cached_plan`` of a dispatcher to which only a weak reference is left."""
+    return dispatcher()._make_cached_plan(*arguments)  # noqa: SLF001 the registry has it from the dispatcher

@@ -24,7 +24,8 @@ from __future__ import annotations
 
 from _thread import RLock
 from collections.abc import Callable, Hashable, Iterable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from antiphon._listeners.subscription import Subscription, registration_counter
@@ -32,7 +33,7 @@ from antiphon._registry.bucket import Bucket, BucketEntry
 from antiphon._registry.caches import RegistryCaches
 from antiphon._registry.keys import Matcher, check_key, get_affected_names, get_matcher, is_value, split_key
 from antiphon._registry.lookup import EMPTY_BUCKET, RegistryLookup
-from antiphon._registry.plan import CachedPlan
+from antiphon._registry.plan import CachedPlan, make_cached_plan_weakly
 from antiphon._util.naming import safe_repr
 
 if TYPE_CHECKING:
@@ -85,14 +86,14 @@ class Registry(RegistryLookup):
         self.cached_plans = caches.plans
         #: The listeners that `answer` found, by name, then by event class.
         self.answers = caches.answers
-        self._ended_scope: object = None
+        # Weak, so that a scope that has ended is in no reference cycle.
+        self._ended_scope: Callable[[], Any] | None = None
         #: The names that the dispatcher declares, or None if all names are valid.
         self.declared_names: DeclaredNames | None = None if parent is None else parent.declared_names
         self._parent = parent
-        # Not a WeakSet, because other threads and finalizers may change it during an iteration. None until there is a
-        # child, because most registries have none.
+        # These two are None until they are needed, because most registries have none. Not a WeakSet, because other
+        # threads and finalizers may change it during an iteration.
         self._children: set[ref[Registry]] | None = None
-        # None until the first callback, because most registries have none.
         self._removal_callbacks: RemovalCallbacks | None = None
         if parent is not None:
             parent._add_child(self)
@@ -101,7 +102,7 @@ class Registry(RegistryLookup):
         with self._lock:
             if self._ended_scope is not None:
                 raise RuntimeError(
-                    f"expected a dispatcher to extend, but {safe_repr(self._ended_scope)} has ended: create the "
+                    f"expected a dispatcher to extend, but {safe_repr(self._ended_scope())} has ended: create the "
                     f"scope with dispatcher.scope()"
                 )
             child._has_linked = self._has_linked
@@ -167,7 +168,7 @@ class Registry(RegistryLookup):
         # Only here, because the registry of a scope that has ended has no buckets left.
         if self._ended_scope is not None:
             raise RuntimeError(
-                f"a listener needs a dispatcher that can remove it, but {safe_repr(self._ended_scope)} has ended; "
+                f"a listener needs a dispatcher that can remove it, but {safe_repr(self._ended_scope())} has ended; "
                 f"register {safe_repr(listener)} on the dispatcher, or in a new `with dispatcher.scope()`"
             )
         matcher = get_matcher(key)
@@ -301,16 +302,16 @@ class Registry(RegistryLookup):
         if self._removal_callbacks is not None:
             self._removal_callbacks.on_removed(subscription)
 
-    def close(self, scope: object) -> None:
+    def close(self, scope: Any) -> None:
         """Remove all subscriptions, and refuse new ones.
 
         Args:
             scope: The scope that ends. Removal callbacks and error messages get it.
         """
         with self._lock:
-            self._ended_scope = scope
-            # Detach all buckets first. Then user code that registers meanwhile must create a bucket, which raises a
-            # RuntimeError.
+            self._ended_scope = ended = cast("Callable[[], Any]", ref(scope))
+            self._make_cached_plan = partial(make_cached_plan_weakly, ended)
+            # Detach all buckets first. User code that registers meanwhile must then create one, which is refused.
             buckets, self._buckets = self._buckets, {}
             self._matchers = {}
             for bucket in buckets.values():

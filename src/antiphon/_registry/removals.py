@@ -41,7 +41,7 @@ class RemovalCallbacks:
         if call is not None:
             self._due.append(call)
 
-    def run_due(self, ended_scope: object) -> None:
+    def run_due(self, ended_scope: Callable[[], object] | None) -> None:
         """Call the callbacks whose subscriptions have been removed, each once."""
         while self._due:
             try:
@@ -49,4 +49,4 @@ class RemovalCallbacks:
             except IndexError:
                 # Another thread calls the last one.
                 return
-            call(ended_scope)
+            call(None if ended_scope is None else ended_scope())
