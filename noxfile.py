@@ -1,8 +1,8 @@
 """The checks of the project as nox sessions. ``nox -l`` lists them.
 
 They need nox and Python 3.11 or later. All sessions use uv if it is installed, and ``lowest`` requires it.
-``tests_all`` and ``instructions`` run on each Python in ``PYTHONS`` that is installed. ``harp`` and ``harp_benchmark``
-require Python 3.13, like HARP. All other sessions run on the Python that runs nox.
+``tests_all`` and ``instructions`` run on each Python in ``PYTHONS`` that is installed. The sessions of HARP require
+Python 3.13, like HARP. All other sessions run on the Python that runs nox.
 """
 
 from __future__ import annotations
@@ -254,10 +254,12 @@ def instructions(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def harp(session: nox.Session) -> None:
-    """Run the compatibility tests with the classes of HARP, which needs Python 3.13."""
+    """Run the compatibility tests and the recipe with the classes of HARP, which needs Python 3.13."""
     session.install(".", *_group("test"), *_group("harp"))
     # HARP and its dependencies cause warnings, which would be errors.
     session.run("python", "-m", "pytest", "-W", "default", "tests/compatibility", *session.posargs)
+    # In a process of its own, because HARP cannot be imported twice.
+    session.run("python", "-m", "pytest", "-W", "default", "docs/recipes/harp.md")
 
 
 @nox.session(python="3.13")
@@ -265,3 +267,10 @@ def harp_benchmark(session: nox.Session) -> None:
     """Compare the CPU time of a request of HARP on antiphon and on whistle. ``-- --quick`` only runs it once."""
     session.install(".", *_group("harp"))
     session.run("python", "-m", "benchmarks.harp", *session.posargs)
+
+
+@nox.session(python="3.13")
+def harp_storage(session: nox.Session) -> None:
+    """Compare the ways to store a burst of HARP's transactions, in about a minute."""
+    session.install(".", *_group("harp"))
+    session.run("python", "-m", "benchmarks.harp.storage", *session.posargs)
