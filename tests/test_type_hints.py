@@ -24,6 +24,7 @@ MODULES = (
     "antiphon.instruments",
     "antiphon.instruments.logging",
     "antiphon.instruments.opentelemetry",
+    "antiphon.instruments.coverage",
     "antiphon.instruments.timeline",
     "antiphon.testing",
     "antiphon.typing",

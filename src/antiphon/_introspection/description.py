@@ -26,6 +26,7 @@ __all__ = (
     "KeyKind",
     "ListenerDescription",
     "describe",
+    "describe_listener",
     "get_key_label",
     "get_key_parts",
 )
@@ -253,7 +254,7 @@ def describe(
     """
     # The subscriptions of a listener with several keys have the same order.
     groups = groupby(subscriptions, attrgetter("order"))
-    listeners = tuple(_describe_listener(list(group), unwrap, owner) for _, group in groups)
+    listeners = tuple(describe_listener(list(group), unwrap, owner) for _, group in groups)
     index = _ListenerIndex(listeners)
     keys = dict.fromkeys(part for listener in listeners for part in get_key_parts(listener.key))
     keys.update(dict.fromkeys(declared_names))
@@ -274,9 +275,10 @@ def get_key_label(key: Hashable) -> str:
     return f"{type(key).__name__}.{key.name}" if isinstance(key, Enum) else safe_repr(key)
 
 
-def _describe_listener(
+def describe_listener(
     linked: list[Subscription], unwrap: Callable[[Any], tuple[Any, str | None]], owner: object
 ) -> ListenerDescription:
+    """Describe the subscriptions of one listener, which differ only in their keys. For the arguments see `describe`."""
     subscription = linked[0]
     once, where, timeout, limit = subscription.options
     function, adapter = unwrap(subscription.listener)

@@ -7,6 +7,8 @@ const filter = document.getElementById("filter");
 const boxes = find("[data-show]");
 const folds = find("details");
 const openButton = document.getElementById("open");
+// How many rows of a group are shown at first.
+const rowLimit = matchMedia("(max-width: 48em)").matches ? 20 : 50;
 const groups = find(".group").map((group) => {
   const head = group.querySelector(".head").textContent.toLowerCase();
   const flags = getFlags(group);
@@ -16,7 +18,17 @@ const groups = find(".group").map((group) => {
     flags: [...flags, ...getFlags(item)],
   }));
   // A group without items is its own item.
-  return { element: group, items: items.length ? items : [{ element: group, text: head, flags }] };
+  const found = { element: group, items: items.length ? items : [{ element: group, text: head, flags }], limit: rowLimit };
+  if (items.length > found.limit) {
+    found.more = document.createElement("button");
+    found.more.className = "more";
+    found.more.addEventListener("click", () => {
+      found.limit = Infinity;
+      update();
+    });
+    group.append(found.more);
+  }
+  return found;
 });
 
 let openBefore = null;
@@ -32,8 +44,12 @@ function update() {
     for (const { element, text, flags } of group.items) {
       const match =
         words.every((word) => text.includes(word)) && (!selected.length || selected.some((flag) => flags.includes(flag)));
-      element.hidden = !match;
       matches += match;
+      element.hidden = !match || matches > group.limit;
+    }
+    if (group.more) {
+      group.more.hidden = matches <= group.limit;
+      group.more.textContent = `Show all ${matches} rows`;
     }
     group.element.hidden = isFiltered && !matches;
     total += group.items.length;
@@ -81,6 +97,10 @@ function sortBy(header) {
     : (one, other) => getValue(one).localeCompare(getValue(other));
   const rows = [...table.tBodies[0].rows].sort((one, other) => (isAscending ? compare(one, other) : compare(other, one)));
   table.tBodies[0].append(...rows);
+  const group = groups.find(({ element }) => element.contains(table));
+  const items = new Map(group.items.map((item) => [item.element, item]));
+  group.items = rows.map((row) => items.get(row));
+  update();
 }
 
 filter.addEventListener("input", update);

@@ -11,7 +11,7 @@ from antiphon._dispatchers.instruments import InstrumentsMixin, add_global_instr
 from antiphon._instrumentation.attached import AttachedInstrument
 from antiphon._util.naming import safe_repr
 
-__all__ = ("everywhere",)
+__all__ = ("everywhere", "find_dispatchers")
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def everywhere(instrument: Any, /) -> Generator[None, None, None]:
         raise ValueError(f"{safe_repr(instrument)} is on all dispatchers already, and sees each dispatch once")
     already_instrumented: list[InstrumentsMixin] = []
     try:
-        for dispatcher in _find_dispatchers():
+        for dispatcher in find_dispatchers():
             try:
                 dispatcher.add_instrument(instrument)
             except ValueError:
@@ -48,7 +48,7 @@ def everywhere(instrument: Any, /) -> Generator[None, None, None]:
         yield
     finally:
         remove_global_instrument(instrument)
-        for dispatcher in _find_dispatchers():
+        for dispatcher in find_dispatchers():
             if all(dispatcher is not other for other in already_instrumented):
                 with suppress(ValueError, AttributeError):
                     dispatcher.remove_instrument(instrument)
@@ -60,7 +60,8 @@ def _check_instrument(instrument: object) -> None:
     AttachedInstrument(instrument, ignore)
 
 
-def _find_dispatchers() -> Iterator[InstrumentsMixin]:
+def find_dispatchers() -> Iterator[InstrumentsMixin]:
+    """Find the dispatchers of the process, including scopes."""
     # Search the heap, because dispatchers are not tracked. A `WeakSet` of them would make them slower to create, would
     # reject subclasses that are not hashable, and cannot be iterated while another thread adds to it.
     # Each dispatcher refers to its class, and the garbage collector finds the objects that refer to a class. Do not use

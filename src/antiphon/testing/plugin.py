@@ -1,4 +1,4 @@
-"""Fixtures for pytest that run async tests with virtual time and seeded schedules.
+"""Fixtures for pytest that run async tests with virtual time and seeded schedules, and an option for coverage.
 
 pytest does not load this plugin automatically. Name it in a ``conftest.py``, and define the fixture ``anyio_backend``
 of AnyIO's pytest plugin. It applies to all tests, or to those of the module or class in which you define it::
@@ -12,22 +12,30 @@ of AnyIO's pytest plugin. It applies to all tests, or to those of the module or 
 
 Only AnyIO's plugin reads that fixture. An async test that pytest-asyncio or pytest-trio would run fails instead of
 running in real time.
+
+The option ``--antiphon-coverage=events.html`` writes a page about the listeners that the tests called, and those that
+they did not call. See `antiphon.instruments.coverage`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import pickle
+from collections.abc import Generator, Iterable
 from inspect import iscoroutinefunction
-from typing import Final, cast
+from pathlib import Path
+from typing import Any, Final, cast
 
 import pytest
 
+from antiphon.instruments.coverage import Coverage
 from antiphon.testing._backends import Backend, backends
 
 __all__ = ("seeded_backend", "virtual_backend")
 
 #: The seeds for tests without the marker ``seeds``.
 _DEFAULT_SEEDS: Final = range(10)
+
+_COVERAGE_OPTION: Final = "--antiphon-coverage"
 
 #: The fixtures of this plugin.
 _FIXTURES: Final = ("virtual_backend", "seeded_backend")
@@ -57,9 +65,22 @@ def seeded_backend(request: pytest.FixtureRequest) -> Backend:
     return backend
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option ``--antiphon-coverage``."""
+    parser.getgroup("antiphon").addoption(
+        _COVERAGE_OPTION,
+        metavar="PATH",
+        help="write which listeners the tests called, and which events no listener received: to an HTML page, to a "
+        "text file if the path ends in .txt, or to the terminal if it is -",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker ``seeds``."""
+    """Register the marker ``seeds``, and the report of the option ``--antiphon-coverage``."""
     config.addinivalue_line("markers", "seeds(seeds): the seeds with which the fixture seeded_backend runs a test.")
+    path = config.getoption(_COVERAGE_OPTION)
+    if path is not None:
+        config.pluginmanager.register(_CoverageReport(path, config), "antiphon-coverage")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -92,6 +113,65 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 f"with @pytest.mark.anyio",
                 pytrace=False,
             )
+
+
+class _CoverageReport:
+    """Observes the dispatches of all tests, and writes a report.
+
+    With pytest-xdist, each worker process sends its rows to the process that writes the report.
+
+    Args:
+        path: The path of the report, or ``-`` for the terminal.
+        config: The configuration of pytest.
+
+    Raises:
+        pytest.UsageError: If the file cannot be written.
+    """
+
+    def __init__(self, path: str, config: pytest.Config) -> None:
+        self._coverage = Coverage()
+        self._is_worker = hasattr(config, "workerinput")
+        self._path = None if path == "-" else Path(path)
+        if self._path is not None and not self._is_worker:
+            try:
+                # Raise now, not after the tests.
+                self._path.touch()
+            except OSError as exc:
+                raise pytest.UsageError(f"{_COVERAGE_OPTION}: {path} cannot be written: {exc.strerror}") from exc
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        with self._coverage:
+            return (yield)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        # The listeners of the test are still registered.
+        self._coverage.collect()
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._is_worker:
+            output: dict[str, object] = cast("Any", session.config).workeroutput
+            output[_COVERAGE_OPTION] = pickle.dumps((self._coverage.listeners, self._coverage.events))
+        elif self._path is not None:
+            self._coverage.write(self._path)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        # A worker that crashed has no output.
+        rows: bytes | None = getattr(node, "workeroutput", {}).get(_COVERAGE_OPTION)
+        if rows is not None:
+            self._coverage.merge(*pickle.loads(rows))  # noqa: S301  from a process of the same test run
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._is_worker:
+            return
+        terminalreporter.section("event coverage")
+        text = self._coverage.text()
+        if self._path is not None:
+            # The totals.
+            text = text.partition("\n\n")[0] + f"\nwritten to {self._path}\n"
+        terminalreporter.write(text)
 
 
 def _is_async(item: pytest.Item) -> bool:

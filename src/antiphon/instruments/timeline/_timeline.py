@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import ExitStack, suppress
 from os import PathLike
-from pathlib import Path
 from threading import Lock
-from time import perf_counter
-from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, cast
+from typing import Final
 
-from antiphon import AsyncEventDispatcher, EventDispatcher
 from antiphon._util.arguments import hides_parameters
-from antiphon._util.naming import describe_value, safe_repr
-from antiphon.instruments import DispatchRecord, Instrument, everywhere
+from antiphon._util.naming import safe_repr
+from antiphon.instruments import DispatchRecord
+from antiphon.instruments._block import AnyDispatcher, BlockInstrument, check_path
 from antiphon.instruments.timeline._chart import GroupBy
 from antiphon.instruments.timeline._chrome_trace import as_chrome_trace
 from antiphon.instruments.timeline._svg import as_svg
 from antiphon.instruments.timeline._text import as_text
 
 __all__ = ("Timeline", "timeline")
-
-AnyDispatcher: TypeAlias = AsyncEventDispatcher | EventDispatcher
 
 #: The width of a chart in a text file, in columns.
 FILE_WIDTH: Final = 120
@@ -53,7 +47,7 @@ def timeline(
     return Timeline(path, *dispatchers, max_dispatches=max_dispatches)
 
 
-class Timeline(Instrument):
+class Timeline(BlockInstrument):
     """The recorded dispatches, and their charts and traces.
 
     A timeline is an instrument. To keep the latest dispatches of a running program, use
@@ -64,16 +58,9 @@ class Timeline(Instrument):
         ValueError: As `timeline`.
     """
 
-    __slots__ = (
-        "_dispatchers",
-        "_end_time",
-        "_exit_stack",
-        "_is_entered",
-        "_lock",
-        "_path",
-        "_records",
-        "_started_count",
-    )
+    __slots__ = ("_lock", "_records", "_started_count")
+
+    _name = "timeline"
 
     @hides_parameters
     def __init__(
@@ -83,13 +70,9 @@ class Timeline(Instrument):
         *dispatchers: AnyDispatcher,
         max_dispatches: int | None = 10_000,
     ) -> None:
-        self._path = None if path is None else _check_path(path)
-        self._dispatchers = tuple({id(each): _check_dispatcher(each) for each in dispatchers}.values())
+        super().__init__(path, dispatchers)
         self._records: deque[DispatchRecord] = deque(maxlen=_check_max_dispatches(max_dispatches))
         self._started_count = 0
-        self._exit_stack = ExitStack()
-        self._is_entered = False
-        self._end_time: float | None = None
         # Threads may dispatch while another thread reads the records.
         self._lock = Lock()
 
@@ -102,37 +85,6 @@ class Timeline(Instrument):
         with self._lock:
             self._records.append(record)
             self._started_count += 1
-
-    def __enter__(self) -> Self:
-        if self._is_entered:
-            raise RuntimeError("a timeline can be entered only once: use a new `with timeline(...)`")
-        if self._path is not None:
-            # Raise now if the path is not writable, not after the recording.
-            self._path.touch()
-        self._is_entered = True
-        with ExitStack() as exit_stack:
-            if not self._dispatchers:
-                exit_stack.enter_context(everywhere(self))
-            for dispatcher in self._dispatchers:
-                dispatcher.add_instrument(self)
-                exit_stack.callback(_remove_instrument, dispatcher, self)
-            self._exit_stack = exit_stack.pop_all()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
-        self._end_time = perf_counter()
-        self._exit_stack.close()
-        if self._path is None:
-            return
-        try:
-            self.write(self._path)
-        except Exception as error:
-            if exc is None:
-                raise
-            # The block raised. Add a note instead of raising, so that its exception stays the same.
-            exc.add_note(f"the timeline could not be written to {self._path}: {error!r}")
 
     # The recording
 
@@ -189,7 +141,7 @@ class Timeline(Instrument):
             OSError: If the file cannot be written.
             TypeError: If ``path`` is not a path.
         """
-        path = _check_path(path)
+        path = check_path(path)
         match path.suffix.lower():
             case ".svg":
                 text = self.svg()
@@ -199,30 +151,8 @@ class Timeline(Instrument):
                 text = self.chrome_trace()
         path.write_text(text, encoding="utf-8", newline="\n")
 
-    @property
-    def _until(self) -> float:
-        return perf_counter() if self._end_time is None else self._end_time
-
     def __repr__(self) -> str:
         return f"<Timeline, dispatches: {len(self.records)}>"
-
-
-def _remove_instrument(dispatcher: AnyDispatcher, instrument: Timeline) -> None:
-    # The program may have removed the instrument already.
-    with suppress(ValueError):
-        dispatcher.remove_instrument(instrument)
-
-
-def _check_path(path: object) -> Path:
-    if not isinstance(path, (str, PathLike)):
-        raise TypeError(f"the first argument must be the path of the file, or None for no file; got {safe_repr(path)}")
-    return Path(cast("str | PathLike[str]", path))
-
-
-def _check_dispatcher(dispatcher: Any) -> AnyDispatcher:
-    if not isinstance(dispatcher, (AsyncEventDispatcher, EventDispatcher)):
-        raise TypeError(f"a timeline records dispatchers; got {describe_value(dispatcher)}")
-    return dispatcher
 
 
 def _check_max_dispatches(number: object) -> int | None:
