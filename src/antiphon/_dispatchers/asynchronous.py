@@ -37,14 +37,16 @@ from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 
 if TYPE_CHECKING:
+    from antiphon._dispatchers import observed_loops as _observed_loops
     from antiphon._dispatchers import overrides as _overrides
-    from antiphon._strategies import observed as _observed
+    from antiphon._strategies import observed_plan as _observed_plan
     from antiphon._types import ClassIsNotAnEvent, NameFor, NameNeedsItsEvent, TypedKey
     from antiphon.typing import IAsyncEventDispatcher as _Protocol
 else:
     # Many programs have no instruments and do not override how listeners are run.
     _overrides = LazyModule("antiphon._dispatchers.overrides")
-    _observed = LazyModule("antiphon._strategies.observed")
+    _observed_loops = LazyModule("antiphon._dispatchers.observed_loops")
+    _observed_plan = LazyModule("antiphon._strategies.observed_plan")
     # For type checkers: a subclass has the protocol, even if it overrides methods of whistle with fewer arguments.
     _Protocol = object
 
@@ -273,7 +275,14 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
             if stoppable and event.propagation_stopped:
                 break
 
-    async def _dispatch_slow(self, cached: CachedPlan, name: Hashable, event: Any, strategy: Strategy | None) -> Any:
+    def _dispatch_slow(
+        self, cached: CachedPlan, name: Hashable, event: Any, strategy: Strategy | None
+    ) -> Coroutine[Any, Any, Any]:
+        if cached.observers is not None and strategy is None and cached.runs_in_observed_loop(name, event):
+            return _observed_loops.adispatch(cached, name, event)
+        return self._dispatch_plan(cached, name, event, strategy)
+
+    async def _dispatch_plan(self, cached: CachedPlan, name: Hashable, event: Any, strategy: Strategy | None) -> Any:
         strategy = self._strategy if strategy is None else self._check_strategy(strategy)
         capabilities = cached.capabilities
         info = cached.info
@@ -284,21 +293,21 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
             outer = capabilities.begin_dispatch(event, info)
             try:
                 if cached.observers is not None and not cached.plan and skips_empty_plans(strategy):
-                    _observed.observe_unheard(cached, name, event)
+                    _observed_plan.observe_unheard(cached, name, event)
                 elif cached.observers is None:
                     if self._overrides_execution:
                         await self._run_override(cached.plan, cached.first_step, event)
                     else:
                         await strategy.run(cached.plan, event)
                 else:
-                    with _observed.ObservedDispatch(cached, name, event, outer) as dispatch:
+                    depth = 0 if outer is None else capabilities.get_nesting_depth(event)
+                    with _observed_plan.ObservedDispatch(cached, name, event, depth) as dispatch:
                         if self._overrides_execution:
-                            await self._run_override(_observed.observe_async_plan(dispatch), None, event)
-                        elif is_default_behavior(strategy):
-                            await _observed.run_async(dispatch, event)
+                            await self._run_override(_observed_plan.observe_async_plan(dispatch), None, event)
                         else:
                             drives = drives_listeners(strategy)
-                            await strategy.run(_observed.observe_async_plan(dispatch, drives_listeners=drives), event)
+                            plan = _observed_plan.observe_async_plan(dispatch, drives_listeners=drives)
+                            await strategy.run(plan, event)
             except BaseException:
                 # Raise the exception that ended the dispatch, even if a setter of the event raises now.
                 with suppress(Exception):

@@ -30,14 +30,16 @@ from antiphon._util.naming import safe_repr
 if TYPE_CHECKING:
     from typing_extensions import deprecated
 
+    from antiphon._dispatchers import observed_loops as _observed_loops
     from antiphon._dispatchers import overrides as _overrides
-    from antiphon._strategies import observed as _observed
+    from antiphon._strategies import observed_plan as _observed_plan
     from antiphon._types import AnySyncDecorator, ClassIsNotAnEvent, NameFor, NameNeedsItsEvent, SyncDecorator, TypedKey
     from antiphon.typing import IEventDispatcher as _Protocol
 else:
     # Many programs have no instruments and do not override how listeners are run.
     _overrides = LazyModule("antiphon._dispatchers.overrides")
-    _observed = LazyModule("antiphon._strategies.observed")
+    _observed_loops = LazyModule("antiphon._dispatchers.observed_loops")
+    _observed_plan = LazyModule("antiphon._strategies.observed_plan")
     # As in `AsyncEventDispatcher`.
     _Protocol = object
 
@@ -298,6 +300,8 @@ class EventDispatcher(SyncRegisteringMixin, BaseDispatcher, _Protocol):
         return Scope(self, name)
 
     def _dispatch_slow(self, cached: CachedPlan, name: Hashable, event: Any) -> Any:
+        if cached.observers is not None and cached.runs_in_observed_loop(name, event):
+            return _observed_loops.dispatch(cached, name, event)
         capabilities = cached.capabilities
         info = cached.info
         if info.name is not name:
@@ -307,15 +311,13 @@ class EventDispatcher(SyncRegisteringMixin, BaseDispatcher, _Protocol):
             outer = capabilities.begin_dispatch(event, info)
             try:
                 if cached.observers is not None and not cached.plan:
-                    _observed.observe_unheard(cached, name, event)
+                    _observed_plan.observe_unheard(cached, name, event)
                 elif cached.observers is None:
                     self._run_plan(cached.plan, cached.first_step, event)
                 else:
-                    with _observed.ObservedDispatch(cached, name, event, outer) as dispatch:
-                        if self._errors == "raise" and not self._overrides_execution:
-                            _observed.run(dispatch, event)
-                        else:
-                            self._run_plan(_observed.observe_plan(dispatch), None, event)
+                    depth = 0 if outer is None else capabilities.get_nesting_depth(event)
+                    with _observed_plan.ObservedDispatch(cached, name, event, depth) as dispatch:
+                        self._run_plan(_observed_plan.observe_plan(dispatch), None, event)
             except BaseException:
                 # As in `AsyncEventDispatcher`.
                 with suppress(Exception):

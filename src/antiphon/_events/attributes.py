@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 from weakref import ref
 
-from antiphon._events.stop_observer import stop_observer
+from antiphon._events.stop_observer import notify_of_stop
 
 __all__ = (
     "DEFAULT_PREFIX",
@@ -238,9 +238,7 @@ class StoppedAttribute(DispatchAttribute):
     def __set__(self, event: Any, value: object) -> None:
         if value:
             # Notify the race first. Otherwise another listener that reads the attribute could be taken for the winner.
-            observer = stop_observer.get()
-            if observer is not None:
-                observer(event)
+            notify_of_stop(event)
         info = load_info(event)
         name, dispatcher = (_default_name(event), None) if info is None else (info.name, info.dispatcher)
         store_info(event, DispatchInfo(name, dispatcher, value))
@@ -299,9 +297,7 @@ def stop_event(event: Any) -> None:
     static: Any = find_static_attribute(cls, "propagation_stopped")
     if not reports_stops(cls):
         # Before the attribute is set, as in `StoppedAttribute`.
-        observer = stop_observer.get()
-        if observer is not None:
-            observer(event)
+        notify_of_stop(event)
     # Not ``object.__setattr__``, which the structs of msgspec refuse.
     setter = getattr(static, "__set__", None)
     if setter is None:

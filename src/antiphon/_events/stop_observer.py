@@ -9,13 +9,27 @@ from typing import Any, Final
 __all__ = (
     "StopObserver",
     "find_stop_observer",
+    "notify_of_stop",
     "stop_observer",
+    "stop_recorders",
 )
 
 
 #: Called with each event that is stopped in this context. A race uses it to react immediately, and to know which of its
 #: listeners stopped the event, also if a helper task or a worker thread of that listener did.
 stop_observer: Final[ContextVar[Callable[[Any], None] | None]] = ContextVar("stop_observer", default=None)
+
+#: Called with each event that is stopped in any context. Instruments find the call that stops the event.
+stop_recorders: Final[list[Callable[[Any], None]]] = []
+
+
+def notify_of_stop(event: Any) -> None:
+    """Call the functions that wait for the stop of an event, before the event shows it."""
+    for record in stop_recorders:
+        record(event)
+    observer = stop_observer.get()
+    if observer is not None:
+        observer(event)
 
 
 class StopObserver:

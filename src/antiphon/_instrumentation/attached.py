@@ -153,7 +153,7 @@ class AttachedInstrument:
 
 
 class Observers:
-    """The functions that notify the instruments of one dispatch, in order.
+    """The functions that notify the instruments of one dispatch, one for each occasion, or None.
 
     When something finishes, they are notified in reverse order, so that spans nest correctly.
 
@@ -177,19 +177,29 @@ class Observers:
         failures = [attached for attached, interest in reversed(instruments) if interest != "nothing"]
         #: Whether a dispatch that does not fail notifies nobody.
         self.want_only_failures = not everything
-        self.dispatch_started = _get_methods("dispatch_started", everything)
-        self.listener_started = _get_methods("listener_started", everything)
-        self.listener_skipped = _get_methods("listener_skipped", everything)
-        self.listener_finished = _get_methods("listener_finished", everything[::-1])
-        self.dispatch_finished = _get_methods("dispatch_finished", everything[::-1])
+        self.dispatch_started = _combine("dispatch_started", everything)
+        self.listener_started = _combine("listener_started", everything)
+        self.listener_skipped = _combine("listener_skipped", everything)
+        self.listener_finished = _combine("listener_finished", everything[::-1])
+        self.dispatch_finished = _combine("dispatch_finished", everything[::-1])
         #: Instead of ``listener_finished``, for a call that failed.
-        self.listener_failed = _get_methods("listener_finished", failures)
+        self.listener_failed = _combine("listener_finished", failures)
         #: Instead of ``dispatch_finished``, for a dispatch that failed.
-        self.dispatch_failed = _get_methods("dispatch_finished", failures)
+        self.dispatch_failed = _combine("dispatch_finished", failures)
 
 
-def _get_methods(method: str, instruments: list[AttachedInstrument]) -> tuple[_Notify, ...]:
-    return tuple(attached.methods[method] for attached in instruments if method in attached.methods)
+def _combine(method: str, instruments: list[AttachedInstrument]) -> _Notify | None:
+    methods = [attached.methods[method] for attached in instruments if method in attached.methods]
+    if not methods:
+        return None
+    if len(methods) == 1:
+        return methods[0]
+
+    def notify_all(record: Any) -> None:
+        for notify in methods:
+            notify(record)
+
+    return notify_all
 
 
 def _check_has_run(result: object, call: object) -> None:

@@ -7,9 +7,10 @@ from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any, Self
 
-from antiphon._events.attributes import DispatchInfo
+from antiphon._events.attributes import IN_FLIGHT, DispatchInfo
 from antiphon._events.capabilities import EventCapabilities
 from antiphon._instrumentation.attached import AttachedInstrument, Interest, Observers
+from antiphon._listeners.adapters import name_usage
 from antiphon._listeners.subscription import Subscription
 from antiphon._util.arguments import hides_parameters
 
@@ -112,7 +113,16 @@ class CachedPlan:
         instruments: The instruments that may observe its dispatches.
     """
 
-    __slots__ = ("capabilities", "first_step", "info", "is_fast", "later_steps", "observers", "plan", "variants")
+    __slots__ = (
+        "capabilities",
+        "first_step",
+        "info",
+        "is_fast",
+        "later_steps",
+        "observers",
+        "plan",
+        "variants",
+    )
 
     #: Whether the dispatcher runs the steps in its own loop. Otherwise the dispatch takes the slow path.
     is_fast: bool
@@ -149,6 +159,21 @@ class CachedPlan:
                 self.observers = Observers([(attached, "all") for attached in instruments])
             else:
                 self.variants = PlanVariants(plan, steps, instruments)
+
+    def runs_in_observed_loop(self, name: Hashable, event: Any) -> bool:
+        """Return whether a loop can run the listeners of a dispatch that instruments observe.
+
+        Args:
+            name: The name of the dispatch, which equals that of the plan.
+            event: The event.
+        """
+        return (
+            self.capabilities.is_fast
+            and not isinstance(self.first_step, StrategyStep)
+            and not name_usage.is_used
+            and (self.info.name is name or (type(name) is str and type(self.info.name) is str))
+            and getattr(event, IN_FLIGHT, None) is not event
+        )
 
 
 class PlanVariants:

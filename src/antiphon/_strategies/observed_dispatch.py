@@ -12,19 +12,17 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Hashable
-from contextvars import Token
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
-from antiphon._events.stop_observer import StopObserver, find_stop_observer, stop_observer
+from antiphon._events.stop_observer import stop_recorders
 from antiphon._instrumentation.attached import NO_OBSERVERS, Observers
 from antiphon._instrumentation.records import DispatchRecord, ListenerRecord, Outcome, SkipReason, current_call
-from antiphon._listeners.adapters import unbind_name
-from antiphon._registry.plan import CachedPlan, get_plan_capabilities
-from antiphon._strategies.driver import reset_context_variable
+from antiphon._listeners.adapters import name_usage, unbind_name
+from antiphon._registry.plan import CachedPlan
 
-__all__ = ("ObservedDispatch",)
+__all__ = ("ObservedDispatch", "observe_unheard")
 
 #: The reason why a listener was not called, by the outcome of the dispatch.
 _SKIP_REASON_BY_OUTCOME: dict[Outcome, SkipReason] = {
@@ -34,32 +32,34 @@ _SKIP_REASON_BY_OUTCOME: dict[Outcome, SkipReason] = {
 }
 
 
-class ObservedDispatch(DispatchRecord, StopObserver):
+class ObservedDispatch(DispatchRecord):
     """A running dispatch: its record, and a context manager around the code that runs the listeners.
 
     Args:
         cached: The plan of the dispatch, with its observers.
         name: The name under which the event is dispatched.
         event: The event.
-        outer: The saved state of the dispatch of the same event in which this one was started, or None.
+        nesting_depth: The number of running dispatches of the event around this one.
     """
 
-    __slots__ = ("_nesting_depth", "_token", "enclosing", "observers", "plan", "polls")
+    __slots__ = ("_capabilities", "_nesting_depth", "observers", "plan")
 
-    def __init__(self, cached: CachedPlan, name: Hashable, event: Any, outer: object) -> None:
-        self.plan = plan = cached.plan
-        DispatchRecord.__init__(self, event, name, plan.dispatcher, current_call.get())
-        self.listeners = tuple([ListenerRecord(self, unbind_name(subscription)) for subscription in plan.listeners])
+    def __init__(self, cached: CachedPlan, name: Hashable, event: Any, nesting_depth: int = 0) -> None:
+        DispatchRecord.__init__(self, event, name, cached.info.dispatcher, current_call.get())
+        self.plan = cached.plan
+        subscriptions = cached.plan.listeners
+        if name_usage.is_used:
+            subscriptions = tuple(map(unbind_name, subscriptions))
+        self.listeners = tuple([ListenerRecord(self, subscription) for subscription in subscriptions])
         self.observers: Observers = cached.observers or NO_OBSERVERS
-        #: Whether to look after each call of a listener whether the event is stopped.
-        self.polls = plan.stoppable
-        self._nesting_depth = 0 if outer is None else cached.capabilities.get_nesting_depth(event)
-        self._token: Token[Any] | None = None
+        self._capabilities = cached.capabilities
+        self._nesting_depth = nesting_depth
 
     def __enter__(self) -> Self:
         self.started = perf_counter()
         try:
-            for notify in self.observers.dispatch_started:
+            notify = self.observers.dispatch_started
+            if notify is not None:
                 notify(self)
         except BaseException as exc:
             self.__exit__(type(exc), exc, None)
@@ -70,10 +70,14 @@ class ObservedDispatch(DispatchRecord, StopObserver):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         self.finished = perf_counter()
-        if self._token is not None:
-            reset_context_variable(stop_observer, self._token)
-            # The token refers to the previous observer. Tasks that dispatch again would build an ever-growing chain.
-            self._token = None
+        if self.outcome == "running":
+            self._set_outcome(exc)
+        observers = self.observers
+        notify = observers.dispatch_failed if self.outcome == "failed" else observers.dispatch_finished
+        if notify is not None:
+            notify(self)
+
+    def _set_outcome(self, exc: BaseException | None) -> None:
         stopped = self.stopped_by is not None or self.is_stopped()
         if exc is None:
             self.outcome = "stopped" if stopped else "finished"
@@ -83,23 +87,22 @@ class ObservedDispatch(DispatchRecord, StopObserver):
         for listener in self.listeners:
             if listener.started is None and listener.outcome == "running":
                 self.on_listener_skipped(listener, "stopped" if stopped else _SKIP_REASON_BY_OUTCOME[self.outcome])
-        observers = self.observers
-        for notify in observers.dispatch_failed if self.outcome == "failed" else observers.dispatch_finished:
-            notify(self)
 
     # Notifying the instruments
 
     def on_listener_started(self, record: ListenerRecord) -> None:
         """Record and notify that a listener is about to be called."""
         record.started = perf_counter()
-        for notify in self.observers.listener_started:
+        notify = self.observers.listener_started
+        if notify is not None:
             notify(record)
 
     def on_listener_finished(self, record: ListenerRecord) -> None:
         """Record and notify that a call has returned."""
         record.finished = perf_counter()
         record.outcome = "finished"
-        for notify in self.observers.listener_finished:
+        notify = self.observers.listener_finished
+        if notify is not None:
             notify(record)
 
     def on_listener_raised(self, record: ListenerRecord, exc: BaseException) -> None:
@@ -108,55 +111,76 @@ class ObservedDispatch(DispatchRecord, StopObserver):
         record.error = exc
         failed = isinstance(exc, Exception)
         record.outcome = "failed" if failed else "cancelled"
-        for notify in self.observers.listener_failed if failed else self.observers.listener_finished:
+        notify = self.observers.listener_failed if failed else self.observers.listener_finished
+        if notify is not None:
             notify(record)
 
     def on_listener_skipped(self, record: ListenerRecord, reason: SkipReason) -> None:
         """Record and notify that a listener was not called."""
         record.outcome = "skipped"
         record.skipped_because = reason
-        for notify in self.observers.listener_skipped:
+        notify = self.observers.listener_skipped
+        if notify is not None:
             notify(record)
 
     # Finding the call that stops the event
 
-    def watch_stops(self) -> None:
-        """Find the call that stops the event by its context, if the event reports stops."""
-        if get_plan_capabilities(self.plan).reports_stops:
-            self.polls = False
-            self.enclosing = find_stop_observer()
-            self._token = stop_observer.set(self)
-
-    def __call__(self, event: Any) -> None:
-        if event is self.event and not self.is_finished() and self._is_innermost():
-            call = current_call.get()
-            while call is not None and call.dispatch is not self:
-                call = call.dispatch.parent
-            if call is not None:
-                self._on_stopped(call)
-        if self.enclosing is not None:
-            self.enclosing(event)
-
-    def is_finished(self) -> bool:
-        return self.finished is not None
+    @property
+    def polls(self) -> bool:
+        """Whether to look after each step of a listener whether the event is stopped, because nothing reports it."""
+        return self._capabilities.stoppable and not self._capabilities.reports_stops
 
     def is_stopped(self) -> bool:
         """Return whether this dispatch was stopped, and not a nested dispatch of the same event."""
         try:
-            return self.plan.stoppable and bool(self.event.propagation_stopped) and self._is_innermost()
+            return self._capabilities.stoppable and bool(self.event.propagation_stopped) and self._is_innermost()
         except Exception:
             # The property of the event raises. The dispatch reads it as well, and raises the same error.
             return False
 
     def poll_stop(self, record: ListenerRecord) -> None:
-        """Look whether the event is stopped, and if so, record the call that stopped it."""
-        if self.is_stopped():
-            self._on_stopped(record)
-
-    def _on_stopped(self, record: ListenerRecord) -> None:
-        if self.stopped_by is None:
+        """Look whether the event is stopped, and record the call that stopped it."""
+        if self.stopped_by is None and self.is_stopped():
             self.stopped_by = record
+
+    def record_stop(self, event: Any, call: ListenerRecord) -> None:
+        """Record the call that stops an event, if it is the one of this dispatch."""
+        if event is self.event and self.finished is None and self.stopped_by is None and self._is_innermost():
+            self.stopped_by = call
 
     def _is_innermost(self) -> bool:
         # No listener is dispatching the same event now.
-        return get_plan_capabilities(self.plan).get_nesting_depth(self.event) == self._nesting_depth
+        return self._capabilities.get_nesting_depth(self.event) == self._nesting_depth
+
+
+def observe_unheard(cached: CachedPlan, name: Hashable, event: Any) -> None:
+    """Notify the instruments of a dispatch without listeners."""
+    observers = cached.observers or NO_OBSERVERS
+    record = DispatchRecord(event, name, cached.plan.dispatcher, current_call.get())
+    record.started = perf_counter()
+    try:
+        notify = observers.dispatch_started
+        if notify is not None:
+            notify(record)
+        record.outcome = "finished"
+    except BaseException as exc:
+        record.error = exc
+        record.outcome = "cancelled"
+        raise
+    finally:
+        record.finished = perf_counter()
+        notify = observers.dispatch_finished
+        if notify is not None:
+            notify(record)
+
+
+def _record_stop(event: Any) -> None:
+    call = current_call.get()
+    while call is not None:
+        dispatch = call.dispatch
+        if isinstance(dispatch, ObservedDispatch):
+            dispatch.record_stop(event, call)
+        call = dispatch.parent
+
+
+stop_recorders.append(_record_stop)

@@ -26,15 +26,21 @@ from antiphon._registry.plan import Plan, map_plan
 from antiphon._strategies.cancellation import current_watch
 from antiphon._strategies.driver import drive, reset_context_variable
 from antiphon._strategies.errors import to_listener_error
-from antiphon._strategies.observed_dispatch import ObservedDispatch
+from antiphon._strategies.observed_dispatch import ObservedDispatch, observe_unheard
 from antiphon._util.callables import to_coroutine
 
-__all__ = ("AsyncObservedSubscription", "SyncObservedSubscription", "observe_async_plan", "observe_plan")
+__all__ = (
+    "AsyncObservedSubscription",
+    "ObservedDispatch",
+    "SyncObservedSubscription",
+    "observe_async_plan",
+    "observe_plan",
+    "observe_unheard",
+)
 
 
 def observe_plan(dispatch: ObservedDispatch) -> Plan:
     """Return the plan of a dispatch with plain listeners, in which each call notifies the instruments."""
-    dispatch.watch_stops()
     records = iter(dispatch.listeners)
     return map_plan(
         dispatch.plan,
@@ -50,7 +56,6 @@ def observe_async_plan(dispatch: ObservedDispatch, *, drives_listeners: bool = F
         drives_listeners: Whether the strategy turns a cancellation that was not requested into an error.
     """
     kind = _DrivenObservedSubscription if drives_listeners else AsyncObservedSubscription
-    dispatch.watch_stops()
     records = iter(dispatch.listeners)
     return map_plan(
         dispatch.plan, lambda subscription: cast("Subscription", kind(dispatch, subscription, next(records)))

@@ -1,0 +1,120 @@
+"""The loops that run the listeners of dispatches that instruments observe: async and sync.
+
+They do what the loops of the module `loops` do, and notify the instruments. Where something else runs the listeners (a
+strategy, an error policy or an override), it receives an observed plan, which notifies them. So does the dispatch of an
+event that is in flight, or whose class needs more than plain assignments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from time import perf_counter
+from typing import Any
+
+from antiphon._dispatchers.loops import change_running
+from antiphon._instrumentation.records import current_call
+from antiphon._listeners.subscription import Subscription, removed_async_listener, removed_listener
+from antiphon._registry.plan import CachedPlan
+from antiphon._strategies.driver import reset_context_variable
+from antiphon._strategies.errors import annotate_exception
+from antiphon._strategies.observed_dispatch import ObservedDispatch, observe_unheard
+from antiphon._strategies.observed_plan import AsyncObservedSubscription, SyncObservedSubscription
+
+__all__ = ("adispatch", "dispatch")
+
+
+async def adispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # noqa: PLR0912  the loop is written out
+    """Dispatch an event to async listeners, one after another."""
+    change_running(1)
+    event._antiphon_info = cached.info
+    event._antiphon_in_flight = event
+    try:
+        if cached.first_step is None:
+            observe_unheard(cached, name, event)
+            return event
+        with ObservedDispatch(cached, name, event) as dispatch:
+            observers = dispatch.observers
+            listener_started, listener_finished = observers.listener_started, observers.listener_finished
+            for record in dispatch.listeners:
+                subscription = record.subscription
+                call = subscription.call
+                try:
+                    if type(subscription) is not Subscription or call is removed_async_listener:
+                        await AsyncObservedSubscription(dispatch, subscription, record).call(event)
+                    else:
+                        record.started = perf_counter()
+                        if listener_started is not None:
+                            listener_started(record)
+                        token = current_call.set(record)
+                        try:
+                            await call(event)
+                        finally:
+                            reset_context_variable(current_call, token)
+                            if event._antiphon_info.stopped:
+                                dispatch.poll_stop(record)
+                        record.finished = perf_counter()
+                        record.outcome = "finished"
+                        if listener_finished is not None:
+                            listener_finished(record)
+                except BaseException as exc:
+                    if record.outcome == "running":
+                        dispatch.on_listener_raised(record, exc)
+                    annotate_exception(exc, subscription, cached.plan, event)
+                    raise
+                if event._antiphon_info.stopped:
+                    break
+            else:
+                dispatch.outcome = "finished"
+    finally:
+        event._antiphon_in_flight = None
+        change_running(-1)
+    return event
+
+
+def dispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # noqa: C901, PLR0912  the loop is written out
+    """Dispatch an event to plain listeners, one after another."""
+    change_running(1)
+    event._antiphon_info = cached.info
+    event._antiphon_in_flight = event
+    try:
+        if cached.first_step is None:
+            observe_unheard(cached, name, event)
+            return event
+        with ObservedDispatch(cached, name, event) as dispatch:
+            observers = dispatch.observers
+            listener_started, listener_finished = observers.listener_started, observers.listener_finished
+            for record in dispatch.listeners:
+                subscription = record.subscription
+                call = subscription.call
+                try:
+                    if type(subscription) is not Subscription or call is removed_listener:
+                        SyncObservedSubscription(dispatch, subscription, record).call(event)
+                    else:
+                        record.started = perf_counter()
+                        if listener_started is not None:
+                            listener_started(record)
+                        token = current_call.set(record)
+                        try:
+                            call(event)
+                        finally:
+                            reset_context_variable(current_call, token)
+                            if event._antiphon_info.stopped:
+                                dispatch.poll_stop(record)
+                        record.finished = perf_counter()
+                        record.outcome = "finished"
+                        if listener_finished is not None:
+                            listener_finished(record)
+                except BaseException as exc:
+                    if record.outcome == "running":
+                        dispatch.on_listener_raised(record, exc)
+                    if isinstance(exc, Exception):
+                        annotate_exception(exc, subscription, cached.plan, event)
+                    raise
+                if event._antiphon_info.stopped:
+                    break
+            else:
+                dispatch.outcome = "finished"
+    finally:
+        event._antiphon_in_flight = None
+        change_running(-1)
+    return event
