@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ("Server", "find_server")
+__all__ = ("Cluster", "Server", "find_server")
 
 
 def find_server() -> str | None:
@@ -34,13 +34,18 @@ def find_server() -> str | None:
     return next((str(path) for path in sorted(folder.rglob("*valkey-server*")) if os.access(path, os.X_OK)), None)
 
 
+def _find_free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
 class Server:
     """A server process. It can be killed and started again with its data."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = _find_free_port()
         self.folder = folder
         self.url = f"redis://127.0.0.1:{self.port}"
         self._options = options
@@ -92,9 +97,55 @@ class Server:
         assert self._process is not None
         self._process.send_signal(how)
 
+    def restart(self) -> None:
+        """End the process, and start it again with its data."""
+        self.end(signal.SIGTERM)
+        self.start()
+
     def end(self, how: signal.Signals = signal.SIGKILL) -> None:
         """End this very process."""
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(how)
             process.wait(20)
+
+
+class Cluster:
+    """Three servers that share the slots, each with a third of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.nodes: list[Server] = []
+        self._ports: list[int] = []
+        for number in range(3):
+            path = folder / f"node-{number}"
+            path.mkdir()
+            self._ports.append(_find_free_port())
+            options = ("--cluster-enabled", "yes", "--cluster-port", str(self._ports[number]))
+            self.nodes.append(Server(path, *options, "--cluster-node-timeout", "2000"))
+        self.url = self.nodes[0].url
+
+    def start(self) -> None:
+        """Start the servers, and wait until they have found each other."""
+        for number, node in enumerate(self.nodes):
+            node.start()
+            first, last = number * 16384 // 3, (number + 1) * 16384 // 3 - 1
+            node.command("CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
+            node.command("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
+        for node, port in zip(self.nodes[1:], self._ports[1:], strict=True):
+            self.nodes[0].command("CLUSTER", "MEET", "127.0.0.1", str(node.port), str(port))
+        deadline = time.monotonic() + 30
+        while not all(self._is_ready(node) for node in self.nodes):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the servers did not find each other")
+            # Real time, because other processes talk.
+            time.sleep(0.05)
+
+    def _is_ready(self, node: Server) -> bool:
+        slots = node.command("CLUSTER", "SLOTS")
+        ports = [f":{each.port}\r\n".encode() for each in self.nodes]
+        return b"cluster_state:ok" in node.command("CLUSTER", "INFO") and all(port in slots for port in ports)
+
+    def end(self) -> None:
+        """End these very processes."""
+        for node in self.nodes:
+            node.end()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
-
-import anyio
+from typing import Any
 
 from antiphon.bridges._brokers.protocol import (
     DeadEntries,
@@ -22,20 +20,13 @@ from antiphon.bridges._channel import Channel, check_partitions
 from antiphon.bridges._checks import check_name, check_seconds
 from antiphon.bridges._errors import BridgeUnavailable, PublishFailed
 from antiphon.bridges.redis._client import Connector, RedisClient, ServerError
+from antiphon.bridges.redis._connections import Connections
 from antiphon.bridges.redis._keys import PartitionKeys
 from antiphon.bridges.redis._publishing import BatchPublisher
 from antiphon.bridges.redis._scripts import DROP, HEALTH, REQUEUE
-from antiphon.bridges.redis._server import find_warnings
 from antiphon.bridges.redis._source import RedisSource
 
 __all__ = ("RedisStreams",)
-
-#: The seconds until a lost connection is opened again: at first, and at most.
-_FIRST_PAUSE: Final = 0.05
-_LAST_PAUSE: Final = 2.0
-
-#: How many connections a client may have for commands that do not block.
-_CONNECTIONS: Final = 4
 
 
 class RedisStreams:
@@ -45,7 +36,8 @@ class RedisStreams:
     ``maxmemory-policy`` that does not remove streams.
 
     Args:
-        url: The address: ``redis://host:port/db``, ``rediss://...`` with TLS, or ``unix:///path``.
+        url: The address: ``redis://host:port/db``, ``rediss://...`` with TLS, or ``unix:///path``. For a cluster, that
+            of one node; the others are found there.
         prefix: The prefix of all keys. An ACL for it is ``~{prefix:*``.
         credentials: The name and the password of the user; by default those in the URL.
         tls: The context of TLS; by default made from the URL.
@@ -67,80 +59,42 @@ class RedisStreams:
         dedup: float = 120,
     ) -> None:
         self._connector = Connector(url, credentials, tls)
+        self._connections = Connections(self._connector)
         self._prefix = check_name(prefix, "prefix=")
         self._publish_timeout = check_seconds(publish_timeout, "publish_timeout=")
         self._dedup = check_seconds(dedup, "dedup=")
-        self._client: RedisClient | None = None
         self._publisher: BatchPublisher | None = None
         self._declared: set[Channel] = set()
-        self._warnings: list[str] = []
 
     @property
     def warnings(self) -> Sequence[str]:
         """Settings of the server that lose events, or that cannot be read."""
-        return tuple(self._warnings)
+        return tuple(self._connections.warnings)
 
     @asynccontextmanager
     async def running(self, channels: Sequence[Channel], /) -> AsyncGenerator[None]:
         """Connect, and declare the channels."""
-        raised: BaseException | None = None
-        async with anyio.create_task_group() as tasks:
-            opening = _Opening()
-            tasks.start_soon(self._stay_connected, opening)
+        async with self._connections.opened() as tasks:
+            self._publisher = BatchPublisher(
+                self._connections.get_client,
+                tasks,
+                prefix=self._prefix,
+                seconds=self._publish_timeout,
+                dedup=self._dedup,
+            )
             try:
-                await opening.wait()
-                self._publisher = BatchPublisher(
-                    self._get_client,
-                    tasks,
-                    prefix=self._prefix,
-                    seconds=self._publish_timeout,
-                    dedup=self._dedup,
-                )
                 for channel in channels:
                     await self._declare(channel)
                 yield
-            except BaseException as exc:  # noqa: ASYNC103  raised below: the task group would wrap it
-                raised = exc
-            self._publisher = None
-            self._declared.clear()
-            tasks.cancel_scope.cancel()
-        if raised is not None:
-            try:
-                raise raised
             finally:
-                del raised
-
-    async def _stay_connected(self, opening: _Opening) -> None:
-        """Keep a client open. A client whose connection has failed is replaced, because coredis may not recover."""
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                async with RedisClient.opened(self._connector, _CONNECTIONS) as client:
-                    self._warnings = await find_warnings(client)
-                    self._client = client
-                    opening.finish(None)
-                    pause = _FIRST_PAUSE
-                    try:
-                        await client.broken.wait()
-                    finally:
-                        self._client = None
-            except BridgeUnavailable as exc:
-                if not opening.is_finished:
-                    opening.finish(exc)
-                    return
-            await anyio.sleep(pause)
-            pause = min(pause * 2, _LAST_PAUSE)
-
-    def _get_client(self) -> RedisClient:
-        if self._client is None:
-            raise BridgeUnavailable(f"there is no connection to {self._connector.address} now")
-        return self._client
+                self._publisher = None
+                self._declared.clear()
 
     async def _declare(self, channel: Channel) -> None:
         if channel in self._declared:
             return
         key = PartitionKeys(self._prefix, channel, 0).partitions
-        client = self._get_client()
+        client = self._connections.get_client(key)
         await client.run(lambda: client.commands.setnx(key, str(channel.partitions)))
         stored: Any = await client.run(lambda: client.commands.get(key))
         check_partitions(channel, int(stored))
@@ -160,52 +114,35 @@ class RedisStreams:
 
     def source(self, options: SourceOptions, /) -> Source:
         """Return a source that is not open yet."""
-        return RedisSource(self._connector, self._get_client, options, self._prefix)
+        return RedisSource(self._connections, options, self._prefix)
 
     async def health(self, channel: Channel, partition: int, group: str, /) -> GroupHealth:
         """Return the state of a group."""
         keys = PartitionKeys(self._prefix, channel, partition)
-        found: list[int] = await self._get_client().call(HEALTH, [keys.stream, keys.dead(group)], [group])
+        client = self._connections.get_client(keys.stream)
+        found: list[int] = await client.call(HEALTH, [keys.stream, keys.dead(group)], [group])
         lag, pending, oldest, dead, read, removed = found
         return GroupHealth(lag, pending, None if oldest < 0 else oldest / 1000, dead, read, removed)
 
     def dead(self, channel: Channel, partition: int, group: str, /) -> DeadEntries:
         """Return the dead letters of a group."""
-        return _RedisDeadEntries(self._get_client, PartitionKeys(self._prefix, channel, partition), group)
+        return _RedisDeadEntries(self._connections, PartitionKeys(self._prefix, channel, partition), group)
 
     def __repr__(self) -> str:
         return f"RedisStreams({self._connector.address!r}, prefix={self._prefix!r})"
 
 
-class _Opening:
-    """The result of the first attempt to connect."""
-
-    def __init__(self) -> None:
-        self._finished = anyio.Event()
-        self._error: BridgeUnavailable | None = None
-
-    @property
-    def is_finished(self) -> bool:
-        return self._finished.is_set()
-
-    def finish(self, error: BridgeUnavailable | None) -> None:
-        self._error = error
-        self._finished.set()
-
-    async def wait(self) -> None:
-        await self._finished.wait()
-        if self._error is not None:
-            raise self._error
-
-
 class _RedisDeadEntries:
     """The dead letters of a group in a partition."""
 
-    def __init__(self, get_client: Callable[[], RedisClient], keys: PartitionKeys, group: str) -> None:
-        self._get_client = get_client
+    def __init__(self, connections: Connections, keys: PartitionKeys, group: str) -> None:
+        self._connections = connections
         self._stream = keys.stream
         self._dead = keys.dead(group)
         self._group = group
+
+    def _get_client(self) -> RedisClient:
+        return self._connections.get_client(self._stream)
 
     async def read(self, after: str | None, limit: int, /) -> Sequence[DeadEntry]:
         """Return dead letters after a position."""

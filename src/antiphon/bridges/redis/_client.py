@@ -15,7 +15,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -44,6 +44,8 @@ _TRANSIENT: Final = (
     redis_errors.TryAgainError,
     redis_errors.UnblockedError,
     redis_errors.ClusterDownError,
+    redis_errors.AskError,
+    redis_errors.MovedError,
     OSError,
     anyio.ClosedResourceError,
     anyio.BrokenResourceError,
@@ -81,6 +83,19 @@ class Connector:
         parts = urlsplit(self.url)
         host = parts.netloc.rpartition("@")[2]
         return f"{parts.scheme}://{host}{parts.path}"
+
+    def at(self, host: str, port: int) -> Connector:
+        """Return how to connect to another node of the same cluster.
+
+        Args:
+            host: The host; empty if it is the same.
+            port: The port.
+        """
+        parts = urlsplit(self.url)
+        user, separator, _ = parts.netloc.rpartition("@")
+        host = host or parts.hostname or ""
+        netloc = f"{user}{separator}{f'[{host}]' if ':' in host else host}:{port}"
+        return replace(self, url=parts._replace(netloc=netloc).geturl())
 
     def make_client(self, connections: int) -> coredis.Redis[bytes]:
         """Return a client that is not connected."""

@@ -43,7 +43,7 @@ class BatchPublisher:
     """Publishes to all partitions.
 
     Args:
-        get_client: Returns the client, or raises `BridgeUnavailable` if there is none now.
+        get_client: Returns the client for a key, or raises `BridgeUnavailable` if there is none now.
         tasks: Where the calls run. A publish that is cancelled does not cancel the call of the others.
         prefix: The prefix of the keys.
         seconds: The time limit of a call.
@@ -51,7 +51,7 @@ class BatchPublisher:
     """
 
     def __init__(
-        self, get_client: Callable[[], RedisClient], tasks: TaskGroup, *, prefix: str, seconds: float, dedup: float
+        self, get_client: Callable[[str], RedisClient], tasks: TaskGroup, *, prefix: str, seconds: float, dedup: float
     ) -> None:
         self._get_client = get_client
         self._tasks = tasks
@@ -98,7 +98,7 @@ class BatchPublisher:
         ids = [keys.id(item.message.id) for item in batch]
         times = (round(channel.retain.total_seconds() * 1000), round(self._dedup * 1000))
         try:
-            client = self._get_client()
+            client = self._get_client(keys.stream)
         except BridgeUnavailable as exc:
             _fail(batch, PublishFailed, "is not stored", exc)
             return

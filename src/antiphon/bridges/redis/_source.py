@@ -11,7 +11,8 @@ from anyio.lowlevel import checkpoint
 
 from antiphon.bridges._brokers.protocol import Entry, Postponed, SourceOptions
 from antiphon.bridges._errors import BridgeUnavailable
-from antiphon.bridges.redis._client import Connector, RedisClient, ServerError
+from antiphon.bridges.redis._client import RedisClient, ServerError
+from antiphon.bridges.redis._connections import Connections
 from antiphon.bridges.redis._keys import PartitionKeys
 from antiphon.bridges.redis._scripts import ACK, BURY, CLOSE, LATER, OPEN, READ_FENCED, REDELIVERED, RENEW
 
@@ -31,17 +32,13 @@ class RedisSource:
     """Reads a partition.
 
     Args:
-        connector: Where to connect. Each open source has a connection of its own, for reads that wait in the server.
-        get_client: Returns the client for all other commands, or raises `BridgeUnavailable` if there is none now.
+        connections: The clients for commands that do not wait.
         options: What to read.
         prefix: The prefix of the keys.
     """
 
-    def __init__(
-        self, connector: Connector, get_client: Callable[[], RedisClient], options: SourceOptions, prefix: str
-    ) -> None:
-        self._connector = connector
-        self._get_client = get_client
+    def __init__(self, connections: Connections, options: SourceOptions, prefix: str) -> None:
+        self._connections = connections
         self._options = options
         self._keys = PartitionKeys(prefix, options.channel, options.partition)
         self._group = options.group or ""
@@ -58,7 +55,10 @@ class RedisSource:
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None]:
         """Connect, and create the group."""
-        async with RedisClient.opened(self._connector, 1) as reader:
+        # A client of its own, with one connection: a read that waits in the server would keep a place in the pool of
+        # the others, and for ever if it was cancelled. With an error of the connection, the whole client is replaced.
+        connector = await self._connections.find_connector(self._keys.stream)
+        async with RedisClient.opened(connector, 1) as reader:
             if self._options.group is None:
                 await self._find_end(reader)
             else:
@@ -141,7 +141,7 @@ class RedisSource:
         self._is_woken = True
         while self._is_reading:
             try:
-                await self._unblock(self._get_client(), self._reader_id)
+                await self._unblock(self._connections.get_client(self._keys.stream), self._reader_id)
             except ServerError:
                 # Not allowed. The read ends by itself.
                 return
@@ -210,7 +210,8 @@ class RedisSource:
         return self._keys.owner(self._group)
 
     async def _call(self, script: Any, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
-        return await self._get_client().call(script, [self._keys.stream, *keys], arguments)
+        client = self._connections.get_client(self._keys.stream)
+        return await client.call(script, [self._keys.stream, *keys], arguments)
 
     def _get_reader(self) -> RedisClient:
         if self._reader is None:
