@@ -96,6 +96,8 @@ async def _a_new_group_starts_at_the_end(kit: BrokerKit) -> None:
         source = kit.source()
         async with source.opened():
             await kit.publish("after")
+            health = await kit.broker.health(kit.channel, 0, "group")
+            expect((health.lag, health.read), (1, 1), "lag and read of a new group")
             expect(get_ids(await read_entries(source, 1)), ["after"], "the events of a new group")
 
 

@@ -135,6 +135,23 @@ def move(cluster: Cluster, slot: int) -> None:
         assert node.command("CLUSTER", "SETSLOT", str(slot), "NODE", ids[1]) == b"+OK\r\n"
 
 
+async def test_few_rights_are_enough_in_a_cluster(cluster: Cluster, prefix: str):
+    """Those that the docs name for one server, and one more."""
+    for node in cluster.nodes:
+        node.command(
+            "ACL", "SETUSER", "shop", "on", ">secret", f"~{{{prefix}:*", "+@stream", "+@scripting", "+@connection",
+            "+get", "+set", "+setnx", "+del", "+incr", "+pexpire", "+exists", "+time", "+cluster|slots",
+        )  # fmt: skip
+    broker = RedisStreams(cluster.url, prefix=prefix, credentials=("shop", "secret"))
+    web = Program(broker, "web", make_registry())
+    web.bridge.receive(CHANNEL, group="billing")
+    web.listen(OrderPlaced)
+
+    async with web.bridge:
+        await place_surely(web, *map(str, range(20)))
+        await until(lambda: len(web.log) == 20)
+
+
 async def test_a_node_that_cannot_be_reached_is_one_plain_exception_at_entry(cluster: Cluster, prefix: str):
     cluster.nodes[2].end()
     try:
