@@ -7,6 +7,8 @@ import signal
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
@@ -26,7 +28,7 @@ from antiphon.bridges import (
 from antiphon.bridges.redis import RedisStreams
 from tests.bridges.redis.programs import make_billing, make_program, place, place_surely, until, until_settled
 from tests.bridges.redis.proxy import Proxy
-from tests.bridges.redis.server import Server
+from tests.bridges.redis.server import Server, find_server
 from tests.bridges.shop import ORDERS, PRICES, OrderPaid, OrderPlaced, Program, fail, make_registry
 
 
@@ -538,6 +540,24 @@ async def test_settings_that_cannot_be_read_are_a_warning_and_a_small_acl_is_eno
         (warning,) = (await web.bridge.health()).warnings
 
     assert "cannot be read" in warning
+
+
+async def test_events_cross_through_a_unix_socket(tmp_path: Path):
+    if find_server() is None:
+        pytest.skip("neither redis-server nor valkey-server is installed")
+    with TemporaryDirectory() as folder:  # the path of a socket is short
+        server = Server(tmp_path, "--unixsocket", f"{folder}/socket")
+        server.start()
+        try:
+            broker = RedisStreams(f"unix://{folder}/socket")
+            web = Program(broker, "web", make_registry())
+            web.bridge.receive(ORDERS, group="billing")
+            web.listen(OrderPlaced)
+            async with web.bridge:
+                await place(web, "7")
+                await until(lambda: web.log == ["7"])
+        finally:
+            server.end()
 
 
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1", "redis://", "127.0.0.1:6379", 7, None])
