@@ -10,8 +10,9 @@ from itertools import count
 from os import PathLike
 from threading import RLock
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
+from antiphon._dispatchers.scope import ScopeMixin
 from antiphon._introspection.description import describe_listener
 from antiphon._util.arguments import hides_parameters
 from antiphon._util.naming import safe_repr
@@ -93,9 +94,9 @@ class Coverage(BlockInstrument):
         self._max_slowest = _check_max_slowest(max_slowest)
         self._events: dict[Any, EventCoverage] = {}
         self._listeners: dict[Any, ListenerCoverage] = {}
-        # A cache of the rows. The order of a registration is unique in a process.
+        # A cache of the rows. The order of a registration, which may have several keys, is unique in a process.
         self._rows_by_name: dict[tuple[str, Hashable, Any], EventCoverage] = {}
-        self._rows_by_order: dict[tuple[int, str], ListenerCoverage] = {}
+        self._rows_by_order: dict[tuple[int, Hashable], ListenerCoverage] = {}
         #: The dispatchers whose listeners are to be described, by id. They may have been removed from the program.
         self._undescribed: dict[int, Any] = {}
         #: A heap. The numbers decide between dispatches of the same duration.
@@ -249,11 +250,11 @@ class Coverage(BlockInstrument):
         return row
 
     def _find_listener(self, record: ListenerRecord) -> ListenerCoverage:
-        dispatcher = record.dispatch.dispatcher
-        name = _find_root(dispatcher)._get_display_name()
-        key = (record.subscription.order, name)
+        key = (record.subscription.order, record.subscription.key)
         row = self._rows_by_order.get(key)
         if row is None:
+            dispatcher = record.dispatch.dispatcher
+            name = _find_root(dispatcher)._get_display_name()
             if len(self._rows_by_order) >= _MAX_ROWS:
                 # Programs that register listeners for each request would fill the memory.
                 self._rows_by_order.clear()
@@ -295,8 +296,8 @@ def _merge(rows: dict[Any, RowT], others: Iterable[RowT]) -> None:
 
 def _find_root(dispatcher: Any) -> Any:
     """Return the dispatcher of a scope, or the dispatcher itself."""
-    while (parent := getattr(dispatcher, "_parent", None)) is not None:
-        dispatcher = parent
+    while isinstance(dispatcher, ScopeMixin):
+        dispatcher = cast("Any", dispatcher)._parent
     return dispatcher
 
 

@@ -99,7 +99,11 @@ def _render_timeline(slowest: Sequence[DispatchRecord], until: float) -> Iterato
         return
     chart = make_chart(slowest, "dispatch", until, 0)
     groups = sorted(chart.groups, key=lambda group: -max(bar.end for row in group.rows for bar in row.bars))
-    axis = element("span", f"the axis is {format_duration(chart.span)} long", class_="quiet")
+    axis = element(
+        "span",
+        f"the axis is {format_duration(chart.span)} long; times are from the start of the first of them",
+        class_="quiet",
+    )
     head = element("div", element("h2", "Slowest dispatches"), axis, class_="head")
     yield element("section", head, *(_render_group(group, chart.span) for group in groups), class_="group")
 
