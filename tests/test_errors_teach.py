@@ -113,12 +113,8 @@ def test_a_listener_with_a_failing_repr_is_refused(dispatcher: AnyDispatcher, re
 
 
 def test_a_coroutine_is_not_a_listener(dispatcher: AnyDispatcher, register: Register) -> None:
-    coroutine = coroutine_function(Event())
-
-    with refused(dispatcher):
-        register(dispatcher, PLACED, coroutine)
-
-    coroutine.close()
+    with refused(dispatcher, "pass the function, coroutine_function, without calling it"):
+        register(dispatcher, PLACED, coroutine_function(Event()))
 
 
 # Keys
@@ -222,6 +218,13 @@ def test_a_wrong_limit_is_refused(limit: Any) -> None:
         Concurrent(limit)
 
     assert f"got {limit!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["max_buffer_size", "workers"])
+@pytest.mark.parametrize(("value", "text"), [(0, "at least 1, because"), (None, "an int; got None")])
+def test_the_message_of_an_option_that_has_a_limit_does_not_offer_none(option: str, value: Any, text: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=text):
+        AsyncEventDispatcher().queue(**{option: value})
 
 
 # Error policies and adapters
@@ -336,6 +339,23 @@ def test_a_function_of_an_event_needs_one_parameter(register: Any, function: Any
     assert f"{function!r}, which takes {takes}: it is called with (event)" in str(caught.value)
 
 
+def test_a_partial_that_passes_the_event_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"cannot be called with \(event\): remove event= from the partial"):
+        AsyncEventDispatcher().listen(PLACED, where=functools.partial(lambda event: True, event=1))
+
+
+def test_a_class_is_not_a_filter_unless_its_objects_can_be_false() -> None:
+    with pytest.raises(TypeError, match="got the class OrderPlaced, whose objects are always true"):
+        AsyncEventDispatcher().listen(PLACED, where=OrderPlaced)
+
+    AsyncEventDispatcher().listen(PLACED, where=bool)
+
+
+def test_an_async_ordered_by_is_named() -> None:
+    with pytest.raises(TypeError, match="which is async, and a post does not await it"):
+        AsyncEventDispatcher().queue(ordered_by=coroutine_function)
+
+
 @pytest.mark.parametrize("way", ["ignore", "", None, True, ["inline"], Unhashable()], ids=repr)
 def test_a_wrong_sync_listeners_is_refused(way: Any) -> None:
     with pytest.raises((ValueError, TypeError), match='"refuse", "inline" or "thread"') as caught:
@@ -367,6 +387,43 @@ def test_dispatch_of_an_async_dispatcher_shows_what_to_await() -> None:
         AsyncEventDispatcher().dispatch(PLACED)
 
 
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (lambda: coroutine_function(Event()), r"got the coroutine coroutine_function\(\): await it first"),
+        (lambda: plain_function, "got the function plain_function: pass the event that it makes"),
+    ],
+    ids=["coroutine", "function"],
+)
+async def test_what_makes_an_event_is_not_an_event(
+    dispatcher: AnyDispatcher, event: Callable[[], Any], message: str
+) -> None:
+    for arguments in [(PLACED, event()), (event(),)]:
+        with pytest.raises(TypeError, match=message):
+            await dispatcher.adispatch(*arguments)
+
+
+async def test_a_text_after_an_object_is_the_name(dispatcher: AnyDispatcher) -> None:
+    with refused(dispatcher, "the name comes first, then the event"):
+        await dispatcher.adispatch(BadRepr(), PLACED)
+    for name in ("text", 404, (PLACED, 1), None):
+        await dispatcher.adispatch(name, "a text as the event")
+
+
+def test_look_ups_take_what_a_dispatch_takes(dispatcher: AnyDispatcher) -> None:
+    anything = cast("Any", dispatcher)
+    for use in (anything.get_listeners, anything.has_listeners):
+        with refused(dispatcher, "a dispatch takes one name", "'order.*'"):
+            use("order.*")
+        with refused(dispatcher, "pass its class, OrderPlaced"):
+            use(PLACED, OrderPlaced())
+
+
+def test_a_prepared_dispatch_is_called_by_its_name(dispatcher: AnyDispatcher) -> None:
+    with pytest.raises(TypeError, match=r"^prepared\(\) missing"):
+        cast("Any", dispatcher.prepare(PLACED))()
+
+
 # Removing and reprs
 
 
@@ -376,6 +433,13 @@ def test_removing_an_unregistered_listener_says_where_to_look(dispatcher: AnyDis
         dispatcher.remove_listener(PLACED, plain_function)
     with refused(dispatcher, "BadRepr", kind=ValueError):
         dispatcher.remove_listener(BadRepr(), cast("Any", BadRepr()))
+
+
+async def test_a_subscription_is_used_with_a_plain_with(dispatcher: AnyDispatcher) -> None:
+    handle: Any = dispatcher.add_listener(PLACED, make_listener(dispatcher, print))
+    with pytest.raises(TypeError, match=r"a plain `with`: write `with dispatcher.add_listener\(key, listener\):`"):
+        async with handle:
+            pass
 
 
 def test_the_repr_of_a_subscription_survives_a_failing_repr() -> None:

@@ -58,6 +58,7 @@ TYPOS: list[tuple[Any, str]] = [
     ("order.plcaed", 'did you mean "order.placed"?'),
     ("Shop.opened", 'did you mean "shop.opened"?'),
     ("order.paid", "did you mean Status.PAID?"),
+    ("PAID", "did you mean Status.PAID?"),
     ("entirely different", "it declares "),
     (404, "it declares "),
     (("order", 1), "it declares "),
@@ -109,7 +110,7 @@ async def test_an_unknown_name_is_refused_with_a_suggestion(dispatcher: AnyDispa
                 lambda: where.get_listeners(name),
             ]
             if isinstance(where, AsyncEventDispatcher):
-                calls += [lambda: where.expect(name), lambda: where.stream(Unnamed, name)]
+                calls += [lambda: where.expect(name), lambda: where.stream(name, Unnamed)]
             for call in calls:
                 with pytest.raises(ValueError, match="names= declares") as caught:
                     call()
@@ -204,6 +205,19 @@ async def test_one_name_can_be_declared(dispatcher: AnyDispatcher, name: Any) ->
     for other in ("order", *b"order", "p"):
         with pytest.raises(ValueError, match="names= declares"):
             await declaring.adispatch(other, Event())
+
+
+def test_clear_and_remove_listener_refuse_an_unknown_name(dispatcher: AnyDispatcher) -> None:
+    dispatcher.add_listener("order.placed", make_listener(dispatcher, print))
+    calls: list[Any] = [dispatcher.clear, dispatcher.temporarily().clear]
+    calls.append(lambda key: dispatcher.remove_listener(key, print))
+
+    for call in calls:
+        with pytest.raises(ValueError, match=r'did you mean "order\.placed"'):
+            call("order.plcaed")
+    dispatcher.clear("shop.opened")
+
+    assert dispatcher.has_listeners("order.placed")
 
 
 def test_an_empty_declaration_refuses_every_name(dispatcher: AnyDispatcher) -> None:

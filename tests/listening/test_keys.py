@@ -438,7 +438,7 @@ async def test_a_stream_of_two_names_differs_from_their_tuple() -> None:
     listener = make_listener(dispatcher, lambda event: None)
     dispatcher.add_listener(("placed", 7), listener)
 
-    async with dispatcher.stream("placed", 7, max_buffer_size=3) as stream:
+    async with dispatcher.stream(7, "placed", max_buffer_size=3) as stream:
         event = await dispatcher.adispatch("placed")
         assert dispatcher.get_listeners(("placed", 7)) == (listener,)
         assert dispatcher.has_listeners("placed")

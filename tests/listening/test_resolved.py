@@ -207,6 +207,7 @@ async def test_an_instance_receives_the_name() -> None:
             "returns a context manager, such as one that is decorated with @asynccontextmanager; got None",
         ),
         ((Charge, Charge()), "returns a context manager"),
+        ((Charge, lambda: Charge()), "which takes (): it is called with (cls)"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: Any, message: str) -> None:
@@ -216,6 +217,41 @@ def test_wrong_arguments_are_refused(arguments: Any, message: str) -> None:
     assert message in str(caught.value)
 
 
+@asynccontextmanager
+async def open_nothing(cls: type[Any]) -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize(
+    ("opener", "message"),
+    [
+        (lambda cls: cls(), "returns an async context manager, such as a function that is decorated with @async"),
+        (contextmanager(lambda cls: iter([cls()])), "returned <contextlib._GeneratorContextManager"),
+        (open_nothing, "returns an instance of Charge, which is then called; <function open_nothing"),
+    ],
+    ids=["instance", "plain context manager", "nothing"],
+)
+async def test_a_wrong_context_manager_is_explained_in_the_dispatch(opener: Any, message: str) -> None:
+    dispatcher = AsyncEventDispatcher()
+    dispatcher.add_listener("order.placed", resolved(Charge, opener))
+
+    with pytest.raises(TypeError) as caught:
+        await dispatcher.adispatch("order.placed")
+
+    assert message in str(caught.value)
+
+
+def test_an_async_context_manager_of_a_plain_class_is_explained() -> None:
+    opener: Any = open_async
+    dispatcher = EventDispatcher()
+    dispatcher.add_listener("order.placed", resolved(ChargePlainly, opener))
+
+    with pytest.raises(
+        TypeError, match="returns a context manager, such as a function that is decorated with @context"
+    ):
+        dispatcher.dispatch("order.placed")
+
+
 def test_a_class_with_another_signature_is_refused() -> None:
-    with pytest.raises(TypeError, match="also takes `name`"):
+    with pytest.raises(TypeError, match=r"register named\(resolved\(Named, \.\.\.\)\)"):
         AsyncEventDispatcher().add_listener("order.placed", resolved(Named, open_async))

@@ -106,6 +106,20 @@ def test_a_number_after_a_key_is_an_option_by_position(dispatcher: AnyDispatcher
         method(number)
 
 
+@pytest.mark.parametrize("number", [10, 0.5, True])
+async def test_a_number_after_a_key_is_refused_by_what_waits(number: Any) -> None:
+    dispatcher = AsyncEventDispatcher()
+
+    with pytest.raises(TypeError, match=rf'write stream\("order.placed", max_buffer_size={number}\)'):
+        dispatcher.stream(PLACED, number)
+    with pytest.raises(TypeError, match=rf"`with anyio.fail_after\({number}\):`"):
+        dispatcher.expect(PLACED, number)
+    with pytest.raises(TypeError, match=rf"`with anyio.fail_after\({number}\):`"):
+        await dispatcher.wait_for(PLACED, number)
+
+    dispatcher.stream(number, PLACED)
+
+
 # Removal
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock, create_autospec
 
 import pytest
 
-from antiphon import AsyncEventDispatcher, Event, EventDispatcher, in_thread, inline, listens_to
+from antiphon import AsyncEventDispatcher, Event, EventDispatcher, in_thread, inline, listens_to, resolved
 from antiphon.testing import record
 
 
@@ -28,6 +29,7 @@ async def pair(event: Any, store: Any) -> None: ...
 async def triple(event: Any, store: Any, db: Any) -> None: ...
 async def keyword(event: Any, *, db: Any) -> None: ...
 async def default(event: Any, store: Any = None, *, db: Any = None) -> None: ...
+async def only_keyword(*, event: Any) -> None: ...
 async def anything(*arguments: Any) -> None: ...
 async def event_and_more(event: Any, *more: Any, **options: Any) -> None: ...
 async def positional(event: Any, /) -> None: ...
@@ -62,6 +64,15 @@ class WithoutEvent:
         return "stock"
 
 
+class NeedsStore:
+    async def __call__(self, event: Any, store: Any) -> None: ...
+
+
+@asynccontextmanager
+async def opened(cls: type[Any]) -> AsyncIterator[Any]:
+    yield cls()
+
+
 REFUSED: dict[str, tuple[Any, str]] = {
     "no argument": (nothing, "takes no argument: add a parameter, nothing(event)"),
     "two arguments": (
@@ -78,6 +89,18 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "object": (WithoutEvent(), "a listener is called with (event), but stock takes no argument"),
     "partial": (partial(charge, Event()), "takes no argument"),
     "partial of a method": (partial(Stock().reserve, Event()), "takes no argument"),
+    "partial that gives all": (partial(pair, 1, 2), "takes no argument: remove an argument from the partial"),
+    "partial that gives the event": (
+        partial(charge, event=1),
+        "passes event=, as well: remove event= from the partial",
+    ),
+    "partial of an unknown keyword": (partial(charge, db=1), "passes db=, which it does not take: remove db= from"),
+    "partial of a positional keyword": (partial(positional, event=1), "passes event=, as well"),
+    "partial that gives the event, of any options": (partial(event_and_more, event=1), "passes event=, as well"),
+    "event as a keyword": (only_keyword, "takes `event` by keyword only: remove the `*` before it"),
+    "object of two": (NeedsStore(), "register named(listener) if it is the name of the dispatch"),
+    "lambda": (inline(lambda: None), "takes no argument: add a parameter, lambda event: ..."),
+    "resolved": (resolved(NeedsStore, opened), "register named(resolved(NeedsStore, ...)) if it is the name of the"),
     "partial that gives one of two": (partial(triple, db=1), "also takes `store`"),
     "partial that gives another keyword": (partial(keyword, event=1), "also requires db="),
     "inline": (inline(pair_plainly), "also takes `store`"),
@@ -97,6 +120,7 @@ ACCEPTED: dict[str, Any] = {
     "partial": partial(pair, store=1),
     "partial with a position": partial(Stock.reserve, Stock()),
     "partial with a keyword": partial(keyword, db=1),
+    "partial with any keyword": partial(event_and_more, db=1),
     "wrapper": wrapped(charge),
     "wrapper of two": wrapped(partial(pair, store=1)),
     "mock": AsyncMock(),

@@ -87,7 +87,7 @@ async def test_several_names_are_not_a_tuple(first: str, dispatcher: AsyncEventD
 
     if first == "listener":
         dispatcher.add_listener(("a", 1), listener)
-    async with dispatcher.stream("a", 1) as stream:
+    async with dispatcher.stream(1, "a") as stream:
         if first == "stream":
             dispatcher.add_listener(("a", 1), listener)
         for name in ("a", ("a", 1), 1):

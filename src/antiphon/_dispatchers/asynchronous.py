@@ -327,7 +327,8 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
                 annotate_exception(exc, step, plan, event)
                 raise
 
-    def scope(self, *, name: str | None = None) -> AsyncScope:
+    @hides_collected_arguments
+    def scope(self, *extra: Never, name: str | None = None, **unknown: Never) -> AsyncScope:
         """Create a dispatcher for one request or test.
 
         A dispatch on the scope runs the listeners of the scope and those of this dispatcher, sorted together by
@@ -341,6 +342,8 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
             A dispatcher that is also a context manager. The end of its block removes its listeners, and the scope
             cannot be used afterwards.
         """
+        if extra or unknown:
+            raise make_argument_error(AsyncEventDispatcher.scope, "scope()", extra, unknown)
         return AsyncScope(self, name)
 
     def _check_strategy(self, strategy: object) -> Strategy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from enum import Enum
 from itertools import chain
+from types import CoroutineType, FunctionType, NoneType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, overload
 
 from antiphon._dispatchers.instruments import InstrumentsMixin, global_instruments
@@ -45,6 +46,9 @@ __all__ = ("BaseDispatcher", "check_event")
 _NAME_TYPES: Final = (str, Enum)
 
 
+#: The types of most names. With a name of another type, an event that is a string is probably the name.
+_COMMON_NAMES: Final[tuple[type[Any], ...]] = (str, Enum, int, float, bytes, tuple, frozenset, NoneType)
+
 #: What ``__init__`` sets. A class that does not call it is the most common reason why an attribute is missing.
 _SET_BY_INIT: Final = frozenset(("_registry", "_cached_plans", "_answers"))
 
@@ -72,6 +76,8 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
     def __init__(
         self, *, name: str | None, placeholder: Callable[[Any], Any], names: DeclaredNamesSource = None
     ) -> None:
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name= is the name of the dispatcher, a str or None; got {describe_value(name)}")
         self._name = name
         self._placeholder = placeholder
         self._set_registry(self._new_registry())
@@ -195,6 +201,11 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
     def _find_listeners(self, name: Hashable, event_class: type[Any] | None) -> tuple[Any, ...]:
         cls: type[Any] = Event
         if event_class is not None:
+            if not isinstance(event_class, type):
+                raise TypeError(
+                    f"a look-up takes a name, and the class of the event; got {describe_value(event_class)}: pass its "
+                    f"class, {type(event_class).__name__}"
+                )
             cls = event_class
         elif isinstance(name, type):
             check_name(name)
@@ -202,11 +213,11 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         try:
             return self._answers[name][cls]
         except (KeyError, TypeError):
-            if name is not None:
-                check_name(name)
             classes = split_key(name)
             if len(classes) > 1:
                 return self._find_listeners_of_union(classes)
+            if name is not None:
+                check_dispatch_name(name)
             if self._registry.declared_names is not None:
                 self._registry.declared_names.check_name(name)
             return self._registry.answer(name, cls)
@@ -260,7 +271,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
 
     def _get_cached_plan(self, name: Hashable, event: Any) -> CachedPlan:
         check_event(name, event)
-        if isinstance(name, Event):
+        if isinstance(name, Event) or (isinstance(event, str) and not issubclass(type(name), _COMMON_NAMES)):
             raise TypeError(f"the name comes first, then the event; got {safe_repr(name)} and {safe_repr(event)}")
         cls = event.__class__
         is_cached = type(event) is cls
@@ -337,10 +348,16 @@ def check_event(name: Hashable, event: Any) -> Any:
         The object.
 
     Raises:
-        TypeError: If it is None or a class.
+        TypeError: If it is None, a class, a function or a coroutine.
     """
     if event is None:
         raise TypeError(f"a dispatch prepared for {safe_repr(name)} takes an event; got None: create one, Event()")
+    if isinstance(event, CoroutineType):
+        # Otherwise Python would warn that it was never awaited.
+        event.close()
+        raise TypeError(f"expected an event, got the coroutine {event.__qualname__}(): await it first")
+    if isinstance(event, FunctionType):
+        raise TypeError(f"expected an event, got the function {event.__qualname__}: pass the event that it makes")
     if isinstance(event, type):
         raise TypeError(
             f"expected an event, got the class {event.__name__}: create an event with {event.__name__}(...)"

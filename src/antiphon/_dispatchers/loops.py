@@ -254,6 +254,8 @@ def _copy_code(function: F) -> F:
     """Give a function a copy of its code, because CPython specializes bytecode per code object."""
     copied: Any = function
     copied.__code__ = copied.__code__.replace()
+    # For messages and reprs, which would show the enclosing functions.
+    copied.__qualname__ = copied.__name__
     return function
 
 

@@ -226,6 +226,8 @@ class RegisteringMixin:
             TypeError: If the key is invalid, such as None.
             ValueError: If the key contains a ``*`` but is not a pattern.
         """
+        if key is not EVERY_KEY:
+            key = self._combine_keys((key,), "clear")
         for subscription in select_for_key(self._registry.by_key(), key):
             if is_owned_by(subscription, self._registry):
                 subscription.unsubscribe()
@@ -237,7 +239,7 @@ class RegisteringMixin:
             A context manager with ``add_listener``, ``listen`` and ``add_subscriber``, which register on this
             dispatcher. The end of the block removes these registrations.
         """
-        return Registrar(self._add_for_caller, self._check_listen_arguments)
+        return Registrar(self._add_for_caller, self._check_listen_arguments, self._combine_keys)
 
     # For subclasses, and for expectations, streams, subscribers and blocks that register listeners.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from types import FunctionType, TracebackType, UnionType
+from types import FunctionType, MethodType, TracebackType, UnionType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, cast, overload
 
 from antiphon._listeners.adapters import Adapter
 from antiphon._listeners.subscription import DEFAULT_OPTIONS, Options, Subscription, check_options
 from antiphon._registry.keys import combine_keys
 from antiphon._types import Key, Name
+from antiphon._util.arguments import hides_collected_arguments, make_argument_error
 from antiphon._util.naming import safe_repr
 from antiphon._util.validation import check_priority
 
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     ) -> Callable[[F], F]: ...
 
 
+@hides_collected_arguments
 def listens_to(
     *keys: Any,
     priority: int = 0,
@@ -91,6 +93,7 @@ def listens_to(
     where: Callable[[Any], object] | None = None,
     timeout: float | None = None,
     limit: int | None = None,
+    **unknown: Any,
 ) -> Callable[[F], F]:
     """Mark a method of a subscriber, which ``add_subscriber`` then registers. A method may have several marks.
 
@@ -111,6 +114,8 @@ def listens_to(
         TypeError: As for ``add_listener``.
         ValueError: As for ``add_listener``.
     """
+    if unknown:
+        raise make_argument_error(listens_to, "listens_to(key)", (), unknown)
     if keys and isinstance(keys[0], FunctionType):
         raise TypeError(
             f'listens_to() takes the key: above {keys[0].__name__}, write @listens_to("order.placed") instead of '
@@ -122,7 +127,7 @@ def listens_to(
 
     def decorate(method: F) -> F:
         # A property, for example, accepts no attributes.
-        if not hasattr(method, "__dict__"):
+        if not hasattr(method, "__dict__") or isinstance(method, type):
             raise TypeError(f"listens_to() marks methods; got {safe_repr(method)} ({type(method).__name__})")
         marks: tuple[ListenerMark, ...] = vars(method).get(_MARKS_ATTRIBUTE, ())
         # Decorators are applied from the lowest up. Marks are kept in the order in which they are written.
@@ -144,9 +149,9 @@ def find_marked_methods(subscriber: object) -> Iterator[tuple[str, ListenerMark]
     names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
     found = [(name, mark) for name in names for mark in _find_marks(cls, name)]
     if not found:
-        raise TypeError(
-            f'{safe_repr(subscriber)} has no method marked with @listens_to("order.placed"): mark each listener'
-        )
+        is_function = isinstance(subscriber, (FunctionType, MethodType))
+        fix = "register a function with add_listener(key, function)" if is_function else "mark each listener"
+        raise TypeError(f'{safe_repr(subscriber)} has no method marked with @listens_to("order.placed"): {fix}')
     return iter(found)
 
 

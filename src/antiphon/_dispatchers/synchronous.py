@@ -287,7 +287,8 @@ class EventDispatcher(SyncRegisteringMixin, BaseDispatcher, _Protocol):
             if stoppable and event.propagation_stopped:
                 break
 
-    def scope(self, *, name: str | None = None) -> Scope:
+    @hides_collected_arguments
+    def scope(self, *extra: Never, name: str | None = None, **unknown: Never) -> Scope:
         """Create a dispatcher for one request or test.
 
         Args:
@@ -297,6 +298,8 @@ class EventDispatcher(SyncRegisteringMixin, BaseDispatcher, _Protocol):
             A dispatcher that is also a context manager. The end of its block removes its listeners, and the scope
             cannot be used afterwards.
         """
+        if extra or unknown:
+            raise make_argument_error(EventDispatcher.scope, "scope()", extra, unknown)
         return Scope(self, name)
 
     def _dispatch_slow(self, cached: CachedPlan, name: Hashable, event: Any) -> Any:

@@ -15,7 +15,7 @@ from antiphon._listeners.subscription import (
     registration_counter,
     removed_listener,
 )
-from antiphon._registry.keys import AnyOf, check_key, combine_keys, split_key
+from antiphon._registry.keys import AnyOf, split_key
 from antiphon._types import IListener, Key, Name
 from antiphon._util.arguments import (
     MISSING,
@@ -43,17 +43,8 @@ EVERY_KEY: Final[Any] = object()
 
 
 def select_for_key(by_key: Mapping[Hashable, Sequence[Subscription]], key: Any) -> list[Subscription]:
-    """Return the subscriptions under a key, or all of them for `EVERY_KEY`.
-
-    Raises:
-        TypeError: If the key is invalid.
-        ValueError: If the key contains a ``*`` but is not a pattern.
-    """
-    if key is EVERY_KEY:
-        return [subscription for subscriptions in by_key.values() for subscription in subscriptions]
-    keys = split_key(key)
-    for part in keys:
-        check_key(part)
+    """Return the subscriptions under a checked key, or all of them for `EVERY_KEY`."""
+    keys = by_key if key is EVERY_KEY else split_key(key)
     return [subscription for part in keys for subscription in by_key.get(part, ())]
 
 
@@ -87,9 +78,11 @@ class Registrar(PlainContext):
         self,
         register: Callable[[Hashable, IListener, int, Options], list[Subscription]],
         check: Callable[[tuple[Hashable, ...], int, Options], Hashable],
+        combine: Callable[[tuple[Hashable, ...], str], Hashable],
     ) -> None:
         self._register = register
         self._check = check
+        self._combine = combine
         self._subscriptions: list[Subscription] = []
         self._prune_threshold = 16
         # Reentrant, because the finalizer of a collected object may register a listener.
@@ -155,7 +148,7 @@ class Registrar(PlainContext):
             call = "add_listener(key, listener)"
             raise make_argument_error(Registrar.add_listener, call, extra, unknown)
         check_both_given(key, listener)
-        checked = combine_keys((key,), "add_listener")
+        checked = self._combine((key,), "add_listener")
         registered = self._register_until_end(checked, listener, priority, Options(once, where, timeout, limit))
         if registered and isinstance(checked, AnyOf):
             return CombinedSubscription(key, registered)
@@ -268,6 +261,8 @@ class Registrar(PlainContext):
             TypeError: If the key is invalid, such as None.
             ValueError: If the key contains a ``*`` but is not a pattern.
         """
+        if key is not EVERY_KEY:
+            key = self._combine((key,), "clear")
         by_key: dict[Hashable, list[Subscription]] = {}
         with self._lock:
             for subscription in self._subscriptions:

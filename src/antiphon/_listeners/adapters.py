@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from inspect import isawaitable
-from typing import Any, ClassVar, Final, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Never, Self, TypeAlias, TypeVar
 
 from antiphon._events.attributes import reports_stops
 from antiphon._events.stop_observer import stop_observer
 from antiphon._listeners.checks import check_callable, check_has_run, format_argument
+from antiphon._util.arguments import hides_collected_arguments, make_argument_error
 from antiphon._util.callables import is_async_callable
 from antiphon._util.naming import Wrapper, safe_repr
 
@@ -189,7 +190,8 @@ def inline(function: Adaptable, /) -> _Inline:
     return _Inline(function)
 
 
-def in_thread(function: Adaptable, /, *, abandon_on_cancel: bool = False) -> _InThread:
+@hides_collected_arguments
+def in_thread(function: Adaptable, /, *extra: Never, abandon_on_cancel: bool = False, **unknown: Never) -> _InThread:
     """Make a listener that calls a function in a worker thread.
 
     The thread has a copy of the listener's context variables, and ``anyio.from_thread`` works in it.
@@ -205,6 +207,8 @@ def in_thread(function: Adaptable, /, *, abandon_on_cancel: bool = False) -> _In
     Raises:
         TypeError: If the function is not callable, or is async: a worker thread has no event loop to run it.
     """
+    if extra or unknown:
+        raise make_argument_error(in_thread, "in_thread(function)", extra, unknown)
     check_callable(function, "in_thread() takes a function of the event")
     if is_async_callable(function):
         raise TypeError(

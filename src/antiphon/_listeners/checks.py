@@ -5,7 +5,8 @@ A message shows what to change in the code that registers the listener.
 
 from __future__ import annotations
 
-from types import FunctionType
+from functools import partial
+from types import CoroutineType, FunctionType, MethodType
 from typing import Any, Final, NoReturn
 
 from antiphon._util.callables import Mismatch, find_unrun_kind, is_generator_callable, unwrap_callable
@@ -20,7 +21,8 @@ _ARGUMENTS: Final = ("event", "name")
 def format_argument(function: object) -> str:
     """Return a function as an argument in the code that a message suggests."""
     # `listener_name` returns dotted names, which are rarely valid code there.
-    return getattr(function, "__name__", None) or safe_repr(function)
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) and name.isidentifier() else "listener"
 
 
 def check_has_run(result: object, function: object, reason: str) -> None:
@@ -53,7 +55,10 @@ def check_callable(function: object, expected: str) -> None:
         TypeError: If it is not callable, is a class, or is a generator function.
     """
     if not callable(function):
-        raise TypeError(f"{expected}; got {safe_repr(function)} ({type(function).__name__}), which cannot be called")
+        raise TypeError(
+            f"{expected}; got {safe_repr(function)} ({type(function).__name__}), which cannot be called"
+            f"{_explain_coroutine(function)}"
+        )
     called = unwrap_callable(function)
     if isinstance(called, type) and not hasattr(called, "__await__"):
         raise TypeError(
@@ -68,6 +73,14 @@ def check_callable(function: object, expected: str) -> None:
         )
 
 
+def _explain_coroutine(candidate: Any) -> str:
+    if type(candidate) is not CoroutineType:
+        return ""
+    # Otherwise Python would warn that it was never awaited.
+    candidate.close()
+    return f": pass the function, {candidate.__name__}, without calling it"
+
+
 def refuse_signature(listener: Any, count: int, mismatch: Mismatch) -> NoReturn:
     """Raise the error for a listener that cannot be called with the event.
 
@@ -79,17 +92,25 @@ def refuse_signature(listener: Any, count: int, mismatch: Mismatch) -> NoReturn:
     Raises:
         TypeError: Always.
     """
-    missing, required, parameters = mismatch
+    missing, required, parameters, wrong_keywords = mismatch
     arguments = ", ".join(_ARGUMENTS[:count])
+    is_class = isinstance(listener, type)
     name = format_argument(listener)
+    argument = f"resolved({name}, ...)" if is_class else name
     problem = f"a listener is called with ({arguments}), but {safe_repr(listener)}"
     is_method = type(listener) is FunctionType and parameters[:1] in (("self",), ("cls",))
+    if required and required[0] in _ARGUMENTS[:count] and not parameters:
+        raise TypeError(f"{problem} takes `{required[0]}` by keyword only: remove the `*` before it")
     if required:
         options = ", ".join(f"{option}=..." for option in required)
         raise TypeError(
             f"{problem} also requires {', '.join(f'{option}=' for option in required)}: give it a default, or register "
-            f"functools.partial({name}, {options})"
+            f"functools.partial({argument}, {options})"
         )
+    if wrong_keywords:
+        keyword = wrong_keywords[0]
+        why = "as well" if keyword in parameters[:count] else "which it does not take"
+        raise TypeError(f"{problem} passes {keyword}=, {why}: remove {keyword}= from the partial")
     if is_method and len(parameters) > count:
         raise TypeError(
             f"{problem} is a function of a class that also takes `{parameters[0]}`: register the method of an object, "
@@ -98,13 +119,23 @@ def refuse_signature(listener: Any, count: int, mismatch: Mismatch) -> NoReturn:
         )
     if missing and count == 1 and len(missing) == 1:
         raise TypeError(
-            f"{problem} also takes `{missing[0]}`: register named({name}) if it is the name of the dispatch, or give "
-            f"it a default, or register functools.partial({name}, {missing[0]}=...)"
+            f"{problem} also takes `{missing[0]}`: register named({argument}) if it is the name of the dispatch, or "
+            f"give it a default" + ("" if is_class else f", or register functools.partial({name}, {missing[0]}=...)")
         )
     if missing:
         raise TypeError(f"{problem} also takes {', '.join(f'`{each}`' for each in missing)}: give them defaults")
     takes = "no argument" if not parameters else f"only ({', '.join(parameters)})"
-    fix = f"add a parameter, {name}({arguments})"
-    if len(parameters) == count - 1 == 1:
-        fix += f", or register {name} without named()"
+    fix = f"add a parameter, {_format_definition(listener, arguments)}"
+    if isinstance(listener, partial):
+        fix = "remove an argument from the partial"
+    elif len(parameters) == count - 1 == 1:
+        fix += f", or register {argument} without named()"
     raise TypeError(f"{problem} takes {takes}: {fix}")
+
+
+def _format_definition(listener: Any, arguments: str) -> str:
+    if getattr(listener, "__name__", "") == "<lambda>":
+        return f"lambda {arguments}: ..."
+    if isinstance(listener, (FunctionType, MethodType)):
+        return f"{listener.__name__}({arguments})"
+    return f"__call__(self, {arguments})"

@@ -10,6 +10,7 @@ from antiphon._listeners.adapters import Adapter
 from antiphon._listeners.checks import check_has_run
 from antiphon._util.callables import is_async_callable
 from antiphon._util.naming import describe_value, safe_repr
+from antiphon._util.validation import check_parameters
 
 __all__ = ("resolved",)
 
@@ -35,10 +36,22 @@ class _Resolved(Adapter):
         return (self.function, self.opened)
 
     def __call__(self, *arguments: Any) -> Any:
-        with self.opened(self.function) as instance:
+        with self._open("__enter__") as instance:
+            _check_instance(self, instance)
             result = instance(*arguments)
             check_has_run(result, instance, "which is not awaited: make the `__call__` of its class `async def`")
             return result
+
+    def _open(self, method: str) -> Any:
+        manager = self.opened(self.function)
+        if not hasattr(manager, method):
+            kind = "an async context manager" if method == "__aenter__" else "a context manager"
+            raise TypeError(
+                f"the second argument of resolved() returns {kind}, such as a function that is decorated with "
+                f"@{'async' * (method == '__aenter__')}contextmanager; {safe_repr(self.opened)} returned "
+                f"{describe_value(manager)}"
+            )
+        return manager
 
     @property
     def __signature__(self) -> Any:
@@ -59,8 +72,17 @@ class _AsyncResolved(_Resolved):
     __slots__ = ()
 
     async def __call__(self, *arguments: Any) -> Any:
-        async with self.opened(self.function) as instance:
+        async with self._open("__aenter__") as instance:
+            _check_instance(self, instance)
             return await instance(*arguments)
+
+
+def _check_instance(listener: _Resolved, instance: object) -> None:
+    if not callable(instance):
+        raise TypeError(
+            f"the context manager of resolved() returns an instance of {listener.function.__name__}, which is then "
+            f"called; {safe_repr(listener.opened)} made one that returned {describe_value(instance)}"
+        )
 
 
 @overload
@@ -107,6 +129,7 @@ def resolved(cls: Any, opened: Any, /) -> Callable[..., Any]:
             f"resolved() takes a function of the class that returns a context manager, such as one that is decorated "
             f"with @asynccontextmanager; got {describe_value(opened)}"
         )
+    check_parameters(opened, ("cls",), "resolved() takes a function of the class that returns a context manager")
     return (_AsyncResolved if is_async_callable(call) else _Resolved)(cls, opened)
 
 

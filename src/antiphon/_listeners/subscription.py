@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
 from antiphon._util.callables import find_unrun_kind, is_async_callable, is_generator_callable
+from antiphon._util.contexts import PlainContext
 from antiphon._util.naming import describe_value, listener_name, safe_repr
 from antiphon._util.validation import check_duration, check_limit, check_parameters
 
@@ -75,7 +76,7 @@ class SubscriptionOwner(Protocol):
         ...
 
 
-class Subscription:
+class Subscription(PlainContext):
     """The handle of a registration, and the record that a strategy runs.
 
     It is also a context manager, which removes the registration at the end of the block::
@@ -85,6 +86,8 @@ class Subscription:
     """
 
     __slots__ = ("_owner", "call", "key", "listener", "order", "priority")
+
+    _usage = "with dispatcher.add_listener(key, listener):"
 
     #: The key of the registration.
     key: Hashable
@@ -309,6 +312,11 @@ def check_options(options: Options) -> None:
     if where is not None:
         if not callable(where):
             raise TypeError(f"where= is a plain function of the event; got {describe_value(where)}")
+        if isinstance(where, type) and not (hasattr(where, "__bool__") or hasattr(where, "__len__")):
+            raise TypeError(
+                f"where= is a plain function of the event; got the class {where.__name__}, whose objects are always "
+                f"true: to receive the events of a class, listen to it"
+            )
         if is_async_callable(where):
             raise TypeError(
                 f"where= is a plain function of the event; {safe_repr(where)} is async, and its coroutine would "
@@ -323,4 +331,4 @@ def check_options(options: Options) -> None:
     if timeout is not None:
         check_duration(timeout, "timeout= is how long a call may take, in seconds")
     if limit is not None:
-        check_limit(limit, "limit= is how many calls of the listener may run at a time")
+        check_limit(limit, "limit= is how many calls of the listener may run at a time", optional=True)

@@ -67,7 +67,7 @@ class DeclaredNames:
 
         text = _get_text(unknown)
         candidates = {
-            candidate: name if candidate == _get_text(name) else candidate
+            candidate: name if candidate == _get_text(name) or _is_member_name(candidate, name) else candidate
             for name in self.names
             for candidate in _get_candidates(name, text)
         }
@@ -145,9 +145,15 @@ def _get_text(name: Hashable) -> str:
     return str.__str__(value) if isinstance(value, str) else format_key(name)
 
 
+def _is_member_name(text: str, name: Hashable) -> bool:
+    return isinstance(name, Enum) and text == name.name
+
+
 def _get_candidates(name: Hashable, unknown: str) -> Iterator[str]:
     text = _get_text(name)
     yield text
+    if isinstance(name, Enum):
+        yield name.name
     parts, unknown_parts = text.split("."), unknown.split(".")
     if "**" in unknown_parts:
         yield from (".".join([*parts[:length], "**"]) for length in range(1, len(parts)))

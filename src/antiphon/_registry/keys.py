@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterable
 from enum import Enum
 from itertools import chain
-from types import NoneType, UnionType
+from types import FunctionType, NoneType, UnionType
 from typing import Any, Final, TypeAlias, TypeVar, Union, cast, get_args, get_origin
 
 from antiphon._types import EventName
@@ -78,8 +78,15 @@ def split_key(key: Any) -> tuple[Hashable, ...]:
     return (key,)
 
 
-#: The option of `listen` that a number after a key probably is, by the type of the number.
-_OPTION_BY_POSITION: Final[dict[type[Any], str]] = {bool: "once", int: "priority", float: "timeout"}
+#: The option that a number after the keys probably is, by the method and the type of the number. Without an option, it
+#: is the time to wait.
+_LISTENER_OPTIONS: Final[dict[type[Any], str]] = {bool: "once", int: "priority", float: "timeout"}
+_OPTION_BY_POSITION: Final[dict[str, dict[type[Any], str]]] = {
+    "listen": _LISTENER_OPTIONS,
+    "listens_to": _LISTENER_OPTIONS,
+    "stream": {bool: "max_buffer_size", int: "max_buffer_size", float: "max_buffer_size"},
+    "expect": {},
+}
 
 
 def combine_keys(keys: tuple[Any, ...], method: str) -> Hashable:
@@ -99,7 +106,7 @@ def combine_keys(keys: tuple[Any, ...], method: str) -> Hashable:
         return keys[0]
     if not keys:
         raise TypeError(f'{method}() takes the keys to listen to, but got none; use "*" to match every event')
-    _check_no_option(keys, method)
+    _check_no_options(keys, method)
     parts = tuple(chain.from_iterable(map(split_key, keys)))
     for part in parts:
         check_key(part)
@@ -107,14 +114,27 @@ def combine_keys(keys: tuple[Any, ...], method: str) -> Hashable:
     return parts[0] if len(parts) == 1 else AnyOf(parts)
 
 
-def _check_no_option(keys: tuple[Any, ...], method: str) -> None:
-    # In whistle, the second argument of `listen` is the priority.
-    if not method.startswith("listen") or [type(each) in _OPTION_BY_POSITION for each in keys] != [False, True]:
+def _check_no_options(keys: tuple[Any, ...], method: str) -> None:
+    # In whistle, the second argument of `listen` is the priority. Further names may be numbers.
+    first, *others = keys
+    if len(others) != 1 or method not in _OPTION_BY_POSITION:
         return
-    first, number = map(format_key, keys)
+    second = others[0]
+    shown = format_key(second)
+    if method == "expect" and isinstance(second, FunctionType):
+        raise TypeError(
+            f"{method}() takes options by keyword; got {shown} by position: write {method}({format_key(first)}, "
+            f"where=...)"
+        )
+    if type(first) in _LISTENER_OPTIONS or type(second) not in _LISTENER_OPTIONS:
+        return
+    option = _OPTION_BY_POSITION[method].get(second.__class__)
+    fix = f"to limit the time, write it in a block of `with anyio.fail_after({shown}):`"
+    if option is not None:
+        fix = f"write {method}({format_key(first)}, {option}={shown})"
     raise TypeError(
-        f"{method}() takes options by keyword; got {number} by position: write {method}({first}, "
-        f"{_OPTION_BY_POSITION[type(keys[1])]}={number}). To listen to the name {number}, pass it as the first key"
+        f"{method}() takes options by keyword; got {shown} by position: {fix}. To listen to the name {shown}, pass it "
+        f"as the first key"
     )
 
 
@@ -136,11 +156,12 @@ def event_name(name: str, event_class: type[E], /) -> EventName[E]:
         ValueError: If the name is a pattern.
     """
     if not isinstance(name, str):
-        raise TypeError(f'event_name() takes a string, such as "order.placed"; got {describe_value(name)}')
+        fix = ": the name comes first, then the class" if isinstance(name, type) else ""
+        raise TypeError(f'event_name() takes a string, such as "order.placed"; got {describe_value(name)}{fix}')
     if "*" in name:
         raise ValueError(
             f"event_name() takes the name of a dispatch; got the pattern {name!r}: pass a pattern to listen() itself, "
-            f"or listen to {safe_repr(getattr(event_class, '__name__', event_class))}"
+            f"or listen to {format_key(event_class)}"
         )
     if not isinstance(event_class, type):
         raise TypeError(
@@ -223,8 +244,15 @@ def check_name(name: object) -> None:
         hash(name)
     except TypeError:
         raise TypeError(
-            f'a name or a key must be hashable, such as "order.placed"; got {safe_repr(name)} ({type(name).__name__})'
+            f'a name or a key must be hashable, such as "order.placed"; got {describe_value(name)}'
+            f"{_suggest_several(name)}"
         ) from None
+
+
+def _suggest_several(name: Any) -> str:
+    if not isinstance(name, (list, set)):
+        return ""
+    return f": pass each key on its own, as in listen({', '.join(map(format_key, cast('list[Any]', name)))})"
 
 
 def get_matcher(key: Hashable) -> Matcher | None:

@@ -224,8 +224,7 @@ class Registry(RegistryLookup):
 
         Raises:
             TypeError: If the key is invalid.
-            ValueError: If the listener is not registered under the key, or under one of the keys of a union. Nothing is
-                removed then.
+            ValueError: If the listener is not registered under the key. Nothing is removed then.
         """
         if key.__class__ is not str:
             try:
@@ -275,10 +274,11 @@ class Registry(RegistryLookup):
             # Only a comparison finds a listener without a hash, or one whose hash has changed.
             equal = self._buckets.get(key, EMPTY_BUCKET).find_equal(listener)
         if not equal:
-            raise ValueError(
-                f"{safe_repr(listener)} does not listen to {safe_repr(key)}; "
-                f"get_listeners({safe_repr(key)}) returns those that do"
-            )
+            if self.declared_names is not None:
+                self.declared_names.check_key(key)
+            what = safe_repr(key)
+            msg = f"{safe_repr(listener)} does not listen to {what}; get_listeners({what}) returns those that do"
+            raise ValueError(msg)
         for subscription in equal:
             self.discard(subscription)
 

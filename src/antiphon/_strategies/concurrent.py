@@ -45,7 +45,8 @@ class Concurrent(TieredStrategy):
         if extra or unknown:
             raise make_argument_error(Concurrent.__init__, "Concurrent()", extra, unknown)
         super().__init__(errors=errors)
-        self._limit = None if limit is None else check_limit(limit, "limit= is how many listeners may run at a time")
+        meaning = "limit= is how many listeners may run at a time"
+        self._limit = None if limit is None else check_limit(limit, meaning, optional=True)
 
     @property
     def limit(self) -> int | None:

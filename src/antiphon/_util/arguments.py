@@ -8,7 +8,7 @@ collects these arguments in ``*extra`` and ``**unknown`` passes them to `make_ar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from inspect import CO_VARARGS, CO_VARKEYWORDS
+from inspect import CO_VARARGS, CO_VARKEYWORDS, iscoroutinefunction
 from types import FunctionType
 from typing import Any, Final, TypeVar, cast
 
@@ -34,6 +34,8 @@ _BY_POSITION: Final[dict[str, dict[Any, str]]] = {
     "EventDispatcher": {str: "name", object: "errors"},
     "add_listener": {bool: "once", int: "priority", float: "timeout", FunctionType: "where"},
     "queue": {int: "max_buffer_size"},
+    "scope": {str: "name"},
+    "in_thread": {bool: "abandon_on_cancel"},
     "Concurrent": {object: "errors"},
     "Race": {object: "errors"},
     "Sequential": {object: "errors"},
@@ -55,11 +57,16 @@ _ELSEWHERE: Final[dict[str, dict[str, str]]] = {
     "Sequential": {"limit": _ONLY_CONCURRENT},
     "Race": {"limit": _ONLY_CONCURRENT},
     "expect": {"timeout": _NO_TIMEOUT},
+    "listen": {"listener": "it decorates the listener; to pass one, write add_listener(key, listener)"},
+    "scope": {"strategy": "it has the strategy of its dispatcher; to use another one, pass it to adispatch"},
     "wait_for": {"timeout": _NO_TIMEOUT},
 }
 
 #: Names of arguments that are passed by position, and their place in a call. ``event_id`` is the name in whistle 1.
-_POSITIONAL: Final = {"event_id": "key", "event_name": "key", "key": "key", "name": "key", "listener": "listener"}
+_POSITIONAL: Final = {
+    **dict.fromkeys(("event_id", "event_name", "event", "key", "name"), "key"),
+    **dict.fromkeys(("listener", "callback", "handler", "function", "func"), "listener"),
+}
 
 
 def hides_collected_arguments(function: F) -> F:
@@ -139,6 +146,8 @@ def make_argument_error(
     if extra:
         value = extra[0]
         option = next((each for kind, each in _BY_POSITION.get(written, {}).items() if isinstance(value, kind)), None)
+        if option == "where" and iscoroutinefunction(value):
+            option = None
         wanted = f"write {_add_option(call, option, value)}" if option else _list_options(options)
         return TypeError(f"{written}() takes options by keyword; got {safe_repr(value)} by position: {wanted}")
     keyword, value = next(iter(unknown.items()))
@@ -156,7 +165,7 @@ def make_argument_error(
     # Imported here, because only errors need it.
     from difflib import get_close_matches
 
-    similar = get_close_matches(keyword, options, n=1)
+    similar = get_close_matches(keyword, options, n=1) or [each for each in options if each.startswith(keyword)]
     if similar:
         return TypeError(f"{what}; did you mean {similar[0]}=? Write {_add_option(call, similar[0], value)}")
     return TypeError(f"{what}: {_list_options(options)}")
@@ -178,13 +187,14 @@ def check_both_given(key: object, listener: object) -> None:
 def _get_options(function: Any) -> tuple[str, ...]:
     code = function.__code__
     count = code.co_argcount + code.co_kwonlyargcount
-    # The first parameter is `self`.
-    return tuple(code.co_varnames[max(code.co_posonlyargcount, 1) : count])
+    # The first parameter of a method is `self`.
+    return tuple(code.co_varnames[code.co_posonlyargcount or min(code.co_argcount, 1) : count])
 
 
 def _add_option(call: str, option: str, value: object) -> str:
     comma = "" if call.endswith("()") else ", "
-    return f"{call[:-1]}{comma}{option}={safe_repr(value)})"
+    written = getattr(value, "__name__", "") if isinstance(value, FunctionType) else safe_repr(value)
+    return f"{call[:-1]}{comma}{option}={written if written != '<lambda>' else 'lambda ...'})"
 
 
 def _list_options(options: tuple[str, ...]) -> str:

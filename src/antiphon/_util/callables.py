@@ -9,7 +9,15 @@ import inspect
 import sys
 from collections.abc import Awaitable, Coroutine
 from functools import partial
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE, CO_VARARGS, isawaitable
+from inspect import (
+    CO_ASYNC_GENERATOR,
+    CO_COROUTINE,
+    CO_GENERATOR,
+    CO_ITERABLE_COROUTINE,
+    CO_VARARGS,
+    CO_VARKEYWORDS,
+    isawaitable,
+)
 from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType
 from typing import Any, Final, NamedTuple, cast
 
@@ -85,6 +93,8 @@ class Mismatch(NamedTuple):
     required: list[str]
     #: All positional parameters that could get one of the arguments.
     parameters: tuple[str, ...]
+    #: The keyword arguments of a partial that the function does not take, or that one of the arguments gives as well.
+    wrong_keywords: list[str]
 
 
 def find_mismatch(function: Any, count: int, *, given: int = 0) -> Mismatch | None:
@@ -98,7 +108,7 @@ def find_mismatch(function: Any, count: int, *, given: int = 0) -> Mismatch | No
     Returns:
         The parameters, or None if the call can succeed, or if the signature is not cheap to find out.
     """
-    keywords = set[str]()
+    keywords = dict[str, Any]()
     while True:
         if isinstance(function, MethodType):
             given += 1
@@ -122,13 +132,19 @@ def find_mismatch(function: Any, count: int, *, given: int = 0) -> Mismatch | No
     defaults = function.__defaults__ or ()
     missing = [name for name in names[total : positional - len(defaults)] if name not in keywords]
     required: list[str] = []
-    if code.co_kwonlyargcount:
-        options = names[positional : positional + code.co_kwonlyargcount]
+    options = names[positional : positional + code.co_kwonlyargcount]
+    if options:
         optional: dict[str, Any] = function.__kwdefaults__ or {}
         required = [name for name in options if name not in optional and name not in keywords]
+    wrong_keywords: list[str] = []
+    if keywords and not code.co_flags & CO_VARKEYWORDS:
+        free = (*names[max(total, code.co_posonlyargcount) : positional], *options)
+        wrong_keywords = [keyword for keyword in keywords if keyword not in free]
+    elif keywords:
+        wrong_keywords = [name for name in names[code.co_posonlyargcount : min(total, positional)] if name in keywords]
     accepts_any = code.co_flags & CO_VARARGS
-    if missing or required or (total > positional and not accepts_any):
-        return Mismatch(missing, required, names[given:positional])
+    if missing or required or wrong_keywords or (total > positional and not accepts_any):
+        return Mismatch(missing, required, names[given:positional], wrong_keywords)
     return None
 
 

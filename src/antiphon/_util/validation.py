@@ -21,6 +21,11 @@ def check_parameters(function: object, arguments: tuple[str, ...], expected: str
     """
     mismatch = find_mismatch(function, len(arguments))
     if mismatch is not None:
+        for keyword in mismatch.wrong_keywords:
+            raise TypeError(
+                f"{expected}; got {safe_repr(function)}, which cannot be called with ({', '.join(arguments)}): remove "
+                f"{keyword}= from the partial"
+            )
         takes = ", ".join([*mismatch.parameters, *(f"{option}=" for option in mismatch.required)])
         raise TypeError(
             f"{expected}; got {safe_repr(function)}, which takes ({takes}): it is called with ({', '.join(arguments)})"
@@ -37,22 +42,24 @@ def check_priority(priority: object) -> None:
         raise TypeError(f"a priority is an int (lower runs first, the default is 0); got {describe_value(priority)}")
 
 
-def check_limit(limit: object, meaning: str) -> int:
+def check_limit(limit: object, meaning: str, *, optional: bool = False) -> int:
     """Check that a limit is an int of at least 1.
 
     Args:
         limit: The limit.
         meaning: What it limits, for the message.
+        optional: Whether the caller accepts None for no limit.
 
     Raises:
         TypeError: If the limit is not an int.
         ValueError: If the limit is less than 1.
     """
     if not isinstance(limit, int) or isinstance(limit, bool):
-        raise TypeError(f"{meaning}, an int or None; got {describe_value(limit)}")
+        raise TypeError(f"{meaning}, an int{' or None' if optional else ''}; got {describe_value(limit)}")
     if limit < 1:
+        no_limit = " (None for no limit)" if optional else ""
         raise ValueError(
-            f"{meaning}, at least 1 (None for no limit), because otherwise nothing would run; got {safe_repr(limit)}"
+            f"{meaning}, at least 1{no_limit}, because otherwise nothing would run; got {safe_repr(limit)}"
         )
     return limit
 

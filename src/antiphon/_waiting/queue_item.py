@@ -123,8 +123,9 @@ class OrderedBy:
 
     def __init__(self, function: Callable[[Any], Hashable] | None) -> None:
         if function is not None and (is_async_callable(function) or not callable(function)):
+            problem = ", which is async, and a post does not await it" if is_async_callable(function) else ""
             raise TypeError(
-                f"ordered_by= is a plain function that returns the key of an event; got {safe_repr(function)}"
+                f"ordered_by= is a plain function that returns the key of an event; got {safe_repr(function)}{problem}"
             )
         if function is not None:
             check_parameters(function, ("event",), "ordered_by= is a plain function that returns the key of an event")
