@@ -1,6 +1,7 @@
 """The documents about the layout agree with the files of the repository."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,18 @@ def test_no_module_is_longer_than_400_lines():
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCE.rglob("*.py")}
 
     assert {str(path): length for path, length in lengths.items() if length > 400} == {}
+
+
+def test_the_libraries_of_the_recipes_are_installed_by_their_session():
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    requirements = [line for name in ("test", "recipes", "harp") for line in groups[name] if isinstance(line, str)]
+    installed = {re.match(r"[\w-]+", line)[0] for line in requirements}
+    lines = [
+        line.removeprefix("pip install ")
+        for page in (ROOT / "docs" / "recipes").glob("*.md")
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith("pip install ")
+    ]
+
+    assert lines
+    assert set(re.findall(r"(?<!\[)\b[\w-]+", " ".join(lines))) - installed == {"antiphon"}

@@ -1,4 +1,4 @@
-"""HARP's storage on a queue of antiphon: all writes of a transaction are one event. docs/recipes/harp.md shows it."""
+"""HARP's storage on a queue of antiphon: a transaction is one event."""
 
 from harp_apps.proxy.events import EVENT_TRANSACTION_ENDED, EVENT_TRANSACTION_MESSAGE, EVENT_TRANSACTION_STARTED
 from harp_apps.storage.worker import StorageAsyncWorkerQueue
