@@ -83,6 +83,30 @@ async def test_an_outcome_that_the_broker_did_not_get_is_settled_again(
     assert (state.pending, state.dead, state.reconnects) == (0, dead, 1)
 
 
+async def test_a_slow_renewal_does_not_delay_the_next_delivery(shop: Shop):
+    billing = shop.billing(retry=Retry(2, first=1), claim_after=60)
+
+    async def fail_late(event: OrderPlaced) -> None:
+        await anyio.sleep(21)
+        raise ValueError
+
+    billing.react = fail_late
+    async with shop.web.bridge, billing.bridge:
+        source: Any = billing.bridge._running.receivers[0]._source  # type: ignore[union-attr]
+        renew = source.renew
+
+        async def renew_slowly(positions: Any) -> Any:
+            # The first renewal is sent before the listener fails, and arrives afterwards.
+            await anyio.sleep(5)
+            return await renew(positions)
+
+        source.renew = renew_slowly
+        await shop.place("7")
+        await anyio.sleep(40)
+
+    assert billing.log == ["7", "7"]
+
+
 async def test_outcomes_of_one_moment_are_acknowledged_in_one_call(shop: Shop):
     billing = shop.billing(concurrency=50)
     billing.react = lambda event: anyio.sleep(1)

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+from coredis import exceptions as errors
 
 from antiphon.bridges import (
     BridgeUnavailable,
@@ -26,6 +27,7 @@ from antiphon.bridges import (
     SourceOptions,
 )
 from antiphon.bridges.redis import RedisStreams
+from antiphon.bridges.redis._client import Connector, RedisClient
 from tests.bridges.redis.programs import make_billing, make_program, place, place_surely, until, until_settled
 from tests.bridges.redis.proxy import Proxy
 from tests.bridges.redis.server import Server, find_server
@@ -458,6 +460,36 @@ async def test_a_server_that_was_read_only_is_used_again(own_server: Server, pre
         await until_settled(billing)
 
     assert billing.log == ["before", "after"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *[kind("no") for kind in (errors.BusyLoadingError, errors.ReadOnlyError, errors.UnblockedError)],
+        *[kind("no") for kind in (errors.ClusterDownError, errors.TryAgainError, errors.StreamConsumerGroupError)],
+        errors.MovedError("7 127.0.0.1:6379"),
+        OSError("no"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_errors_that_pass_are_a_lost_connection(error: Exception):
+    async def command() -> None:
+        raise error
+
+    client: Any = RedisClient(None, "redis://127.0.0.1")  # type: ignore[arg-type]
+    with pytest.raises(BridgeUnavailable):
+        await client.run(command)
+    assert client.broken.is_set()
+
+
+async def test_connecting_in_a_cancelled_task_is_a_cancellation(shared_server: Server):
+    """coredis makes an error of its connection of it."""
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        async with RedisClient.opened(Connector(shared_server.url), 1):
+            pass
+
+    assert scope.cancelled_caught
 
 
 # Servers that cannot be used

@@ -37,15 +37,13 @@ _ANSWER_SECONDS: Final = 5.0
 
 #: What a later connection can mend. coredis strips the codes from the texts of these errors, so ask for the classes.
 _TRANSIENT: Final = (
-    redis_errors.ConnectionError,
-    redis_errors.BusyLoadingError,
+    redis_errors.ConnectionError,  # also BusyLoadingError
     redis_errors.ReadOnlyError,
     redis_errors.StreamConsumerGroupError,
     redis_errors.TryAgainError,
     redis_errors.UnblockedError,
     redis_errors.ClusterDownError,
-    redis_errors.AskError,
-    redis_errors.MovedError,
+    redis_errors.AskError,  # also MovedError
     OSError,
     anyio.ClosedResourceError,
     anyio.BrokenResourceError,
@@ -132,7 +130,6 @@ class RedisClient:
         Raises:
             BridgeUnavailable: If the server cannot be reached, or refuses the user.
         """
-        await checkpoint_if_cancelled()
         raised: BaseException | None = None
         client = connector.make_client(connections)
         try:
