@@ -12,8 +12,7 @@ Invariants:
   listed. A running dispatch keeps its plan.
 - Removing a subscription also drops these plans, and replaces its ``call`` with a placeholder, so that running
   dispatches skip it.
-- Publish last: check a key and make its matcher before you add its bucket, and complete a registry before you add it
-  to the children of its parent.
+- Publish last: make the matcher of a key before you add its bucket, and complete a child before you add it to a parent.
 - Hashing, comparing and finalizing run user code, which may raise, or use this registry in the same thread. Read again
   what such code may have changed. If it raises, undo what was done before.
 - Release the lock before you call removal callbacks, because they acquire locks of their own.
