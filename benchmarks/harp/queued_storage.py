@@ -29,11 +29,18 @@ class Writes(StorageAsyncWorkerQueue):
 
 
 class QueuedStorage:
-    """The listeners. ``dispatcher.add_subscriber(QueuedStorage(...))`` registers them."""
+    """The listeners, which post the writes of a transaction when it ends."""
 
     def __init__(self, engine, storage, blob_storage, queue):
         self.services = engine, storage, blob_storage
         self.queue = queue
+
+    def replace(self, worker, dispatcher):
+        """Register the listeners in place of those of HARP's worker."""
+        dispatcher.remove_listener(EVENT_TRANSACTION_STARTED, worker.on_transaction_started)
+        dispatcher.remove_listener(EVENT_TRANSACTION_MESSAGE, worker.on_transaction_message)
+        dispatcher.remove_listener(EVENT_TRANSACTION_ENDED, worker.on_transaction_ended)
+        dispatcher.add_subscriber(self)
 
     @listens_to(EVENT_TRANSACTION_STARTED)
     async def start(self, event):

@@ -6,8 +6,10 @@ HARP's class bodies, as they are published, are built on them.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
+from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -190,3 +192,38 @@ async def test_the_container_shares_the_dispatcher(harp: Any) -> None:
     container.add_instance(dispatcher, antiphon.IAsyncEventDispatcher)
 
     assert container.build_provider().get(antiphon.IAsyncEventDispatcher) is dispatcher
+
+
+def test_a_queue_replaces_the_storage_worker(harp: Any, tmp_path: Path) -> None:
+    from harp_apps.storage.types import IBlobStorage, IStorage
+    from harp_apps.storage.worker import StorageAsyncWorkerQueue
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from benchmarks.harp.queued_storage import QueuedStorage
+    from benchmarks.harp.worker import SETTINGS, send_requests
+
+    upstream = {"transport": {"type": "benchmarks.harp.worker.Upstream", "arguments": {}}}
+    settings = {
+        **SETTINGS,
+        "applications": ["http_client", "proxy", "storage"],
+        "http_client": upstream,
+        "storage": {"url": f"sqlite+aiosqlite:///{tmp_path / 'harp.db'}"},
+    }
+
+    async def serve() -> list[Any]:
+        configuration = harp.config.ConfigurationBuilder(settings, use_default_applications=False)
+        system = await harp.builder.SystemBuilder(configuration.applications, configuration.build).abuild()
+        worker, *services = (
+            system.provider.get(cls) for cls in (StorageAsyncWorkerQueue, AsyncEngine, IStorage, IBlobStorage)
+        )
+        await start(system.asgi_app)
+        async with system.dispatcher.queue(errors="collect") as queue:
+            QueuedStorage(*services, queue).replace(worker, system.dispatcher)
+            await send_requests(system.asgi_app, 3)
+        assert queue.statistics().done == 3
+        stored = await services[1].get_transaction_list(username="anonymous", with_messages=True)
+        await system.dispose()
+        return [[message.kind for message in transaction.messages] for transaction in stored]
+
+    # HARP's storage runs on asyncio only.
+    assert asyncio.run(serve()) == [["request", "response"]] * 3
