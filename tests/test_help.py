@@ -15,7 +15,8 @@ import pytest
 import antiphon
 from antiphon import AsyncEventDispatcher, EventDispatcher, Scope
 
-API = Path(__file__).parents[1] / "docs" / "api.md"
+#: The pages of the API.
+API = sorted((Path(__file__).parents[1] / "docs" / "api").glob("*.md"))
 
 
 def find_public_modules() -> list[str]:
@@ -34,9 +35,10 @@ def find_public_names() -> dict[str, Any]:
 
 PUBLIC = find_public_names()
 
-#: The classes that docs/api.md shows without a constructor.
+#: The classes that the pages show without a constructor.
 MADE_BY_ANTIPHON = re.findall(
-    r"autoclass:: (antiphon[\w.]*)\(\)|autoexception:: (antiphon[\w.]*)\(\)", API.read_text(encoding="utf-8")
+    r"autoclass:: (antiphon[\w.]*)\(\)|autoexception:: (antiphon[\w.]*)\(\)",
+    "".join(page.read_text(encoding="utf-8") for page in API),
 )
 
 every_name = pytest.mark.parametrize("name", PUBLIC)
