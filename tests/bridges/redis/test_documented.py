@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.bridges import BridgeUnavailable, Buried, Retry
+from antiphon.bridges import BridgeUnavailable, Buried, ConfigurationError, Retry
 from antiphon.bridges.redis import RedisStreams
 from tests.bridges.redis.server import Server, find_server
 from tests.bridges.shop import ORDERS, OrderPlaced, Program, fail, make_registry
@@ -26,13 +26,29 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("ordered", [False, True], ids=["group", "ordered"])
-async def test_the_documented_rights_are_enough(own_server: Server, ordered: bool):
+def make_billing(server: Server, *, without: str = "") -> Program:
+    """Create the documented user, without one of its rights, and return a program that uses it."""
     found = re.search(r"^ACL SETUSER shop .+?(?=\n```)", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert found is not None
-    assert own_server.command(*found[0].split()) == b"+OK\r\n"
-    broker = RedisStreams(own_server.url, prefix="shop", credentials=("shop", "password"))
-    billing = Program(broker, "billing", make_registry())
+    words = found[0].split()
+    assert without in [*words, ""]
+    assert server.command(*(word for word in words if word != without)) == b"+OK\r\n"
+    broker = RedisStreams(server.url, prefix="shop", credentials=("shop", "password"))
+    return Program(broker, "billing", make_registry())
+
+
+@pytest.mark.parametrize("without", ["+setnx", "+exists"], ids=["command", "in a script"])
+async def test_a_missing_right_is_named_at_the_start(own_server: Server, without: str):
+    billing = make_billing(own_server, without=without)
+    billing.bridge.receive(ORDERS, group="billing")
+
+    with pytest.raises(ConfigurationError, match=r"too few rights in redis://127\.0\.0\.1"):
+        await billing.bridge.__aenter__()
+
+
+@pytest.mark.parametrize("ordered", [False, True], ids=["group", "ordered"])
+async def test_the_documented_rights_are_enough(own_server: Server, ordered: bool):
+    billing = make_billing(own_server)
     # The second attempt comes after the first renewal.
     billing.bridge.receive(ORDERS, group="billing", retry=Retry(2, first=0.3), claim_after=0.4, ordered=ordered)
     billing.listen(OrderPlaced, react=fail)

@@ -12,6 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -50,9 +51,16 @@ _TRANSIENT: Final = (
     anyio.EndOfStream,
 )
 
+#: What Redis 7.0, and later versions, say about a command of a script that the user may not run.
+_DENIED_IN_SCRIPT: Final = re.compile("user executing the script can't|ACL failure in script")
+
 
 class ServerError(Exception):
     """Raised if the server has refused a command. It has not been executed."""
+
+
+class RightsError(ServerError, ConfigurationError):
+    """Raised if the user may not run a command."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +173,7 @@ class RedisClient:
 
         Raises:
             BridgeUnavailable: If the connection fails.
-            ConfigurationError: If a key has another type.
+            ConfigurationError: If a key has another type, or if the user may not run the command.
             ServerError: If the server refuses the command.
         """
         await checkpoint_if_cancelled()
@@ -190,6 +198,11 @@ class RedisClient:
                 f"a key of the prefix has another type in {self._address}: {exc}; choose another prefix="
             ) from exc
         except redis_errors.RedisError as exc:
+            if isinstance(exc, redis_errors.AuthorizationError) or _DENIED_IN_SCRIPT.search(str(exc)):
+                raise RightsError(
+                    f"the user of the bridge has too few rights in {self._address}: {exc}; grant those that the docs "
+                    f"of RedisStreams list"
+                ) from exc
             raise ServerError(f"{type(exc).__name__}: {exc}") from exc
         return result
 
