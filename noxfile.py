@@ -240,9 +240,15 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Compare antiphon with a plain loop and other libraries. ``-- --page`` writes docs/how-fast.md."""
+    """Compare antiphon with a plain loop and other libraries. ``-- --page`` writes docs/how-fast.md.
+
+    ``-- bridge`` compares the bridge with clients of Redis, and needs a server.
+    """
     session.install(".", *_group("benchmarks"))
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    if session.posargs[:1] == ["bridge"]:
+        session.run("python", "-m", "benchmarks.bridge", *session.posargs[1:])
+    else:
+        session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session(python=PYTHONS_WITH_FIGURES)

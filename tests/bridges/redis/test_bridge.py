@@ -52,13 +52,15 @@ async def test_many_tasks_publish_in_few_calls(shared_server: Server, prefix: st
     web = make_program(shared_server, prefix)
 
     async with web.bridge:
-        before = calls(shared_server)
+        before = calls(shared_server), calls(shared_server, "setnx")
         async with anyio.create_task_group() as tasks:
             for number in range(200):
                 tasks.start_soon(place, web, str(number))
-        after = calls(shared_server)
+        after = calls(shared_server), calls(shared_server, "setnx")
 
-    assert 0 < after - before <= 10
+    assert 0 < after[0] - before[0] <= 10
+    # The number of partitions is stored by the first of them.
+    assert after[1] - before[1] == 1
 
 
 def calls(server: Server, command: str = "eval") -> int:

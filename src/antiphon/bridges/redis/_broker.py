@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
+
 from antiphon.bridges._brokers.protocol import (
     DeadEntries,
     DeadEntry,
@@ -65,6 +67,7 @@ class RedisStreams:
         self._dedup = check_seconds(dedup, "dedup=")
         self._publisher: BatchPublisher | None = None
         self._declared: set[Channel] = set()
+        self._declaring: dict[Channel, anyio.Event] = {}
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -91,8 +94,20 @@ class RedisStreams:
                 self._declared.clear()
 
     async def _declare(self, channel: Channel) -> None:
-        if channel in self._declared:
-            return
+        while channel not in self._declared:
+            # Many tasks may publish to a new channel at the same time. They wait for the first one, and go on together.
+            declaring = self._declaring.get(channel)
+            if declaring is not None:
+                await declaring.wait()
+                continue
+            declaring = self._declaring[channel] = anyio.Event()
+            try:
+                await self._store_partitions(channel)
+            finally:
+                del self._declaring[channel]
+                declaring.set()
+
+    async def _store_partitions(self, channel: Channel) -> None:
         key = PartitionKeys(self._prefix, channel, 0).partitions
         client = self._connections.get_client(key)
         await client.run(lambda: client.commands.setnx(key, str(channel.partitions)))
