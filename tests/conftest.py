@@ -18,7 +18,12 @@ from tests.helpers import BOTH, AnyDispatcher
 
 # No deadline, because timings differ between machines; pytest-timeout limits the tests.
 # Fixtures of function scope are set up once for all examples of a test, which is correct for fixtures without state.
-_COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+# The session `fuzz` tries thousands of programs, so the properties need fewer examples than Hypothesis tries by default.
+_COMMON = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=60,
+)
 
 settings.register_profile("dev", _COMMON)
 # The same examples in every run, so that CI does not fail by chance. A failure prints how to reproduce it.
