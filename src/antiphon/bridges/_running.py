@@ -86,6 +86,7 @@ class RunningBridge:
             ):
                 for receiver in self.receivers:
                     tasks.start_soon(receiver.run, self._may_read)
+                # A new group misses what was published before it exists, also by the body of the bridge.
                 for receiver in self.receivers:
                     await receiver.ready.wait()
                 self._ready.set()

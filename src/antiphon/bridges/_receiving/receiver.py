@@ -349,6 +349,7 @@ class Receiver:
 
     async def _watch_clock(self) -> None:
         """Renew what is held, and look for events that are due, in a group."""
+        # A third, so that a renewal may fail or be late before another process claims the event of a slow listener.
         between_renewals = self._receive.claim_after / 3
         next_renewal = next_poll = anyio.current_time()
         while not self._closing:

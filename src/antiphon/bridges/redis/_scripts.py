@@ -1,4 +1,8 @@
-"""The scripts that run in the server. A script is one round trip, and nothing else runs between its commands."""
+"""The scripts that run in the server. A script is one round trip, and nothing else runs between its commands.
+
+Newer servers can claim with XREADGROUP, hand back with XNACK, and remember ids with XADD. Redis 7 and Valkey cannot, so
+the scripts do without.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,8 @@ class Script:
 
 # KEYS: the stream, and the key of each id. ARGV: the milliseconds to retain and to remember ids, and the data of each.
 # The event is added before its id is remembered: if the server refuses the first write, an id without an event would
-# make the next publish a duplicate.
+# make the next publish a duplicate. Old events are removed by their age: a number would remove events of any age, and
+# groups that have not read them yet could not know in advance.
 PUBLISH: Final = Script("""
 local time = redis.call('TIME')
 local oldest = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[1])
