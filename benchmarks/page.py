@@ -21,7 +21,12 @@ __all__ = ("CHARTS", "PAGE", "PANELS", "find_bars", "format_label", "make_chart"
 
 README = Path(__file__).with_name("README.md")
 PAGE = README.parents[1] / "docs" / "how-fast.md"
-CHARTS = {theme: PAGE.with_suffix("") / f"dispatch-{theme}.svg" for theme in ("light", "dark")}
+#: The charts by theme, for wide and for narrow screens.
+CHARTS = {
+    (theme, narrow): PAGE.with_suffix("") / f"dispatch-{'narrow-' if narrow else ''}{theme}.svg"
+    for theme in ("light", "dark")
+    for narrow in (False, True)
+}
 
 PART = re.compile(r"(?<=<!-- begin )(?P<name>[a-z]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
 
@@ -66,9 +71,9 @@ def write(run: Run) -> None:
     """Write the generated parts of the page and of the README, and the charts."""
     for path, content in make_pages(run).items():
         path.write_text(content, encoding="utf-8")
-    for theme, path in CHARTS.items():
+    for (theme, narrow), path in CHARTS.items():
         path.parent.mkdir(exist_ok=True)
-        path.write_text(make_chart(run, theme), encoding="utf-8")
+        path.write_text(make_chart(run, theme, narrow=narrow), encoding="utf-8")
 
 
 def make_pages(run: Run) -> dict[Path, str]:
@@ -112,12 +117,13 @@ def _list_facts(run: Run) -> Iterator[str]:
     yield f"- Samples: {options['passes']} passes of {options['rounds']} rounds"
 
 
-def make_chart(run: Run, theme: str) -> str:
+def make_chart(run: Run, theme: str, *, narrow: bool = False) -> str:
     """Draw the chart as SVG.
 
     Args:
         run: The run.
         theme: "light" or "dark". The background is transparent.
+        narrow: Whether the chart is for a phone.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -128,7 +134,7 @@ def make_chart(run: Run, theme: str) -> str:
     with mpl.rc_context({"svg.hashsalt": "antiphon", "svg.fonttype": "none", "text.color": text}):
         panels = [(title, list(find_bars(run, group, work))) for title, group, work in PANELS]
         heights = [len(bars) + len(SIZES) for _, bars in panels]
-        figure = Figure(figsize=(8, 7.4), layout="constrained")
+        figure = Figure(figsize=(4.2 if narrow else 8, 7.4), layout="constrained")
         for ax, (title, bars) in zip(figure.subplots(len(panels), height_ratios=heights), panels, strict=True):
             ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
             ax.set_xscale("log")
@@ -144,7 +150,8 @@ def make_chart(run: Run, theme: str) -> str:
             ax.set_yticks([place + 0.2 for place in range(len(names))], names, color=text)
             ax.axvline(1, color=text, linewidth=1)
             ax.invert_yaxis()
-            ax.margins(x=0.25)
+            # Space for the labels.
+            ax.margins(x=1.1 if narrow else 0.25)
             ax.tick_params(which="both", length=0)
             ax.tick_params(axis="x", which="both", labelbottom=False)
             ax.spines[:].set_visible(False)

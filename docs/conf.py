@@ -30,6 +30,8 @@ extensions = [
     "guarantees",
     # The tables of common mistakes, in this folder.
     "mistakes",
+    # The pictures of timelines and the chart, in this folder.
+    "pictures",
 ]
 exclude_patterns = ["_build", "inventories"]
 html_theme = "furo"

@@ -2,7 +2,9 @@
 
 The times of the dispatches are fixed, so that the pictures are always the same. A test fails if they are out of date.
 Each picture has a file for the light and one for the dark theme of the docs, because a picture that adapts to the
-system does not follow the switch of the page.
+system does not follow the switch of the page. Narrow screens have files of their own, so that the text is readable.
+
+This module is a Sphinx extension with one directive: ``picture`` shows the file for the theme and the screen.
 """
 
 from __future__ import annotations
@@ -160,10 +162,10 @@ THEMES = ("light", "dark")
 DARK_RULES = re.compile(r"@media \(prefers-color-scheme: dark\) \{\n(.*?\n)\}\n", re.DOTALL)
 
 
-def draw(name: str, theme: str) -> str:
+def draw(name: str, theme: str, *, narrow: bool = False) -> str:
     """Draw one picture as SVG, for one theme."""
     rules = r"\1" if theme == "dark" else ""
-    svg, replaced = DARK_RULES.subn(rules, as_svg(PICTURES[name](), width=760))
+    svg, replaced = DARK_RULES.subn(rules, as_svg(PICTURES[name](), width=480 if narrow else 760))
     if replaced != 1:
         msg = f"expected one block of rules for dark mode in the picture, found {replaced}"
         raise ValueError(msg)
@@ -183,7 +185,39 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name in PICTURES:
         for theme in THEMES:
-            (FOLDER / f"{name}-{theme}.svg").write_text(draw(name, theme), encoding="utf-8", newline="\n")
+            for narrow in (False, True):
+                path = get_path(FOLDER / name, theme, narrow=narrow)
+                path.write_text(draw(name, theme, narrow=narrow), encoding="utf-8", newline="\n")
+
+
+def get_path(picture: Path, theme: str, *, narrow: bool) -> Path:
+    """Return the path of the file of a picture for one theme, and for narrow or wide screens."""
+    return picture.with_name(f"{picture.name}-{'narrow-' if narrow else ''}{theme}.svg")
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Add the directive to Sphinx."""
+    from docutils import nodes
+    from docutils.parsers.rst.directives import unchanged_required
+    from sphinx.util.docutils import SphinxDirective
+
+    class PictureDirective(SphinxDirective):
+        required_arguments = 1
+        option_spec = {"alt": unchanged_required}  # noqa: RUF012 - docutils reads it from the class
+
+        def run(self) -> list[nodes.Node]:
+            return [
+                nodes.image(
+                    uri=get_path(Path(self.arguments[0]), theme, narrow=narrow).as_posix(),
+                    alt=self.options["alt"],
+                    classes=[f"only-{theme}", "narrow" if narrow else "wide"],
+                )
+                for theme in THEMES
+                for narrow in (False, True)
+            ]
+
+    app.add_directive("picture", PictureDirective)
+    return {"parallel_read_safe": True}
 
 
 if __name__ == "__main__":

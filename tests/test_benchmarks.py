@@ -267,7 +267,7 @@ def test_the_page_starts_with_the_requests_on_asyncio():
 
     assert "\n".join(REQUEST_LINES) in text
     assert "on trio" not in text
-    assert text.index(REQUEST_LINES[0]) < text.index("```{image}") < text.index("| **Sequential dispatch**")
+    assert text.index(REQUEST_LINES[0]) < text.index("```{picture}") < text.index("| **Sequential dispatch**")
 
 
 def test_each_row_that_the_page_shows_is_measured():
@@ -300,7 +300,7 @@ def test_the_page_shows_the_kept_run():
         assert path.read_text(encoding="utf-8") == content, f"{path.name}: run `python -m benchmarks --page`"
 
 
-@pytest.mark.parametrize("path", page.CHARTS.values(), ids=page.CHARTS)
+@pytest.mark.parametrize("path", page.CHARTS.values(), ids=lambda path: path.stem)
 def test_the_charts_show_the_kept_run(path):
     svg = path.read_text(encoding="utf-8")
     texts = [text.text for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]

@@ -7,6 +7,7 @@ import re
 import shlex
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -25,7 +26,13 @@ def run_again(shown):
     lines = []
     for command in re.findall(r"^\$ antiphon (.*)$", shown, re.MULTILINE):
         out, err = io.StringIO(), io.StringIO()
-        with chdir(ROOT), redirect_stdout(out), redirect_stderr(err):
+        with (
+            chdir(ROOT),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            # The width of a block of code on the page.
+            patch("antiphon._cli._get_width", lambda: 88),
+        ):
             status = main(shlex.split(command))
         # A hint at a mistyped key is not an error.
         assert (status == 0) == (not err.getvalue() or "--event" in command)

@@ -152,10 +152,13 @@ def test_nothing_overlaps_or_leaves_the_picture(records, width, by):
         assert all(end <= left or start >= right for start, end in beside)
 
 
+@pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
 @pytest.mark.parametrize("theme", pictures.THEMES)
 @pytest.mark.parametrize("name", pictures.PICTURES)
-def test_pictures_of_the_docs_are_current(name, theme):
-    assert (pictures.FOLDER / f"{name}-{theme}.svg").read_text(encoding="utf-8") == pictures.draw(name, theme)
+def test_pictures_of_the_docs_are_current(name, theme, narrow):
+    path = pictures.get_path(pictures.FOLDER / name, theme, narrow=narrow)
+
+    assert path.read_text(encoding="utf-8") == pictures.draw(name, theme, narrow=narrow)
 
 
 def test_pictures_of_the_docs_have_the_colors_of_one_theme():
