@@ -210,6 +210,15 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def load(session: nox.Session) -> None:
+    """Send requests of 200 connections through the example proxy while listeners fail. ``-- --short`` takes 20 s."""
+    if shutil.which("wrk") is None:
+        session.skip("the load test needs the command wrk, which is not installed")
+    session.install(".", *_group("test"))
+    session.run("python", "-m", "tests.load", *session.posargs)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the sdist and the wheel, and check what is in them."""
     session.install(*_group("build"))

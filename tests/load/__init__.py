@@ -1,0 +1,1 @@
+"""A load test of the example proxy: wrk sends requests, and listeners fail, stall and dispatch again."""
