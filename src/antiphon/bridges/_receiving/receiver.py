@@ -59,9 +59,7 @@ class Receiver:
     """
 
     def __init__(self, broker: Broker, place: Place, receive: Receive, partition: int) -> None:
-        self._place = place
-        self._receive = receive
-        self._partition = partition
+        self._place, self._receive, self._partition = place, receive, partition
         self._where = (receive.channel.name, partition, receive.group)
         self._counters = Counters()
         self._deliverer = Deliverer(place, receive, partition, self._counters)
