@@ -90,25 +90,28 @@ nitpick_ignore_regex = [
 
 def _read_attribute_comments(_: Any) -> None:
     # A public class has the package as its module, so that users import it from there. But autodoc looks for the
-    # comments of its attributes in that module. Add the comments of the private modules to those of the package.
-    for package in (
+    # comments of its attributes in that module. Add the comments of the private modules to those of the packages.
+    packages = [
         "antiphon",
         "antiphon.bridges",
         "antiphon.diagrams",
+        "antiphon.instruments",
+        "antiphon.instruments.coverage",
         "antiphon.instruments.timeline",
         "antiphon.testing",
-    ):
-        public = ModuleAnalyzer.for_module(package)
-        public.analyze()
-        for folder in import_module(package).__path__:
-            for path in sorted(Path(folder).rglob("*.py")):
-                names = path.relative_to(folder).with_suffix("").parts
-                if not names[0].startswith("_"):
-                    continue
-                private = ModuleAnalyzer.for_file(path, ".".join((package, *names)))
-                private.analyze()
-                public.attr_docs |= private.attr_docs
-                public.tagorder |= private.tagorder
+    ]
+    root = Path(import_module("antiphon").__path__[0])
+    for path in sorted(root.rglob("*.py")):
+        names = path.relative_to(root.parent).with_suffix("").parts
+        if not any(name.startswith("_") and name != "__init__" for name in names):
+            continue
+        private = ModuleAnalyzer.for_file(path, ".".join(names))
+        private.analyze()
+        for package in packages:
+            public = ModuleAnalyzer.for_module(package)
+            public.analyze()
+            public.attr_docs |= private.attr_docs
+            public.tagorder |= private.tagorder
 
 
 def setup(app: Any) -> None:

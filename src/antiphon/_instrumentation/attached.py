@@ -16,8 +16,8 @@ from antiphon._util.naming import safe_repr
 
 __all__ = ("INSTRUMENT_METHODS", "NO_OBSERVERS", "AttachedInstrument", "Instrument", "Interest", "Observers")
 
-#: What an instrument wants to observe in a dispatch: ``"all"`` that happens; ``"failures"``, which are the end of a
-#: dispatch or a listener that failed; or ``"nothing"``.
+#: What an instrument wants to observe in a dispatch. ``"all"`` is everything that happens, ``"failures"`` is the end of
+#: a dispatch or a listener that failed, and ``"nothing"`` is nothing.
 Interest: TypeAlias = Literal["all", "failures", "nothing"]
 
 _INTERESTS: Final = ("all", "failures", "nothing")

@@ -23,12 +23,12 @@ __all__ = (
     "current_call",
 )
 
-#: The state of a dispatch or of the call of a listener: ``"running"`` until it has finished; ``"finished"`` without an
-#: error; ``"stopped"`` by a listener (dispatches only); ``"failed"`` with an error; ``"cancelled"`` by a cancellation
-#: or an interrupt; ``"skipped"`` if the listener was not called (listeners only).
+#: The state of a dispatch or of the call of a listener. It is ``"running"`` until it has finished; ``"finished"``
+#: without an error; ``"stopped"`` by a listener (dispatches only); ``"failed"`` with an error; ``"cancelled"`` by a
+#: cancellation or an interrupt; ``"skipped"`` if the listener was not called (listeners only).
 Outcome: TypeAlias = Literal["running", "finished", "stopped", "failed", "cancelled", "skipped"]
 
-#: The reason why a listener was not called: it was ``"removed"``; its ``"where"`` rejected the event; another dispatch
+#: The reason why a listener was not called. It was ``"removed"``; its ``"where"`` rejected the event; another dispatch
 #: used its only call under ``"once"``; the event was ``"stopped"``; the dispatch ``"failed"`` or was ``"cancelled"``
 #: before; or the code that runs the listeners (an overridden ``_adispatch``, a custom strategy) ``"omitted"`` it.
 SkipReason: TypeAlias = Literal["removed", "where", "once", "stopped", "failed", "cancelled", "omitted"]

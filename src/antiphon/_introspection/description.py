@@ -31,7 +31,8 @@ __all__ = (
     "get_key_parts",
 )
 
-#: The kinds of keys: a string without ``*``, a string with ``*``, a class, and any other hashable.
+#: The kind of a key. ``"name"`` is a string without ``*``, ``"pattern"`` a string with ``*``, ``"class"`` a class, and
+#: ``"other"`` any other hashable.
 KeyKind: TypeAlias = Literal["name", "other", "class", "pattern"]
 
 #: The kinds in the order in which a description lists them.
@@ -95,7 +96,7 @@ class KeyDescription(NamedTuple):
     #: The kind of the key.
     kind: KeyKind
     #: The listeners in the order in which they run, including those of patterns and classes that match.
-    #: For a name or another hashable, the listeners that run for an `Event` under that name.
+    #: For a name or another hashable, the listeners that run for an ``Event`` under that name.
     #: For a class, the listeners that run for an event of the class, under the ``name`` of the class or without a name.
     #: For a pattern, only the listeners that are registered for that pattern.
     listeners: tuple[ListenerDescription, ...]
@@ -115,8 +116,8 @@ class Description(NamedTuple):
     dispatcher: str
     #: The name of the class of the dispatcher.
     dispatcher_class: str
-    #: The keys with listeners, and the declared names: names, other hashables, classes, then patterns. Each kind is
-    #: sorted by label.
+    #: The keys with listeners, and the declared names. Names come first, then other hashables, classes and patterns,
+    #: and each kind is sorted by label.
     keys: tuple[KeyDescription, ...]
     #: Each subscription once, in the order in which they would run for an event that all of them match.
     listeners: tuple[ListenerDescription, ...]

@@ -16,7 +16,9 @@ __all__ = ("CurrentDelivery", "Delivery", "Trace", "current_delivery", "delivery
 class Trace(NamedTuple):
     """The trace of an event, as W3C Trace Context defines it."""
 
+    #: The header ``traceparent``, which contains the ids of the trace and of the span that published the event.
     traceparent: str
+    #: The header ``tracestate``, or None.
     tracestate: str | None = None
 
 

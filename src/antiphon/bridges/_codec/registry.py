@@ -33,8 +33,11 @@ class TooNewError(CodecError):
 class RegisteredType(NamedTuple):
     """A class of events that may cross, and the name and version under which it does."""
 
+    #: The registered name.
     name: str
+    #: The version of its fields.
     version: int
+    #: The class.
     cls: type[Any]
     #: Returns the key of an event, which selects its partition; None if its id does.
     key: Callable[[Any], str | None] | None
