@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from enum import Enum
 from types import ModuleType, UnionType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Protocol, TypeAlias, TypeVar, overload
 
 __all__ = (
     "AsyncListener",
@@ -116,6 +116,7 @@ class IDispatchedEvent(IEvent, Protocol):
 
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
     from typing_extensions import deprecated
 
     E_co = TypeVar("E_co", covariant=True)
@@ -126,6 +127,24 @@ if TYPE_CHECKING:
 
     #: A key from which the class of the events is known. Not two overloads: mypy would refuse abstract classes.
     TypedKey: TypeAlias = type[E] | EventName[E]
+
+    #: A filter of events, as an argument.
+    Where: TypeAlias = Callable[[E], object] | None
+
+    # The classes of several keys. Those of the keys that may be left out add nothing to a union.
+    E1 = TypeVar("E1")
+    E2 = TypeVar("E2")
+    E3 = TypeVar("E3")
+    E4 = TypeVarWithDefault("E4", default=Never)
+    E5 = TypeVarWithDefault("E5", default=Never)
+    E6 = TypeVarWithDefault("E6", default=Never)
+
+    # The results of listeners. They need a default, because they follow the others.
+    A1 = TypeVarWithDefault("A1", bound=Awaitable[object], default=Any)
+    R1 = TypeVarWithDefault("R1", default=Any)
+
+    #: The class of an event that one of six keys matches.
+    AnyOfSix: TypeAlias = E1 | E2 | E3 | E4 | E5 | E6
 
     class NameFor(Protocol[E_contra]):
         """An `EventName` of the class of an event, or of a base class of it.

@@ -3,6 +3,9 @@
 The names that start with ``I`` are those of whistle.
 """
 
+# The type variables of keys that a call leaves out have a default.
+# pyright: reportInvalidTypeVarUse=false
+
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
@@ -34,7 +37,21 @@ from antiphon._util.naming import publish
 
 if TYPE_CHECKING:
     import antiphon
-    from antiphon._types import ClassIsNotAnEvent, NameFor, NameNeedsItsEvent, TypedKey
+    from antiphon._types import (
+        A1,
+        E1,
+        E2,
+        E3,
+        E4,
+        E5,
+        E6,
+        AnyOfSix,
+        ClassIsNotAnEvent,
+        NameFor,
+        NameNeedsItsEvent,
+        TypedKey,
+        Where,
+    )
 else:
     # Loaded on first use, as in the dispatchers.
     antiphon = LazyModule("antiphon")
@@ -55,7 +72,6 @@ __all__ = (
 )
 
 E = TypeVar("E")
-E2 = TypeVar("E2")
 A = TypeVar("A", bound=Awaitable[object])
 L = TypeVar("L", bound=AsyncListener)
 
@@ -77,7 +93,7 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
         *,
         priority: int = 0,
         once: bool = False,
-        where: Callable[[E], object] | None = None,
+        where: Where[E] = None,
         timeout: float | None = None,
         limit: int | None = None,
     ) -> Subscription: ...
@@ -90,7 +106,7 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
         *,
         priority: int = 0,
         once: bool = False,
-        where: Callable[[Any], object] | None = None,
+        where: Where[Any] = None,
         timeout: float | None = None,
         limit: int | None = None,
     ) -> Subscription: ...
@@ -106,7 +122,7 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
         *,
         priority: int = 0,
         once: bool = False,
-        where: Callable[[E], object] | None = None,
+        where: Where[E] = None,
         timeout: float | None = None,
         limit: int | None = None,
     ) -> Callable[[Callable[[E], A]], Callable[[Any], A]]: ...
@@ -119,10 +135,27 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
         *,
         priority: int = 0,
         once: bool = False,
-        where: Callable[[E | E2], object] | None = None,
+        where: Where[E | E2] = None,
         timeout: float | None = None,
         limit: int | None = None,
     ) -> Callable[[Callable[[E | E2], A]], Callable[[Any], A]]: ...
+    @overload
+    def listen(  # type: ignore[overload-overlap]  # as for one key
+        self,
+        key: TypedKey[E1],
+        key2: TypedKey[E2],
+        key3: TypedKey[E3],
+        key4: TypedKey[E4] = ...,
+        key5: TypedKey[E5] = ...,
+        key6: TypedKey[E6] = ...,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+        where: Where[Any] = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+    ) -> Callable[[Callable[[AnyOfSix[E1, E2, E3, E4, E5, E6]], A1]], Callable[[Any], A1]]: ...
     @overload
     def listen(
         self,
@@ -131,7 +164,7 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
         *,
         priority: int = 0,
         once: bool = False,
-        where: Callable[[Any], object] | None = None,
+        where: Where[Any] = None,
         timeout: float | None = None,
         limit: int | None = None,
     ) -> Callable[[L], L]: ...
@@ -144,7 +177,7 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
         *more_keys: Key,
         priority: int = 0,
         once: bool = False,
-        where: Callable[[Any], object] | None = None,
+        where: Where[Any] = None,
         timeout: float | None = None,
         limit: int | None = None,
     ) -> Callable[[L], L]: ...
@@ -181,35 +214,57 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
         ...
 
     @overload
-    def expect(self, key: TypedKey[E], /, *, where: Callable[[E], object] | None = None) -> antiphon.Expectation[E]: ...
+    def expect(self, key: TypedKey[E], /, *, where: Where[E] = None) -> antiphon.Expectation[E]: ...
     @overload
     def expect(
-        self, key: TypedKey[E], other_key: TypedKey[E2], /, *, where: Callable[[E | E2], object] | None = None
+        self, key: TypedKey[E], other_key: TypedKey[E2], /, *, where: Where[E | E2] = None
     ) -> antiphon.Expectation[E | E2]: ...
     @overload
     def expect(
-        self, key: Name | UnionType, /, *, where: Callable[[Any], object] | None = None
-    ) -> antiphon.Expectation[Any]: ...
+        self,
+        key: TypedKey[E1],
+        key2: TypedKey[E2],
+        key3: TypedKey[E3],
+        key4: TypedKey[E4] = ...,
+        key5: TypedKey[E5] = ...,
+        key6: TypedKey[E6] = ...,
+        /,
+        *,
+        where: Where[Any] = None,
+    ) -> antiphon.Expectation[AnyOfSix[E1, E2, E3, E4, E5, E6]]: ...
+    @overload
+    def expect(self, key: Name | UnionType, /, *, where: Where[Any] = None) -> antiphon.Expectation[Any]: ...
     @overload
     def expect(
-        self, key: Key, other_key: Key, /, *more_keys: Key, where: Callable[[Any], object] | None = None
+        self, key: Key, other_key: Key, /, *more_keys: Key, where: Where[Any] = None
     ) -> antiphon.Expectation[Any]: ...
     def expect(self, *keys: Any, where: Callable[[Any], object] | None = None) -> Any:
         """Expect one event that the body of an ``async with`` block triggers."""
         ...
 
     @overload
-    async def wait_for(self, key: TypedKey[E], /, *, where: Callable[[E], object] | None = None) -> E: ...
+    async def wait_for(self, key: TypedKey[E], /, *, where: Where[E] = None) -> E: ...
     @overload
     async def wait_for(
-        self, key: TypedKey[E], other_key: TypedKey[E2], /, *, where: Callable[[E | E2], object] | None = None
+        self, key: TypedKey[E], other_key: TypedKey[E2], /, *, where: Where[E | E2] = None
     ) -> E | E2: ...
     @overload
-    async def wait_for(self, key: Name | UnionType, /, *, where: Callable[[Any], object] | None = None) -> Any: ...
-    @overload
     async def wait_for(
-        self, key: Key, other_key: Key, /, *more_keys: Key, where: Callable[[Any], object] | None = None
-    ) -> Any: ...
+        self,
+        key: TypedKey[E1],
+        key2: TypedKey[E2],
+        key3: TypedKey[E3],
+        key4: TypedKey[E4] = ...,
+        key5: TypedKey[E5] = ...,
+        key6: TypedKey[E6] = ...,
+        /,
+        *,
+        where: Where[Any] = None,
+    ) -> AnyOfSix[E1, E2, E3, E4, E5, E6]: ...
+    @overload
+    async def wait_for(self, key: Name | UnionType, /, *, where: Where[Any] = None) -> Any: ...
+    @overload
+    async def wait_for(self, key: Key, other_key: Key, /, *more_keys: Key, where: Where[Any] = None) -> Any: ...
     async def wait_for(self, *keys: Any, where: Callable[[Any], object] | None = None) -> Any:
         """Wait for one event."""
         ...
@@ -229,6 +284,21 @@ class IAsyncEventDispatcher(IAbstractEventDispatcher, Protocol):
         overflow: Overflow = "raise",
         priority: int = 0,
     ) -> antiphon.Stream[E | E2]: ...
+    @overload
+    def stream(
+        self,
+        key: TypedKey[E1],
+        key2: TypedKey[E2],
+        key3: TypedKey[E3],
+        key4: TypedKey[E4] = ...,
+        key5: TypedKey[E5] = ...,
+        key6: TypedKey[E6] = ...,
+        /,
+        *,
+        max_buffer_size: int = 64,
+        overflow: Overflow = "raise",
+        priority: int = 0,
+    ) -> antiphon.Stream[AnyOfSix[E1, E2, E3, E4, E5, E6]]: ...
     @overload
     def stream(
         self, *keys: Key, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0

@@ -278,7 +278,46 @@ async def a_service_needs_nothing_but_the_protocol(dispatcher: IAsyncEventDispat
         del as_key
 
 
+class ShopOpened(Event): ...
+
+
 async def on_either(event: OrderPlaced | UserJoined) -> None: ...
+
+
+async def on_three(event: OrderPlaced | UserJoined | ShopOpened) -> int:
+    return 3
+
+
+async def on_six(event: OrderPlaced | UserJoined | ShopOpened | OrderReturned | OrderPlacedAgain | Shape) -> None: ...
+
+
+def on_three_plainly(event: OrderPlaced | UserJoined | ShopOpened) -> int:
+    return 3
+
+
+async def three_to_six_keys_give_a_union_too(
+    dispatcher: AsyncEventDispatcher,
+    service: IAsyncEventDispatcher,
+    sync_dispatcher: EventDispatcher,
+    sync_service: IEventDispatcher,
+) -> None:
+    for either in (dispatcher, service, dispatcher.temporarily()):
+        either.listen(OrderPlaced, UserJoined, ShopOpened)(on_three)
+        either.listen(ORDER_PLACED, UserJoined, ShopOpened, where=lambda event: event.order > 1)(on_three)
+        either.listen(OrderPlaced, UserJoined, ShopOpened, OrderReturned, OrderPlacedAgain, Shape)(on_six)
+    for sync in (sync_dispatcher, sync_service):
+        sync.listen(OrderPlaced, UserJoined, ShopOpened, priority=1)(on_three_plainly)
+    for waiting in (dispatcher, service):
+        assert_type(await waiting.wait_for(OrderPlaced, USER_JOINED, ShopOpened), OrderPlaced | UserJoined | ShopOpened)
+        async with waiting.expect(ORDER_PLACED, UserJoined, ShopOpened) as expected:
+            pass
+        assert_type(expected.event, OrderPlaced | UserJoined | ShopOpened)
+        async with waiting.stream(OrderPlaced, UserJoined, ShopOpened, OrderReturned) as stream:
+            assert_type(await anext(stream), OrderPlaced | UserJoined | ShopOpened | OrderReturned)
+    handled: Callable[[ShopOpened], Coroutine[Any, Any, int]] = dispatcher.listen(OrderPlaced, UserJoined, ShopOpened)(
+        on_three
+    )
+    del handled
 
 
 async def several_keys_give_a_union(

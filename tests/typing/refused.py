@@ -19,7 +19,15 @@ from antiphon import (
 from antiphon.testing import Backend, backends, record
 
 if TYPE_CHECKING:
-    from tests.typing.accepted import ORDER_PLACED, USER_JOINED, Names, OrderPlaced, UserJoined
+    from tests.typing.accepted import (
+        ORDER_PLACED,
+        USER_JOINED,
+        Names,
+        OrderPlaced,
+        ShopOpened,
+        UserJoined,
+        on_either,
+    )
 
 
 def plain(event: Event) -> None: ...
@@ -78,6 +86,10 @@ def listeners_of_events_of_another_class(dispatcher: AsyncEventDispatcher, sync_
 def listeners_of_only_one_of_several_keys(dispatcher: AsyncEventDispatcher, sync_dispatcher: EventDispatcher) -> None:
     dispatcher.listen(OrderPlaced, UserJoined)(on_user)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     dispatcher.listen(ORDER_PLACED, USER_JOINED)(on_order)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    dispatcher.listen(OrderPlaced, UserJoined, ShopOpened)(on_either)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    dispatcher.listen(ORDER_PLACED, USER_JOINED, ShopOpened, OrderPlaced)(on_either)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    dispatcher.temporarily().listen(OrderPlaced, UserJoined, ShopOpened)(on_either)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    sync_dispatcher.listen(OrderPlaced, UserJoined, ShopOpened)(on_user_plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
     sync_dispatcher.listen(OrderPlaced, UserJoined)(on_user_plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
@@ -97,6 +109,7 @@ def objects_that_are_not_keys(dispatcher: AsyncEventDispatcher, service: IAsyncE
     dispatcher.listen(None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     dispatcher.listen(on_order)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     dispatcher.remove_listener(None, on_order)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    dispatcher.clear(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     dispatcher.expect(None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     dispatcher.stream(None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     dispatcher.prepare(None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]

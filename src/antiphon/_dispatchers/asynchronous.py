@@ -5,9 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
 from contextlib import suppress
-from enum import Enum
 from inspect import CO_COROUTINE
-from types import UnionType
 from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeVar, overload
 
 from antiphon._dispatchers import loops
@@ -16,7 +14,6 @@ from antiphon._dispatchers.scope import ScopeMixin
 from antiphon._dispatchers.waiting import WaitingMixin
 from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import is_stoppable
-from antiphon._events.event import Event
 from antiphon._listeners.adapting import SyncListeners, adapt_for_async, check_sync_listeners, unwrap_adapter
 from antiphon._listeners.options import wrap_async_with_options
 from antiphon._listeners.subscription import Subscription, SubscriptionWithOptions, removed_async_listener
@@ -31,7 +28,7 @@ from antiphon._strategies.selection import (
     skips_empty_plans,
 )
 from antiphon._strategies.sequential import DEFAULT_STRATEGY
-from antiphon._types import AsyncListener, DeclaredNamesSource, EventName, Key, Name, PlainString
+from antiphon._types import AsyncListener, DeclaredNamesSource, EventName, Name
 from antiphon._util.arguments import hides_collected_arguments, hides_parameters, make_argument_error
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
@@ -39,26 +36,23 @@ from antiphon._util.naming import safe_repr
 if TYPE_CHECKING:
     from antiphon._dispatchers import observed_loops as _observed_loops
     from antiphon._dispatchers import overrides as _overrides
+    from antiphon._dispatchers.async_overloads import AsyncOverloads as _Base
     from antiphon._strategies import observed_plan as _observed_plan
-    from antiphon._types import ClassIsNotAnEvent, NameFor, NameNeedsItsEvent, TypedKey
-    from antiphon.typing import IAsyncEventDispatcher as _Protocol
 else:
     # Many programs have no instruments and do not override how listeners are run.
     _overrides = LazyModule("antiphon._dispatchers.overrides")
     _observed_loops = LazyModule("antiphon._dispatchers.observed_loops")
     _observed_plan = LazyModule("antiphon._strategies.observed_plan")
-    # For type checkers: a subclass has the protocol, even if it overrides methods of whistle with fewer arguments.
-    _Protocol = object
+    _Base = WaitingMixin
 
 __all__ = ("AsyncEventDispatcher", "AsyncScope")
 
 E = TypeVar("E")
-E2 = TypeVar("E2")
 A = TypeVar("A", bound=Awaitable[object])
 L = TypeVar("L", bound=AsyncListener)
 
 
-class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIncompatibleMethodOverride]  # its check is too strict for overlapping overloads
+class AsyncEventDispatcher(_Base):
     """Dispatches events to async listeners, on asyncio or Trio.
 
     A dispatcher does not belong to an event loop. You can create it at import time, and use it in several event loops
@@ -110,111 +104,7 @@ class AsyncEventDispatcher(WaitingMixin, _Protocol):  # pyright: ignore[reportIn
         """How a dispatch runs its listeners by default."""
         return self._strategy
 
-    if TYPE_CHECKING:
-        # For type checkers: the listeners of this dispatcher are async, and receive what the key matches.
-        @overload  # type: ignore[override]  # accepts fewer keys and listeners
-        def add_listener(
-            self,
-            key: TypedKey[E],
-            listener: Callable[[E], Awaitable[object]],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[E], object] | None = None,
-            timeout: float | None = None,
-            limit: int | None = None,
-        ) -> Subscription: ...
-        @overload
-        def add_listener(
-            self,
-            key: Name | UnionType,
-            listener: Callable[[Any], Awaitable[object]],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[Any], object] | None = None,
-            timeout: float | None = None,
-            limit: int | None = None,
-        ) -> Subscription: ...
-        def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any: ...
-
-        @overload  # type: ignore[override]  # accepts fewer keys and listeners
-        def listen(
-            self,
-            key: TypedKey[E],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[E], object] | None = None,
-            timeout: float | None = None,
-            limit: int | None = None,
-        ) -> Callable[[Callable[[E], A]], Callable[[Any], A]]: ...
-        @overload
-        def listen(  # type: ignore[overload-overlap]  # as for one key
-            self,
-            key: TypedKey[E],
-            other_key: TypedKey[E2],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[E | E2], object] | None = None,
-            timeout: float | None = None,
-            limit: int | None = None,
-        ) -> Callable[[Callable[[E | E2], A]], Callable[[Any], A]]: ...
-        @overload
-        def listen(
-            self,
-            key: Name | UnionType,
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[Any], object] | None = None,
-            timeout: float | None = None,
-            limit: int | None = None,
-        ) -> Callable[[L], L]: ...
-        @overload
-        def listen(
-            self,
-            key: Key,
-            other_key: Key,
-            /,
-            *more_keys: Key,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[Any], object] | None = None,
-            timeout: float | None = None,
-            limit: int | None = None,
-        ) -> Callable[[L], L]: ...
-        def listen(self, *keys: Any, **options: Any) -> Any: ...
-
-        @overload
-        async def adispatch(
-            self,
-            name: PlainString | Enum | EventName[Event],
-            event: None = None,
-            /,
-            *,
-            strategy: Strategy | None = None,
-        ) -> Event: ...
-        @overload
-        def adispatch(self, name: EventName[Any], event: None = None, /, **_: Any) -> NameNeedsItsEvent | Any: ...  # type: ignore[overload-overlap]  # E is not a class or a name
-        @overload
-        def adispatch(self, event: type[Any], /, **_: Any) -> ClassIsNotAnEvent | Any: ...  # type: ignore[overload-overlap]  # E is not a class or a name
-        @overload
-        def adispatch(self, name: Any, event: type[Any], /, **_: Any) -> ClassIsNotAnEvent | Any: ...
-        @overload
-        async def adispatch(self, event: E, /, *, strategy: Strategy | None = None) -> E: ...
-        @overload
-        async def adispatch(self, name: NameFor[E], event: E, /, *, strategy: Strategy | None = None) -> E: ...
-        @overload
-        async def adispatch(self, name: Name, event: E, /, *, strategy: Strategy | None = None) -> E: ...
-        def adispatch(self, name: Any, event: Any = None, /, **options: Any) -> Any: ...
-    else:
+    if not TYPE_CHECKING:
         adispatch = loops.adispatch
 
     if TYPE_CHECKING:

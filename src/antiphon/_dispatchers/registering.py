@@ -212,7 +212,7 @@ class RegisteringMixin:
         """
         self._registry.remove(key, listener)  # type: ignore[arg-type]  # mypy: a class is not Hashable
 
-    def clear(self, key: Any = EVERY_KEY, /) -> None:
+    def clear(self, key: Key = EVERY_KEY, /) -> None:
         """Remove all listeners under a key, or all listeners, including those that wait for events.
 
         The removal takes effect immediately, as with `remove_listener`. Streams end, and ``expect`` and ``wait_for``
@@ -226,9 +226,8 @@ class RegisteringMixin:
             TypeError: If the key is invalid, such as None.
             ValueError: If the key contains a ``*`` but is not a pattern.
         """
-        if key is not EVERY_KEY:
-            key = self._combine_keys((key,), "clear")
-        for subscription in select_for_key(self._registry.by_key(), key):
+        checked = EVERY_KEY if key is EVERY_KEY else self._combine_keys((key,), "clear")
+        for subscription in select_for_key(self._registry.by_key(), checked):
             if is_owned_by(subscription, self._registry):
                 subscription.unsubscribe()
 

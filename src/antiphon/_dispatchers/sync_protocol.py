@@ -1,5 +1,8 @@
 """The protocol of a dispatcher of plain functions. `antiphon.typing` exports it."""
 
+# The type variables of keys that a call leaves out have a default.
+# pyright: reportInvalidTypeVarUse=false
+
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
@@ -18,12 +21,26 @@ from antiphon._util.naming import publish
 if TYPE_CHECKING:
     from typing_extensions import deprecated
 
-    from antiphon._types import AnySyncDecorator, ClassIsNotAnEvent, NameFor, NameNeedsItsEvent, SyncDecorator, TypedKey
+    from antiphon._types import (
+        E1,
+        E2,
+        E3,
+        E4,
+        E5,
+        E6,
+        AnyOfSix,
+        AnySyncDecorator,
+        ClassIsNotAnEvent,
+        NameFor,
+        NameNeedsItsEvent,
+        SyncDecorator,
+        TypedKey,
+        Where,
+    )
 
 __all__ = ("IEventDispatcher",)
 
 E = TypeVar("E")
-E2 = TypeVar("E2")
 
 
 class IEventDispatcher(IAbstractEventDispatcher, Protocol):
@@ -45,7 +62,7 @@ class IEventDispatcher(IAbstractEventDispatcher, Protocol):
             *,
             priority: int = 0,
             once: bool = False,
-            where: Callable[[E], object] | None = None,
+            where: Where[E] = None,
         ) -> Subscription: ...
         @overload
         def add_listener(
@@ -56,7 +73,7 @@ class IEventDispatcher(IAbstractEventDispatcher, Protocol):
             *,
             priority: int = 0,
             once: bool = False,
-            where: Callable[[Any], object] | None = None,
+            where: Where[Any] = None,
         ) -> Subscription: ...
         @overload
         @deprecated("an EventDispatcher does not await its listeners: use plain functions, or an AsyncEventDispatcher")
@@ -68,7 +85,7 @@ class IEventDispatcher(IAbstractEventDispatcher, Protocol):
             *,
             priority: int = 0,
             once: bool = False,
-            where: Callable[[E], object] | None = None,
+            where: Where[E] = None,
         ) -> Subscription: ...
         @overload
         @deprecated("an EventDispatcher does not await its listeners: use plain functions, or an AsyncEventDispatcher")
@@ -80,7 +97,7 @@ class IEventDispatcher(IAbstractEventDispatcher, Protocol):
             *,
             priority: int = 0,
             once: bool = False,
-            where: Callable[[Any], object] | None = None,
+            where: Where[Any] = None,
         ) -> Subscription: ...
         @overload
         def add_listener(
@@ -91,7 +108,7 @@ class IEventDispatcher(IAbstractEventDispatcher, Protocol):
             *,
             priority: int = 0,
             once: bool = False,
-            where: Callable[[E], object] | None = None,
+            where: Where[E] = None,
         ) -> Subscription: ...
         @overload
         def add_listener(
@@ -102,7 +119,7 @@ class IEventDispatcher(IAbstractEventDispatcher, Protocol):
             *,
             priority: int = 0,
             once: bool = False,
-            where: Callable[[Any], object] | None = None,
+            where: Where[Any] = None,
         ) -> Subscription: ...
 
     def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any:
@@ -111,13 +128,7 @@ class IEventDispatcher(IAbstractEventDispatcher, Protocol):
 
     @overload
     def listen(
-        self,
-        key: TypedKey[E],
-        /,
-        *,
-        priority: int = 0,
-        once: bool = False,
-        where: Callable[[E], object] | None = None,
+        self, key: TypedKey[E], /, *, priority: int = 0, once: bool = False, where: Where[E] = None
     ) -> SyncDecorator[E]: ...
     @overload
     def listen(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # as for one key
@@ -128,17 +139,26 @@ class IEventDispatcher(IAbstractEventDispatcher, Protocol):
         *,
         priority: int = 0,
         once: bool = False,
-        where: Callable[[E | E2], object] | None = None,
+        where: Where[E | E2] = None,
     ) -> SyncDecorator[E | E2]: ...
     @overload
-    def listen(
+    def listen(  # type: ignore[overload-overlap]  # as for one key
         self,
-        key: Name | UnionType,
+        key: TypedKey[E1],
+        key2: TypedKey[E2],
+        key3: TypedKey[E3],
+        key4: TypedKey[E4] = ...,
+        key5: TypedKey[E5] = ...,
+        key6: TypedKey[E6] = ...,
         /,
         *,
         priority: int = 0,
         once: bool = False,
-        where: Callable[[Any], object] | None = None,
+        where: Where[Any] = None,
+    ) -> SyncDecorator[AnyOfSix[E1, E2, E3, E4, E5, E6]]: ...
+    @overload
+    def listen(
+        self, key: Name | UnionType, /, *, priority: int = 0, once: bool = False, where: Where[Any] = None
     ) -> AnySyncDecorator: ...
     @overload
     def listen(
@@ -149,7 +169,7 @@ class IEventDispatcher(IAbstractEventDispatcher, Protocol):
         *more_keys: Key,
         priority: int = 0,
         once: bool = False,
-        where: Callable[[Any], object] | None = None,
+        where: Where[Any] = None,
     ) -> AnySyncDecorator: ...
     def listen(self, *keys: Any, **options: Any) -> Any:
         """Register the decorated function."""

@@ -3,11 +3,9 @@
 # ruff: noqa: SLF001  a scope uses private attributes of its parent
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
-from enum import Enum
 from functools import partial
-from types import UnionType
 from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
 from antiphon._dispatchers import loops
@@ -16,40 +14,34 @@ from antiphon._dispatchers.scope import ScopeMixin
 from antiphon._dispatchers.sync_registering import SyncRegisteringMixin
 from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import is_stoppable
-from antiphon._events.event import Event
 from antiphon._listeners.adapting import adapt_for_sync, unwrap_adapter
 from antiphon._listeners.options import wrap_with_options
 from antiphon._listeners.subscription import Subscription, SubscriptionWithOptions, removed_listener
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, annotate_exception, check_error_policy
-from antiphon._types import DeclaredNamesSource, EventName, Key, Name, PlainString
+from antiphon._types import DeclaredNamesSource, EventName, Name
 from antiphon._util.arguments import hides_collected_arguments, hides_parameters, make_argument_error
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 
 if TYPE_CHECKING:
-    from typing_extensions import deprecated
-
     from antiphon._dispatchers import observed_loops as _observed_loops
     from antiphon._dispatchers import overrides as _overrides
+    from antiphon._dispatchers.sync_overloads import SyncOverloads as _Base
     from antiphon._strategies import observed_plan as _observed_plan
-    from antiphon._types import AnySyncDecorator, ClassIsNotAnEvent, NameFor, NameNeedsItsEvent, SyncDecorator, TypedKey
-    from antiphon.typing import IEventDispatcher as _Protocol
 else:
     # Many programs have no instruments and do not override how listeners are run.
     _overrides = LazyModule("antiphon._dispatchers.overrides")
     _observed_loops = LazyModule("antiphon._dispatchers.observed_loops")
     _observed_plan = LazyModule("antiphon._strategies.observed_plan")
-    # As in `AsyncEventDispatcher`.
-    _Protocol = object
+    _Base = SyncRegisteringMixin
 
 __all__ = ("EventDispatcher", "Scope")
 
 E = TypeVar("E")
-E2 = TypeVar("E2")
 
 
-class EventDispatcher(SyncRegisteringMixin, BaseDispatcher, _Protocol):
+class EventDispatcher(_Base, BaseDispatcher):
     """Dispatches events to plain functions, without an event loop.
 
     Args:
@@ -98,138 +90,7 @@ class EventDispatcher(SyncRegisteringMixin, BaseDispatcher, _Protocol):
         """The error policy."""
         return self._errors
 
-    if TYPE_CHECKING:
-        # For type checkers: the listeners of this dispatcher are plain functions, and receive what the key matches.
-        @overload  # type: ignore[override]  # accepts fewer keys and listeners
-        def add_listener(
-            self,
-            key: TypedKey[E],
-            listener: Callable[[E], None],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[E], object] | None = None,
-        ) -> Subscription: ...
-        @overload
-        def add_listener(
-            self,
-            key: Name | UnionType,
-            listener: Callable[[Any], None],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[Any], object] | None = None,
-        ) -> Subscription: ...
-        @overload
-        @deprecated("an EventDispatcher does not await its listeners: use plain functions, or an AsyncEventDispatcher")
-        def add_listener(
-            self,
-            key: TypedKey[E],
-            listener: Callable[[E], Awaitable[object]],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[E], object] | None = None,
-        ) -> Subscription: ...
-        @overload
-        @deprecated("an EventDispatcher does not await its listeners: use plain functions, or an AsyncEventDispatcher")
-        def add_listener(
-            self,
-            key: Name | UnionType,
-            listener: Callable[[Any], Awaitable[object]],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[Any], object] | None = None,
-        ) -> Subscription: ...
-        @overload
-        def add_listener(
-            self,
-            key: TypedKey[E],
-            listener: Callable[[E], object],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[E], object] | None = None,
-        ) -> Subscription: ...
-        @overload
-        def add_listener(
-            self,
-            key: Name | UnionType,
-            listener: Callable[[Any], object],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[Any], object] | None = None,
-        ) -> Subscription: ...
-        def add_listener(self, key: Any, listener: Any, /, **options: Any) -> Any: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # its check is too strict for overlapping overloads
-
-        @overload  # type: ignore[override]  # accepts fewer keys and listeners
-        def listen(
-            self,
-            key: TypedKey[E],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[E], object] | None = None,
-        ) -> SyncDecorator[E]: ...
-        @overload
-        def listen(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # as for one key
-            self,
-            key: TypedKey[E],
-            other_key: TypedKey[E2],
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[E | E2], object] | None = None,
-        ) -> SyncDecorator[E | E2]: ...
-        @overload
-        def listen(
-            self,
-            key: Name | UnionType,
-            /,
-            *,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[Any], object] | None = None,
-        ) -> AnySyncDecorator: ...
-        @overload
-        def listen(
-            self,
-            key: Key,
-            other_key: Key,
-            /,
-            *more_keys: Key,
-            priority: int = 0,
-            once: bool = False,
-            where: Callable[[Any], object] | None = None,
-        ) -> AnySyncDecorator: ...
-        def listen(self, *keys: Any, **options: Any) -> Any: ...
-
-        @overload
-        def dispatch(self, name: PlainString | Enum | EventName[Event], event: None = None, /) -> Event: ...
-        @overload
-        def dispatch(self, name: EventName[Any], event: None = None, /) -> NameNeedsItsEvent | Any: ...
-        @overload
-        def dispatch(self, event: type[Any], /) -> ClassIsNotAnEvent | Any: ...
-        @overload
-        def dispatch(self, name: Any, event: type[Any], /) -> ClassIsNotAnEvent | Any: ...
-        @overload
-        def dispatch(self, event: E, /) -> E: ...
-        @overload
-        def dispatch(self, name: NameFor[E], event: E, /) -> E: ...
-        @overload
-        def dispatch(self, name: Name, event: E, /) -> E: ...
-        def dispatch(self, name: Any, event: Any = None, /) -> Any: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # its check is too strict for overlapping overloads
-    else:
+    if not TYPE_CHECKING:
         dispatch = loops.dispatch
 
     if TYPE_CHECKING:

@@ -1,5 +1,8 @@
 """Registrations that last for a ``with`` block."""
 
+# The type variables of keys that a call leaves out have a default.
+# pyright: reportInvalidTypeVarUse=false
+
 from __future__ import annotations
 
 from _thread import RLock
@@ -28,12 +31,11 @@ from antiphon._util.contexts import PlainContext
 from antiphon._util.naming import safe_repr
 
 if TYPE_CHECKING:
-    from antiphon._types import TypedKey
+    from antiphon._types import E1, E2, E3, E4, E5, E6, R1, AnyOfSix, TypedKey, Where
 
 __all__ = ("EVERY_KEY", "Registrar", "select_for_key")
 
 E = TypeVar("E")
-E2 = TypeVar("E2")
 R = TypeVar("R")
 L = TypeVar("L", bound=IListener)
 
@@ -78,7 +80,7 @@ class Registrar(PlainContext):
         self,
         register: Callable[[Hashable, IListener, int, Options], list[Subscription]],
         check: Callable[[tuple[Hashable, ...], int, Options], Hashable],
-        combine: Callable[[tuple[Hashable, ...], str], Hashable],
+        combine: Callable[[tuple[Any, ...], str], Hashable],
     ) -> None:
         self._register = register
         self._check = check
@@ -164,7 +166,7 @@ class Registrar(PlainContext):
             *,
             priority: int = 0,
             once: bool = False,
-            where: Callable[[E], object] | None = None,
+            where: Where[E] = None,
             timeout: float | None = None,
             limit: int | None = None,
         ) -> Callable[[Callable[[E], R]], Callable[[Any], R]]: ...
@@ -177,10 +179,27 @@ class Registrar(PlainContext):
             *,
             priority: int = 0,
             once: bool = False,
-            where: Callable[[E | E2], object] | None = None,
+            where: Where[E | E2] = None,
             timeout: float | None = None,
             limit: int | None = None,
         ) -> Callable[[Callable[[E | E2], R]], Callable[[Any], R]]: ...
+        @overload
+        def listen(  # type: ignore[overload-overlap]  # as for one key
+            self,
+            key: TypedKey[E1],
+            key2: TypedKey[E2],
+            key3: TypedKey[E3],
+            key4: TypedKey[E4] = ...,
+            key5: TypedKey[E5] = ...,
+            key6: TypedKey[E6] = ...,
+            /,
+            *,
+            priority: int = 0,
+            once: bool = False,
+            where: Where[Any] = None,
+            timeout: float | None = None,
+            limit: int | None = None,
+        ) -> Callable[[Callable[[AnyOfSix[E1, E2, E3, E4, E5, E6]], R1]], Callable[[Any], R1]]: ...
         @overload
         def listen(
             self,
@@ -189,7 +208,7 @@ class Registrar(PlainContext):
             *,
             priority: int = 0,
             once: bool = False,
-            where: Callable[[Any], object] | None = None,
+            where: Where[Any] = None,
             timeout: float | None = None,
             limit: int | None = None,
         ) -> Callable[[L], L]: ...
@@ -202,7 +221,7 @@ class Registrar(PlainContext):
             *more_keys: Key,
             priority: int = 0,
             once: bool = False,
-            where: Callable[[Any], object] | None = None,
+            where: Where[Any] = None,
             timeout: float | None = None,
             limit: int | None = None,
         ) -> Callable[[L], L]: ...
@@ -251,7 +270,7 @@ class Registrar(PlainContext):
         """
         return register_methods(subscriber, self._register_until_end)
 
-    def clear(self, key: Any = EVERY_KEY, /) -> None:
+    def clear(self, key: Key = EVERY_KEY, /) -> None:
         """Remove the listeners that were registered in this block, under a key or all of them. The block continues.
 
         Args:
@@ -261,13 +280,12 @@ class Registrar(PlainContext):
             TypeError: If the key is invalid, such as None.
             ValueError: If the key contains a ``*`` but is not a pattern.
         """
-        if key is not EVERY_KEY:
-            key = self._combine((key,), "clear")
+        checked = EVERY_KEY if key is EVERY_KEY else self._combine((key,), "clear")
         by_key: dict[Hashable, list[Subscription]] = {}
         with self._lock:
             for subscription in self._subscriptions:
                 by_key.setdefault(subscription.key, []).append(subscription)
-        for subscription in select_for_key(by_key, key):
+        for subscription in select_for_key(by_key, checked):
             subscription.unsubscribe()
 
     def _register_until_end(

@@ -1,5 +1,8 @@
 """The methods of an async dispatcher that wait for events, and those that dispatch events later."""
 
+# The type variables of keys that a call leaves out have a default.
+# pyright: reportInvalidTypeVarUse=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
@@ -15,7 +18,7 @@ from antiphon._util.lazy_module import LazyModule
 
 if TYPE_CHECKING:
     import antiphon
-    from antiphon._types import TypedKey
+    from antiphon._types import E1, E2, E3, E4, E5, E6, AnyOfSix, TypedKey, Where
     from antiphon._waiting import expectation as _expectations
     from antiphon._waiting import queue as _queue
     from antiphon._waiting import stream as _streams
@@ -29,7 +32,6 @@ else:
 __all__ = ("WaitingMixin",)
 
 E = TypeVar("E")
-E2 = TypeVar("E2")
 
 
 class WaitingMixin(BaseDispatcher):
@@ -48,20 +50,29 @@ class WaitingMixin(BaseDispatcher):
         # Overloads are for type checkers only: each of them would add to the time of the import.
 
         @overload
-        def expect(
-            self, key: TypedKey[E], /, *, where: Callable[[E], object] | None = None
-        ) -> antiphon.Expectation[E]: ...
+        def expect(self, key: TypedKey[E], /, *, where: Where[E] = None) -> antiphon.Expectation[E]: ...
         @overload
         def expect(
-            self, key: TypedKey[E], other_key: TypedKey[E2], /, *, where: Callable[[E | E2], object] | None = None
+            self, key: TypedKey[E], other_key: TypedKey[E2], /, *, where: Where[E | E2] = None
         ) -> antiphon.Expectation[E | E2]: ...
         @overload
         def expect(
-            self, key: Name | UnionType, /, *, where: Callable[[Any], object] | None = None
-        ) -> antiphon.Expectation[Any]: ...
+            self,
+            key: TypedKey[E1],
+            key2: TypedKey[E2],
+            key3: TypedKey[E3],
+            key4: TypedKey[E4] = ...,
+            key5: TypedKey[E5] = ...,
+            key6: TypedKey[E6] = ...,
+            /,
+            *,
+            where: Where[Any] = None,
+        ) -> antiphon.Expectation[AnyOfSix[E1, E2, E3, E4, E5, E6]]: ...
+        @overload
+        def expect(self, key: Name | UnionType, /, *, where: Where[Any] = None) -> antiphon.Expectation[Any]: ...
         @overload
         def expect(
-            self, key: Key, other_key: Key, /, *more_keys: Key, where: Callable[[Any], object] | None = None
+            self, key: Key, other_key: Key, /, *more_keys: Key, where: Where[Any] = None
         ) -> antiphon.Expectation[Any]: ...
 
     @hides_collected_arguments
@@ -93,17 +104,28 @@ class WaitingMixin(BaseDispatcher):
     if TYPE_CHECKING:
 
         @overload
-        async def wait_for(self, key: TypedKey[E], /, *, where: Callable[[E], object] | None = None) -> E: ...
+        async def wait_for(self, key: TypedKey[E], /, *, where: Where[E] = None) -> E: ...
         @overload
         async def wait_for(
-            self, key: TypedKey[E], other_key: TypedKey[E2], /, *, where: Callable[[E | E2], object] | None = None
+            self, key: TypedKey[E], other_key: TypedKey[E2], /, *, where: Where[E | E2] = None
         ) -> E | E2: ...
         @overload
-        async def wait_for(self, key: Name | UnionType, /, *, where: Callable[[Any], object] | None = None) -> Any: ...
-        @overload
         async def wait_for(
-            self, key: Key, other_key: Key, /, *more_keys: Key, where: Callable[[Any], object] | None = None
-        ) -> Any: ...
+            self,
+            key: TypedKey[E1],
+            key2: TypedKey[E2],
+            key3: TypedKey[E3],
+            key4: TypedKey[E4] = ...,
+            key5: TypedKey[E5] = ...,
+            key6: TypedKey[E6] = ...,
+            /,
+            *,
+            where: Where[Any] = None,
+        ) -> AnyOfSix[E1, E2, E3, E4, E5, E6]: ...
+        @overload
+        async def wait_for(self, key: Name | UnionType, /, *, where: Where[Any] = None) -> Any: ...
+        @overload
+        async def wait_for(self, key: Key, other_key: Key, /, *more_keys: Key, where: Where[Any] = None) -> Any: ...
 
     @hides_collected_arguments
     async def wait_for(self, *keys: Any, where: Callable[[Any], object] | None = None, **unknown: Any) -> Any:
@@ -148,6 +170,21 @@ class WaitingMixin(BaseDispatcher):
             overflow: Overflow = "raise",
             priority: int = 0,
         ) -> antiphon.Stream[E | E2]: ...
+        @overload
+        def stream(
+            self,
+            key: TypedKey[E1],
+            key2: TypedKey[E2],
+            key3: TypedKey[E3],
+            key4: TypedKey[E4] = ...,
+            key5: TypedKey[E5] = ...,
+            key6: TypedKey[E6] = ...,
+            /,
+            *,
+            max_buffer_size: int = 64,
+            overflow: Overflow = "raise",
+            priority: int = 0,
+        ) -> antiphon.Stream[AnyOfSix[E1, E2, E3, E4, E5, E6]]: ...
         @overload
         def stream(
             self, *keys: Key, max_buffer_size: int = 64, overflow: Overflow = "raise", priority: int = 0
