@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import attrs
 import msgspec
@@ -404,6 +404,46 @@ def test_an_assigned_name_stays() -> None:
     del event.name
 
     assert (first, event.name, event.dispatcher) == ("bob", "user.created", dispatcher)
+
+
+class Row(NamedTuple):
+    name: str
+    dispatcher: str
+
+
+class Described:
+    @property
+    def name(self) -> str:
+        return "ann"
+
+    @property
+    def dispatcher(self) -> str:
+        return "bob"
+
+
+class RowEvent(Event, Row): ...
+
+
+class DescribedEvent(Event, Described): ...
+
+
+class Subclass(DescribedEvent): ...
+
+
+class WithField(Event, Described):
+    name: str
+
+    def __init__(self) -> None:
+        self.name = "ann"
+
+
+@pytest.mark.parametrize("make", [lambda: RowEvent("ann", "bob"), DescribedEvent, Subclass, WithField])
+def test_the_data_of_a_base_class_after_event_stays(make: Callable[[], Any]) -> None:
+    event = EventDispatcher().dispatch("user.joined", make())
+
+    assert (event.name, event.dispatcher) == ("ann", "bob")
+    for copied in (copy.copy(event), pickle.loads(pickle.dumps(event))):
+        assert (copied.name, copied.dispatcher) == ("ann", "bob")
 
 
 def test_a_descriptor_of_the_class_stays() -> None:

@@ -48,6 +48,12 @@ def test_listeners_in_each_format(capsys, form):
     assert capsys.readouterr().out == getattr(diagrams, form or "table")(shop.describe()) + "\n"
 
 
+def test_path_alone_shows_its_listeners(capsys):
+    assert main([SHOP, "--format", "tree"]) == 0
+
+    assert capsys.readouterr().out == diagrams.tree(shop.describe()) + "\n"
+
+
 def test_listeners_of_some_keys(capsys):
     main(["listeners", SHOP, "--event", "order.*", "--format", "json"])
 

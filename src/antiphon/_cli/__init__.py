@@ -60,7 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _escape_unprintable_output(sys.stdout)
     _escape_unprintable_output(sys.stderr)
-    options = _make_parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and ":" in given[0]:
+        # A path alone is short for the most common command.
+        given.insert(0, "listeners")
+    options = _make_parser().parse_args(given)
     try:
         run: Callable[[argparse.Namespace], int | None] = options.run
         status = run(options)
@@ -82,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m antiphon" if Path(sys.argv[0]).name == "__main__.py" else "antiphon",
-        description="Show the listeners and events of a program, and its events in a broker.",
+        description="Show the listeners and events of a program, and its events in a broker. `antiphon PATH` is short "
+        "for `antiphon listeners PATH`.",
     )
     parser.add_argument("--version", action="version", version=f"antiphon {antiphon.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -361,8 +361,19 @@ def declare_fields(cls: type[Any]) -> None:
     # pydantic also reads the default of an inherited field, and removes the value from the class that declares it.
     bases = cls.__mro__ if hasattr(cls, "__pydantic_fields__") else (cls,)
     for attribute in SHOWN_ATTRIBUTES:
+        _uncover(cls, attribute)
         if any(_declares_only(base, attribute) for base in _iterate_until_value(bases, attribute)):
             type.__setattr__(cls, DEFAULT_PREFIX + attribute, _NoDefault(attribute))
+
+
+def _uncover(cls: type[Any], attribute: str) -> None:
+    # A field of a named tuple, a property or a slot is data, also in a base class that stands after `Event`.
+    bases = iter(cls.__mro__)
+    if SELF not in vars(next(base for base in bases if attribute in vars(base))):
+        return
+    value = next((vars(base)[attribute] for base in bases if attribute in vars(base)), None)
+    if hasattr(type(value), "__get__") and not _declares_only(cls, attribute):
+        type.__setattr__(cls, attribute, value)
 
 
 def _iterate_until_value(bases: tuple[type[Any], ...], attribute: str) -> Iterator[type[Any]]:
