@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable
 from enum import Enum
 from itertools import chain
@@ -50,7 +51,31 @@ _NAME_TYPES: Final = (str, Enum)
 _COMMON_NAMES: Final[tuple[type[Any], ...]] = (str, Enum, int, float, bytes, tuple, frozenset, NoneType)
 
 #: What ``__init__`` sets. A class that does not call it is the most common reason why an attribute is missing.
-_SET_BY_INIT: Final = frozenset(("_registry", "_cached_plans", "_answers"))
+_SET_BY_INIT: Final = ("_registry", "_cached_plans", "_answers")
+
+
+def _raise_uninitialized() -> NoReturn:
+    raise AttributeError(
+        "the dispatcher has no listeners yet: the `__init__` of its class must call super().__init__() before the "
+        "dispatcher is used"
+    )
+
+
+def _find_attribute(self: object, attribute: str) -> Any:
+    if attribute in _SET_BY_INIT:
+        _raise_uninitialized()
+    # It raises again, and with its own error if a property of a subclass raised.
+    return object.__getattribute__(self, attribute)
+
+
+class _Uninitialized:
+    """Stands for what ``__init__`` sets, in Python 3.11."""
+
+    def __getattr__(self, attribute: str) -> NoReturn:
+        _raise_uninitialized()
+
+    def __getitem__(self, name: object) -> NoReturn:
+        _raise_uninitialized()
 
 
 class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
@@ -87,21 +112,17 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
             self._add_global_instruments()
 
     if not TYPE_CHECKING:
-
-        def __getattr__(self, attribute: str) -> Any:
-            # Not defaults in the class that raise: CPython reads an attribute more slowly if the class has it as well.
-            if attribute in _SET_BY_INIT:
-                raise AttributeError(
-                    "the dispatcher has no listeners yet: the `__init__` of its class must call super().__init__() "
-                    "before the dispatcher is used"
-                )
-            # It raises again, and with its own error if a property of a subclass raised.
-            return object.__getattribute__(self, attribute)
+        if sys.version_info >= (3, 12):
+            __getattr__ = _find_attribute
+        else:
+            # Python 3.11 reads all attributes more slowly if there is a `__getattr__`. Later versions read one more
+            # slowly if the class has it as well.
+            _registry = _cached_plans = _answers = _Uninitialized()
 
     def __repr__(self) -> str:
         if self._name:
             return f"<{type(self).__name__} {self._name!r}>"
-        if not hasattr(self, "_registry"):
+        if "_registry" not in vars(self):
             return object.__repr__(self)
         # Not the number of listeners: an error in a dispatch makes this repr, and counting them takes time.
         keys = self._registry.count_keys()
