@@ -181,6 +181,14 @@ def test_a_decorator_in_a_class_body_points_to_listens_to() -> None:
             async def reserve(self, event: Event) -> None: ...
 
 
+@pytest.mark.parametrize("decorate", [classmethod, property], ids=lambda kind: kind.__name__)
+def test_another_descriptor_in_a_class_body_points_to_listens_to(decorate: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"which cannot be called: in a class, decorate a method with @listens_to\(key\)"
+    ):
+        AsyncEventDispatcher().listen("order.placed")(decorate(charge))
+
+
 def test_a_method_of_a_subscriber_is_checked() -> None:
     class Shop:
         @listens_to("order.placed")

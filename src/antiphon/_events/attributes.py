@@ -371,8 +371,8 @@ def _uncover(cls: type[Any], attribute: str) -> None:
     bases = iter(cls.__mro__)
     if SELF not in vars(next(base for base in bases if attribute in vars(base))):
         return
-    value = next((vars(base)[attribute] for base in bases if attribute in vars(base)), None)
-    if hasattr(type(value), "__get__") and not _declares_only(cls, attribute):
+    value: Any = next((vars(base)[attribute] for base in bases if attribute in vars(base)), None)
+    if hasattr(value, "__get__") and not _declares_only(cls, attribute):
         type.__setattr__(cls, attribute, value)
 
 

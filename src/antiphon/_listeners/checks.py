@@ -57,7 +57,7 @@ def check_callable(function: object, expected: str) -> None:
     if not callable(function):
         raise TypeError(
             f"{expected}; got {safe_repr(function)} ({type(function).__name__}), which cannot be called"
-            f"{_explain_coroutine(function)}"
+            f"{_explain_uncallable(function)}"
         )
     called = unwrap_callable(function)
     if isinstance(called, type) and not hasattr(called, "__await__"):
@@ -73,7 +73,12 @@ def check_callable(function: object, expected: str) -> None:
         )
 
 
-def _explain_coroutine(candidate: Any) -> str:
+def _explain_uncallable(candidate: Any) -> str:
+    if isinstance(candidate, (classmethod, property)):
+        return (
+            ": in a class, decorate a method with @listens_to(key), and register an object of the class with "
+            "dispatcher.add_subscriber(thing)"
+        )
     if type(candidate) is not CoroutineType:
         return ""
     # Otherwise Python would warn that it was never awaited.
