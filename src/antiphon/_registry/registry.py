@@ -90,8 +90,7 @@ class Registry(RegistryLookup):
         #: The names that the dispatcher declares, or None if all names are valid.
         self.declared_names: DeclaredNames | None = None if parent is None else parent.declared_names
         self._parent = parent
-        # These two are None until they are needed, because most registries have none. Not a WeakSet, because other
-        # threads and finalizers may change it during an iteration.
+        # None until needed. Not a WeakSet, because other threads and finalizers may change it during an iteration.
         self._children: set[ref[Registry]] | None = None
         self._removal_callbacks: RemovalCallbacks | None = None
         if parent is not None:
