@@ -219,6 +219,23 @@ def load(session: nox.Session) -> None:
 
 
 @nox.session
+def endurance(session: nox.Session) -> None:
+    """Use dispatchers from many threads, for long, and with wrong arguments. ``-- --short`` takes a minute."""
+    session.install(".", *_group("test"))
+    session.run("python", "-m", "tests.endurance", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Count small changes of the code that no test notices. ``-- --sample 100`` tries some of them."""
+    if sys.version_info < (3, 12):
+        session.skip("measuring the tests requires Python 3.12 or later")
+    # Editable, because the mutants are made from the files of the checkout.
+    session.install("-e", ".", *_group("test"))
+    session.run("python", "-m", "tests.mutants", *session.posargs)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the sdist and the wheel, and check what is in them."""
     session.install(*_group("build"))

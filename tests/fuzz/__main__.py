@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+from tests import figures
+from tests.fuzz import waiting
 from tests.fuzz.comparing import EXPLAINED, Difference, compare
 from tests.fuzz.generating import generate
 from tests.fuzz.loops import LOOPS, LoopName, is_available
@@ -22,7 +25,8 @@ _BATCH = 100
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code is 1 if a difference is left."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--programs", type=int, default=20_000, help="how many programs on each loop")
+    parser.add_argument("--programs", type=int, default=20_000, help="how many programs of dispatches on each loop")
+    parser.add_argument("--waiting", type=int, default=3_000, help="how many programs of queues, streams and the like")
     parser.add_argument("--seconds", type=float, default=600, help="when to stop, whatever is left")
     parser.add_argument("--seed", type=int, default=0, help="the seed of the first program")
     parser.add_argument("--loop", choices=LOOPS, action="append", help="a loop; without it all that are available")
@@ -31,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--show", type=int, default=5, help="how many failing programs are shrunk and printed")
     options = parser.parse_args(arguments)
     if options.short:
-        options.programs, options.seconds = 500, 50
+        options.programs, options.waiting, options.seconds = 500, 100, 50
     chosen: list[LoopName] = options.loop or [loop for loop in LOOPS if is_available(loop)]
     started = time.monotonic()
     deadline = started + options.seconds
@@ -42,12 +46,28 @@ def main(arguments: list[str] | None = None) -> int:
         for first in range(0, options.programs, _BATCH)
         for loop in chosen
     ]
+    waiting_batches = [
+        (loop, options.seed + first, min(_BATCH, options.waiting - first))
+        for first in range(0, options.waiting, _BATCH)
+        for loop in chosen
+    ]
+    waited: Counter[str] = Counter()
+    faults: list[str] = []
     with ProcessPoolExecutor(options.processes) as pool:
-        for (loop, _, _), (counted, seen) in zip(
+        for counted, found in pool.map(_waiting_batch, waiting_batches, [deadline] * len(waiting_batches)):
+            waited += counted
+            faults += found
+        for (loop, _, _), (compared, seen) in zip(
             batches, pool.map(_batch, batches, [deadline] * len(batches)), strict=True
         ):
-            counts[loop] += counted
+            counts[loop] += compared
             differences += seen
+    print(
+        "queues, streams, expectations and scopes: "
+        + ", ".join(f"{number:,} {what}" for what, number in waited.items())
+    )
+    for fault in faults[: options.show]:
+        print(f"\n{fault}")
     for loop in chosen:
         print(f"{loop}: " + ", ".join(f"{counts[loop][word]:,} {word}" for word in _WORDS))
     unexplained = [(seed, found) for seed, found in differences if found.explained is None]
@@ -66,8 +86,27 @@ def main(arguments: list[str] | None = None) -> int:
         small = shrink(found.program, lambda program, found=found: _same(program, found))  # type: ignore[misc]  # mypy infers no lambda default
         _, again = compare(small, found.loop)
         print(f"\n# seed {seed}: {again or found}\n{as_test(small, found.loop, f'seed_{seed}_on_{found.loop}')}")
-    print(f"{len(unexplained)} differences in {time.monotonic() - started:.0f} s")
-    return 1 if unexplained else 0
+    seconds = time.monotonic() - started
+    print(f"{len(unexplained)} differences, {len(faults)} faults in {seconds:.0f} s")
+    total = sum(counts.values(), Counter[str]())
+    if not options.short and not options.loop:
+        figures.keep("fuzz", _summarize(total, waited, len(unexplained), len(faults), seconds))
+    return 1 if unexplained or faults else 0
+
+
+def _summarize(
+    total: Counter[str], waiting: Counter[str], differences: int, faults: int, seconds: float
+) -> dict[str, Any]:
+    return {
+        "programs": total["programs"] + waiting["programs"],
+        "of them with queues, streams, expectations and scopes": waiting["programs"],
+        "dispatches": total["dispatches"] + waiting["dispatches"] + waiting["posts"],
+        "listeners": total["listeners"] + waiting["listeners"],
+        "cancellations": total["cancellations from outside"] + waiting["cancellations"],
+        "unexplained differences": differences,
+        "lost or invented events, and tasks that are left": faults,
+        "seconds": round(seconds),
+    }
 
 
 _WORDS = ("programs", "dispatches", "listeners", "cancelled listeners", "cancellations from outside", "differences")
@@ -91,6 +130,20 @@ def _batch(batch: tuple[LoopName, int, int], deadline: float) -> tuple[Counter[s
             counted["differences"] += 1
             found.append((seed, difference))
     return counted, found
+
+
+def _waiting_batch(batch: tuple[LoopName, int, int], deadline: float) -> tuple[Counter[str], list[str]]:
+    loop, first, number = batch
+    counted: Counter[str] = Counter()
+    faults = []
+    for seed in range(first, first + number):
+        if time.monotonic() > deadline:
+            break
+        try:
+            counted += waiting.check(seed, loop)
+        except BaseException as fault:
+            faults.append("".join(traceback.format_exception(fault, limit=-3)))
+    return counted, faults
 
 
 def _same(program: Any, found: Difference) -> bool:

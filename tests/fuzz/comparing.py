@@ -19,7 +19,7 @@ SEEDS = 120
 
 
 class Explained(NamedTuple):
-    """A kind of difference that is legitimate; docs/how-it-is-tested.md explains each."""
+    """A kind of difference that is legitimate; docs/random-tests.md explains each."""
 
     name: str
     matches: Callable[[Program, LoopName, Trace, Trace], bool]

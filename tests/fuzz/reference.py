@@ -12,7 +12,7 @@ Rules leave choices open, such as the order within a tier. Each choice is made b
 any other seed a random one, and a dispatch is right if one of the seeds gives its trace.
 
 anyio 4.16 adds the uncancellations of a scope to its parent scope, also if another task is the host of that one
-(see docs/how-it-is-tested.md). A child here has a buffer scope of its own, which keeps them.
+(see docs/random-tests.md). A child here has a buffer scope of its own, which keeps them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Long runs: threads, memory, and calls with wrong arguments."""

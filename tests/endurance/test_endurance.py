@@ -1,0 +1,96 @@
+"""The long runs, in short; and that each of them finds the fault that it looks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from antiphon import AsyncEventDispatcher, Event
+from tests.endurance import bad_input, leaks, threads
+
+pytestmark = pytest.mark.slow
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    counts = threads.run(2)
+
+    assert min(counts["dispatches"], counts["removals"], counts[threads._CROSSED]) > 0
+
+
+def test_a_lost_registration_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if another thread had removed it."""
+    add = AsyncEventDispatcher.add_listener
+
+    def lose(self: Any, key: Any, listener: Any, **options: Any) -> Any:
+        subscription = add(self, key, listener, **options)
+        if listener.priority == 3:
+            subscription.unsubscribe()
+        return subscription
+
+    monkeypatch.setattr(AsyncEventDispatcher, "add_listener", lose)
+
+    with pytest.raises(BaseExceptionGroup) as raised:
+        threads.run(5)
+    # The thread misses the listener when it runs, or when it removes it.
+    assert isinstance(raised.value.exceptions[0], (threads.Fault, ValueError))
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("case", leaks.CASES)
+def test_a_case_leaves_nothing(case: str, backend: str) -> None:
+    left = anyio.run(leaks.measure, leaks.CASES[case][0], 300, backend=backend)
+
+    assert not left.is_leak(), left
+
+
+def test_a_leak_is_found() -> None:
+    dispatcher = AsyncEventDispatcher()
+
+    async def register(rounds: int) -> None:
+        for _ in range(rounds):
+
+            async def listener(event: Event) -> None: ...
+
+            dispatcher.add_listener("order.placed", listener)
+
+    assert anyio.run(leaks.measure, register, 3000).is_leak()
+
+
+def test_a_cycle_is_found() -> None:
+    async def close_a_cycle(rounds: int) -> None:
+        for _ in range(rounds):
+            event: Any = Event()
+            event.itself = event
+
+    assert anyio.run(leaks.measure, close_a_cycle, 300).cyclic
+
+
+def test_wrong_arguments_raise_documented_errors() -> None:
+    assert bad_input.run(1_000)["errors"] > 300
+
+
+def test_an_undocumented_error_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def get_listeners(self: Any, name: Any = None, event_class: Any = Event, /) -> Any:
+        """Return the listeners.
+
+        Raises:
+            ValueError: Never.
+        """
+        return {}[event_class]
+
+    monkeypatch.setattr(bad_input, "list_calls", lambda: [("AsyncEventDispatcher", "has_listeners")])
+    monkeypatch.setattr(AsyncEventDispatcher, "has_listeners", get_listeners)
+
+    with pytest.RaisesGroup(bad_input.UndocumentedError, bad_input.UndocumentedError):
+        bad_input.run(20)
+
+
+def test_documented_errors_are_read_from_the_docstring() -> None:
+    assert bad_input.documented_errors(AsyncEventDispatcher.wait_for) == (
+        anyio.ClosedResourceError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    )

@@ -1,0 +1,1 @@
+"""Mutation testing: small changes of the core, each of which should make a test fail."""
