@@ -75,20 +75,23 @@ async def time_events(count: int, candidate: Candidate, stream: str) -> list[flo
 
 
 def make_rows(filler: Candidate, scale: float) -> list[Row]:
-    """Return the rows, with fewer events if the scale is less than 1."""
+    """Return the rows, with fewer events if the scale is less than 1.
+
+    A sample is short, so that the candidates of a round see the same machine.
+    """
 
     def events(count: int, least: int = 1) -> int:
         return max(least, round(count * scale))
 
     return [
-        Row("publish one by one", partial(publish, events(300), 1), goal=0.7),
-        Row("publish from 50 tasks", partial(publish, events(3000, 50), 50), goal=0.9),
-        Row("publish from 500 tasks", partial(publish, events(5000, 500), 500), goal=0.9),
+        Row("publish one by one", partial(publish, events(100), 1), goal=0.7),
+        Row("publish from 50 tasks", partial(publish, events(1000, 50), 50), goal=0.9),
+        Row("publish from 500 tasks", partial(publish, events(2000, 500), 500), goal=0.9),
         *[
             Row(f"consume, concurrency {number}", partial(consume, events(count), number, filler), goal=0.9)
-            for number, count in ((1, 500), (8, 2000), (64, 3000))
+            for number, count in ((1, 200), (8, 600), (64, 1500))
         ],
-        Row("latency", partial(time_events, events(200)), is_latency=True),
+        Row("latency", partial(time_events, events(100)), is_latency=True),
     ]
 
 
@@ -158,7 +161,7 @@ async def run(options: Any, backend: str, program: str) -> list[str]:
 def main() -> None:
     """Measure, and print the ratios."""
     parser = ArgumentParser(prog="python -m benchmarks.bridge", description="Measure what a bridge costs.")
-    parser.add_argument("--rounds", type=int, default=7, help="of each candidate (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=15, help="of each candidate (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="only show that it works")
     parser.add_argument("--backend", action="append", choices=CANDIDATES, help="on this backend (can be repeated)")
     parser.add_argument("--seed", type=int, default=0, help="of the order of the candidates (default: %(default)s)")

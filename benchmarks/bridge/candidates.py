@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from hashlib import sha1
 from time import perf_counter, time
 from typing import Any
@@ -49,6 +50,12 @@ events = EventRegistry()
 class Order(Event):
     order_id: str
     total: int
+
+
+@cache
+def get_channel(stream: str) -> Channel:
+    """Return a channel, which programs make once."""
+    return Channel(stream)
 
 
 class Envelope(msgspec.Struct):
@@ -137,14 +144,14 @@ class Antiphon(Candidate):
         return Bridge(dispatcher or AsyncEventDispatcher(), broker, events, source="/bench")
 
     async def publish(self, stream: str, order: Order) -> None:
-        await self._bridge.publish(order, to=Channel(stream))
+        await self._bridge.publish(order, to=get_channel(stream))
 
     @asynccontextmanager
     async def consuming(self, stream: str, concurrency: int) -> AsyncGenerator[None]:
         dispatcher = AsyncEventDispatcher()
         dispatcher.add_listener(Order, self.handle)
         bridge = self._make_bridge(dispatcher)
-        bridge.receive(Channel(stream), group="billing", concurrency=concurrency)
+        bridge.receive(get_channel(stream), group="billing", concurrency=concurrency)
         async with bridge:
             yield
 

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from coredis import exceptions as errors
@@ -67,6 +68,33 @@ def calls(server: Server, command: str = "eval") -> int:
     lines = server.command("INFO", "commandstats").decode().split("\r\n")
     numbers = [line.partition("calls=")[2].partition(",")[0] for line in lines if line.startswith(f"cmdstat_{command}")]
     return sum(map(int, numbers))
+
+
+async def test_a_publish_that_waits_when_the_bridge_ends_has_an_outcome(shared_server: Server, prefix: str):
+    web = make_program(shared_server, prefix)
+    outcomes: list[type[Exception] | None] = []
+
+    async def publish(number: int) -> None:
+        try:
+            await place(web, str(number))
+        except (PublishFailed, PublishUncertain) as exc:
+            outcomes.append(type(exc))
+        else:
+            outcomes.append(None)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            async with web.bridge:
+                await place(web, "first")
+                for number in range(600):
+                    tasks.start_soon(publish, number)
+                # All of them wait, and one call contains 256.
+                await anyio.lowlevel.checkpoint()
+                await anyio.lowlevel.checkpoint()
+
+    assert len(outcomes) == 600
+    stored = int(shared_server.command("XLEN", f"{{{prefix}:orders:0}}")[1:]) - 1
+    assert outcomes.count(None) <= stored <= 600 - outcomes.count(PublishFailed)
 
 
 async def test_a_group_without_events_does_not_poll_the_server(shared_server: Server, prefix: str):

@@ -39,12 +39,24 @@ class _Waiting:
         self.error: Exception | None = None
 
 
+class _Queue:
+    """The messages that wait for a partition, and what wakes up the task that publishes them."""
+
+    __slots__ = ("is_over", "waiting", "wake")
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Waiting] = deque()
+        self.wake = anyio.Event()
+        self.is_over = False
+
+
 class BatchPublisher:
     """Publishes to all partitions.
 
     Args:
         get_client: Returns the client for a key, or raises `BridgeUnavailable` if there is none now.
-        tasks: Where the calls run. A publish that is cancelled does not cancel the call of the others.
+        tasks: Where the calls run, in a task for each partition. A publish that is cancelled does not cancel the call
+            of the others.
         prefix: The prefix of the keys.
         seconds: The time limit of a call.
         dedup: The seconds for which ids are remembered.
@@ -58,7 +70,7 @@ class BatchPublisher:
         self._prefix = prefix
         self._seconds = seconds
         self._dedup = dedup
-        self._waiting: dict[tuple[Channel, int], deque[_Waiting]] = {}
+        self._queues: dict[tuple[Channel, int], _Queue] = {}
 
     async def publish(self, channel: Channel, partition: int, message: Message) -> Receipt:
         """Store a message.
@@ -67,14 +79,16 @@ class BatchPublisher:
             PublishFailed: If it is not stored.
             PublishUncertain: If it may be stored.
         """
-        key = (channel, partition)
-        item = _Waiting(message)
-        queue = self._waiting.get(key)
+        queue = self._queues.get((channel, partition))
         if queue is None:
-            self._waiting[key] = deque((item,))
-            self._tasks.start_soon(self._publish_all, channel, partition)
+            queue = self._queues[channel, partition] = _Queue()
+            self._tasks.start_soon(self._publish_all, channel, partition, queue)
+        item = _Waiting(message)
+        if queue.is_over:
+            _fail([item], PublishFailed, "is not stored", _make_end())
         else:
-            queue.append(item)
+            queue.waiting.append(item)
+            queue.wake.set()
         await item.done.wait()
         if item.error is not None:
             try:
@@ -84,15 +98,22 @@ class BatchPublisher:
         position = item.position or ""
         return Receipt(message.id, channel.name, partition, position.removeprefix("="), position.startswith("="))
 
-    async def _publish_all(self, channel: Channel, partition: int) -> None:
-        key = (channel, partition)
-        queue = self._waiting[key]
-        while queue:
-            # Tasks that are about to publish get into this call.
-            await checkpoint()
-            batch = [queue.popleft() for _ in range(min(len(queue), _BATCH))]
-            await self._publish_batch(channel, PartitionKeys(self._prefix, channel, partition), batch)
-        del self._waiting[key]
+    async def _publish_all(self, channel: Channel, partition: int, queue: _Queue) -> None:
+        keys, waiting = PartitionKeys(self._prefix, channel, partition), queue.waiting
+        try:
+            while True:
+                if waiting:
+                    batch = [waiting.popleft() for _ in range(min(len(waiting), _BATCH))]
+                    await self._publish_batch(channel, keys, batch)
+                    # Tasks whose message was in this call, and which publish again at once, get into the next one.
+                    await checkpoint()
+                else:
+                    queue.wake = anyio.Event()
+                    await queue.wake.wait()
+        finally:
+            # The broker ends. Tasks that are not part of the bridge may still wait.
+            queue.is_over = True
+            _fail(list(waiting), PublishFailed, "is not stored", _make_end())
 
     async def _publish_batch(self, channel: Channel, keys: PartitionKeys, batch: list[_Waiting]) -> None:
         ids = [keys.id(item.message.id) for item in batch]
@@ -119,6 +140,10 @@ class BatchPublisher:
         finally:
             for item in batch:
                 item.done.set()
+
+
+def _make_end() -> Exception:
+    return BridgeUnavailable("the broker has ended")
 
 
 def _fail(batch: list[_Waiting], kind: type[PublishFailed | PublishUncertain], what: str, cause: Exception) -> None:
