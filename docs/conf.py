@@ -99,6 +99,7 @@ def _read_attribute_comments(_: Any) -> None:
         "antiphon.instruments.coverage",
         "antiphon.instruments.timeline",
         "antiphon.testing",
+        "antiphon.typing",
     ]
     root = Path(import_module("antiphon").__path__[0])
     for path in sorted(root.rglob("*.py")):

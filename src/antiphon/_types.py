@@ -77,7 +77,7 @@ else:
 #: objects would also match classes and None.
 Name: TypeAlias = PlainString | Enum | int | bytes | tuple[Hashable, ...] | frozenset[Hashable]
 
-#: Any key.
+#: What a listener is registered for. It is a name, a pattern, a class, or a union of classes.
 Key: TypeAlias = type[Any] | UnionType | EventName[Any] | Name
 
 #: The names that a dispatcher declares: a module, a class, a name, or several of them.
