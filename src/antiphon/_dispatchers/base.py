@@ -50,6 +50,9 @@ _NAME_TYPES: Final = (str, Enum)
 #: The types of most names. With a name of another type, an event that is a string is probably the name.
 _COMMON_NAMES: Final[tuple[type[Any], ...]] = (str, Enum, int, float, bytes, tuple, frozenset, NoneType)
 
+#: Objects that make an event, and are not events.
+_MAKERS: Final = (type, FunctionType, CoroutineType)
+
 #: What ``__init__`` sets. A class that does not call it is the most common reason why an attribute is missing.
 _SET_BY_INIT: Final = ("_registry", "_cached_plans", "_answers")
 
@@ -71,11 +74,10 @@ def _find_attribute(self: object, attribute: str) -> Any:
 class _Uninitialized:
     """Stands for what ``__init__`` sets, in Python 3.11."""
 
-    def __getattr__(self, attribute: str) -> NoReturn:
+    def __getattr__(self, attribute: object) -> NoReturn:
         _raise_uninitialized()
 
-    def __getitem__(self, name: object) -> NoReturn:
-        _raise_uninitialized()
+    __getitem__ = __getattr__
 
 
 class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
@@ -292,7 +294,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
 
     def _get_cached_plan(self, name: Hashable, event: Any) -> CachedPlan:
         check_event(name, event)
-        if isinstance(name, Event) or (isinstance(event, str) and not issubclass(type(name), _COMMON_NAMES)):
+        if name.__class__ is not str and name is not None and _is_swapped(name, event):
             raise TypeError(f"the name comes first, then the event; got {safe_repr(name)} and {safe_repr(event)}")
         cls = event.__class__
         is_cached = type(event) is cls
@@ -373,17 +375,25 @@ def check_event(name: Hashable, event: Any) -> Any:
     """
     if event is None:
         raise TypeError(f"a dispatch prepared for {safe_repr(name)} takes an event; got None: create one, Event()")
-    if isinstance(event, CoroutineType):
-        # Otherwise Python would warn that it was never awaited.
-        event.close()
-        raise TypeError(f"expected an event, got the coroutine {event.__qualname__}(): await it first")
-    if isinstance(event, FunctionType):
-        raise TypeError(f"expected an event, got the function {event.__qualname__}: pass the event that it makes")
+    if isinstance(event, _MAKERS):
+        _refuse_maker(event)
+    return event
+
+
+def _refuse_maker(event: Any) -> NoReturn:
     if isinstance(event, type):
         raise TypeError(
             f"expected an event, got the class {event.__name__}: create an event with {event.__name__}(...)"
         )
-    return event
+    if isinstance(event, FunctionType):
+        raise TypeError(f"expected an event, got the function {event.__qualname__}: pass the event that it makes")
+    # Otherwise Python would warn that it was never awaited.
+    event.close()
+    raise TypeError(f"expected an event, got the coroutine {event.__qualname__}(): await it first")
+
+
+def _is_swapped(name: Hashable, event: Any) -> bool:
+    return isinstance(name, Event) or (isinstance(event, str) and not issubclass(type(name), _COMMON_NAMES))
 
 
 def _get_listeners_of(subscriptions: tuple[Subscription, ...]) -> tuple[Any, ...]:
