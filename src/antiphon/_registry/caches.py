@@ -20,6 +20,7 @@ __all__ = (
     "MAX_CACHED_ANSWERS",
     "MAX_CACHED_CLASSES_PER_NAME",
     "MAX_CACHED_NAMES_WITHOUT_LISTENERS",
+    "MAX_CACHED_NAME_LENGTH",
     "RegistryCaches",
 )
 
@@ -29,6 +30,9 @@ MAX_CACHED_NAMES_WITHOUT_LISTENERS: Final = 1024
 
 #: The maximum number of event classes with a cached plan under one name.
 MAX_CACHED_CLASSES_PER_NAME: Final = 1024
+
+#: The maximum length of a cached name that is not a key. Longer names come from outside, and would fill the memory.
+MAX_CACHED_NAME_LENGTH: Final = 1024
 
 #: The maximum number of cached results of `Registry.answer`.
 MAX_CACHED_ANSWERS: Final = 1024
@@ -74,12 +78,17 @@ class RegistryCaches:
         return self.plans.setdefault(name, {})
 
     def get_plans_for_name(self, name: Hashable, *, is_key: bool) -> dict[type, CachedPlan]:
-        """Return the dictionary for one more plan of a name. Drop other plans if the cache is full."""
+        """Return the dictionary for one more plan of a name. Drop other plans if the cache is full.
+
+        It is not in the cache if the name is too long.
+        """
         if is_key or (self._prepared_names is not None and name in self._prepared_names):
             plans = self.plans.setdefault(name, {})
             if len(plans) >= MAX_CACHED_CLASSES_PER_NAME:
                 plans.clear()
             return plans
+        if _is_too_long(name):
+            return {}
         if self._plan_count_without_listeners >= MAX_CACHED_NAMES_WITHOUT_LISTENERS:
             for other in self._names_without_listeners:
                 self.plans.pop(other, None)
@@ -90,7 +99,12 @@ class RegistryCaches:
         return self.plans.setdefault(name, {})
 
     def get_answers_for_name(self, name: Hashable) -> dict[type, tuple[Any, ...]]:
-        """Return the dictionary for one more answer for a name. Drop all answers if the cache is full."""
+        """Return the dictionary for one more answer for a name. Drop all answers if the cache is full.
+
+        It is not in the cache if the name is too long.
+        """
+        if _is_too_long(name):
+            return {}
         if self._answer_count >= MAX_CACHED_ANSWERS:
             self.answers.clear()
             self._answer_count = 0
@@ -132,3 +146,7 @@ class RegistryCaches:
         self._plan_count_without_listeners = 0
         self.answers.clear()
         self._answer_count = 0
+
+
+def _is_too_long(name: Hashable) -> bool:
+    return isinstance(name, (str, bytes)) and len(name) > MAX_CACHED_NAME_LENGTH
