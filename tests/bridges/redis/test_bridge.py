@@ -48,6 +48,21 @@ async def test_events_cross_between_two_programs(shared_server: Server, prefix: 
     assert sorted(billing.log, key=int) == [str(number) for number in range(20)]
 
 
+async def test_a_broker_serves_one_bridge_at_a_time(shared_server: Server, prefix: str):
+    broker = RedisStreams(shared_server.url, prefix=prefix)
+    web = Program(broker, "web", make_registry())
+    second = Program(broker, "billing", make_registry()).bridge
+
+    async with web.bridge:
+        with pytest.raises(ConfigurationError, match="runs for another bridge: create a broker for each bridge"):
+            async with second:
+                pass
+        # The first one still publishes.
+        await web.bridge.publish(OrderPlaced("1"), to=ORDERS)
+    async with second:
+        pass
+
+
 async def test_many_tasks_publish_in_few_calls(shared_server: Server, prefix: str):
     """A command of coredis takes longer than the event in it."""
     web = make_program(shared_server, prefix)

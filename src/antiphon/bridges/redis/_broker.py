@@ -20,7 +20,7 @@ from antiphon.bridges._brokers.protocol import (
 )
 from antiphon.bridges._channel import Channel, check_partitions
 from antiphon.bridges._checks import check_name, check_seconds
-from antiphon.bridges._errors import BridgeUnavailable, PublishFailed
+from antiphon.bridges._errors import BridgeUnavailable, ConfigurationError, PublishFailed
 from antiphon.bridges.redis._client import Connector, RedisClient, ServerError
 from antiphon.bridges.redis._connections import Connections
 from antiphon.bridges.redis._keys import PartitionKeys
@@ -35,7 +35,8 @@ class RedisStreams:
     """A broker on Redis Streams, in Redis 7 or later, or Valkey.
 
     Each event is an entry of a stream. Its durability is that of the server: set ``appendonly yes`` there, and a
-    ``maxmemory-policy`` that does not remove streams.
+    ``maxmemory-policy`` that does not remove streams. Each bridge needs a broker of its own, because the broker keeps
+    the connections of its bridge.
 
     Args:
         url: The address: ``redis://host:port/db``, ``rediss://...`` with TLS, or ``unix:///path``. For a cluster, that
@@ -65,6 +66,7 @@ class RedisStreams:
         self._prefix = check_name(prefix, "prefix=")
         self._publish_timeout = check_seconds(publish_timeout, "publish_timeout=")
         self._dedup = check_seconds(dedup, "dedup=")
+        self._is_running = False
         self._publisher: BatchPublisher | None = None
         self._declared: set[Channel] = set()
         self._declaring: dict[Channel, anyio.Event] = {}
@@ -77,21 +79,25 @@ class RedisStreams:
     @asynccontextmanager
     async def running(self, channels: Sequence[Channel], /) -> AsyncGenerator[None]:
         """Connect, and declare the channels."""
-        async with self._connections.opened() as tasks:
-            self._publisher = BatchPublisher(
-                self._connections.get_client,
-                tasks,
-                prefix=self._prefix,
-                seconds=self._publish_timeout,
-                dedup=self._dedup,
-            )
-            try:
+        if self._is_running:
+            raise ConfigurationError(f"{self!r} runs for another bridge: create a broker for each bridge")
+        self._is_running = True
+        try:
+            async with self._connections.opened() as tasks:
+                self._publisher = BatchPublisher(
+                    self._connections.get_client,
+                    tasks,
+                    prefix=self._prefix,
+                    seconds=self._publish_timeout,
+                    dedup=self._dedup,
+                )
                 for channel in channels:
                     await self._declare(channel)
                 yield
-            finally:
-                self._publisher = None
-                self._declared.clear()
+        finally:
+            self._is_running = False
+            self._publisher = None
+            self._declared.clear()
 
     async def _declare(self, channel: Channel) -> None:
         while channel not in self._declared:
