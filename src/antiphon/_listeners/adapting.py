@@ -50,12 +50,13 @@ def adapt_for_async(listener: Any, sync_listeners: SyncListeners) -> Callable[[A
         TypeError: If the listener cannot be called with an event, or is a plain function and ``sync_listeners`` is
             ``"refuse"``.
     """
+    call: Callable[[Any], Any] = listener
     called = _find_called_function(listener)
     if called is not None and called.__code__.co_flags & CO_COROUTINE:
-        return cast("Callable[[Any], Any]", listener)
+        return call
     if is_async_callable(listener):
         _check_arguments(listener)
-        return cast("Callable[[Any], Any]", listener)
+        return call
     adapter = _find_adapter_in_class(listener)
     if adapter is not None:
         return adapt_for_async(adapter, sync_listeners)
@@ -97,17 +98,19 @@ def adapt_for_sync(listener: Any) -> Callable[[Any], Any]:
         TypeError: If the listener cannot be called with an event, or is async.
     """
     # As in `_find_called_function`, but for functions and methods only: an object may be marked as async.
-    is_method = type(listener) is MethodType
-    function = listener.__func__ if is_method else listener
+    function, count = listener, 1
+    if type(listener) is MethodType:
+        function, count = listener.__func__, 2
     if (
         type(function) is FunctionType
         and not (code := function.__code__).co_flags & _NOT_PLAIN
         # A function that is marked as async has the mark in its attributes.
         and not function.__dict__
-        and code.co_argcount == 1 + is_method
+        and code.co_argcount == count
         and not code.co_kwonlyargcount
     ):
-        return cast("Callable[[Any], Any]", listener) if _returns_constants(code) else _wrap_with_check(listener)
+        call: Callable[[Any], Any] = listener
+        return call if _returns_constants(code) else _wrap_with_check(call)
     adapter = _find_adapter_in_class(listener)
     if adapter is not None:
         return adapt_for_sync(adapter)
