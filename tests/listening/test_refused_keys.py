@@ -78,6 +78,7 @@ REFUSED: list[tuple[Any, str]] = [
     (print, "the key comes first"),
     (partial(function), "the key comes first"),
     (EventDispatcher().dispatch, "the key comes first"),
+    (re, "use a name or a class in it, such as re.ORDER_PLACED"),
     (OrderPlaced(), "use its class, OrderPlaced"),
     (type(None), "leave it out"),
 ]

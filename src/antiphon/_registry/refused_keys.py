@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from types import BuiltinFunctionType, FunctionType, GenericAlias, MethodType, NoneType
+from types import BuiltinFunctionType, FunctionType, GenericAlias, MethodType, ModuleType, NoneType
 from typing import (
     Annotated,
     Any,
@@ -75,6 +75,11 @@ REFUSALS: Final[tuple[_Refusal, ...]] = (
         "a function",
         lambda key: isinstance(key, (FunctionType, MethodType, BuiltinFunctionType, partial)),
         lambda _key: 'the key comes first, then the listener, as in add_listener("order.placed", listener)',
+    ),
+    (
+        "a module",
+        lambda key: isinstance(key, ModuleType),
+        lambda key: f"use a name or a class in it, such as {key.__name__.rpartition('.')[2]}.ORDER_PLACED",
     ),
     ("an event", lambda key: isinstance(key, Event), lambda key: f"use its class, {format_key(type(key))}"),
     (
