@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/timeline.md: ``python docs/pictures.py``.
+"""Draws the pictures of timelines in the docs: ``python docs/pictures.py``.
 
 The times of the dispatches are fixed, so that the pictures are always the same. A test fails if they are out of date.
 Each picture has a file for the light and one for the dark theme of the docs, because a picture that adapts to the
@@ -111,17 +111,29 @@ def _to_seconds_or_none(milliseconds: float | None) -> float | None:
 def in_turn_or_together() -> list[DispatchRecord]:
     """One order, dispatched sequentially and then concurrently."""
     builder = TimelineBuilder()
+    return [*sequential(builder), *concurrent(builder, 40)]
+
+
+def sequential(builder: TimelineBuilder | None = None) -> list[DispatchRecord]:
+    """One order, dispatched sequentially."""
+    builder = builder or TimelineBuilder()
     order = builder.dispatch("order.placed", 0, 22.4)
     builder.call(order, "validate", 0, 3.1, priority=-10)
     builder.call(order, "reserve", 3.1, 9.2)
     builder.call(order, "charge", 9.2, 18.3)
     builder.call(order, "receipt", 18.3, 22.4, priority=10)
-    order = builder.dispatch("order.placed", 40, 56.4)
-    builder.call(order, "validate", 40, 43.2, priority=-10)
-    builder.call(order, "reserve", 43.2, 49.3)
-    builder.call(order, "charge", 43.2, 52.3)
-    builder.call(order, "receipt", 52.3, 56.4, priority=10)
-    return builder.records
+    return [order]
+
+
+def concurrent(builder: TimelineBuilder | None = None, start: float = 0) -> list[DispatchRecord]:
+    """One order, dispatched concurrently."""
+    builder = builder or TimelineBuilder()
+    order = builder.dispatch("order.placed", start, start + 16.4)
+    builder.call(order, "validate", start, start + 3.2, priority=-10)
+    builder.call(order, "reserve", start + 3.2, start + 9.3)
+    builder.call(order, "charge", start + 3.2, start + 12.3)
+    builder.call(order, "receipt", start + 12.3, start + 16.4, priority=10)
+    return [order]
 
 
 def race() -> list[DispatchRecord]:
@@ -153,6 +165,8 @@ def nested() -> list[DispatchRecord]:
 
 PICTURES: dict[str, Callable[[], list[DispatchRecord]]] = {
     "in-turn-or-together": in_turn_or_together,
+    "sequential": sequential,
+    "concurrent": concurrent,
     "race": race,
     "nested": nested,
 }
