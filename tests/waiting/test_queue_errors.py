@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -183,6 +184,23 @@ async def test_a_refused_post_in_a_listener_is_no_error(way: Callable[[Any], Any
         left = await ending_of(queue, body)
     assert [type(leaf) for leaf in leaves(left) if not is_cancellation(leaf)] == [ValueError] * broken
     assert adds_up(queue)
+
+
+async def test_an_error_of_the_policy_names_the_policy_and_what_it_handled() -> None:
+    async def fail(event: Any) -> None:
+        raise ValueError("no stock")
+
+    dispatcher = AsyncEventDispatcher()
+    dispatcher.add_listener("order.placed", fail)
+    with pytest.raises(ExceptionGroup) as caught:
+        # A builtin, whose signature cannot be checked.
+        async with dispatcher.queue(errors=operator.add) as queue:
+            await queue.post("order.placed")
+
+    (error,) = caught.value.exceptions
+    (note,) = error.__notes__
+    assert note.startswith("antiphon: raised by the error policy _operator.add of <queue of <AsyncEventDispatcher")
+    assert note.endswith("which handled ValueError('no stock')")
 
 
 @pytest.mark.parametrize("policy", ["raise", "collect", "log", "function"])

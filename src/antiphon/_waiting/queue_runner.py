@@ -25,8 +25,8 @@ import anyio.lowlevel
 
 from antiphon._backend import count_cancel_requests, get_asyncio_task, is_cancellation
 from antiphon._strategies.driver import run_first_step_in
-from antiphon._strategies.errors import ErrorPolicy, check_not_awaitable, log_error
-from antiphon._util.naming import safe_repr
+from antiphon._strategies.errors import NOTE_PREFIX, ErrorPolicy, check_not_awaitable, log_error
+from antiphon._util.naming import listener_name, safe_repr
 from antiphon._waiting.buffer import Buffer
 from antiphon._waiting.queue_errors import mark_refusal, remove_refusals, split_exception, to_leak_error
 from antiphon._waiting.queue_item import QueueItem, RunningDispatch, enter_dispatch, running_dispatch
@@ -278,6 +278,10 @@ class QueueRunner:
         try:
             check_not_awaitable(policy(error, item.event, item.name), policy)
         except Exception as raised:
+            raised.add_note(
+                f"{NOTE_PREFIX}raised by the error policy {listener_name(policy)} of {self._queue!r}, which handled "
+                f"{safe_repr(error)}"
+            )
             self.failures.append(raised)
             self._break(raised)
 
