@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, in_thread
+from antiphon._introspection import description
 from antiphon.instruments import DispatchRecord
 from antiphon.instruments.coverage import Coverage, EventCoverage, ListenerCoverage, coverage
 from tests.instruments.recording_instrument import every_strategy
@@ -111,6 +112,27 @@ async def test_outcomes_are_counted(shop):
     assert rows["stop", "order.closed"].finished == 1
     assert 0 < rows["stop", "order.closed"].mean == rows["stop", "order.closed"].longest < 1
     assert events(covered)["order.placed"].failed == events(covered)["order.waits"].cancelled == 1
+
+
+async def test_time_to_describe_a_listener_is_not_that_of_its_first_call(shop, monkeypatch):
+    log = []
+
+    def describe(*arguments):
+        log.append("described")
+        return description.describe_listener(*arguments)
+
+    async def listener(event):
+        log.append("called")
+
+    monkeypatch.setattr("antiphon.instruments.coverage._coverage.describe_listener", describe)
+    shop.add_listener("order.placed", listener)
+    covered = Coverage()
+    shop.add_instrument(covered)
+
+    await shop.adispatch("order.placed")
+
+    assert log == ["called", "described"]
+    assert calls(covered) == {("listener", "order.placed"): 1}
 
 
 async def test_each_key_of_a_listener_has_a_row(shop):

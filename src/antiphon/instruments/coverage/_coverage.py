@@ -82,6 +82,7 @@ class Coverage(BlockInstrument):
         "_rows_by_order",
         "_slowest",
         "_undescribed",
+        "_unidentified",
     )
 
     _name = "coverage"
@@ -97,6 +98,8 @@ class Coverage(BlockInstrument):
         # A cache of the rows. The order of a registration, which may have several keys, is unique in a process.
         self._rows_by_name: dict[tuple[str, Hashable, Any], EventCoverage] = {}
         self._rows_by_order: dict[tuple[int, Hashable], ListenerCoverage] = {}
+        #: The listeners that have no description yet, each with a record of a call.
+        self._unidentified: list[tuple[ListenerCoverage, ListenerRecord]] = []
         #: The dispatchers whose listeners are to be described, by id. They may have been removed from the program.
         self._undescribed: dict[int, Any] = {}
         #: A heap. The numbers decide between dispatches of the same duration.
@@ -128,6 +131,8 @@ class Coverage(BlockInstrument):
             if self._max_slowest:
                 push = heappush if len(self._slowest) < self._max_slowest else heappushpop
                 push(self._slowest, (record.duration or 0.0, next(self._numbers), record))
+            if self._unidentified:
+                self._identify_listeners()
 
     def listener_started(self, record: ListenerRecord, /) -> None:
         """Count the call."""
@@ -153,6 +158,7 @@ class Coverage(BlockInstrument):
         with self._lock:
             dispatchers = [*self._undescribed.values(), *self._dispatchers]
             self._undescribed.clear()
+            self._identify_listeners()
         for dispatcher in dispatchers:
             self._describe(dispatcher)
 
@@ -253,16 +259,24 @@ class Coverage(BlockInstrument):
         key = (record.subscription.order, record.subscription.key)
         row = self._rows_by_order.get(key)
         if row is None:
-            dispatcher = record.dispatch.dispatcher
-            name = _find_root(dispatcher)._get_display_name()
             if len(self._rows_by_order) >= _MAX_ROWS:
                 # Programs that register listeners for each request would fill the memory.
                 self._rows_by_order.clear()
-            # The owner decides only whether a description is that of a scope.
-            description = describe_listener([record.subscription], dispatcher._unwrap_listener, None)
-            row = _add(self._listeners, next(make_listeners(name, description)))
-            self._rows_by_order[key] = row
+            row = self._rows_by_order[key] = ListenerCoverage("")
+            # Describe the listener later, because the time would count as that of its first call.
+            self._unidentified.append((row, record))
         return row
+
+    def _identify_listeners(self) -> None:
+        while self._unidentified:
+            counted, record = self._unidentified.pop()
+            dispatcher, subscription = record.dispatch.dispatcher, record.subscription
+            # The owner decides only whether a description is that of a scope.
+            description = describe_listener([subscription], dispatcher._unwrap_listener, None)
+            name = _find_root(dispatcher)._get_display_name()
+            row = _add(self._listeners, next(make_listeners(name, description)))
+            row.merge(counted)
+            self._rows_by_order[subscription.order, subscription.key] = row
 
     def _describe(self, dispatcher: AnyDispatcher) -> None:
         try:
