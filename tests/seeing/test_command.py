@@ -120,13 +120,15 @@ def test_wrong_arguments_are_status_2(capsys, monkeypatch, arguments, file, prog
     ("arguments", "parts"),
     [("--help", ["listeners", "catalogue", "demo", "\n  130 "]), ("listeners --help", ["--event", "\n  130 "])],
 )
-def test_help_names_commands_and_the_exit_status(capsys, arguments, parts):
+def test_help_names_commands_and_the_exit_status(capsys, monkeypatch, arguments, parts):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as raised:
         main(arguments.split())
 
     assert raised.value.code == 0
     out = capsys.readouterr().out
     assert [part for part in parts if part not in out] == []
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_version_is_that_of_the_distribution(capsys):
@@ -316,6 +318,17 @@ def test_narrow_terminal_shows_a_narrow_table(terminal, capsys, monkeypatch, has
     # The rules below the titles differ.
     expected = diagrams.table(shop.describe(), width=columns).splitlines()
     assert [line for line in lines if line and "─" not in line] == [line for line in expected if "─" not in line]
+
+
+@pytest.mark.parametrize("arguments", [["listeners", SHOP, "--format", "tree"], ["demo"]], ids=["listeners", "demo"])
+def test_narrow_terminal_shows_a_narrow_tree(capsys, monkeypatch, arguments):
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr("antiphon._cli.rich_output.find_spec", lambda name: None)
+
+    main(arguments)
+
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 70
 
 
 def plain(text):

@@ -138,6 +138,14 @@ def test_table_has_a_line_for_each_listener():
     assert "  log            order.*  " in lines[5]
 
 
+def test_narrow_tree_wraps_its_listeners():
+    tree = diagrams.tree(shop.describe(), width=50)
+
+    assert max(map(display_width, tree.splitlines())) <= 50
+    assert sorted(re.sub(r"[│├└─\s]", "", tree)) == sorted(re.sub(r"[│├└─\s]", "", diagrams.tree(shop.describe())))
+    assert diagrams.tree(shop.describe(), width=500) == diagrams.tree(shop.describe())
+
+
 def test_tree_has_listeners_below_keys():
     tree = diagrams.tree(described("a", "*", priority=3))
 

@@ -33,13 +33,14 @@ _EXIT_STATUS_HELP: Final = """\
 exit status:
   0    the command has done what you asked for
   1    the broker cannot be reached
-  2    an argument is not usable, or PATH does not lead to a dispatcher or a bridge
+  2    an argument is not usable, or PATH does not lead to a dispatcher or
+       a bridge
   130  you pressed Ctrl-C
 """
 
 _FORMATS: Final[dict[str, Callable[[Description], str]]] = {
     "table": lambda description: diagrams.table(description, width=_get_width()),
-    "tree": diagrams.tree,
+    "tree": lambda description: diagrams.tree(description, width=_get_width()),
     "json": diagrams.json,
     "mermaid": diagrams.mermaid,
     "dot": diagrams.dot,
@@ -181,7 +182,7 @@ def _write(page: str, output: Path | None) -> None:
 
 
 def _show_demo(_options: argparse.Namespace) -> None:
-    for line in run_demo():
+    for line in run_demo(width=_get_width()):
         print(line, flush=True)  # noqa: T201
 
 

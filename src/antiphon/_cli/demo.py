@@ -71,12 +71,16 @@ def make_dispatcher() -> AsyncEventDispatcher:
     return dispatcher
 
 
-def run_demo() -> Iterator[str]:
-    """Yield the listeners as a tree, then the times of a dispatch with each strategy on each installed backend."""
+def run_demo(*, width: int | None = None) -> Iterator[str]:
+    """Yield the listeners as a tree, then the times of a dispatch with each strategy on each installed backend.
+
+    Args:
+        width: The number of columns of the terminal, or None.
+    """
     dispatcher = make_dispatcher()
     yield "The listeners, as `diagrams.tree(dispatcher.describe())` shows them:"
     yield ""
-    yield diagrams.tree(dispatcher.describe())
+    yield diagrams.tree(dispatcher.describe(), width=width)
     for backend in ("asyncio", "trio"):
         if find_spec(backend) is None:
             yield ""
