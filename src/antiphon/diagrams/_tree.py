@@ -23,7 +23,7 @@ def tree(description: Description, *, width: int | None = None) -> str:
     """Return a description as a tree. Below each key are its listeners, in the order in which they run.
 
     Args:
-        description: What `describe()` of a dispatcher returns.
+        description: The description of a dispatcher.
         width: The number of columns of the terminal: longer lines on listeners are wrapped. None for lines of any
             length.
     """
