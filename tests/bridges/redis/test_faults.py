@@ -482,12 +482,17 @@ async def test_keys_keep_their_order_with_failures_and_two_owners(
     async with web.bridge:
         await until(lambda: first.is_ready, _START_SECONDS)
         async with second.bridge:
-            for number in range(figures.sent):
-                order_id = f"{number % 6}-{number // 6}"
-                await web.bridge.publish(OrderPlaced(order_id), to=ORDERS)
-                figures.acknowledged.append(order_id)
-            await until(lambda: len(first.handled) > figures.sent // 3)
+
+            async def publish(numbers: range) -> None:
+                for number in numbers:
+                    order_id = f"{number % 6}-{number // 6}"
+                    await web.bridge.publish(OrderPlaced(order_id), to=ORDERS)
+                    figures.acknowledged.append(order_id)
+
+            await publish(range(figures.sent // 2))
+            await until(lambda: len(first.handled) > figures.sent // 6)
             await anyio.to_thread.run_sync(first.end)
+            await publish(range(figures.sent // 2, figures.sent))
             await figures.until_handled(lambda: [*(order_id for order_id, _ in first.handled), *second.log])
             await figures.until_settled(second)
     figures.add(second)
