@@ -82,7 +82,7 @@ async def test_a_listener_of_notices_that_does_not_end_does_not_keep_the_bridge(
 
 async def test_a_group_that_falls_behind_is_reported_once(shop: Shop):
     billing = shop.billing(concurrency=1, claim_after=30)
-    billing.react = lambda event: anyio.sleep(40)
+    billing.react = lambda event: anyio.sleep(45)
 
     async with shop.web.bridge, billing.bridge:
         await shop.place("1", "2", "3")
