@@ -441,3 +441,13 @@ async def test_an_event_is_not_kept_after_a_failed_dispatch(kind: Any) -> None:
     gc.collect()
 
     assert reference() is None
+
+
+def test_another_base_receives_the_arguments_of_the_class_statement():
+    class Tagged:
+        def __init_subclass__(cls, *, tag: str) -> None:
+            cls.tag = tag
+
+    class OrderTagged(Event, Tagged, tag="order"): ...
+
+    assert OrderTagged.tag == "order"

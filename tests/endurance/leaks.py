@@ -304,7 +304,7 @@ def main(arguments: list[str] | None = None) -> int:
             kilobytes = max(largest["most resident memory, in kilobytes"], left.resident // 1024)
             largest["most resident memory, in kilobytes"] = kilobytes
     print(f"{total['leaks']} leaks in {total['rounds of all cases']:,} rounds, {time.monotonic() - started:.0f} s")
-    if rounds >= 1_000_000 and not options.case and not options.backend:
+    if not options.short and not options.case and not options.backend:
         figures.keep("leaks", {"cases on each backend": len(CASES), "rounds of a case": rounds, **total, **largest})
     return int(bool(total["leaks"]))
 

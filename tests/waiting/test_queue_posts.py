@@ -112,6 +112,7 @@ async def test_a_post_is_dispatched_as_by_adispatch(
         ({"errors": forever}, TypeError),
         ({"ordered_by": "id"}, TypeError),
         ({"ordered_by": forever}, TypeError),
+        ({"ordered_by": lambda: "key"}, TypeError),
     ],
     ids=without_address,
 )

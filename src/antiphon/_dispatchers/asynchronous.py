@@ -231,6 +231,10 @@ class AsyncEventDispatcher(_Base):
         Returns:
             A dispatcher that is also a context manager. The end of its block removes its listeners, and the scope
             cannot be used afterwards.
+
+        Raises:
+            TypeError: If the name is neither a str nor None.
+            RuntimeError: If this dispatcher is a scope that has ended.
         """
         if extra or unknown:
             raise make_argument_error(AsyncEventDispatcher.scope, "scope()", extra, unknown)

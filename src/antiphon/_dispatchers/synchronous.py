@@ -158,6 +158,10 @@ class EventDispatcher(_Base, BaseDispatcher):
         Returns:
             A dispatcher that is also a context manager. The end of its block removes its listeners, and the scope
             cannot be used afterwards.
+
+        Raises:
+            TypeError: If the name is neither a str nor None.
+            RuntimeError: If this dispatcher is a scope that has ended.
         """
         if extra or unknown:
             raise make_argument_error(EventDispatcher.scope, "scope()", extra, unknown)
