@@ -363,3 +363,14 @@ def test_graphviz_displays_the_names():
         ]
         assert name in texts
         assert not drawn.stderr
+
+
+@pytest.mark.parametrize("name", ["table", "tree", "mermaid", "dot", "json", "markdown", "catalogue", "html"])
+def test_a_dispatcher_in_place_of_its_description_is_refused_with_the_fix(name):
+    with pytest.raises(TypeError) as caught:
+        getattr(diagrams, name)(EventDispatcher(name="shop"))
+
+    assert str(caught.value) == (
+        f"{name}() takes a description; got <EventDispatcher 'shop'> (EventDispatcher): write "
+        f"{name}(dispatcher.describe())"
+    )

@@ -27,7 +27,7 @@ from antiphon.diagrams._markdown import (
     render_listeners_table,
 )
 from antiphon.diagrams._source_code import Attribute, read_sources
-from antiphon.diagrams._text import escape_unprintable, format_dispatcher, quote_if_needed
+from antiphon.diagrams._text import check_description, escape_unprintable, format_dispatcher, quote_if_needed
 
 __all__ = ("catalogue",)
 
@@ -68,6 +68,7 @@ def catalogue(
     Returns:
         The page, without a line break at its end.
     """
+    check_description(description, "catalogue")
     all_sources = chain.from_iterable(read_sources(module) for module in sources)
     call_sites = [call_site for source in all_sources for call_site in find_call_sites(source)]
     entries = list(make_entries(description, events, call_sites))

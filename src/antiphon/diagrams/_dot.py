@@ -6,7 +6,7 @@ from typing import Final
 
 from antiphon._introspection.description import Description
 from antiphon.diagrams._graph import COLORS, build_graph
-from antiphon.diagrams._text import format_dispatcher
+from antiphon.diagrams._text import check_description, format_dispatcher
 
 __all__ = ("dot",)
 
@@ -25,6 +25,7 @@ def dot(description: Description) -> str:
     A dashed edge leads to a listener whose own key is a pattern or a class that matches the event. Its label contains
     that key.
     """
+    check_description(description, "dot")
     graph = build_graph(description)
     lines = [
         f"digraph {_quote(format_dispatcher(description))} {{",

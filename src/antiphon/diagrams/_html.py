@@ -8,7 +8,7 @@ from typing import Final
 
 from antiphon._introspection.description import Description, KeyDescription, KeyKind, ListenerDescription
 from antiphon._introspection.page import Markup, element, render_page
-from antiphon.diagrams._text import NO_LISTENERS, format_dispatcher, format_key, format_other_key
+from antiphon.diagrams._text import NO_LISTENERS, check_description, format_dispatcher, format_key, format_other_key
 
 __all__ = ("html",)
 
@@ -27,6 +27,7 @@ def html(description: Description) -> str:
     Args:
         description: The description of a dispatcher.
     """
+    check_description(description, "html")
     ids = {key.key: f"key{number}" for number, key in enumerate(description.keys, 1)}
     has_areas = len(description.keys) > _MAX_OPEN_KEYS
     areas: dict[str, list[Markup]] = {}

@@ -6,6 +6,7 @@ from math import isinf
 from typing import Any, Final
 
 from antiphon._introspection.description import Definition, Description, KeyDescription, ListenerDescription
+from antiphon.diagrams._text import check_description
 
 __all__ = ("FORMAT_VERSION", "json")
 
@@ -15,6 +16,7 @@ FORMAT_VERSION: Final = 1
 
 def json(description: Description) -> str:
     """Return a description as JSON, in the documented structure."""
+    check_description(description, "json")
     # Import the function only: the module has the same name as this function.
     from json import dumps
 

@@ -7,7 +7,13 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from antiphon._introspection.description import Definition, Description, KeyDescription, ListenerDescription
-from antiphon.diagrams._text import escape_unprintable, format_dispatcher, format_other_key, quote_if_needed
+from antiphon.diagrams._text import (
+    check_description,
+    escape_unprintable,
+    format_dispatcher,
+    format_other_key,
+    quote_if_needed,
+)
 
 __all__ = (
     "escape_line_start",
@@ -34,6 +40,7 @@ def markdown(description: Description, *, level: int = 1) -> str:
         description: The description of a dispatcher.
         level: The level of the first heading. The other headings are below it.
     """
+    check_description(description, "markdown")
     lines = [format_heading(level, escape_markdown(format_dispatcher(description)))]
     if not description.keys:
         lines += ["", "No listeners."]

@@ -6,6 +6,7 @@ from typing import Final
 
 from antiphon._introspection.description import Description, KeyKind
 from antiphon.diagrams._graph import COLORS, build_graph
+from antiphon.diagrams._text import check_description
 
 __all__ = ("mermaid",)
 
@@ -23,6 +24,7 @@ def mermaid(description: Description) -> str:
     A dashed edge leads to a listener whose own key is a pattern or a class that matches the event. Its label contains
     that key.
     """
+    check_description(description, "mermaid")
     graph = build_graph(description)
     lines = ["flowchart LR"]
     for key in graph.keys:

@@ -8,7 +8,14 @@ from typing import Final, NamedTuple, TypeAlias
 
 from antiphon._introspection.description import Description, KeyDescription
 from antiphon._util.columns import display_width, pad, wrap
-from antiphon.diagrams._text import NO_LISTENERS, escape_unprintable, format_key, format_listener, format_other_key
+from antiphon.diagrams._text import (
+    NO_LISTENERS,
+    check_description,
+    escape_unprintable,
+    format_key,
+    format_listener,
+    format_other_key,
+)
 
 __all__ = ("Layout", "make_layout", "table")
 
@@ -41,6 +48,7 @@ def table(description: Description, *, width: int | None = None) -> str:
         width: The number of columns of the terminal. If the table is wider, options, location and docstring are below
             the name of the listener, and long texts are wrapped. None for a table of any width.
     """
+    check_description(description, "table")
     if not description.keys:
         return NO_LISTENERS
     (titles, *rows), widths = make_layout(description, width)

@@ -6,10 +6,11 @@ from typing import Final
 
 from antiphon._events.capabilities import find_class_name_attribute
 from antiphon._introspection.description import Description, KeyDescription, ListenerDescription, get_key_label
-from antiphon._util.naming import escape_unprintable
+from antiphon._util.naming import describe_value, escape_unprintable
 
 __all__ = (
     "NO_LISTENERS",
+    "check_description",
     "escape_unprintable",
     "format_dispatcher",
     "format_key",
@@ -19,6 +20,19 @@ __all__ = (
 )
 
 NO_LISTENERS: Final = "no listeners"
+
+
+def check_description(description: object, function: str) -> None:
+    """Check that an object is a description.
+
+    Raises:
+        TypeError: If it is not, such as a dispatcher.
+    """
+    if not isinstance(description, Description):
+        raise TypeError(
+            f"{function}() takes a description; got {describe_value(description)}: write "
+            f"{function}(dispatcher.describe())"
+        )
 
 
 def quote_if_needed(text: str) -> str:

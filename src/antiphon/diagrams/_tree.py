@@ -7,7 +7,7 @@ from typing import Final
 
 from antiphon._introspection.description import Description, KeyDescription
 from antiphon._util.columns import wrap
-from antiphon.diagrams._text import NO_LISTENERS, format_dispatcher, format_key, format_listener
+from antiphon.diagrams._text import NO_LISTENERS, check_description, format_dispatcher, format_key, format_listener
 
 __all__ = ("format_listeners", "tree")
 
@@ -27,6 +27,7 @@ def tree(description: Description, *, width: int | None = None) -> str:
         width: The number of columns of the terminal: longer lines on listeners are wrapped. None for lines of any
             length.
     """
+    check_description(description, "tree")
     title = format_dispatcher(description)
     if not description.keys:
         return f"{title}: {NO_LISTENERS}"
