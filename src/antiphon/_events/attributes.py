@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any, Final
 from weakref import ref
 
@@ -362,28 +363,21 @@ def declare_fields(cls: type[Any]) -> None:
     bases = cls.__mro__ if hasattr(cls, "__pydantic_fields__") else (cls,)
     for attribute in SHOWN_ATTRIBUTES:
         _uncover(cls, attribute)
-        if any(_declares_only(base, attribute) for base in _iterate_until_value(bases, attribute)):
+        if any(_declares_only(base, attribute) for base in _take_until_value(bases, attribute)):
             type.__setattr__(cls, DEFAULT_PREFIX + attribute, _NoDefault(attribute))
 
 
 def _uncover(cls: type[Any], attribute: str) -> None:
     # A field of a named tuple, a property or a slot is data, also in a base class that stands after `Event`.
-    bases = iter(cls.__mro__)
-    if SELF not in vars(next(base for base in bases if attribute in vars(base))):
-        return
-    value: Any = next((vars(base)[attribute] for base in bases if attribute in vars(base)), None)
+    first, *others = (base for base in cls.__mro__ if attribute in vars(base))
+    value: Any = vars(others[0])[attribute] if others and SELF in vars(first) else None
     if hasattr(value, "__get__") and not _declares_only(cls, attribute):
         type.__setattr__(cls, attribute, value)
 
 
-def _iterate_until_value(bases: tuple[type[Any], ...], attribute: str) -> Iterator[type[Any]]:
-    for base in bases:
-        if SELF in vars(base):
-            # The value in `Event` is the one to hide.
-            continue
-        if attribute in vars(base):
-            return
-        yield base
+def _take_until_value(bases: tuple[type[Any], ...], attribute: str) -> Iterator[type[Any]]:
+    # The value in `Event` is the one to hide.
+    return takewhile(lambda base: attribute not in vars(base), (base for base in bases if SELF not in vars(base)))
 
 
 def _declares_only(cls: type[Any], attribute: str) -> bool:
