@@ -196,7 +196,7 @@ Dispatched in:
             ["| `Strange` |", "- `Service.others`, `shop/app.py:30`\n- `Service.others`, `shop/app.py:31`"],
         ),
         ("Other.LATE", "`Other.LATE`", ["No listeners.", "- `Service.others`, `shop/app.py:32`"]),
-        ("foreign", "with `Foreign()`", ["No place was found that dispatches it."]),
+        ("foreign", "With `Foreign()`", ["No place was found that dispatches it."]),
         (
             "order.sent",
             "| Priority |",
@@ -291,7 +291,7 @@ def test_plain_event_has_a_place(program):
 
     entry = section(find_catalogue_source("app:dispatcher").render(), "order.placed")
 
-    assert entry.startswith("with `Event()`")
+    assert entry.startswith("With `Event()`")
     assert "Dispatched in:\n\n- `app`, `app.py:" in entry
 
 
@@ -502,7 +502,7 @@ def test_name_lists_the_computed_names_that_may_be_it(page_of):
 
 
 def test_f_string_of_constants_is_a_name(page_of):
-    assert section(page_of('f"{PREFIX}.books"'), "order.books").startswith("with `Shipped()`")
+    assert section(page_of('f"{PREFIX}.books"'), "order.books").startswith("With `Shipped()`")
 
 
 VARIABLES = """
@@ -565,7 +565,7 @@ def page_of_body(program, body):
 def test_class_that_reaches_its_name_through_a_variable_belongs_to_it(program, body):
     page = page_of_body(program, body)
 
-    assert section(page, "order.paid").startswith("with `Paid()`")
+    assert section(page, "order.paid").startswith("With `Paid()`")
     assert "with `Placed()`" in section(page, "order.placed")
     assert "- `place`, `app.py:" in section(page, "order.placed")
     assert "`Lost()`" not in section(page, "order.lost")

@@ -208,7 +208,7 @@ def _format_usage(entry: Entry, key: KeyDescription) -> str:
         return f"A class: {signatures[0]}." if signatures else "A class."
     if key.kind == "pattern":
         return "A pattern."
-    classes = f"with {' or '.join(signatures)}" if signatures else ""
+    classes = f"{'with' if constants else 'With'} {' or '.join(signatures)}" if signatures else ""
     return ", ".join(part for part in (" ".join(constants), classes) if part)
 
 
