@@ -224,10 +224,9 @@ class Receiver:
             places = self._receive.concurrency - self._deliveries.active
             if places < 1:
                 await self._reader.wait()
-                if self._deliveries.active:
-                    # Others may end in this moment. Read for all of them, not for each.
-                    await checkpoint()
-                    await checkpoint()
+                # Several deliveries may end in this moment. Read for all of them, not for each.
+                await checkpoint()
+                await checkpoint()
                 continue
             entries = await self._source.read(places)
             self._admit(entries)
