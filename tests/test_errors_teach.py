@@ -503,3 +503,9 @@ def test_an_attribute_that_is_missing_has_the_message_of_python(kind: Any) -> No
 
     with pytest.raises(AttributeError, match="object has no attribute 'totl'"):
         WithProperty().total
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_dispatcher_with_a_wrong_name_is_refused(kind: Any) -> None:
+    with pytest.raises(TypeError, match="name= is the name of the dispatcher, a str or None"):
+        kind(name=1)

@@ -212,3 +212,15 @@ async def test_logged_errors_show_the_event(dispatcher: AnyDispatcher, caplog: p
         f"<{type(dispatcher).__name__} with listeners under 1 key> goes on with the dispatch of 'order.placed', "
         f"<OrderPlaced 'order.placed' order=7>"
     )
+
+
+@pytest.mark.parametrize("size", [10, 10_000])
+def test_only_long_bytes_are_shortened(size):
+    class Received(Event):
+        def __init__(self) -> None:
+            self.body = b"x" * size
+
+    shown = repr(Received())
+
+    assert ("..." in shown) == (size > 1_000)
+    assert len(shown) < 200
