@@ -321,13 +321,19 @@ def _make_pattern_matcher(pattern: str) -> Matcher:
     if pattern == "*":
         return lambda _name, _cls: True
     pattern_segments = pattern.split(".")
-    return lambda name, _cls: isinstance(name, str) and _pattern_matches(pattern_segments, name.split("."))
+    # Only a ** before other segments needs all segments of a name, which may have a million of them.
+    most = -1 if "**" in pattern_segments[:-1] else len(pattern_segments)
+    return lambda name, _cls: isinstance(name, str) and _pattern_matches(pattern_segments, name.split(".", most))
 
 
 def _pattern_matches(pattern_segments: list[str], name_segments: Iterable[str]) -> bool:
     # The positions in the pattern that are reachable after the name segments so far.
     positions = _skip_double_stars(pattern_segments, {0})
+    # A ** at the end matches all that follows, so the rest is not read.
+    final = len(pattern_segments) - 1 if pattern_segments[-1] == "**" else None
     for segment in name_segments:
+        if not positions or final in positions:
+            break
         advanced = {
             position if pattern_segments[position] == "**" else position + 1
             for position in positions

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from antiphon._util.naming import safe_repr, safe_str
+from antiphon._util.naming import escape_unprintable, safe_repr, safe_str
 from antiphon.instruments import DispatchRecord, Instrument, Interest, ListenerRecord
 
 __all__ = ("LoggingInstrument",)
@@ -155,7 +155,8 @@ def _check_level(level: object) -> None:
 
 def _format_event(record: DispatchRecord) -> str:
     kind = type(record.event).__name__
-    return kind if record.name is None else f"{safe_str(record.name)} ({kind})"
+    # A name from outside must not start a line of its own in the log.
+    return kind if record.name is None else f"{escape_unprintable(safe_str(record.name))} ({kind})"
 
 
 def _format_outcome(record: DispatchRecord | ListenerRecord) -> tuple[str, tuple[object, ...]]:
