@@ -1,4 +1,7 @@
-"""Run the load test: ``python -m tests.load``. It needs wrk, and Linux for the memory."""
+"""Run the load test: ``python -m tests.load``. It needs wrk, and Linux for the memory.
+
+A run of full length without a problem keeps its figures, and writes them to ``docs/how-it-is-tested.md``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from functools import partial
 
 import anyio
 
+from tests import figures as kept
 from tests.load.running import Outcome, find_problems, run
 
 BACKENDS = ("asyncio", "trio")
@@ -18,7 +22,7 @@ FULL, SHORT = 60, 8
 def main() -> int:
     """Return the exit status: 0 if nothing was wrong, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__)
-    parser.add_argument("--short", action="store_true", help=f"{SHORT} seconds on each backend")
+    parser.add_argument("--short", action="store_true", help=f"{SHORT} seconds on each backend, and keep no figures")
     parser.add_argument("--connections", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
@@ -26,7 +30,7 @@ def main() -> int:
         parser.error("expected the command wrk, which is not installed: install the package wrk of your system")
 
     seconds = SHORT if options.short else FULL
-    figures: dict[str, object] = {"connections": options.connections, "seconds": seconds}
+    figures: dict[str, float] = {"connections": options.connections, "seconds": seconds}
     problems: list[str] = []
     for backend in BACKENDS:
         outcome = anyio.run(partial(run, seconds, options.connections, options.seed), backend=backend)
@@ -37,7 +41,11 @@ def main() -> int:
         print(f"{word:<40} {value:>12,}")
     for problem in problems:
         print(problem)
-    return 1 if problems else 0
+    if problems:
+        return 1
+    if not options.short:
+        kept.keep("load", figures)
+    return 0
 
 
 def make_figures(outcome: Outcome) -> dict[str, float]:
