@@ -25,7 +25,8 @@ def test_a_lost_registration_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def lose(self: Any, key: Any, listener: Any, **options: Any) -> Any:
         subscription = add(self, key, listener, **options)
-        if listener.priority == 3:
+        # A stream registers a listener of its own.
+        if getattr(listener, "priority", None) == 3:
             subscription.unsubscribe()
         return subscription
 
