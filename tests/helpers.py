@@ -1,8 +1,10 @@
-"""Listeners for the tests that run on both dispatchers."""
+"""Listeners for the tests that run on both dispatchers, and a silent log."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from antiphon import AsyncEventDispatcher, EventDispatcher
@@ -32,3 +34,15 @@ def make_listener(dispatcher: AnyDispatcher, function: Callable[[Any], object]) 
 def make_recording_listener(dispatcher: AnyDispatcher, log: list[Any], what: Any) -> Listener:
     """Make a listener that appends to a log."""
     return make_listener(dispatcher, lambda event: log.append(what))
+
+
+@contextmanager
+def silent_log() -> Iterator[None]:
+    """Log nothing, for programs that fail thousands of times on purpose."""
+    logger = logging.getLogger("antiphon")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

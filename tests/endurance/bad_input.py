@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import builtins
 import inspect
-import logging
 import re
 import sys
 import warnings
@@ -29,6 +28,7 @@ import antiphon
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, Race
 from antiphon._util.naming import safe_repr
 from tests import figures
+from tests.helpers import silent_log
 
 
 class OrderPlaced(Event): ...
@@ -248,9 +248,8 @@ def run(calls: int, seed: int = 0) -> Counter[str]:
     chosen = list_calls()
     each = max(1, calls // len(chosen) // 2)
     faults: list[AssertionError] = []
-    logging.getLogger("antiphon").setLevel(logging.CRITICAL + 1)
     for backend in ("asyncio", "trio"):
-        with warnings.catch_warnings(), start_blocking_portal(backend) as portal:
+        with silent_log(), warnings.catch_warnings(), start_blocking_portal(backend) as portal:
             warnings.simplefilter("error")
             caller = Caller(portal)
             for subject, name in chosen:

@@ -6,7 +6,6 @@ the end, every event must be accounted for, and no task may be left.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
@@ -19,6 +18,7 @@ from anyio.lowlevel import checkpoint
 from antiphon import AsyncEventDispatcher, Concurrent, Event, QueueNotDrained, Race, Sequential, StreamLagged
 from tests.cancellation.tasks import Watch, is_cancellation, leaves
 from tests.fuzz.loops import LoopName, run
+from tests.helpers import silent_log
 
 __all__ = ("check",)
 
@@ -47,16 +47,16 @@ def check(seed: int, loop: LoopName) -> Counter[str]:
     Raises:
         AssertionError: If an event was lost or invented, or a task is left.
     """
-    logging.getLogger("antiphon").setLevel(logging.CRITICAL + 1)
     counts: Counter[str] = Counter()
-    first = _Program(seed, None)
-    _run(first, loop)
-    counts += first.counts
-    moments = [(task, place) for task, number in sorted(first.checkpoints.items()) for place in range(number)]
-    for moment in random.Random(seed).sample(moments, min(_CANCELLATIONS, len(moments))):
-        program = _Program(seed, moment)
-        _run(program, loop)
-        counts += program.counts
+    with silent_log():
+        first = _Program(seed, None)
+        _run(first, loop)
+        counts += first.counts
+        moments = [(task, place) for task, number in sorted(first.checkpoints.items()) for place in range(number)]
+        for moment in random.Random(seed).sample(moments, min(_CANCELLATIONS, len(moments))):
+            program = _Program(seed, moment)
+            _run(program, loop)
+            counts += program.counts
     return counts
 
 
