@@ -247,8 +247,10 @@ def test_programs_for_trio_have_nothing_of_asyncio():
 
 
 def test_the_command_counts_and_reports(capsys):
-    code = main(["--programs", "3", "--loop", "trio", "--processes", "1", "--seed", "1", "--show", "0"])
+    options = "--programs 3 --waiting 2 --loop trio --processes 1 --seed 1 --show 0"
+    code = main(options.split())
     printed = capsys.readouterr().out
-    assert printed.startswith("trio: 3 programs, ")
-    assert code == (0 if "\n0 differences in" in printed else 1)
+    assert printed.startswith("queues, streams, expectations and scopes: ")
+    assert "\ntrio: 3 programs, " in printed
+    assert code == (0 if "\n0 differences, 0 faults in" in printed else 1)
     assert Antiphon.counting is False
