@@ -98,7 +98,14 @@ def _make_parser() -> argparse.ArgumentParser:
     listeners.add_argument(
         "--event", metavar="KEY", help="only this name, or the keys that match this pattern: 'order.*'"
     )
-    listeners.add_argument("--format", choices=tuple(_FORMATS), default="table", help="default: %(default)s")
+    listeners.add_argument(
+        "--format",
+        choices=tuple(_FORMATS),
+        default="table",
+        # Python 3.12 would not wrap the names in the usage.
+        metavar="FORMAT",
+        help=f"one of {', '.join(_FORMATS)}; default: %(default)s",
+    )
     listeners.set_defaults(run=_show_listeners)
 
     catalogue = commands.add_parser("catalogue", help="write a page about the events, in Markdown")
