@@ -125,7 +125,7 @@ class Cluster:
         self.url = self.nodes[0].url
 
     def start(self) -> None:
-        """Start the servers, and wait until they have found each other."""
+        """Start the servers, and let them find each other."""
         for number, node in enumerate(self.nodes):
             node.start()
             first, last = number * 16384 // 3, (number + 1) * 16384 // 3 - 1
@@ -133,6 +133,9 @@ class Cluster:
             node.command("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
         for node, port in zip(self.nodes[1:], self._ports[1:], strict=True):
             self.nodes[0].command("CLUSTER", "MEET", "127.0.0.1", str(node.port), str(port))
+
+    def wait_until_ready(self) -> None:
+        """Wait until each server knows all slots, also after one of them was restarted."""
         deadline = time.monotonic() + 30
         while not all(self._is_ready(node) for node in self.nodes):
             if time.monotonic() > deadline:

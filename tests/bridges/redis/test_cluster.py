@@ -25,7 +25,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if find_server() is None:
         pytest.skip("neither redis-server nor valkey-server is installed")
     made = Cluster(tmp_path_factory.mktemp("cluster"))
@@ -34,6 +34,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield made
     finally:
         made.end()
+
+
+@pytest.fixture
+def cluster(shared_cluster: Cluster) -> Cluster:
+    # Another test may have restarted a node.
+    shared_cluster.wait_until_ready()
+    return shared_cluster
 
 
 def make_program(cluster: Cluster, prefix: str, name: str, node: int = 0) -> Program:
