@@ -59,8 +59,9 @@ def _modules(*folders: str) -> list[str]:
     return [str(path) for folder in folders for path in sorted(Path(folder).rglob("*.py"))]
 
 
-# Two processes are 1.5 times as fast on two cores. `-- -n 0` runs the tests in one process, for a debugger.
-PARALLEL = ("-n", "2")
+# Two processes are 1.5 times as fast on two cores. `-- -n 0` runs the tests in one process, for a debugger. `.ci/run`
+# sets the variable where it runs two sessions at a time.
+PARALLEL = ("-n", os.environ.get("TEST_PROCESSES", "2"))
 QUICK = ("-m", "not slow and not server")
 #: The servers on which the bridge runs.
 SERVERS = ("redis-server", "valkey-server")
