@@ -1,8 +1,8 @@
 """The checks of the project as nox sessions. ``nox -l`` lists them.
 
 They need nox and Python 3.11 or later. All sessions use uv if it is installed, and ``lowest`` requires it.
-``tests_all`` and ``instructions`` run on each Python in ``PYTHONS`` that is installed. The sessions of HARP require
-Python 3.13, like HARP. All other sessions run on the Python that runs nox.
+``tests_all``, ``tests_rest``, ``wheel`` and ``instructions`` run on each Python in ``PYTHONS`` that is installed. The
+sessions of HARP require Python 3.13, like HARP. All other sessions run on the Python that runs nox.
 """
 
 from __future__ import annotations
@@ -95,14 +95,18 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests_all(session: nox.Session) -> None:
-    """Run all tests, on every Python. ``-- rest`` skips the tests that the session ``tests`` runs."""
-    arguments = session.posargs
+    """Run all tests, on every Python."""
     selection = () if session.python == CURRENT else FEWER
-    if arguments[:1] == ["rest"]:
-        arguments = arguments[1:]
-        selection = selection or ("-m", "(slow or server) and not faults")
     session.install(".", *_group("test"))
-    session.run("python", "-m", "pytest", *PARALLEL, *selection, *arguments)
+    session.run("python", "-m", "pytest", *PARALLEL, *selection, *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def tests_rest(session: nox.Session) -> None:
+    """Run the tests that the sessions ``tests`` and ``bridge_tests`` do not run, on every Python."""
+    selection = ("-m", "(slow or server) and not faults") if session.python == CURRENT else FEWER
+    session.install(".", *_group("test"))
+    session.run("python", "-m", "pytest", *PARALLEL, *selection, *session.posargs)
 
 
 @nox.session
@@ -184,7 +188,7 @@ def bridge_tests(session: nox.Session) -> None:
         environment = {"ANTIPHON_TEST_SERVER": server}
         if session.posargs == ["--short"]:
             environment["ANTIPHON_FAULTS"] = "short"
-            # The session `tests_all` runs the other tests, on the first server.
+            # The session `tests_rest` runs the other tests, on the first server.
             is_first = server == servers[0]
             arguments = (
                 ["-m", "faults", "tests/bridges/redis"] if is_first else ["tests/bridges/redis/test_contract.py"]
