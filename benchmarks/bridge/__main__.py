@@ -65,7 +65,7 @@ async def consume(count: int, concurrency: int, filler: Candidate, candidate: Ca
     async with filler.consuming(stream, 1):
         pass
     async with anyio.create_task_group() as group:
-        for first in range(50):
+        for first in range(min(50, count)):
             group.start_soon(publish, len(range(first, count, 50)), 1, filler, stream)
     return [await candidate.handle_all(stream, count, concurrency) / count]
 
