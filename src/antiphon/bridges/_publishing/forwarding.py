@@ -43,5 +43,5 @@ def register_forward(
         if event not in received:
             await publish(event, forward.channel, name)
 
-    publish_to_channel.__qualname__ = f"forward({forward.cls.__qualname__}, to={forward.channel.name!r})"
+    publish_to_channel.__qualname__ = f"forward to {forward.channel.name!r}"
     registrar.add_listener(forward.cls, named(publish_to_channel), priority=_LAST, where=forward.where)
