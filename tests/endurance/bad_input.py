@@ -31,6 +31,12 @@ from tests import figures
 from tests.helpers import silent_log
 
 
+#: The calls of a full run.
+CALLS = 20_000
+#: The names of counts.
+_UNDOCUMENTED, _CHANGED = "undocumented errors", "changes after an error"
+
+
 class OrderPlaced(Event): ...
 
 
@@ -160,10 +166,13 @@ class Caller:
             except Exception as error:
                 self.counts["errors"] += 1
                 if not isinstance(error, self._allowed(function, arguments, options)):
+                    self.counts[_UNDOCUMENTED] += 1
                     call = f"{subject}.{name}(*{safe_repr(arguments)}, **{safe_repr(options)})"
                     raise UndocumentedError(f"{call}: {type(error).__name__}: {error}") from error
                 if check is not None:
+                    self.counts[_CHANGED] += 1
                     check.after_an_error()
+                    self.counts[_CHANGED] -= 1
 
     def _allowed(self, function: Any, arguments: list[Any], options: dict[str, Any]) -> tuple[type[BaseException], ...]:
         try:
@@ -287,14 +296,15 @@ def _explore(call: Callable[..., None], arguments: Any, number: int, seed: int) 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; it raises the error of a wrong call."""
     parser = argparse.ArgumentParser(prog="python -m tests.endurance.bad_input", description=__doc__)
-    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--calls", type=int, default=CALLS)
     parser.add_argument("--seed", type=int, default=0, help="0: the same calls in every run; otherwise random ones")
     parser.add_argument("--short", action="store_true", help="2,000 calls")
     options = parser.parse_args(arguments)
     counts = run(2_000 if options.short else options.calls, options.seed)
     print(", ".join(f"{number:,} {what}" for what, number in counts.items()))
-    if not options.short and options.calls >= 20_000:
-        figures.keep("badinput", {**counts, "undocumented errors": 0, "changes after an error": 0})
+    figures.print_left_out(counts["calls"], CALLS, "calls")
+    if not options.short and options.calls >= CALLS:
+        figures.keep("badinput", {**counts, _UNDOCUMENTED: counts[_UNDOCUMENTED], _CHANGED: counts[_CHANGED]})
     return 0
 
 

@@ -41,7 +41,7 @@ def test_a_lost_registration_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("case", leaks.CASES)
 def test_a_case_leaves_nothing(case: str, backend: str) -> None:
-    left = anyio.run(leaks.measure, leaks.CASES[case][0], 300, backend=backend)
+    left = anyio.run(leaks.measure, leaks.CASES[case], 300, backend=backend)
 
     assert not left.is_leak(), left
 

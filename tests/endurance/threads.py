@@ -22,12 +22,14 @@ from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, S
 from tests import figures
 
 THREADS = 8
+#: The duration of a full run.
+SECONDS = 60
 #: How many listeners a thread keeps at most.
 _MOST = 20
 #: Listeners that any thread may remove.
 _SHARED = 50
-#: The name of a count.
-_CROSSED = "events from the other loop"
+#: The names of counts.
+_CROSSED, _LOST, _TOO_LATE = "events from the other loop", "lost", "run after their removal"
 
 
 class Dispatched(Event):
@@ -175,11 +177,13 @@ class Worker:
         certain = [*self.shared.permanent[dispatcher], *(listener for _, listener in self.mine[dispatcher])]
         expected = [listener for listener in certain if matches(listener.key, name, event)]
         if lost := [listener for listener in expected if not ran[listener]]:
+            self.counts[_LOST] += len(lost)
             raise Fault(f"{name}: {len(lost)} listeners did not run")
         for listener, times in ran.items():
             if times > 1:
                 raise Fault(f"{name}: a listener ran {times} times")
             if listener.removed_by == self.number:
+                self.counts[_TOO_LATE] += 1
                 raise Fault(f"{name}: a listener ran after this thread had removed it")
             if not matches(listener.key, name, event):
                 raise Fault(f"{name}: a listener of {listener.key!r} ran")
@@ -326,16 +330,18 @@ def _check_end(shared: Shared) -> list[Fault]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code is 1 after a fault."""
     parser = argparse.ArgumentParser(prog="python -m tests.endurance.threads", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--short", action="store_true", help="5 seconds")
     options = parser.parse_args(arguments)
     seconds = 5.0 if options.short else options.seconds
     counts = run(seconds, options.seed)
     print(", ".join(f"{number:,} {what}" for what, number in counts.items()))
-    if not options.short and seconds >= 60:
+    figures.print_left_out(seconds, SECONDS, "seconds")
+    if not options.short and seconds >= SECONDS:
         figures.keep(
-            "threads", {"seconds": seconds, "threads": THREADS, **counts, "lost": 0, "run after their removal": 0}
+            "threads",
+            {"seconds": seconds, "threads": THREADS, **counts, _LOST: counts[_LOST], _TOO_LATE: counts[_TOO_LATE]},
         )
     return 0
 

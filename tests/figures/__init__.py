@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ("FOLDER", "PAGE", "keep", "make_page", "read")
+__all__ = ("FOLDER", "PAGE", "keep", "make_page", "print_left_out", "read")
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parents[1] / "docs" / "how-it-is-tested.md"
@@ -22,6 +22,11 @@ def keep(session: str, figures: dict[str, Any]) -> None:
     kept = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "python": platform.python_version(), "figures": figures}
     (FOLDER / f"{session}.json").write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     PAGE.write_text(make_page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def print_left_out(done: float, full: float, what: str) -> None:
+    """Print which part of a full run this run has left out."""
+    print(f"left out: {f'{full - done:,} of {full:,} {what}' if done < full else 'nothing'}", flush=True)
 
 
 def read() -> dict[str, Any]:

@@ -21,6 +21,13 @@ from tests.waiting.helpers import OVERFLOWS, asyncio_only, record_outcome, settl
 
 Item = tuple[Hashable, int]
 
+
+class Owner:
+    """An object to which a weak reference is possible, as a stream or a queue."""
+
+
+OWNER = Owner()
+
 by_key = pytest.mark.parametrize("keyed", [False, True], ids=["fifo", "keyed"])
 schedules = st.builds(Backend, st.sampled_from(("asyncio", "trio")), st.none() | st.integers(0, 1000))
 sizes = st.integers(1, 3)
@@ -115,7 +122,7 @@ def test_a_buffer_does_what_a_naive_model_does(
     async def main() -> None:
         model = NaiveBuffer(size, overflow, keyed=keyed)
         out, items = model.order.out, model.order.items
-        buffer: Buffer[Item] = Buffer("owner", make_order(keyed=keyed), size, overflow)
+        buffer: Buffer[Item] = Buffer(OWNER, make_order(keyed=keyed), size, overflow)
         for number, (step, what) in enumerate(steps):
             if step == "put":
                 assert buffer.put_nowait((what, number)) == model.put((what, number))
@@ -150,7 +157,7 @@ def test_no_task_waits_for_what_is_there(
     """A number is the turn in which a sender or a reader is cancelled."""
 
     async def main() -> None:
-        buffer: Buffer[int] = Buffer("owner", Fifo(), size, "suspend")
+        buffer: Buffer[int] = Buffer(OWNER, Fifo(), size, "suspend")
         received: list[Any] = []
 
         async def run(call: Any, log: list[Any], cancelled_after: int | None) -> None:
@@ -181,7 +188,7 @@ def test_no_task_waits_for_what_is_there(
 
 
 async def test_a_released_key_wakes_a_waiting_reader() -> None:
-    buffer: Buffer[Item] = Buffer("owner", make_order(keyed=True), 5, "suspend")
+    buffer: Buffer[Item] = Buffer(OWNER, make_order(keyed=True), 5, "suspend")
     received: list[Any] = []
     async with anyio.create_task_group() as group:
         for number in range(3):
@@ -200,7 +207,7 @@ async def test_a_released_key_wakes_a_waiting_reader() -> None:
 
 async def test_an_abandoned_reader_wakes_another() -> None:
     """A reader is not woken for an item that another one is about to take."""
-    buffer: Buffer[int] = Buffer("owner", Fifo(), 5, "suspend")
+    buffer: Buffer[int] = Buffer(OWNER, Fifo(), 5, "suspend")
     received: list[Any] = []
     async with anyio.create_task_group() as group:
         group.start_soon(record_outcome, buffer.get, received)
@@ -217,7 +224,7 @@ async def test_an_abandoned_reader_wakes_another() -> None:
 
 @pytest.mark.parametrize("wake_next", [True, False])
 async def test_a_reader_wakes_the_next_if_items_remain(wake_next: bool) -> None:
-    buffer: Buffer[int] = Buffer("owner", Fifo(), 5, "suspend")
+    buffer: Buffer[int] = Buffer(OWNER, Fifo(), 5, "suspend")
     received: list[Any] = []
     async with anyio.create_task_group() as group:
         for _ in range(2):
@@ -234,7 +241,7 @@ async def test_a_reader_wakes_the_next_if_items_remain(wake_next: bool) -> None:
 
 async def test_a_sender_waits_only_for_its_own_turn() -> None:
     """Space that is made while the second sender passes its first checkpoint belongs to the first sender."""
-    buffer: Buffer[int] = Buffer("owner", Fifo(), 1, "suspend")
+    buffer: Buffer[int] = Buffer(OWNER, Fifo(), 1, "suspend")
     assert buffer.put_nowait(0)
     async with anyio.create_task_group() as group:
         group.start_soon(buffer.put, 1)
@@ -249,7 +256,7 @@ async def test_a_sender_waits_only_for_its_own_turn() -> None:
 
 
 async def test_room_for_two_wakes_two_senders() -> None:
-    buffer: Buffer[int] = Buffer("owner", Fifo(), 2, "suspend")
+    buffer: Buffer[int] = Buffer(OWNER, Fifo(), 2, "suspend")
     async with anyio.create_task_group() as group:
         for number in range(4):
             group.start_soon(buffer.put, number)
@@ -265,7 +272,7 @@ async def test_room_for_two_wakes_two_senders() -> None:
 @asyncio_only
 async def test_a_reader_cancelled_when_woken_leaves_its_item() -> None:
     """The first of two readers is woken for the item, and cancelled before its turn. A scope spares such a task."""
-    buffer: Buffer[int] = Buffer("owner", Fifo(), 5, "suspend")
+    buffer: Buffer[int] = Buffer(OWNER, Fifo(), 5, "suspend")
     first = asyncio.create_task(buffer.get())
     await settle()
     second = asyncio.create_task(buffer.get())
@@ -281,7 +288,7 @@ async def test_a_reader_cancelled_when_woken_leaves_its_item() -> None:
 
 @asyncio_only
 async def test_a_sender_cancelled_when_woken_leaves_its_room() -> None:
-    buffer: Buffer[int] = Buffer("owner", Fifo(), 1, "suspend")
+    buffer: Buffer[int] = Buffer(OWNER, Fifo(), 1, "suspend")
     assert buffer.put_nowait(0)
     senders = [asyncio.create_task(buffer.put(number)) for number in (1, 2)]
     await settle()
@@ -296,7 +303,7 @@ async def test_a_sender_cancelled_when_woken_leaves_its_room() -> None:
 @given(backend=schedules, size=sizes, senders=st.integers(1, 6), readers=st.integers(1, 4))
 def test_waiting_senders_keep_their_order(backend: Backend, size: int, senders: int, readers: int) -> None:
     async def main() -> None:
-        buffer: Buffer[int] = Buffer("owner", Fifo(), size, "suspend")
+        buffer: Buffer[int] = Buffer(OWNER, Fifo(), size, "suspend")
         accepted: list[int] = []
 
         async def send(number: int) -> None:
@@ -323,7 +330,7 @@ def test_waiting_senders_keep_their_order(backend: Backend, size: int, senders: 
 
 
 async def test_a_sender_that_does_not_wait_does_not_overtake() -> None:
-    buffer: Buffer[int] = Buffer("owner", Fifo(), 1, "suspend")
+    buffer: Buffer[int] = Buffer(OWNER, Fifo(), 1, "suspend")
     assert buffer.put_nowait(0)
     async with anyio.create_task_group() as group:
         group.start_soon(buffer.put, 1)

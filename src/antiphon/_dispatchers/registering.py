@@ -325,7 +325,8 @@ class RegisteringMixin:
                 added.append(subscription)
                 if first is None:
                     first = subscription
-                    first.linked = [added]
+                    # Only `once` needs the list, in which the subscriptions would be in a reference cycle.
+                    first.linked = [added] if options.once else None
             self._registry.link(added)
         except BaseException:
             Subscriptions(added).unsubscribe()

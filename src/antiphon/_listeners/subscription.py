@@ -167,8 +167,8 @@ class SubscriptionWithOptions(Subscription):
     #: The state of the ``limit`` option in each event loop, or None before `antiphon._listeners.limits` has set it.
     #: The wrappers of observed dispatches share it with the wrapper in ``call``.
     limit_states: MutableMapping[Any, Any] | None
-    #: For a listener with several keys, a list that all its registrations share. It contains the list of them until a
-    #: call claims ``once``. (To pop the item is one step, so only one of several threads succeeds.)
+    #: For a listener with several keys and ``once``, a list that all its registrations share. It contains the list of
+    #: them until a call claims ``once``. (To pop the item is one step, so only one of several threads succeeds.)
     linked: list[list[Subscription]] | None
 
     def __init__(self, call: Callable[[Any], Any], options: Options) -> None:

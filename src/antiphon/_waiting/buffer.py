@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from threading import RLock
 from typing import Final, Generic, TypeVar, get_args
+from weakref import ref
 
 import anyio
 
@@ -70,7 +71,8 @@ class Buffer(Generic[T]):
     def __init__(self, owner: object, order: BufferOrder[T], max_size: int, overflow: Overflow) -> None:
         self.max_size: Final = check_limit(max_size, MAX_BUFFER_SIZE)
         self.overflow: Final = check_overflow(overflow)
-        self._owner = owner
+        # Weak, because the owner refers to its buffer: a stream or a queue that is no longer used is freed immediately.
+        self._find_owner = ref(owner)
         self._items = order
         # Reentrant, because the finalizer of a collected object may run code that puts an item.
         self._lock = RLock()
@@ -189,7 +191,7 @@ class Buffer(Generic[T]):
                 try:
                     if self.missed:
                         missed, self.missed = self.missed, 0
-                        raise StreamLagged(missed, safe_repr(self._owner))
+                        raise StreamLagged(missed, safe_repr(self._find_owner()))
                     item = self._items.pop_next()
                     if item is not None:
                         self.delivered += 1
@@ -238,8 +240,8 @@ class Buffer(Generic[T]):
         """
         if not self._owner_loop.is_current():
             raise RuntimeError(
-                f"{safe_repr(self._owner)} {state}, and waiting for it is possible only where it was entered, in "
-                f"{self._owner_loop}; in other event loops and threads, {remedy}"
+                f"{safe_repr(self._find_owner())} {state}, and waiting for it is possible only where it was entered, "
+                f"in {self._owner_loop}; in other event loops and threads, {remedy}"
             )
 
     def close(self, *, if_empty: bool = False) -> bool:

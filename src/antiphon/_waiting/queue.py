@@ -235,9 +235,6 @@ class Queue(AsyncContext):
             clear_async_library(item.context)
         return item
 
-    def _dispatch(self, item: QueueItem) -> Awaitable[Any]:
-        return self._dispatcher.adispatch(*item.arguments, **self._options)
-
     async def __aenter__(self) -> Self:
         if self._runner is not None:
             raise RuntimeError(f"{self!r} has been used; write a new `async with dispatcher.queue(...)`")
@@ -247,13 +244,19 @@ class Queue(AsyncContext):
         # Under "raise", `post` raises the error itself.
         overflow: Overflow = "suspend" if self._overflow == "raise" else self._overflow
         buffer: Buffer[QueueItem] = Buffer(self, order, self._max_size, overflow)
+        dispatcher, options = self._dispatcher, self._options
+
+        def dispatch(item: QueueItem) -> Awaitable[Any]:
+            # Not a method: the runner must not refer to the queue, which refers to it.
+            return dispatcher.adispatch(*item.arguments, **options)
+
         self._guard, self._body = anyio.CancelScope(), anyio.CancelScope()
         self._group = anyio.create_task_group()
         self._guard.__enter__()
         await self._group.__aenter__()
         self._runner = QueueRunner(
             self,
-            dispatch=self._dispatch,
+            dispatch=dispatch,
             buffer=buffer,
             policy=self._policy,
             max_workers=self._max_workers,

@@ -19,6 +19,7 @@ from contextlib import suppress
 from enum import Enum
 from threading import get_ident
 from typing import Any, NoReturn
+from weakref import ref
 
 import anyio
 import anyio.lowlevel
@@ -69,7 +70,8 @@ class QueueRunner:
         group: Any,
         body: anyio.CancelScope,
     ) -> None:
-        self._queue = queue
+        # Weak, like the owner of a buffer.
+        self._find_queue = ref(queue)
         self._dispatch = dispatch
         self.buffer = buffer
         self._policy = policy
@@ -89,6 +91,10 @@ class QueueRunner:
         self._worker_scopes: set[anyio.CancelScope] = set()
         # Exists only while a task waits for a change.
         self._change: anyio.Event | None = None
+
+    @property
+    def _queue(self) -> object:
+        return self._find_queue()
 
     # Accepting items
 
