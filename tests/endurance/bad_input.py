@@ -30,7 +30,6 @@ from antiphon._util.naming import safe_repr
 from tests import figures
 from tests.helpers import silent_log
 
-
 #: The calls of a full run.
 CALLS = 20_000
 #: The names of counts.

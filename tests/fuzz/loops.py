@@ -1,4 +1,4 @@
-"""Event loops with virtual time: asyncio, asyncio with eager tasks, uvloop, and trio.
+"""Event loops with virtual time: asyncio, asyncio in debug mode, asyncio with eager tasks, uvloop, and trio.
 
 A cancelled anyio scope calls ``cancel()`` on its tasks in every turn of an asyncio loop, so such a loop may never become idle.
 The clocks here therefore also advance after many turns at one instant.
@@ -27,8 +27,8 @@ except ImportError:
 
 __all__ = ("LOOPS", "NEVER", "TURNS_AT_ONCE", "CountingTask", "LoopName", "TooManyTurnsError", "is_available", "run")
 
-LoopName: TypeAlias = Literal["asyncio", "uvloop", "eager", "trio"]
-LOOPS: tuple[LoopName, ...] = ("asyncio", "uvloop", "eager", "trio")
+LoopName: TypeAlias = Literal["asyncio", "debug", "uvloop", "eager", "trio"]
+LOOPS: tuple[LoopName, ...] = ("asyncio", "debug", "uvloop", "eager", "trio")
 
 #: A duration, in seconds, that no program lasts.
 NEVER = 10**8
@@ -233,6 +233,10 @@ def run(
     def factory() -> asyncio.AbstractEventLoop:
         made: Any = _VirtualUvloop(turns_at_once) if loop == "uvloop" else _Virtual(seed, turns_at_once)
         made.set_exception_handler(_ignore)
+        if loop == "debug":
+            made.set_debug(True)
+            # Otherwise a slow machine would add messages to the log.
+            made.slow_callback_duration = NEVER
         if loop == "eager":
             made.set_task_factory(
                 asyncio.create_eager_task_factory(CountingTask) if counting else asyncio.eager_task_factory

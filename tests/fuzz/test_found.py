@@ -10,7 +10,8 @@ from tests.fuzz import loops
 from tests.fuzz.comparing import check
 from tests.fuzz.programs import Again, Cancel, Dispatch, Fail, Group, Guarded, Leak, Program, Sleep, Within
 
-AVAILABLE = [loop for loop in loops.LOOPS if loops.is_available(loop)]
+# The debug mode is slow. `python -m tests.fuzz` uses it.
+AVAILABLE = [loop for loop in loops.LOOPS if loops.is_available(loop) and loop != "debug"]
 any_loop = pytest.mark.parametrize("loop", AVAILABLE)
 native_loop = pytest.mark.parametrize("loop", [loop for loop in AVAILABLE if loop != "trio"])
 any_policy = pytest.mark.parametrize("errors", ["raise", "collect", "record", "record_and_raise"])

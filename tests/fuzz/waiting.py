@@ -1,7 +1,8 @@
-"""Random programs of queues, streams, expectations and scopes, one task of which is cancelled at a chosen checkpoint.
+"""Random programs of queues, streams, expectations and scopes, of which one part is cancelled at each checkpoint.
 
-A program is run once without the cancellation, which counts the checkpoints of each task, and then again with it. At
-the end, every event must be accounted for, and no task may be left.
+A program is run once without a cancellation, which counts the checkpoints of each part, and then once for each of them,
+with the cancellation there. The checkpoints of a part are those of its task, of its listeners in other tasks, and of the
+workers of its queue. At the end, every event must be accounted for, and no task may be left.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
+from contextvars import ContextVar
 from types import coroutine
 from typing import Any
 
@@ -16,15 +18,29 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, QueueNotDrained, Race, Sequential, StreamLagged
-from tests.cancellation.tasks import Watch, is_cancellation, leaves
+from tests.cancellation.tasks import is_cancellation, leaves, running_tasks
 from tests.fuzz.loops import LoopName, run
 from tests.helpers import silent_log
 
-__all__ = ("check",)
+__all__ = ("FaultError", "InventedError", "LostError", "TaskLeftError", "check")
 
 _OVERFLOWS = ("suspend", "raise", "drop_oldest", "drop_newest")
-#: How many checkpoints of a program are used for a cancellation. The others are left to other programs.
-_CANCELLATIONS = 4
+
+
+class FaultError(AssertionError):
+    """A program did not do what it must."""
+
+
+class LostError(FaultError):
+    """An event or a listener is missing."""
+
+
+class InventedError(FaultError):
+    """An event or a listener came that must not, or came twice."""
+
+
+class TaskLeftError(FaultError):
+    """A task still runs after the end of the program."""
 
 
 class Placed(Event):
@@ -39,24 +55,23 @@ class Declined(Exception):
 
 
 def check(seed: int, loop: LoopName) -> Counter[str]:
-    """Run the program of a seed, without a cancellation and with some.
+    """Run the program of a seed without a cancellation, and with one at each checkpoint.
 
     Returns:
         The counts of all runs.
 
     Raises:
-        AssertionError: If an event was lost or invented, or a task is left.
+        FaultError: If an event was lost or invented, or a task is left.
     """
-    counts: Counter[str] = Counter()
     with silent_log():
         first = _Program(seed, None)
         _run(first, loop)
-        counts += first.counts
-        moments = [(task, place) for task, number in sorted(first.checkpoints.items()) for place in range(number)]
-        for moment in random.Random(seed).sample(moments, min(_CANCELLATIONS, len(moments))):
-            program = _Program(seed, moment)
-            _run(program, loop)
-            counts += program.counts
+        counts = Counter(first.counts, programs=1)
+        for part, number in sorted(first.checkpoints.items()):
+            for place in range(number):
+                program = _Program(seed, (part, place))
+                _run(program, loop)
+                counts += program.counts
     return counts
 
 
@@ -68,9 +83,33 @@ def _run(program: _Program, loop: LoopName) -> None:
         raise
 
 
+class _Part:
+    """A part of a program: it runs in a scope of its own, and counts its checkpoints.
+
+    Args:
+        place: The checkpoint at which the scope is cancelled, or None.
+    """
+
+    def __init__(self, place: int | None) -> None:
+        self.place = place
+        self.scope = anyio.CancelScope()
+        self.task_id = anyio.get_current_task().id
+        self.checkpoints = 0
+
+    def count(self) -> None:
+        """Count a checkpoint, and cancel the scope if it is the right one."""
+        if self.checkpoints == self.place:
+            self.scope.cancel()
+        self.checkpoints += 1
+
+
+#: The part to which the running code belongs. The tasks of concurrent listeners and the items of a queue inherit it.
+_current_part: ContextVar[_Part] = ContextVar("current_part")
+
+
 @coroutine
-def _cancel_at(work: Any, place: int | None, scope: anyio.CancelScope, seen: list[int]) -> Generator[Any, Any, None]:
-    """Drive a coroutine, count its checkpoints, and cancel a scope at one of them."""
+def _drive(work: Any, part: _Part) -> Generator[Any, Any, None]:
+    """Drive a coroutine, and count its checkpoints."""
     to_send: Any = None
     error: BaseException | None = None
     while True:
@@ -78,9 +117,7 @@ def _cancel_at(work: Any, place: int | None, scope: anyio.CancelScope, seen: lis
             yielded = work.throw(error) if error is not None else work.send(to_send)
         except StopIteration:
             return
-        if seen[0] == place:
-            scope.cancel()
-        seen[0] += 1
+        part.count()
         error = None
         try:
             to_send = yield yielded
@@ -88,56 +125,68 @@ def _cancel_at(work: Any, place: int | None, scope: anyio.CancelScope, seen: lis
             error = exc
 
 
+async def _drive_listener(work: Any) -> None:
+    """Count the checkpoints of a listener, unless it runs in the task of its part, which is driven already."""
+    part = _current_part.get()
+    await (work if anyio.get_current_task().id == part.task_id else _drive(work, part))
+
+
 class _Program:
     def __init__(self, seed: int, moment: tuple[int, int] | None) -> None:
         self.seed = seed
         self.moment = moment
         self.chance = random.Random(seed)
-        self.dispatcher = AsyncEventDispatcher(
-            strategy=self.chance.choice((None, Concurrent(), Race(), Sequential(errors="log")))
-        )
-        self.counts = Counter[str](programs=1, cancellations=moment is not None)
+        strategy = self.chance.choice((None, Concurrent(), Race(), Sequential(errors="log")))
+        self.logs_errors = isinstance(strategy, Sequential)
+        self.dispatcher = AsyncEventDispatcher(strategy=strategy)
+        self.counts = Counter[str](runs=1)
         self.checkpoints: dict[int, int] = {}
         self.numbers = 0
         self.dispatched: set[int] = set()
         self.heard: Counter[int] = Counter()
         #: Dispatches that run or were cancelled, so that they may have reached one listener and not the next.
         self.uncertain = 0
+        #: Queues and streams that have ended, each with what it has delivered.
+        self.ended: list[tuple[list[int], int]] = []
 
     async def main(self) -> None:
         chance = self.chance
-        watch = Watch()
+        before = running_tasks()
         for _ in range(chance.randint(0, 3)):
             self.dispatcher.add_listener("order.*", self.make_listener(), priority=chance.randint(1, 3))
+        listeners = self.dispatcher.get_listeners()
         works = [self.read, self.expect, self.post, self.use_scope, self.publish]
         chosen = [self.publish, *(chance.choice(works) for _ in range(chance.randint(2, 4)))]
         async with anyio.create_task_group() as group:
             for number, work in enumerate(chosen):
                 group.start_soon(self.guard, number, work, random.Random(chance.random()))
-        watch.assert_alone()
-        assert not any(times > 1 for times in self.heard.values()), "a listener ran twice"
-        assert not self.dispatcher.has_listeners("elsewhere"), "a part has left a listener"
+        if left := running_tasks() - before:
+            raise TaskLeftError(f"still running: {left}")
+        _check(not any(times > 1 for times in self.heard.values()), InventedError, "a listener of a queue ran twice")
+        _check(self.dispatcher.get_listeners() == listeners, FaultError, "a part has left a listener")
+        for numbers, length in self.ended:
+            _check(len(numbers) == length, InventedError, "a queue or a stream delivered an event after its end")
 
     async def guard(self, number: int, work: Callable[[Any], Awaitable[None]], chance: random.Random) -> None:
-        seen = [0]
-        place = self.moment[1] if self.moment is not None and self.moment[0] == number else None
-        with anyio.CancelScope() as scope:
+        part = _Part(self.moment[1] if self.moment is not None and self.moment[0] == number else None)
+        _current_part.set(part)
+        with part.scope:
             try:
-                await _cancel_at(work(chance), place, scope, seen)
+                await _drive(work(chance), part)
             except (Exception, BaseExceptionGroup) as error:
                 unexpected = [
                     leaf for leaf in leaves(error) if not isinstance(leaf, Declined) and not is_cancellation(leaf)
                 ]
                 if unexpected:
                     raise
-        self.checkpoints[number] = seen[0]
+        self.checkpoints[number] = part.checkpoints
+        self.counts["cancellations"] += part.scope.cancel_called
 
     def make_listener(self) -> Any:
         chance = random.Random(self.chance.random())
         kind = chance.choice(("returns", "waits", "fails", "stops", "cleans up"))
 
-        async def listener(event: Placed) -> None:
-            self.counts["listeners"] += 1
+        async def work(event: Placed) -> None:
             if kind == "stops" and chance.random() < 0.3:
                 event.stop_propagation()
             try:
@@ -149,6 +198,10 @@ class _Program:
                         await checkpoint()
             if kind == "fails" and chance.random() < 0.5:
                 raise Declined
+
+        async def listener(event: Placed) -> None:
+            self.counts["listeners"] += 1
+            await _drive_listener(work(event))
 
         return listener
 
@@ -179,10 +232,11 @@ class _Program:
             await self.dispatch(self.dispatcher, chance.choice(("order.placed", "order.paid")), chance)
 
     async def read(self, chance: random.Random) -> None:
-        """Read a stream; a listener before it counts what the stream must receive."""
+        """Read a stream; a listener before it notes what the stream must receive."""
         overflow: Any = chance.choice(_OVERFLOWS)
         expected: list[int] = []
         received: list[int] = []
+        missed = 0
 
         async def record(event: Placed) -> None:
             expected.append(event.number)
@@ -197,17 +251,20 @@ class _Program:
                         try:
                             with anyio.move_on_after(chance.uniform(0, 4)):
                                 received.append((await anext(stream)).number)
-                        except StreamLagged:
-                            pass
+                        except StreamLagged as lagged:
+                            missed += lagged.missed
                         await anyio.sleep(chance.choice((0, chance.uniform(0, 2))))
         finally:
             left = stream.statistics()
-            before = left.delivered + left.dropped + left.current_buffer_used
-            assert set(received) <= self.dispatched, "the stream invented an event"
-            assert received == sorted(set(received), key=received.index), "the stream repeated an event"
-            lost = len(set(expected)) - before - self.uncertain
-            assert lost <= 0, f"the stream lost {lost} events"
+            counted = left.delivered + left.dropped + left.current_buffer_used
+            _check(_is_subsequence(received, expected), InventedError, f"the stream read {received} of {expected}")
+            _check(counted <= len(expected), InventedError, f"{left} has more events than {len(expected)}")
+            lost = len(expected) - counted - self.uncertain
+            _check(lost <= 0, LostError, f"the stream lost {lost} events")
+            _check(left.delivered == len(received), LostError, f"{left} delivered {len(received)} events")
+            _check(missed <= left.dropped, InventedError, f"{left} reported {missed} events as missed")
             self.counts["events read"] += len(received)
+            self.ended.append((expected, len(expected)))
 
     async def expect(self, chance: random.Random) -> None:
         """Expect an event that the block dispatches."""
@@ -221,24 +278,35 @@ class _Program:
             "order.expected", where=lambda got: event is None or got is event
         ) as expected:
             await trigger()
-        assert expected.event.number in self.dispatched, "the expectation invented an event"
+        _check(expected.event.number in self.dispatched, InventedError, "the expectation invented an event")
         self.counts["expectations"] += 1
 
     async def post(self, chance: random.Random) -> None:
         """Post to a queue; each event that it accepted is dispatched, or counted as dropped or unfinished."""
         name = f"posted.{chance.random()}"
+        started: list[int] = []
+        finished: Counter[str] = Counter()
+
+        async def work() -> None:
+            await anyio.sleep(chance.choice((0, chance.uniform(0, 2))))
+            if chance.random() < 0.2:
+                # A dispatch that logs the error does not fail.
+                finished["done" if self.logs_errors else "failed"] += 1
+                raise Declined
+            finished["done"] += 1
 
         async def listener(event: Placed) -> None:
             self.counts["listeners"] += 1
             self.heard[event.number] += 1
-            await anyio.sleep(chance.choice((0, chance.uniform(0, 2))))
-            if chance.random() < 0.2:
-                raise Declined
+            started.append(event.number)
+            await _drive_listener(work())
 
         overflow: Any = chance.choice(_OVERFLOWS)
-        errors: Any = chance.choice(("raise", "log", lambda *_: None))
+        errors: Any = chance.choice(("raise", "collect", "log", lambda *_: None))
+        workers = chance.choice((1, 2))
+        key: Any = chance.choice((None, lambda event: event.number % 2))
         queue = self.dispatcher.queue(
-            max_buffer_size=chance.choice((1, 2, 8)), workers=chance.choice((1, 2)), overflow=overflow, errors=errors,
+            max_buffer_size=chance.choice((1, 2, 8)), workers=workers, overflow=overflow, errors=errors, ordered_by=key,
             drain_timeout=chance.choice((None, 0, 3)),
         )  # fmt: skip
         with self.dispatcher.add_listener(name, listener):
@@ -250,6 +318,10 @@ class _Program:
                         except anyio.WouldBlock:
                             pass
                         await anyio.sleep(chance.choice((0, chance.uniform(0, 2))))
+                    if chance.random() < 0.3:
+                        await queue.join()
+                        busy = queue.statistics()
+                        _check(not busy.running and not busy.current_buffer_used, FaultError, f"join() left {busy}")
             except Exception as error:
                 # A failed queue also breaks the posts of its block, and some events may be undone.
                 _, others = _as_group(error).split((Declined, anyio.BrokenResourceError, QueueNotDrained))
@@ -258,8 +330,16 @@ class _Program:
             finally:
                 counted = queue.statistics()
                 accounted = counted.done + counted.failed + counted.dropped + counted.unfinished
-                assert accounted == counted.posted, f"the queue lost {counted.posted - accounted} events"
+                _check(accounted == counted.posted, LostError, f"{counted} lost {counted.posted - accounted} events")
+                for word, number in (("done", counted.done), ("failed", counted.failed)):
+                    at_most = number + counted.unfinished
+                    _check(number <= finished[word] <= at_most, LostError, f"{counted} instead of {finished}")
+                if workers == 1 or key is not None:
+                    for each in (0, 1) if workers == 2 else (None,):
+                        numbers = [number for number in started if each is None or number % 2 == each]
+                        _check(numbers == sorted(numbers), InventedError, f"the queue ran {numbers} in this order")
                 self.counts["posts"] += counted.posted
+                self.ended.append((started, len(started)))
 
     async def use_scope(self, chance: random.Random) -> None:
         """Dispatch on a scope: its listener runs for these events alone, and not after its end."""
@@ -274,13 +354,23 @@ class _Program:
             for _ in range(chance.randint(1, 3)):
                 own.append((await self.dispatch(scope, "order.placed", chance)).number)
                 await anyio.sleep(chance.uniform(0, 1))
-        assert heard == own, f"the listener of a scope ran for {heard} instead of {own}"
+        _check(heard == own, LostError, f"the listener of a scope ran for {heard} instead of {own}")
         try:
             await scope.adispatch("order.placed", self.make_event())
         except RuntimeError:
             self.counts["scopes"] += 1
         else:
-            raise AssertionError("a dispatch on a scope that has ended was not refused")
+            raise FaultError("a dispatch on a scope that has ended was not refused")
+
+
+def _check(condition: bool, kind: type[FaultError], message: str) -> None:
+    if not condition:
+        raise kind(message)
+
+
+def _is_subsequence(some: list[int], of: list[int]) -> bool:
+    rest = iter(of)
+    return all(number in rest for number in some)
 
 
 def _as_group(error: Exception) -> ExceptionGroup[Exception]:
