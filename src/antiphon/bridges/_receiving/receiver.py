@@ -240,12 +240,12 @@ class Receiver:
         """Wait until this receiver owns the partition, and has delivered what the former owner has left."""
         while not self._is_ending:
             if not await self._renew_ownership(()):
-                if self._owner:
-                    self._lose_ownership()
+                self._lose_ownership()
                 with anyio.move_on_after(_POLL):
                     await self._reader.wait()
                 continue
             self._owner = True
+            self._settler.set()
             if self._settlement.held:
                 # It must be settled before anything newer is delivered.
                 await self._reader.wait()
@@ -337,7 +337,8 @@ class Receiver:
 
     async def _settle(self) -> None:
         while not self._closing:
-            if self._settlement.has_outcomes():
+            # The broker ignores what an ordered receiver decides before it owns the partition again.
+            if self._settlement.has_outcomes() and (self._owner or self._stopping or not self._is_exclusive):
                 async with self._changing_due_times:
                     await self._settlement.settle(self._source)
                 self._ended.set()

@@ -75,7 +75,9 @@ class RedisSource:
                 if self._options.group is not None:
                     with anyio.CancelScope(shield=True), suppress(BridgeUnavailable, ServerError):
                         await self._call(CLOSE, [self._owner], [self._group, self._options.consumer, self._token])
-                self._token = ""
+                        # Without an answer, the ownership may last. Keep its proof for the next connection: without
+                        # it, this process would wait for the end of its own lease.
+                        self._token = ""
 
     async def _find_end(self, reader: RedisClient) -> None:
         # Not "$" in each read, which would skip what is published between two reads, and while the connection is lost.
