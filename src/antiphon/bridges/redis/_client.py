@@ -29,27 +29,39 @@ from coredis.retry import NoRetryPolicy
 from antiphon.bridges._errors import BridgeUnavailable, ConfigurationError
 from antiphon.bridges.redis._scripts import Script
 
-__all__ = ("Connector", "RedisClient", "ServerError")
+__all__ = ("Connector", "RedisClient", "RefusedError", "ServerError")
 
 T = TypeVar("T")
 
 #: The seconds within which the server answers a command that does not block.
 _ANSWER_SECONDS: Final = 5.0
 
-#: What a later connection can mend. coredis strips the codes from the texts of these errors, so ask for the classes.
-_TRANSIENT: Final = (
-    redis_errors.ConnectionError,  # also BusyLoadingError
+#: Answers of a server that loads its data, is a replica, does not have the keys, or has another password. It has
+#: written nothing. coredis strips the codes from the texts of these errors, so ask for the classes.
+_REFUSALS: Final = (
+    redis_errors.AuthenticationError,
+    redis_errors.BusyLoadingError,
     redis_errors.ReadOnlyError,
-    redis_errors.StreamConsumerGroupError,
     redis_errors.TryAgainError,
-    redis_errors.UnblockedError,
     redis_errors.ClusterDownError,
     redis_errors.AskError,  # also MovedError
+)
+
+#: What a later connection can mend.
+_TRANSIENT: Final = (
+    *_REFUSALS,
+    redis_errors.ConnectionError,
+    redis_errors.StreamConsumerGroupError,
+    redis_errors.UnblockedError,
     OSError,
     anyio.ClosedResourceError,
     anyio.BrokenResourceError,
     anyio.EndOfStream,
 )
+
+#: Codes of answers of a server that cannot write now: another script runs, its memory or disk is full, or a replica is
+#: missing. The connection is not broken. coredis has no classes for these codes, and leaves them in the text.
+_REFUSED_FOR_NOW: Final = re.compile("(BUSY|MASTERDOWN|MISCONF|NOREPLICAS|OOM) ")
 
 #: What Redis 7.0, and later versions, say about a command of a script that the user may not run.
 _DENIED_IN_SCRIPT: Final = re.compile("user executing the script can't|ACL failure in script")
@@ -57,6 +69,13 @@ _DENIED_IN_SCRIPT: Final = re.compile("user executing the script can't|ACL failu
 
 class ServerError(Exception):
     """Raised if the server has refused a command. It has not been executed."""
+
+
+class RefusedError(BridgeUnavailable):
+    """Raised if another server has to execute a command, or this one later. Nothing was written."""
+
+    def __init__(self, address: str, error: Exception) -> None:
+        super().__init__(f"{address} refuses the command: {type(error).__name__}: {error}")
 
 
 class RightsError(ServerError, ConfigurationError):
@@ -172,7 +191,7 @@ class RedisClient:
             seconds: The time limit.
 
         Raises:
-            BridgeUnavailable: If the connection fails.
+            BridgeUnavailable: If the connection fails. It is a `RefusedError` if the server has answered.
             ConfigurationError: If a key has another type, or if the user may not run the command.
             ServerError: If the server refuses the command.
         """
@@ -187,24 +206,32 @@ class RedisClient:
             raise BridgeUnavailable(f"{self._address} did not answer within {seconds:g} seconds") from exc
         except _TRANSIENT as exc:
             self.broken.set()
+            if isinstance(exc, _REFUSALS):
+                raise RefusedError(self._address, exc) from exc
             raise BridgeUnavailable(f"the connection to {self._address} failed: {exc}") from exc
         except RuntimeError as exc:
             if not self.broken.is_set():
                 raise
             # Another command has found that the connection is broken, and the client is closed already.
             raise BridgeUnavailable(f"the connection to {self._address} ended") from exc
-        except redis_errors.WrongTypeError as exc:
-            raise ConfigurationError(
-                f"a key of the prefix has another type in {self._address}: {exc}; choose another prefix="
-            ) from exc
         except redis_errors.RedisError as exc:
-            if isinstance(exc, redis_errors.AuthorizationError) or _DENIED_IN_SCRIPT.search(str(exc)):
-                raise RightsError(
-                    f"the user of the bridge has too few rights in {self._address}: {exc}; grant those that the docs "
-                    f"of RedisStreams list"
-                ) from exc
-            raise ServerError(f"{type(exc).__name__}: {exc}") from exc
+            raise self._convert(exc) from exc
         return result
+
+    def _convert(self, error: redis_errors.RedisError) -> Exception:
+        """Return the exception for an error that a new connection would not mend."""
+        if isinstance(error, redis_errors.WrongTypeError):
+            return ConfigurationError(
+                f"a key of the prefix has another type in {self._address}: {error}; choose another prefix="
+            )
+        if _REFUSED_FOR_NOW.match(str(error)):
+            return RefusedError(self._address, error)
+        if isinstance(error, redis_errors.AuthorizationError) or _DENIED_IN_SCRIPT.search(str(error)):
+            return RightsError(
+                f"the user of the bridge has too few rights in {self._address}: {error}; grant those that the docs "
+                f"of RedisStreams list"
+            )
+        return ServerError(f"{type(error).__name__}: {error}")
 
     async def call(
         self,

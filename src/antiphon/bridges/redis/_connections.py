@@ -81,7 +81,7 @@ class Connections:
             BridgeUnavailable: If there is no connection to it now.
         """
         node = self._find(key)
-        if node is None or node.client is None:
+        if node is None or node.client is None or node.client.broken.is_set():
             address = (self._connector if node is None else node.connector).address
             raise BridgeUnavailable(f"there is no connection to {address} now")
         return node.client

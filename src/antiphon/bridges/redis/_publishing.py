@@ -17,7 +17,7 @@ from anyio.lowlevel import checkpoint
 from antiphon.bridges._brokers.protocol import Message, Receipt
 from antiphon.bridges._channel import Channel
 from antiphon.bridges._errors import BridgeUnavailable, ConfigurationError, PublishFailed, PublishUncertain
-from antiphon.bridges.redis._client import RedisClient, ServerError
+from antiphon.bridges.redis._client import RedisClient, RefusedError, ServerError
 from antiphon.bridges.redis._keys import PartitionKeys
 from antiphon.bridges.redis._scripts import PUBLISH
 
@@ -130,10 +130,10 @@ class BatchPublisher:
                 [*times, *(item.message.data for item in batch)],
                 seconds=self._seconds,
             )
+        except (RefusedError, ServerError, ConfigurationError) as exc:
+            _fail(batch, PublishFailed, "is not stored", exc)
         except BridgeUnavailable as exc:
             _fail(batch, PublishUncertain, "may be stored; publish it again with this id", exc)
-        except (ServerError, ConfigurationError) as exc:
-            _fail(batch, PublishFailed, "is not stored", exc)
         else:
             for item, position in zip(batch, results, strict=True):
                 item.position = position.decode()
