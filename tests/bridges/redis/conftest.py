@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.bridges.redis.figures import Figures
 from tests.bridges.redis.server import Server, find_server
 from tests.conftest import BACKENDS
 
@@ -77,3 +79,18 @@ def own_server(tmp_path: Any) -> Iterator[Server]:
 @pytest.fixture
 def prefix() -> str:
     return f"test-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def rounds() -> Callable[[int, int], int]:
+    """Choose a number: the first one, or the second one in the short form."""
+    is_short = os.environ.get("ANTIPHON_FAULTS") == "short"
+    return lambda full, short: short if is_short else full
+
+
+@pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Iterator[Figures]:
+    """What a fault test counts. It is printed at the end of the run."""
+    made = Figures()
+    yield made
+    record_property("figures", str(made))

@@ -13,7 +13,10 @@ import anyio
 from tests.bridges.redis.programs import until
 from tests.bridges.shop import Program
 
-__all__ = ("Figures",)
+__all__ = ("Figures", "Rounds")
+
+#: Chooses between the number for all tests and that for the short form.
+Rounds = Callable[[int, int], int]
 
 
 @dataclass

@@ -81,16 +81,17 @@ class Server:
 
     def command(self, *words: str) -> bytes:
         """Send a command, and return the raw answer."""
+        return self.commands(words)
+
+    def commands(self, *commands: Sequence[str]) -> bytes:
+        """Send commands on one connection, and return the raw answer of the last one."""
+        answer = b""
         with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
-            connection.sendall(
-                b"".join(
-                    [
-                        b"*%d\r\n" % len(words),
-                        *(b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode()) for word in words),
-                    ]
-                )
-            )
-            return connection.recv(1_000_000)
+            for command in commands:
+                words = (b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode()) for word in command)
+                connection.sendall(b"".join([b"*%d\r\n" % len(command), *words]))
+                answer = connection.recv(1_000_000)
+        return answer
 
     def send(self, how: signal.Signals) -> None:
         """Send a signal to this very process."""

@@ -12,7 +12,8 @@ import pytest
 from antiphon.bridges import BridgeUnavailable, Channel, PublishFailed, PublishUncertain
 from antiphon.bridges.redis import RedisStreams
 from antiphon.testing.brokers import BrokerCheck, broker_checks
-from tests.bridges.redis.programs import is_settled, until, until_settled
+from tests.bridges.redis.figures import Figures
+from tests.bridges.redis.programs import until, until_settled
 from tests.bridges.redis.server import Cluster, find_server
 from tests.bridges.shop import OrderPlaced, Program, make_registry
 
@@ -70,23 +71,31 @@ async def test_a_cluster_keeps_the_contract(check: BrokerCheck, cluster: Cluster
     await check(lambda: RedisStreams(cluster.url, prefix=prefix), claim_after=0.5)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("ordered", [False, True])
-async def test_partitions_on_all_nodes_are_published_and_received(cluster: Cluster, prefix: str, ordered: bool):
+async def test_partitions_on_all_nodes_are_published_and_received(
+    cluster: Cluster, prefix: str, figures: Figures, ordered: bool
+):
     web, billing = make_program(cluster, prefix, "web"), make_billing(cluster, prefix, ordered=ordered)
     order_ids = [str(number) for number in range(100)]
 
     async with web.bridge, billing.bridge:
         await place_surely(web, *order_ids)
         await until(lambda: len(billing.log) == 100)
-        await until_settled(billing)
+        await figures.until_settled(billing)
         receives = (await billing.bridge.health()).receives
 
+    nodes = sum(f"{{{prefix}:orders:".encode() in node.command("KEYS", "*") for node in cluster.nodes)
+    figures.sent, figures.acknowledged = 100, order_ids
+    figures.add(billing)
+    figures.note(f"partitions {len(receives)}, nodes {nodes}")
+    figures.check()
     assert sorted(billing.log, key=int) == order_ids
-    assert len(receives) == 16
-    assert all(f"{{{prefix}:orders:".encode() in node.command("KEYS", "*") for node in cluster.nodes)
+    assert (len(receives), nodes) == (16, 3)
 
 
-async def test_a_node_that_is_restarted_loses_nothing(cluster: Cluster, prefix: str):
+@pytest.mark.faults
+async def test_a_node_that_is_restarted_loses_nothing(cluster: Cluster, prefix: str, figures: Figures):
     web, billing = make_program(cluster, prefix, "web"), make_billing(cluster, prefix)
     before, after = ([f"{when}-{number}" for number in range(40)] for when in ("before", "after"))
 
@@ -96,12 +105,16 @@ async def test_a_node_that_is_restarted_loses_nothing(cluster: Cluster, prefix: 
         await anyio.to_thread.run_sync(cluster.nodes[2].restart)
         await place_surely(web, *after)
         await until(lambda: len(billing.log) >= 80, 30)
-        await until_settled(billing, 30)
+        await figures.until_settled(billing, 30)
 
+    figures.sent, figures.acknowledged = 80, [*before, *after]
+    figures.add(billing)
+    figures.check()
     assert sorted(billing.log) == sorted([*before, *after])
 
 
-async def test_a_partition_that_moves_to_another_node_is_followed(cluster: Cluster, prefix: str):
+@pytest.mark.faults
+async def test_a_partition_that_moves_to_another_node_is_followed(cluster: Cluster, prefix: str, figures: Figures):
     web, billing = make_program(cluster, prefix, "web"), make_billing(cluster, prefix)
     channel = Channel("single")
     tag = f"{prefix}:single:0"
@@ -114,6 +127,8 @@ async def test_a_partition_that_moves_to_another_node_is_followed(cluster: Clust
         await until(lambda: log == ["before"])
         await until_settled(billing)
         move(cluster, slot)
+        with pytest.raises(PublishFailed, match="refuses the command"):
+            await web.bridge.publish(OrderPlaced("during"), to=channel)
         with anyio.fail_after(20):
             while "after" not in log:
                 try:
@@ -121,9 +136,12 @@ async def test_a_partition_that_moves_to_another_node_is_followed(cluster: Clust
                 except (PublishFailed, PublishUncertain):
                     pass
                 await anyio.sleep(0.05)
-            while not await is_settled(billing):
-                await anyio.sleep(0.05)
+        await figures.until_settled(billing)
 
+    figures.sent, figures.acknowledged = 3, ["before", "after"]
+    figures.add(billing)
+    figures.note("refused 1")
+    figures.check()
     assert log == ["before", "after"]
 
 

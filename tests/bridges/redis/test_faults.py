@@ -1,11 +1,11 @@
 """What the bridge does when processes, servers and connections fail. Each test prints its figures at the end of the run.
 
-The variable ``ANTIPHON_FAULTS=short`` makes fewer rounds.
+The variable ``ANTIPHON_FAULTS=short`` makes fewer rounds. `test_refusals` is about servers that refuse, `test_traffic`
+about what crosses, and `test_storm` about faults at random.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -21,40 +21,24 @@ import pytest
 
 from antiphon.bridges import EventRegistry, Message, PublishFailed, PublishUncertain, Retry
 from antiphon.bridges.redis import RedisStreams
-from tests.bridges.redis.figures import Figures
+from tests.bridges.redis.figures import Figures, Rounds
 from tests.bridges.redis.programs import make_billing, make_program, place_surely, until
 from tests.bridges.redis.proxy import Proxy
 from tests.bridges.redis.server import Server
 from tests.bridges.redis.worker import Worker
 from tests.bridges.shop import ORDERS, OrderPlaced, Program, fail, make_registry
-from tests.bridges.test_groups import Unknown, make_newer_registry
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
 
 #: How long the start of processes may take on a busy machine.
 _START_SECONDS = 60
 
-Rounds = Callable[[int, int], int]
 StartWorker = Callable[..., Worker]
 
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
-
-
-@pytest.fixture
-def rounds() -> Rounds:
-    """Choose a number: the first one, or the second one in the short form."""
-    is_short = os.environ.get("ANTIPHON_FAULTS") == "short"
-    return lambda full, short: short if is_short else full
-
-
-@pytest.fixture
-def figures(record_property: Callable[[str, object], None]) -> Iterator[Figures]:
-    made = Figures()
-    yield made
-    record_property("figures", str(made))
 
 
 @pytest.fixture
@@ -413,6 +397,29 @@ async def test_killed_connections_lose_nothing_and_repeat_nothing(
     assert state.reconnects > 0
 
 
+async def test_an_owner_that_connects_again_goes_on_at_once(own_server: Server, prefix: str, figures: Figures):
+    """It still has its lease, and does not wait until it ends. What has finished meanwhile is not started again."""
+    web = make_program(own_server, prefix)
+    billing = make_billing(own_server, prefix, ordered=True, claim_after=30)
+    billing.react = lambda event: anyio.sleep(0.5 if event.order_id == "before" else 0)
+
+    async with web.bridge, billing.bridge:
+        await place_surely(web, "before", figures.acknowledged)
+        await until(lambda: billing.log)
+        await anyio.to_thread.run_sync(own_server.restart)
+        restarted = anyio.current_time()
+        await place_surely(web, "after", figures.acknowledged)
+        await figures.until_handled(lambda: billing.log, 60)
+        seconds = billing.times[-1] - restarted
+        await figures.until_settled(billing)
+    figures.sent = 2
+    figures.add(billing)
+    figures.note(f"handled the next event {seconds:.2f} s after the restart")
+    figures.check()
+    assert figures.duplicates == 0
+    assert seconds < 5
+
+
 async def test_a_server_that_stops_answering_is_used_again(own_server: Server, prefix: str, figures: Figures):
     web, billing = make_program(own_server, prefix), make_billing(own_server, prefix, claim_after=2)
 
@@ -516,39 +523,6 @@ async def test_keys_keep_their_order_with_failures_and_two_owners(
 # Several programs
 
 
-@pytest.mark.parametrize(("ordered", "claim_after"), [(False, 0.6), (True, 30)], ids=["group", "ordered"])
-async def test_a_deploy_of_a_new_version_and_a_new_type_loses_nothing(
-    shared_server: Server, prefix: str, figures: Figures, ordered: bool, claim_after: float
-):
-    """The older program leaves to the newer one what it does not know, and an ordered one its whole partition."""
-
-    def program(name: str, events: EventRegistry) -> Program:
-        made = Program(RedisStreams(shared_server.url, prefix=prefix), name, events)
-        options: dict[str, Any] = {"ordered": ordered, "claim_after": claim_after}
-        made.bridge.receive(ORDERS, group="billing", unknown="wait", **options)
-        return made.listen(OrderPlaced, Unknown)
-
-    newer_registry = make_newer_registry(2)
-    newer_registry.register("shop.order-placed", version=2)(OrderPlaced)
-    older, newer = program("older", make_newer_registry(1)), program("newer", newer_registry)
-    async with older.bridge:
-        await older.bridge.publish(Unknown(1), to=ORDERS)
-        await until(lambda: older.log)
-        await older.bridge.send(newer.bridge.prepare(Unknown(2), to=ORDERS))
-        await older.bridge.send(newer.bridge.prepare(OrderPlaced("3"), to=ORDERS))
-        await anyio.sleep(0.5)
-        assert older.log == [Unknown(1)]
-        async with newer.bridge:
-            started = anyio.current_time()
-            await until(lambda: len(newer.log) == 2)
-            figures.note(f"handed over in {anyio.current_time() - started:.2f} s")
-            await figures.until_settled(newer)
-    figures.sent, figures.acknowledged = 3, ["1", "2", "3"]
-    figures.add(older, newer)
-    figures.check()
-    assert (older.log, sorted(newer.log, key=str)) == ([Unknown(1)], ["3", Unknown(2)])
-
-
 async def test_asyncio_and_trio_share_a_group_in_one_process(
     shared_server: Server, prefix: str, rounds: Rounds, figures: Figures, anyio_backend_name: str
 ):
@@ -626,31 +600,6 @@ async def test_a_large_backlog_is_read_within_the_concurrency(
     figures.check()
     assert figures.duplicates == 0
     assert 1 < max(most, most_pending) <= 32
-
-
-async def test_received_events_do_not_go_in_circles(shared_server: Server, prefix: str, figures: Figures):
-    """A forwarded event, a derived one, and one that a queue dispatches again."""
-    one, two = make_program(shared_server, prefix, "one"), make_program(shared_server, prefix, "two", max_hops=3)
-    for program in (one, two):
-        program.bridge.forward(OrderPlaced, to=ORDERS)
-        program.bridge.receive(ORDERS)
-        program.listen(OrderPlaced)
-    async with two.dispatcher.queue() as queue, one.bridge, two.bridge:
-
-        async def again(event: OrderPlaced) -> None:
-            if queue is not None and len(two.log) < 3:
-                queue.post_nowait("order.again", event)
-
-        two.dispatcher.add_listener("order.placed", again)
-        await one.dispatcher.adispatch("order.placed", OrderPlaced("7"))
-        await until(lambda: len(two.log) == 2)
-        await anyio.sleep(0.3)
-    length = shared_server.command("XLEN", f"{{{prefix}:orders:0}}")
-    figures.sent, figures.acknowledged = 1, ["7"]
-    figures.add(two)
-    figures.note(f"stored {length.decode().strip()[1:]}")
-    figures.check()
-    assert (one.log, two.log, length) == (["7"], ["7", "7"], b":1\r\n")
 
 
 async def test_an_entry_that_is_cancelled_while_the_server_hangs_ends_soon(own_server: Server, prefix: str):
