@@ -34,6 +34,8 @@ KEPT = ROOT / ".nox" / "mutants.json"
 SURVIVORS = Path(__file__).with_name("survivors.toml")
 #: The smallest part of the mutants that tests have to kill.
 GOAL = 0.95
+#: The number of mutants of a short run, and the part of them that must be killed. A small sample can be unlucky.
+SHORT, SHORT_GOAL = 100, 0.9
 
 #: Tests of other things, those that start processes, and those that take many rounds.
 OTHERS = (
@@ -70,6 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code is 1 if too many mutants survive, or one without a reason."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--sample", type=int, help="how many mutants, chosen by the seed; without it all of them")
+    parser.add_argument("--short", action="store_true", help=f"a sample of {SHORT}; less than the goal is enough")
     parser.add_argument("--seed", type=int, default=0, help="the seed of the sample")
     parser.add_argument("--seconds", type=float, default=3600, help="when to stop; the next run continues there")
     parser.add_argument("--processes", type=int, default=2)
@@ -77,6 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--keep", action="store_true", help="store the figures, also of a sample")
     parser.add_argument("--folder", choices=FOLDERS, action="append", help="a folder; without it all of them")
     options = parser.parse_args(arguments)
+    if options.short:
+        options.sample, options.least = SHORT, SHORT_GOAL
     check = _Check(options)
     for name in _IMPORTED_ONCE:
         importlib.import_module(name)

@@ -72,6 +72,7 @@ class Module:
     def __init__(self, path: Path, root: Path) -> None:
         self.path = path
         self.name = path.relative_to(root).as_posix()
+        self.import_name = "antiphon." + self.name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
         self.source = path.read_text(encoding="utf-8")
         self.tree = ast.parse(self.source)
         self.mutants = tuple(self._find())

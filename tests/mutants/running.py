@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -67,6 +68,9 @@ class Runner:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Measure which lines each test executes, and run the check."""
         self.items = list(_choose(session.items))
+        for module in self.modules.values():
+            # Some are otherwise imported by the first test that needs them.
+            import_module(module.import_name)
         self.functions = _find_functions(self.modules.values())
         # The children collect garbage only among their own objects, and share the memory of the others.
         gc.collect()
@@ -297,7 +301,7 @@ class _MutantFinder(MetaPathFinder):
     def __init__(self, module: Module, mutant: Mutant) -> None:
         self.module = module
         self.mutant = mutant
-        self.name = "antiphon." + module.name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        self.name = module.import_name
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if fullname != self.name:
