@@ -25,7 +25,7 @@ __all__ = ("get_requested_cancellation", "raise_if_cancelled")
 
 async def raise_if_cancelled(watch: CancellationWatch) -> None:
     """Raise the cancellation of a cancel scope, of the task or of the dispatch, if one was requested."""
-    scope_checkpoint, _ = checkpoint_if_cancelled()
+    scope_checkpoint, _ = checkpoint_if_cancelled(watch.task)
     if scope_checkpoint is not None:
         await scope_checkpoint
     if watch.has_undelivered_cancellation():

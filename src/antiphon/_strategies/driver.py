@@ -101,23 +101,22 @@ def _drive_remainder(
     if watch is not None and watch.task is None:
         watch = None
     while True:
-        sent = thrown = None
         try:
-            sent = yield (yielded if watch is None else watch_future(yielded, watch))
+            value, step = (yield (yielded if watch is None else watch_future(yielded, watch))), coro.send
         except GeneratorExit:
             run(coro.close)
             raise
         except BaseException as exc:  # noqa: ASYNC103  thrown into the coroutine
-            thrown = exc
+            value, step = exc, coro.throw
         if watch is not None and (watch.has_undelivered_request or watch.has_undelivered_own_request):
-            watch.on_resumed(thrown)
+            watch.on_resumed(value)
         try:
-            yielded = run(coro.send, sent) if thrown is None else run(coro.throw, thrown)
+            yielded = run(step, value)
         except StopIteration as end:
             return end.value
         finally:
             # A frame that references an exception creates a reference cycle.
-            sent = thrown = None
+            del value
 
 
 #: The same as an awaitable.

@@ -47,6 +47,7 @@ from antiphon._strategies.errors import ErrorCollector, handle_exception
 __all__ = ("TierRunner",)
 
 _EMPTY_CONTEXT: Final = Context()
+_WORKER_NAME: Final = f"{__name__}.TierRunner._run_worker"
 
 
 class TierRunner:
@@ -92,7 +93,7 @@ class TierRunner:
         self._context.run(current_watch.set, self._watch)
         exc: BaseException | None = None
         try:
-            group, self._is_cancelled_by_scope = open_task_group()
+            group, self._start_task, self._is_cancelled = open_task_group(self._watch.task)
             async with _TierTaskGroup(group, self, self._watch) as self._group:
                 await self._run_listeners(self._watch, self._context)
         except BaseException as group:  # noqa: ASYNC103  raised below, where it gets no context
@@ -155,6 +156,9 @@ class TierRunner:
                     self._start_workers()
                 await remainder
                 watch.uncancel_own_requests()
+                # Tasks that are about to start need listeners.
+                if length_hint(self._pending) <= self._starting_tasks:
+                    break
             except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises all but errors
                 has_waited = True
                 try:
@@ -169,13 +173,14 @@ class TierRunner:
         subscription = next(self._pending, None)
         if subscription is None:
             return
-        self._spawn_workers()
+        if self._available_tasks and length_hint(self._pending) > self._starting_tasks:
+            self._spawn_workers()
         # A new task has a copy of the context already.
         watch = cast("WorkerWatch", self._worker_watch)
         try:
             try:
                 await self._get_call(subscription, watch)(self._event)
-                if not length_hint(self._pending):
+                if length_hint(self._pending) <= self._starting_tasks:
                     return
                 watch.uncancel_own_requests()
             except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises all but errors
@@ -201,13 +206,14 @@ class TierRunner:
     def _spawn_workers(self) -> None:
         # This runs in the context of the workers, which each of them copies.
         # Start two. With one, each listener that waits would delay all later ones by an iteration of the event loop.
-        for _ in range(min(2, length_hint(self._pending) - self._starting_tasks, self._available_tasks)):
-            self._available_tasks -= 1
-            self._starting_tasks += 1
-            self._group.start_soon(self._run_worker)
+        count = min(2, length_hint(self._pending) - self._starting_tasks, self._available_tasks)
+        self._available_tasks -= count
+        self._starting_tasks += count
+        for _ in range(count):
+            self._start_task(self._group, self._run_worker, _WORKER_NAME)
 
     def _should_stop(self) -> bool:
-        return self._is_closed or self._watch.is_cancelled or self._is_cancelled_by_scope()
+        return self._is_closed or self._watch.is_cancelled or self._is_cancelled(self._group)
 
     def _get_call(self, subscription: Subscription, watch: CancellationWatch) -> Callable[[Any], Any]:
         return subscription.call
