@@ -71,20 +71,14 @@ def is_cancelled_by_scope() -> bool:
     """Return whether a cancel scope around the running task has been cancelled. On asyncio, also if it is overdue."""
     trio, task = _detect_backend()
     if trio is not None:
-        return _is_cancelled_in_trio(trio)
+        return _is_cancelled_in_trio(trio.lowlevel.current_task())
     return task is not None and _is_cancelled_in_asyncio()
 
 
-def _is_cancelled_in_trio(trio: Any) -> bool:
-    # Trio has no public function for this. Its effective deadline is slow, because it visits all cancel scopes.
-    checkpoint = trio.lowlevel.checkpoint_if_cancelled()
-    try:
-        checkpoint.send(None)
-    except StopIteration:
-        return False
-    # It would wait for the cancellation.
-    checkpoint.close()
-    return True
+def _is_cancelled_in_trio(task_or_scope: Any) -> bool:
+    # AnyIO reads it too, because there is no public way. The effective deadline is slow: it visits all cancel scopes.
+    is_cancelled: bool = task_or_scope._cancel_status.effectively_cancelled  # noqa: SLF001
+    return is_cancelled
 
 
 def _is_cancelled_in_asyncio() -> bool:
@@ -94,11 +88,7 @@ def _is_cancelled_in_asyncio() -> bool:
 
 
 def make_cancellation(message: object = None) -> BaseException:
-    """Return a new cancellation of the running asyncio task.
-
-    Args:
-        message: The argument of ``task.cancel()``, or None.
-    """
+    """Return a new cancellation of the running asyncio task. The message is the argument of ``cancel()``, or None."""
     arguments = () if message is None else (message,)
     return anyio.get_cancelled_exc_class()(*arguments)
 
@@ -115,22 +105,21 @@ def open_task_group(
         task: The running asyncio task, or None on Trio.
 
     Returns:
-        The task group, and two functions of the entered group. The first starts a task from a function and a name. The
-        second does the same as `is_cancelled_by_scope`, in less time, if a task of the group calls it.
+        The task group; a function that starts a task of the entered group; and a function that returns whether a cancel
+        scope, or one around it, has been cancelled. For the scope of the group, it answers as `is_cancelled_by_scope`.
     """
     trio = None if task is not None else _detect_backend()[0]
     if trio is None:
-        return _get_asyncio_backend().create_task_group(), _start_asyncio_task, _is_asyncio_group_cancelled
-    return trio.open_nursery(strict_exception_groups=True), _start_trio_task, _is_nursery_cancelled
+        return _get_asyncio_backend().create_task_group(), _start_asyncio_task, _is_asyncio_scope_cancelled
+    return trio.open_nursery(strict_exception_groups=True), _start_trio_task, _is_cancelled_in_trio
 
 
 def _start_asyncio_task(group: Any, function: _TaskFunction, name: str) -> None:
-    # `start_soon` would check that the coroutine is one.
+    # AnyIO's `start_soon` would check the coroutine once more.
     group.create_task(function(), name=name)
 
 
-def _is_asyncio_group_cancelled(group: Any) -> bool:
-    scope = group.cancel_scope
+def _is_asyncio_scope_cancelled(scope: Any) -> bool:
     while scope is not None:
         if scope.cancel_called or (scope.deadline != math.inf and scope.deadline <= anyio.current_time()):
             return True
@@ -140,11 +129,6 @@ def _is_asyncio_group_cancelled(group: Any) -> bool:
 
 def _start_trio_task(nursery: Any, function: _TaskFunction, name: str) -> None:
     nursery.start_soon(function, name=name)
-
-
-def _is_nursery_cancelled(nursery: Any) -> bool:
-    # AnyIO reads it too, because there is no public way.
-    return bool(nursery.cancel_scope._cancel_status.effectively_cancelled)  # noqa: SLF001
 
 
 def leave_unused_task_group(group: AbstractAsyncContextManager[Any]) -> bool:
@@ -208,14 +192,12 @@ def checkpoint_if_cancelled(task: Any = None) -> tuple[Awaitable[None] | None, A
         task: The running asyncio task, or None if it is not known.
 
     Returns:
-        The awaitable checkpoint, or None if there is no cancel scope; and the running asyncio task or None.
+        The awaitable checkpoint, or None if it would do nothing; and the running asyncio task or None.
     """
-    trio = None
-    if task is None:
-        trio, task = _detect_backend()
+    trio, task = _detect_backend() if task is None else (None, task)
     if trio is not None:
-        # The same as AnyIO's, without the search for the running backend.
-        return trio.lowlevel.checkpoint_if_cancelled(), None
+        is_cancelled = _is_cancelled_in_trio(trio.lowlevel.current_task())
+        return (trio.lowlevel.checkpoint_if_cancelled() if is_cancelled else None), None
     # Without a task, no event loop runs: the caller drives the coroutine manually.
     return (_get_asyncio_backend().checkpoint_if_cancelled() if task is not None and _is_in_scope(task) else None), task
 

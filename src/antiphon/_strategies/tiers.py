@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
 from operator import length_hint
 from types import TracebackType
@@ -93,8 +92,7 @@ class TierRunner:
         self._context.run(current_watch.set, self._watch)
         exc: BaseException | None = None
         try:
-            group, self._start_task, self._is_cancelled = open_task_group(self._watch.task)
-            async with _TierTaskGroup(group, self, self._watch) as self._group:
+            async with self as self._group:
                 await self._run_listeners(self._watch, self._context)
         except BaseException as group:  # noqa: ASYNC103  raised below, where it gets no context
             exc = unwrap_group(group)
@@ -114,6 +112,23 @@ class TierRunner:
             finally:
                 # A frame that references an exception creates a reference cycle.
                 del exc
+
+    def __aenter__(self) -> Awaitable[Any]:
+        self._manager, self._start_task, self._is_cancelled = open_task_group(self._watch.task)
+        return self._manager.__aenter__()
+
+    def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> Awaitable[bool | None]:
+        watch = self._watch
+        # If no listener waited or failed, no task was started.
+        is_unused = exc is None and not self.may_be_cancelled
+        # A listener that has cancelled its own task is cancelled in `__aexit__`, as it would be in its own task.
+        if is_unused and not watch.has_undelivered_cancellation() and leave_unused_task_group(self._manager):
+            return no_op()
+        coro: Any = self._manager.__aexit__(exc_type, exc, traceback)
+        # Watch the requests to cancel the caller's task while that task waits for others.
+        return drive(coro, watch) if watch.on_wait_for_tasks() else coro
 
     def _choose_exception(self, exc: BaseException | None) -> BaseException | None:
         """Choose what leaves the tier.
@@ -213,7 +228,7 @@ class TierRunner:
             self._start_task(self._group, self._run_worker, _WORKER_NAME)
 
     def _should_stop(self) -> bool:
-        return self._is_closed or self._watch.is_cancelled or self._is_cancelled(self._group)
+        return self._is_closed or self._watch.is_cancelled or self._is_cancelled(self._group.cancel_scope)
 
     def _get_call(self, subscription: Subscription, watch: CancellationWatch) -> Callable[[Any], Any]:
         return subscription.call
@@ -235,32 +250,3 @@ class TierRunner:
     def _cancel_tier(self) -> None:
         self._is_closed = True
         self._group.cancel_scope.cancel()
-
-
-class _TierTaskGroup:
-    """The task group of a tier. It watches the requests to cancel the caller's task while that task waits for others.
-
-    Args:
-        group: The task group.
-        runner: The runner of the tier.
-        watch: The watch of the caller's task.
-    """
-
-    def __init__(self, group: AbstractAsyncContextManager[Any], runner: TierRunner, watch: CancellationWatch) -> None:
-        self._group = group
-        self._runner = runner
-        self._watch = watch
-
-    def __aenter__(self) -> Awaitable[Any]:
-        return self._group.__aenter__()
-
-    def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> Awaitable[bool | None]:
-        # If no listener waited or failed, no task was started.
-        is_unused = exc is None and not self._runner.may_be_cancelled
-        # A listener that has cancelled its own task is cancelled in `__aexit__`, as it would be in its own task.
-        if is_unused and not self._watch.has_undelivered_cancellation() and leave_unused_task_group(self._group):
-            return no_op()
-        coro: Any = self._group.__aexit__(exc_type, exc, traceback)
-        return drive(coro, self._watch) if self._watch.on_wait_for_tasks() else coro
