@@ -71,6 +71,24 @@ async def test_listeners_that_wait_have_a_task_each(strategy: Strategy, size: in
 
 
 @together
+@pytest.mark.parametrize("size", [3, 10, 30])
+async def test_no_task_starts_for_nothing(strategy: Strategy, size: int) -> None:
+    dispatcher, used, started = AsyncEventDispatcher(strategy=strategy), set[int](), set[int]()
+    before = {task.id for task in anyio.get_running_tasks()}
+
+    async def listener(event: Event) -> None:
+        used.add(anyio.get_current_task().id)
+        started.update(task.id for task in anyio.get_running_tasks())
+        await cancel_shielded_checkpoint()
+
+    for _ in range(size):
+        dispatcher.add_listener("order.placed", listener)
+    await dispatcher.adispatch("order.placed")
+
+    assert started - before <= used
+
+
+@together
 async def test_about_two_tasks_are_started_for_each_listener_that_waits(strategy: Strategy) -> None:
     started, tasks = await run([place % 10 == 9 for place in range(100)], strategy)
 
