@@ -6,10 +6,12 @@ A message says what was expected, what was received, and how to fix it.
 from __future__ import annotations
 
 import functools
+import inspect
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
-from unittest.mock import AsyncMock, MagicMock
+from unittest.mock import AsyncMock, MagicMock, create_autospec
 
 import pytest
 
@@ -509,3 +511,167 @@ def test_an_attribute_that_is_missing_has_the_message_of_python(kind: Any) -> No
 def test_a_dispatcher_with_a_wrong_name_is_refused(kind: Any) -> None:
     with pytest.raises(TypeError, match="name= is the name of the dispatcher, a str or None"):
         kind(name=1)
+
+
+# Arguments by keyword, and attributes that are missing
+
+
+@pytest.mark.parametrize("event_id", ["order.placed", OrderPlaced, 404], ids=repr)
+def test_keywords_of_whistle_show_the_call_by_position(dispatcher: AnyDispatcher, event_id: Any) -> None:
+    anything = cast("Any", dispatcher)
+    for use, call in (
+        (
+            lambda **names: anything.remove_listener(**names, listener=plain_function),
+            "remove_listener({}, plain_function)",
+        ),
+        (anything.remove_listener, "remove_listener({}, listener)"),
+        (anything.get_listeners, "get_listeners({})"),
+        (anything.has_listeners, "has_listeners({})"),
+        (anything.prepare, "prepare({})"),
+    ):
+        shown = {OrderPlaced: "OrderPlaced", "order.placed": '"order.placed"'}.get(event_id, "404")
+        with refused(dispatcher, "by position, not as event_id=", f"write {call.format(shown)}"):
+            use(event_id=event_id)
+
+
+def test_whistles_keywords_of_a_dispatch_work() -> None:
+    event = OrderPlaced()
+    dispatch = cast("Any", EventDispatcher().dispatch)
+
+    assert dispatch(event_id=PLACED, event=event) is event
+    assert dispatch(event_id=PLACED).name == PLACED
+
+
+async def test_a_dispatch_accepts_the_documented_names() -> None:
+    event = OrderPlaced()
+    adispatch = cast("Any", AsyncEventDispatcher().adispatch)
+
+    assert await adispatch(name=PLACED, event=event) is event
+    assert (await adispatch(name=PLACED, strategy=Concurrent())).name == PLACED
+
+
+async def test_a_dispatch_without_its_name_shows_the_call(dispatcher: AnyDispatcher) -> None:
+    anything, method = cast("Any", dispatcher), "dispatch"
+    if isinstance(dispatcher, AsyncEventDispatcher):
+        method = "adispatch"
+    dispatch = getattr(anything, method)
+    for options, texts in (
+        ({}, ["got nothing", f"{method}(event)"]),
+        ({"event": OrderPlaced()}, ["got only event=", f"{method}(event)", f"{method}(name, event)"]),
+    ):
+        with refused(dispatcher, *texts):
+            result = dispatch(**options)
+            if isinstance(result, Awaitable):
+                await result
+
+
+async def test_a_post_without_its_name_shows_the_call() -> None:
+    dispatcher = AsyncEventDispatcher()
+    async with dispatcher.queue() as queue:
+        for post in (cast("Any", queue).post, async_form(cast("Any", queue).post_nowait)):
+            with refused(dispatcher, "got nothing"):
+                await post()
+            with refused(dispatcher, "got only event="):
+                await post(event=OrderPlaced())
+            await post(name=PLACED, event=OrderPlaced())
+
+    assert queue.statistics().done == 2
+
+
+def async_form(function: Callable[..., object]) -> Callable[..., Awaitable[object]]:
+    async def call(**options: Any) -> object:
+        return function(**options)
+
+    return call
+
+
+def test_the_dispatch_of_an_async_dispatcher_teaches_with_any_arguments() -> None:
+    dispatch: Any = AsyncEventDispatcher().dispatch
+    for arguments, options in ((("a",), {}), ((), {"event_id": "a"}), ((), {"name": "a"}), (("a", Event(), 3), {})):
+        with pytest.raises(NotImplementedError, match=r"await dispatcher\.adispatch\('a', \.\.\.\)"):
+            dispatch(*arguments, **options)
+    with pytest.raises(NotImplementedError, match=r"await dispatcher\.adispatch\(name, event\)"):
+        dispatch()
+
+
+def test_prepare_takes_one_name(dispatcher: AnyDispatcher) -> None:
+    anything = cast("Any", dispatcher)
+    with refused(dispatcher, "takes a name; got nothing", 'prepare("order.placed")'):
+        anything.prepare()
+    with refused(dispatcher, "takes only (name); got 3 as well"):
+        anything.prepare(PLACED, 3)
+
+
+def test_removing_needs_a_key_and_a_listener_in_this_order(dispatcher: AnyDispatcher) -> None:
+    anything = cast("Any", dispatcher)
+    for arguments, options, text in (
+        ((), {}, "got nothing"),
+        ((PLACED,), {}, 'got only "order.placed"'),
+        ((), {"listener": plain_function}, "got only listener=plain_function"),
+        ((plain_function, PLACED), {}, 'swapped: write remove_listener("order.placed", plain_function)'),
+    ):
+        with refused(dispatcher, text):
+            anything.remove_listener(*arguments, **options)
+
+
+@pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
+def test_the_documented_parameters_are_positional(kind: Any) -> None:
+    for method in ("get_listeners", "has_listeners", "remove_listener", kind._dispatch_method):
+        _self, *parameters = inspect.signature(getattr(kind, method)).parameters.values()
+        assert [each.kind for each in parameters if each.name != "strategy"] == [inspect.Parameter.POSITIONAL_ONLY] * 2
+        assert "event_id" not in [each.name for each in parameters]
+
+
+foreign_names = pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 reads attributes more slowly then")
+
+
+@foreign_names
+@pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    ("attribute", "fix"),
+    [
+        ("emit", "dispatch(name, event)"),
+        ("send", "dispatch(name, event)"),
+        ("post", "queue.post(name, event)"),
+        ("on", "@dispatcher.listen(key)"),
+        ("connect", "@dispatcher.listen(key)"),
+        ("once", "@dispatcher.listen(key, once=True)"),
+        ("off", "dispatcher.remove_listener(key, listener)"),
+        ("remove_all_listeners", "dispatcher.clear()"),
+        ("receivers", "dispatcher.get_listeners()"),
+        ("add_event_subscriber", "dispatcher.add_subscriber(subscriber)"),
+    ],
+)
+def test_a_method_of_another_library_shows_the_one_of_antiphon(kind: Any, attribute: str, fix: str) -> None:
+    if attribute == "post" and kind is EventDispatcher:
+        fix = "dispatcher.dispatch(name, event)"
+    with pytest.raises(AttributeError) as caught:
+        getattr(kind(), attribute)
+
+    assert f"{kind.__name__!r} object has no attribute {attribute!r}" in str(caught.value)
+    assert fix in str(caught.value)
+    assert not hasattr(kind(), attribute)
+    assert (caught.value.name, type(caught.value.obj)) == (attribute, kind)
+
+
+@pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
+def test_a_method_of_a_subclass_is_its_own(kind: Any) -> None:
+    class WithEmit(kind):  # type: ignore[misc]  # a class of the parameter
+        def emit(self) -> str:
+            return "emitted"
+
+        @property
+        def on(self) -> int:
+            return int(self.totl)
+
+    assert WithEmit().emit() == "emitted"
+    with pytest.raises(AttributeError, match="object has no attribute 'totl'"):
+        WithEmit().on
+
+
+@pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
+def test_mocks_of_a_dispatcher_have_its_attributes_alone(kind: Any) -> None:
+    mock = create_autospec(kind, instance=True)
+
+    assert mock.add_listener(PLACED, plain_function) is not None
+    assert not hasattr(mock, "emit")

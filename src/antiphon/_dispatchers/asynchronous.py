@@ -9,7 +9,7 @@ from inspect import CO_COROUTINE
 from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeVar, overload
 
 from antiphon._dispatchers import loops
-from antiphon._dispatchers.base import check_event
+from antiphon._dispatchers.checks import check_event
 from antiphon._dispatchers.scope import ScopeMixin
 from antiphon._dispatchers.waiting import WaitingMixin
 from antiphon._events.attributes import DispatchInfo
@@ -29,7 +29,7 @@ from antiphon._strategies.selection import (
 )
 from antiphon._strategies.sequential import DEFAULT_STRATEGY
 from antiphon._types import AsyncListener, DeclaredNamesSource, EventName, Name
-from antiphon._util.arguments import hides_collected_arguments, hides_parameters, make_argument_error
+from antiphon._util.arguments import MISSING, hides_collected_arguments, hides_parameters, make_argument_error
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 
@@ -114,7 +114,8 @@ class AsyncEventDispatcher(_Base):
         @overload
         def prepare(self, name: Name, /) -> Callable[[E], Coroutine[Any, Any, E]]: ...
 
-    def prepare(self, name: Any, /) -> Callable[[Any], Coroutine[Any, Any, Any]]:
+    @hides_collected_arguments
+    def prepare(self, name: Any = MISSING, /, *extra: Any, **unknown: Any) -> Callable[[Any], Coroutine[Any, Any, Any]]:
         """Return a function that dispatches an event under one name, for places where time matters.
 
         ``await prepared(event)`` has the effect of ``await dispatcher.adispatch(name, event)``, in less time: it does
@@ -133,6 +134,8 @@ class AsyncEventDispatcher(_Base):
             TypeError: If the name is None, unhashable, a pattern, or another object that cannot be a key.
             ValueError: If the dispatcher declares its names, and this is not one of them.
         """
+        if extra or unknown or name is MISSING:
+            raise make_argument_error(AsyncEventDispatcher.prepare, "prepare(name)", extra, unknown)
         self._check_dispatch_name(name)
         if getattr(self.adispatch, "__func__", None) is loops.adispatch:
             fast: Callable[[Any], Coroutine[Any, Any, Any]] = loops.prepare_async(self, name)
@@ -143,14 +146,17 @@ class AsyncEventDispatcher(_Base):
 
         return prepared
 
-    def dispatch(self, name: Never, event: Any = None, /) -> NoReturn:
+    @hides_collected_arguments
+    def dispatch(self, name: Never = MISSING, event: Any = None, /, *extra: Any, **unknown: Any) -> NoReturn:
         """Raise an error, because async listeners must be awaited.
 
         Raises:
             NotImplementedError: Always.
         """
+        given: Any = unknown.get("event_id", unknown.get("name", MISSING)) if name is MISSING else name
+        arguments = "name, event" if given is MISSING else f"{safe_repr(given)}, ..."
         raise NotImplementedError(
-            f"the listeners of an AsyncEventDispatcher are async: await dispatcher.adispatch({safe_repr(name)}, ...)"
+            f"the listeners of an AsyncEventDispatcher are async: await dispatcher.adispatch({arguments})"
         )
 
     async def _adispatch(self, listeners: Iterable[Callable[[Any], Awaitable[object]]], event: Any) -> None:

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Hashable
 from enum import Enum
 from itertools import chain
-from types import CoroutineType, FunctionType, NoneType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, overload
 
+from antiphon._dispatchers.checks import Uninitialized, check_event, check_order, find_attribute, refuse_argument
 from antiphon._dispatchers.instruments import InstrumentsMixin, global_instruments
 from antiphon._dispatchers.registering import RegisteringMixin
 from antiphon._events.capabilities import (
@@ -26,6 +26,7 @@ from antiphon._registry.lookup import join_linked
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep, sort_subscriptions
 from antiphon._registry.registry import Registry
 from antiphon._types import DeclaredNamesSource
+from antiphon._util.arguments import documented_by, make_argument_error
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import describe_value, format_key, safe_repr
 
@@ -41,43 +42,20 @@ else:
     diagrams = LazyModule("antiphon.diagrams")
     _declared_names = LazyModule("antiphon._registry.declared_names")
 
-__all__ = ("BaseDispatcher", "check_event")
+__all__ = ("BaseDispatcher",)
 
 #: The types of a single argument that is a name. Any other single argument is an event.
 _NAME_TYPES: Final = (str, Enum)
 
 
-#: The types of most names. With a name of another type, an event that is a string is probably the name.
-_COMMON_NAMES: Final[tuple[type[Any], ...]] = (str, Enum, int, float, bytes, tuple, frozenset, NoneType)
+class _Documentation:
+    """The documented signatures of the look-ups, which accept keywords as well. `event_id` is the name in whistle 1."""
 
-#: Objects that make an event, and are not events.
-_MAKERS: Final = (type, FunctionType, CoroutineType)
+    def get_listeners(self: Any, name: Hashable = None, event_class: type[Any] | None = None, /) -> Any:
+        raise NotImplementedError
 
-#: What ``__init__`` sets. A class that does not call it is the most common reason why an attribute is missing.
-_SET_BY_INIT: Final = ("_registry", "_cached_plans", "_answers")
-
-
-def _raise_uninitialized() -> NoReturn:
-    raise AttributeError(
-        "the dispatcher has no listeners yet: the `__init__` of its class must call super().__init__() before the "
-        "dispatcher is used"
-    )
-
-
-def _find_attribute(self: object, attribute: str) -> Any:
-    if attribute in _SET_BY_INIT:
-        _raise_uninitialized()
-    # It raises again, and with its own error if a property of a subclass raised.
-    return object.__getattribute__(self, attribute)
-
-
-class _Uninitialized:
-    """Stands for what ``__init__`` sets, in Python 3.11."""
-
-    def __getattr__(self, attribute: object) -> NoReturn:
-        _raise_uninitialized()
-
-    __getitem__ = __getattr__
+    def has_listeners(self: Any, name: Hashable = None, event_class: type[Any] | None = None, /) -> bool:
+        raise NotImplementedError
 
 
 class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
@@ -115,11 +93,11 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
 
     if not TYPE_CHECKING:
         if sys.version_info >= (3, 12):
-            __getattr__ = _find_attribute
+            __getattr__ = find_attribute
         else:
-            # Python 3.11 reads all attributes more slowly if there is a `__getattr__`. Later versions read one more
-            # slowly if the class has it as well.
-            _registry = _cached_plans = _answers = _Uninitialized()
+            # Python 3.11 reads all attributes more slowly if there is a `__getattr__`, and one more slowly if the class
+            # has it as well. Not `_cached_plans` and `_answers`: without them, the registry is read.
+            _registry = Uninitialized()
 
     def __repr__(self) -> str:
         if self._name:
@@ -145,8 +123,9 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
     def get_listeners(self, name: None = None, /) -> dict[Hashable, tuple[Any, ...]]: ...  # type: ignore[overload-overlap]  # None is not a name
     @overload
     def get_listeners(self, name: Hashable, event_class: type[Any] = Event, /) -> tuple[Any, ...]: ...
-    def get_listeners(
-        self, name: Hashable = None, event_class: type[Any] | None = None, /
+    @documented_by(_Documentation.get_listeners)
+    def get_listeners(  # noqa: D417  it is not documented
+        self, name: Hashable = None, event_class: type[Any] | None = None, event_id: Hashable = None
     ) -> dict[Hashable, tuple[Any, ...]] | tuple[Any, ...]:
         """Return the listeners that a dispatch would run.
 
@@ -164,26 +143,43 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
             ValueError: If the dispatcher declares its names, and this is not one of them.
         """
         if name is None:
+            if event_id is not None:
+                raise make_argument_error(
+                    BaseDispatcher.get_listeners, "get_listeners(name)", (), {"event_id": event_id}
+                )
             return {key: _get_listeners_of(found) for key, found in self._registry.by_key().items()}
         return self._find_listeners(name, event_class)
 
-    def has_listeners(self, name: Hashable = None, event_class: type[Any] | None = None, /) -> bool:
-        """Return whether a dispatch would run a listener.
+    if TYPE_CHECKING:
 
-        Args:
-            name: As for `get_listeners`.
-            event_class: As for `get_listeners`.
+        def has_listeners(self, name: Hashable = None, event_class: type[Any] | None = None, /) -> bool: ...
 
-        Returns:
-            Whether `get_listeners` would return a listener. Without a name, whether there is any listener.
+    else:
 
-        Raises:
-            TypeError: If the name is unhashable.
-            ValueError: As for `get_listeners`.
-        """
-        if name is None:
-            return bool(self._registry.keys())
-        return bool(self._find_listeners(name, event_class))
+        @documented_by(_Documentation.has_listeners)
+        def has_listeners(  # noqa: D417  it is not documented
+            self, name: Hashable = None, event_class: type[Any] | None = None, event_id: Hashable = None
+        ) -> bool:
+            """Return whether a dispatch would run a listener.
+
+            Args:
+                name: As for `get_listeners`.
+                event_class: As for `get_listeners`.
+
+            Returns:
+                Whether `get_listeners` would return a listener. Without a name, whether there is any listener.
+
+            Raises:
+                TypeError: If the name is unhashable.
+                ValueError: As for `get_listeners`.
+            """
+            if name is None:
+                if event_id is not None:
+                    raise make_argument_error(
+                        BaseDispatcher.has_listeners, "has_listeners(name)", (), {"event_id": event_id}
+                    )
+                return bool(self._registry.keys())
+            return bool(self._find_listeners(name, event_class))
 
     def describe(self) -> diagrams.Description:
         """Describe the keys, their listeners in order, the options, and where each listener is defined.
@@ -235,7 +231,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
             cls, name = name, get_class_name_attribute(name)
         try:
             return self._answers[name][cls]
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, AttributeError):
             classes = split_key(name)
             if len(classes) > 1:
                 return self._find_listeners_of_union(classes)
@@ -264,18 +260,15 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         if isinstance(single, Event):
             try:
                 name = cls.name
+                if name is None or name.__class__ is str:
+                    return name, single
             except AttributeError:
                 # A field without a default; see `declare_fields`.
                 return None, single
-            if name is None or name.__class__ is str:
-                return name, single
         if isinstance(single, _NAME_TYPES):
             return single, Event()
         if single is None or isinstance(single, type):
-            raise TypeError(
-                f"a dispatch takes a name, an event, or both; got {safe_repr(single)}"
-                + (f": create an event with {single.__name__}(...)" if isinstance(single, type) else "")
-            )
+            refuse_argument(single, self._dispatch_method)
         return get_class_name_attribute(cls), single
 
     def _resolve_arguments(self, name: Any, event: Any) -> tuple[Hashable, Any]:
@@ -288,14 +281,14 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
             name, event = self._resolve_argument(name)
         try:
             self._cached_plans[name][type(event)]
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, AttributeError):
             self._get_cached_plan(name, event)
         return name, event
 
     def _get_cached_plan(self, name: Hashable, event: Any) -> CachedPlan:
         check_event(name, event)
-        if name.__class__ is not str and name is not None and _is_swapped(name, event):
-            raise TypeError(f"the name comes first, then the event; got {safe_repr(name)} and {safe_repr(event)}")
+        if name.__class__ is not str and name is not None:
+            check_order(name, event, self._dispatch_method)
         cls = event.__class__
         is_cached = type(event) is cls
         if name is not None:
@@ -362,38 +355,6 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
             return cached
         listeners = tuple([unbind_name(subscription) for subscription in cached.plan.listeners])
         return self._make_cached_plan(name, object, listeners, cached.capabilities)
-
-
-def check_event(name: Hashable, event: Any) -> Any:
-    """Check that an object can be dispatched under a name.
-
-    Returns:
-        The object.
-
-    Raises:
-        TypeError: If it is None, a class, a function or a coroutine.
-    """
-    if event is None:
-        raise TypeError(f"a dispatch prepared for {safe_repr(name)} takes an event; got None: create one, Event()")
-    if isinstance(event, _MAKERS):
-        _refuse_maker(event)
-    return event
-
-
-def _refuse_maker(event: Any) -> NoReturn:
-    if isinstance(event, type):
-        raise TypeError(
-            f"expected an event, got the class {event.__name__}: create an event with {event.__name__}(...)"
-        )
-    if isinstance(event, FunctionType):
-        raise TypeError(f"expected an event, got the function {event.__qualname__}: pass the event that it makes")
-    # Otherwise Python would warn that it was never awaited.
-    event.close()
-    raise TypeError(f"expected an event, got the coroutine {event.__qualname__}(): await it first")
-
-
-def _is_swapped(name: Hashable, event: Any) -> bool:
-    return isinstance(name, Event) or (isinstance(event, str) and not issubclass(type(name), _COMMON_NAMES))
 
 
 def _get_listeners_of(subscriptions: tuple[Subscription, ...]) -> tuple[Any, ...]:

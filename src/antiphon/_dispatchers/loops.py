@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from antiphon._events.attributes import DispatchInfo
 from antiphon._listeners.adapters import name_usage
 from antiphon._strategies.errors import annotate_exception
+from antiphon._util.arguments import MISSING, documented_by
 
 __all__ = ("adispatch", "change_running", "dispatch", "prepare_async", "prepare_sync")
 
@@ -22,6 +23,16 @@ F = TypeVar("F")
 
 #: The GIL cannot be switched off later.
 _HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+class _Documentation:
+    """The documented signatures."""
+
+    async def adispatch(self: Any, name: Any, event: Any = None, /, *, strategy: Any = None) -> Any:
+        raise NotImplementedError
+
+    def dispatch(self: Any, name: Any, event: Any = None, /) -> Any:
+        raise NotImplementedError
 
 
 # The functions share a variable of an enclosing function, because CPython reads and writes it faster than a global
@@ -32,8 +43,10 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
     # high, but never too low: with a GIL, threads do not switch within ``running += 1``.
     running = 0 if _HAS_GIL else 1
 
-    # Only the overloads declare `strategy` as keyword-only, because keyword-only parameters are slower.
-    async def adispatch(self: Any, name: Any, event: Any = None, /, strategy: Any = None) -> Any:  # noqa: C901, D417  the loop is written out
+    # Only the documented signature has keyword-only and positional-only parameters. Keyword-only parameters are slower.
+    # The others accept keywords, because a message for them would cost time in every call.
+    @documented_by(_Documentation.adispatch)
+    async def adispatch(self: Any, name: Any = MISSING, event: Any = None, strategy: Any = None) -> Any:  # noqa: C901, D417  the loop is written out
         """Dispatch an event to its listeners.
 
         ``adispatch(name, event)`` dispatches the event under the name. ``adispatch(name)`` creates an `Event`; the
@@ -65,7 +78,7 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
             name, event = self._resolve_argument(name)
         try:
             cached = self._cached_plans[name][type(event)]
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, AttributeError):
             cached = self._get_cached_plan(name, event)
         while (
             not cached.is_fast
@@ -103,7 +116,9 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
             event._antiphon_in_flight = None
         return event
 
-    def dispatch(self: Any, name: Any, event: Any = None, /) -> Any:  # noqa: C901  the loop is written out
+    # `event_id` is the name of the parameter in whistle 1, which accepts it as a keyword.
+    @documented_by(_Documentation.dispatch)
+    def dispatch(self: Any, event_id: Any = MISSING, event: Any = None) -> Any:  # noqa: C901  the loop is written out
         """Dispatch an event to its listeners, one after another.
 
         The arguments are those of `AsyncEventDispatcher.adispatch`.
@@ -120,21 +135,21 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
         """
         nonlocal running
         if event is None:
-            name, event = self._resolve_argument(name)
+            event_id, event = self._resolve_argument(event_id)
         try:
-            cached = self._cached_plans[name][type(event)]
-        except (KeyError, TypeError):
-            cached = self._get_cached_plan(name, event)
+            cached = self._cached_plans[event_id][type(event)]
+        except (KeyError, TypeError, AttributeError):
+            cached = self._get_cached_plan(event_id, event)
         while not cached.is_fast or (running and getattr(event, "_antiphon_in_flight", None) is event):
             if cached.variants is None:
-                return self._dispatch_slow(cached, name, event)
+                return self._dispatch_slow(cached, event_id, event)
             cached = cached.variants.select()
 
         info = cached.info
-        if info.name is not name and (type(name) is not str or type(info.name) is not str):
+        if info.name is not event_id and (type(event_id) is not str or type(info.name) is not str):
             if name_usage.is_used:
-                return self._dispatch_slow(cached, name, event)
-            info = DispatchInfo(name, self)
+                return self._dispatch_slow(cached, event_id, event)
+            info = DispatchInfo(event_id, self)
         event._antiphon_info = info
         step = cached.first_step
         if step is None:

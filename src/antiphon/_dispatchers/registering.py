@@ -24,11 +24,11 @@ from antiphon._registry.registry import Registry
 from antiphon._types import IListener, Key
 from antiphon._util.arguments import (
     MISSING,
-    check_both_given,
+    check_key_and_listener,
+    documented_by,
     hides_collected_arguments,
     make_argument_error,
 )
-from antiphon._util.naming import format_key, short_name
 from antiphon._util.validation import check_priority
 
 __all__ = ("RegisteringMixin", "own_add_listeners")
@@ -39,6 +39,11 @@ L = TypeVar("L", bound=IListener)
 _captured_subscriptions: Final[ContextVar[list[Subscription] | None]] = ContextVar(
     "captured_subscriptions", default=None
 )
+
+
+class _Documentation:
+    def remove_listener(self: Any, key: Key, listener: IListener, /) -> None:
+        raise NotImplementedError
 
 
 def _capture(subscription: Subscription) -> None:
@@ -127,8 +132,7 @@ class RegisteringMixin:
                 subscription = self._add_with_options(key, listener, priority, Options(once, where, timeout, limit))
         except TypeError:
             # Only now, because most keys are no unions, and the checks take longer than the rest.
-            check_both_given(key, listener)
-            _check_not_swapped(key, listener)
+            check_key_and_listener(key, listener, "add_listener")
             if split_key(key) == (key,):
                 raise
             return self._add_for_union(key, listener, priority, Options(once, where, timeout, limit))
@@ -194,7 +198,11 @@ class RegisteringMixin:
         """
         return register_methods(subscriber, self._add_for_caller)
 
-    def remove_listener(self, key: Key, listener: IListener, /) -> None:
+    # Other forms of the parameters make removals slower. `event_id` is the name in whistle 1.
+    @documented_by(_Documentation.remove_listener)
+    def remove_listener(  # noqa: D417  it is not documented
+        self, key: Key = MISSING, listener: IListener = MISSING, event_id: Key = MISSING
+    ) -> None:
         """Remove all registrations under a key of a listener and of listeners equal to it.
 
         The removal takes effect immediately: a running dispatch does not start the listener anymore. A call that has
@@ -210,7 +218,15 @@ class RegisteringMixin:
             ValueError: If the listener is not registered under the key, or under one of the classes of a union.
                 Nothing is removed then.
         """
-        self._registry.remove(key, listener)  # type: ignore[arg-type]  # mypy: a class is not Hashable
+        try:
+            self._registry.remove(key, listener)  # type: ignore[arg-type]  # mypy: a class is not Hashable
+        except (TypeError, ValueError):
+            # Only now, as in `add_listener`.
+            if event_id is not MISSING:
+                given, written = {"event_id": event_id, "listener": listener}, "remove_listener(key, listener)"
+                raise make_argument_error(RegisteringMixin.remove_listener, written, (), given) from None
+            check_key_and_listener(key, listener, "remove_listener")
+            raise
 
     def clear(self, key: Key = EVERY_KEY, /) -> None:
         """Remove all listeners under a key, or all listeners, including those that wait for events.
@@ -378,16 +394,6 @@ class RegisteringMixin:
         finally:
             _captured_subscriptions.reset(token)
         return [subscription for subscription in captured if is_owned_by(subscription, self._registry)]
-
-
-def _check_not_swapped(key: Any, listener: Any) -> None:
-    is_listener = callable(key) and not isinstance(key, type)
-    if is_listener and (isinstance(listener, type) or not callable(listener)):
-        raise TypeError(
-            f"the key comes first, then the listener, but they are swapped: write "
-            f"add_listener({format_key(listener)}, {short_name(key)}) instead of "
-            f"add_listener({short_name(key)}, {format_key(listener)})"
-        ) from None
 
 
 #: Compared with `self.add_listener`, to detect an override in a subclass or on an instance.

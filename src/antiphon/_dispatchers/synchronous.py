@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
 from antiphon._dispatchers import loops
-from antiphon._dispatchers.base import BaseDispatcher, check_event
+from antiphon._dispatchers.base import BaseDispatcher
+from antiphon._dispatchers.checks import check_event
 from antiphon._dispatchers.scope import ScopeMixin
 from antiphon._dispatchers.sync_registering import SyncRegisteringMixin
 from antiphon._events.attributes import DispatchInfo
@@ -20,7 +21,7 @@ from antiphon._listeners.subscription import Subscription, SubscriptionWithOptio
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, annotate_exception, check_error_policy
 from antiphon._types import DeclaredNamesSource, EventName, Name
-from antiphon._util.arguments import hides_collected_arguments, hides_parameters, make_argument_error
+from antiphon._util.arguments import MISSING, hides_collected_arguments, hides_parameters, make_argument_error
 from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
 
@@ -100,7 +101,8 @@ class EventDispatcher(_Base, BaseDispatcher):
         @overload
         def prepare(self, name: Name, /) -> Callable[[E], E]: ...
 
-    def prepare(self, name: Any, /) -> Callable[[Any], Any]:
+    @hides_collected_arguments
+    def prepare(self, name: Any = MISSING, /, *extra: Any, **unknown: Any) -> Callable[[Any], Any]:
         """Return a function that dispatches an event under one name, for places where time matters.
 
         ``prepared(event)`` has the effect of ``dispatcher.dispatch(name, event)``. See `AsyncEventDispatcher.prepare`.
@@ -115,6 +117,8 @@ class EventDispatcher(_Base, BaseDispatcher):
             TypeError: If the name is None, unhashable, a pattern, or another object that cannot be a key.
             ValueError: If the dispatcher declares its names, and this is not one of them.
         """
+        if extra or unknown or name is MISSING:
+            raise make_argument_error(EventDispatcher.prepare, "prepare(name)", extra, unknown)
         self._check_dispatch_name(name)
         if getattr(self.dispatch, "__func__", None) is loops.dispatch:
             fast: Callable[[Any], Any] = loops.prepare_sync(self, name)

@@ -22,7 +22,7 @@ from antiphon._registry.keys import AnyOf, split_key
 from antiphon._types import IListener, Key, Name
 from antiphon._util.arguments import (
     MISSING,
-    check_both_given,
+    check_key_and_listener,
     hides_collected_arguments,
     hides_parameters,
     make_argument_error,
@@ -149,7 +149,7 @@ class Registrar(PlainContext):
         if extra or unknown:
             call = "add_listener(key, listener)"
             raise make_argument_error(Registrar.add_listener, call, extra, unknown)
-        check_both_given(key, listener)
+        check_key_and_listener(key, listener, "add_listener")
         checked = self._combine((key,), "add_listener")
         registered = self._register_until_end(checked, listener, priority, Options(once, where, timeout, limit))
         if registered and isinstance(checked, AnyOf):

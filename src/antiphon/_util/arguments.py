@@ -16,8 +16,9 @@ from antiphon._util.naming import format_key, safe_repr, short_name
 
 __all__ = (
     "MISSING",
-    "check_both_given",
+    "check_key_and_listener",
     "documented_as",
+    "documented_by",
     "hides_collected_arguments",
     "hides_parameters",
     "make_argument_error",
@@ -25,8 +26,9 @@ __all__ = (
 
 F = TypeVar("F")
 
-#: The default of a required argument, which a call may have passed by keyword.
-MISSING: Final[Any] = object()
+#: The default of a required argument, which a call may have passed by keyword. A class, because the checks of names,
+#: events and listeners refuse classes, so that no check of its own is needed before them.
+MISSING: Final[Any] = type("MISSING", (), {})
 
 #: The option that an undeclared positional argument probably is, by the function and the type of the argument.
 _BY_POSITION: Final[dict[str, dict[Any, str]]] = {
@@ -105,6 +107,19 @@ def _without_parameters(self: object) -> None:
     raise NotImplementedError
 
 
+def documented_by(documentation: F) -> Callable[[Callable[..., Any]], F]:
+    """Document a function with the signature of another one, which is never called.
+
+    Parameters that are positional-only there, but not in the decorated function, accept keywords without a cost.
+    """
+
+    def decorate(function: Any) -> F:
+        function.__wrapped__ = documentation
+        return cast("F", function)
+
+    return decorate
+
+
 def documented_as(documentation: Callable[..., Any], function: F, qualname: str) -> F:
     """Return a copy of a function with the signature and the docstring of another one.
 
@@ -130,7 +145,7 @@ def make_argument_error(
     extra: tuple[object, ...],
     unknown: Mapping[str, object],
 ) -> TypeError:
-    """Return the error for a call with arguments that a function does not declare.
+    """Return the error for a call with arguments that a function does not declare, or without its only argument.
 
     Args:
         function: The function.
@@ -143,25 +158,22 @@ def make_argument_error(
     """
     options = _get_options(function)
     written, _, arguments = call.partition("(")
-    if extra:
-        value = extra[0]
-        option = next((each for kind, each in _BY_POSITION.get(written, {}).items() if isinstance(value, kind)), None)
-        if option == "where" and iscoroutinefunction(value):
-            option = None
-        wanted = f"write {_add_option(call, option, value)}" if option else _list_options(options)
-        return TypeError(f"{written}() takes options by keyword; got {safe_repr(value)} by position: {wanted}")
+    if not unknown:
+        return TypeError(f"{written}() takes {_explain_extra(call, options, extra)}")
     keyword, value = next(iter(unknown.items()))
     what = f"{written}() has no option {keyword}="
     elsewhere = _ELSEWHERE.get(written, {}).get(keyword)
     if elsewhere:
         return TypeError(f"{what}: {elsewhere}")
+    # The first argument of some functions is the name of a dispatch.
+    arguments = arguments.replace("name", "key")
     if keyword in _POSITIONAL and _POSITIONAL[keyword] in arguments:
         for each, place in _POSITIONAL.items():
-            if each in unknown:
+            if unknown.get(each, MISSING) is not MISSING:
                 given = format_key(unknown[each]) if place == "key" else short_name(unknown[each])
                 arguments = arguments.replace(place, given)
-        right = f"{written}({arguments}"
-        return TypeError(f"{written}() takes its first arguments by position, not as {keyword}=: write {right}")
+        which = "first arguments" if "," in arguments else "first argument"
+        return TypeError(f"{written}() takes its {which} by position, not as {keyword}=: write {written}({arguments}")
     # Imported here, because only errors need it.
     from difflib import get_close_matches
 
@@ -171,17 +183,42 @@ def make_argument_error(
     return TypeError(f"{what}: {_list_options(options)}")
 
 
-def check_both_given(key: object, listener: object) -> None:
-    """Check that a registration has a key and a listener.
+def check_key_and_listener(key: Any, listener: Any, method: str) -> None:
+    """Check that a call that adds or removes a listener has a key and a listener, in this order.
 
     Raises:
-        TypeError: If one of them is missing.
+        TypeError: If one of them is missing, or if they are swapped.
     """
-    if listener is MISSING:
-        got = "nothing" if key is MISSING else f"only {format_key(key)}"
+    if listener is MISSING or key is MISSING:
+        got = "nothing"
+        if key is not MISSING:
+            got = f"only {format_key(key)}"
+        elif listener is not MISSING:
+            got = f"only listener={short_name(listener)}"
         raise TypeError(
-            f'add_listener() takes a key and a listener; got {got}: write add_listener("order.placed", listener)'
+            f'{method}() takes a key and a listener; got {got}: write {method}("order.placed", listener)'
         ) from None
+    is_listener = callable(key) and not isinstance(key, type)
+    if is_listener and (isinstance(listener, type) or not callable(listener)):
+        raise TypeError(
+            f"the key comes first, then the listener, but they are swapped: write "
+            f"{method}({format_key(listener)}, {short_name(key)}) instead of "
+            f"{method}({short_name(key)}, {format_key(listener)})"
+        ) from None
+
+
+def _explain_extra(call: str, options: tuple[str, ...], extra: tuple[object, ...]) -> str:
+    written, _, arguments = call[:-1].partition("(")
+    if not extra:
+        return f'a {arguments}; got nothing: write {written}("order.placed")'
+    value = extra[0]
+    if not options:
+        return f"only ({arguments}); got {safe_repr(value)} as well: remove it"
+    option = next((each for kind, each in _BY_POSITION.get(written, {}).items() if isinstance(value, kind)), None)
+    if option == "where" and iscoroutinefunction(value):
+        option = None
+    wanted = f"write {_add_option(call, option, value)}" if option else _list_options(options)
+    return f"options by keyword; got {safe_repr(value)} by position: {wanted}"
 
 
 def _get_options(function: Any) -> tuple[str, ...]:

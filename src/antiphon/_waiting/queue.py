@@ -46,7 +46,7 @@ from antiphon._events.event import Event
 from antiphon._exceptions import QueueNotDrained
 from antiphon._strategies.errors import ErrorPolicy, check_error_policy
 from antiphon._types import EventName, Name, Overflow, PlainString
-from antiphon._util.arguments import hides_parameters
+from antiphon._util.arguments import MISSING, documented_by, hides_parameters
 from antiphon._util.contexts import AsyncContext
 from antiphon._util.naming import publish, safe_repr
 from antiphon._util.validation import check_duration, check_limit
@@ -68,6 +68,16 @@ class SupportsADispatch(Protocol):
     def adispatch(self) -> Callable[..., Awaitable[Any]]:
         """Call the listeners of an event."""
         ...
+
+
+class _Documentation:
+    """The documented signatures of methods that accept keywords, as ``adispatch`` does."""
+
+    async def post(self: Any, name: Any, event: Any = None, /) -> None:
+        raise NotImplementedError
+
+    def post_nowait(self: Any, name: Any, event: Any = None, /) -> None:
+        raise NotImplementedError
 
 
 class Queue(AsyncContext):
@@ -113,7 +123,8 @@ class Queue(AsyncContext):
     async def post(self, name: EventName[E], event: E, /) -> None: ...
     @overload
     async def post(self, name: Name, event: object, /) -> None: ...
-    async def post(self, name: Any, event: Any = None, /) -> None:
+    @documented_by(_Documentation.post)
+    async def post(self, name: Any = MISSING, event: Any = None) -> None:
         """Add an event, to be dispatched later. Wait while the queue is full, if ``overflow="suspend"``.
 
         This is always a checkpoint. The dispatch runs in a copy of the current context. If the call is cancelled, the
@@ -149,7 +160,8 @@ class Queue(AsyncContext):
     def post_nowait(self, name: EventName[E], event: E, /) -> None: ...
     @overload
     def post_nowait(self, name: Name, event: object, /) -> None: ...
-    def post_nowait(self, name: Any, event: Any = None, /) -> None:
+    @documented_by(_Documentation.post_nowait)
+    def post_nowait(self, name: Any = MISSING, event: Any = None) -> None:
         """Add an event without waiting, to be dispatched later. This can be called from any thread.
 
         Args:
