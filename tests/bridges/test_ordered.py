@@ -41,6 +41,23 @@ async def test_events_of_a_key_keep_their_order_and_other_keys_do_not_wait(shop:
     assert finished == [("fast", 1), ("fast", 2), ("fast", 3), ("slow", 10), ("slow", 20)]
 
 
+async def test_events_that_are_read_together_keep_their_order(shop: Shop):
+    """If each had a task that waits for the one before, Trio would start these tasks in random order."""
+    async with make_billing(shop).bridge:
+        pass
+    billing = make_billing(shop)
+    billing.react = lambda event: anyio.sleep(0.01)
+    async with shop.web.bridge:
+        await pay(shop, *["7", "8"] * 20)
+        async with billing.bridge:
+            await anyio.sleep(10)
+
+    for key in ("7", "8"):
+        handled = [number for found, number in numbers(billing) if found == key]
+        assert len(handled) == 20
+        assert handled == sorted(handled)
+
+
 async def test_a_failed_event_is_retried_in_place(shop: Shop):
     billing = make_billing(shop, retry=Retry(3, first=2, factor=2))
 
