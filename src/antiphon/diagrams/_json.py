@@ -15,7 +15,11 @@ FORMAT_VERSION: Final = 1
 
 
 def json(description: Description) -> str:
-    """Return a description as JSON, in the documented structure."""
+    """Return a description as JSON, in the documented structure.
+
+    Raises:
+        TypeError: If an argument has a wrong type.
+    """
     check_description(description, "json")
     # Import the function only: the module has the same name as this function.
     from json import dumps

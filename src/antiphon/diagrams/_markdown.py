@@ -39,6 +39,9 @@ def markdown(description: Description, *, level: int = 1) -> str:
     Args:
         description: The description of a dispatcher.
         level: The level of the first heading. The other headings are below it.
+
+    Raises:
+        TypeError: If an argument has a wrong type.
     """
     check_description(description, "markdown")
     lines = [format_heading(level, escape_markdown(format_dispatcher(description)))]

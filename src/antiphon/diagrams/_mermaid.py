@@ -23,6 +23,9 @@ def mermaid(description: Description) -> str:
     The labels of the edges number the listeners of a key in the order in which they run.
     A dashed edge leads to a listener whose own key is a pattern or a class that matches the event. Its label contains
     that key.
+
+    Raises:
+        TypeError: If an argument has a wrong type.
     """
     check_description(description, "mermaid")
     graph = build_graph(description)

@@ -47,6 +47,9 @@ def table(description: Description, *, width: int | None = None) -> str:
         description: The description of a dispatcher.
         width: The number of columns of the terminal. If the table is wider, options, location and docstring are below
             the name of the listener, and long texts are wrapped. None for a table of any width.
+
+    Raises:
+        TypeError: If an argument has a wrong type.
     """
     check_description(description, "table")
     if not description.keys:

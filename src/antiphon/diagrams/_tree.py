@@ -26,6 +26,9 @@ def tree(description: Description, *, width: int | None = None) -> str:
         description: The description of a dispatcher.
         width: The number of columns of the terminal: longer lines on listeners are wrapped. None for lines of any
             length.
+
+    Raises:
+        TypeError: If an argument has a wrong type.
     """
     check_description(description, "tree")
     title = format_dispatcher(description)
