@@ -346,3 +346,38 @@ async def test_a_policy_that_raises_again_keeps_the_note(make: Make) -> None:
 
     (note,) = notes(error)
     assert note.startswith(f"antiphon: raised in listener {HERE}.charge, while")
+
+
+def make_labelled(text: str) -> Any:
+    async def decline(event: Any) -> None:
+        raise ValueError("declined")
+
+    vars(decline)["listener_name"] = text
+    return decline
+
+
+def make_represented(text: str) -> Any:
+    class Declining:
+        def __repr__(self) -> str:
+            return text
+
+        async def __call__(self, event: Any) -> None:
+            raise ValueError("declined")
+
+    return Declining()
+
+
+@pytest.mark.parametrize("make", [make_labelled, make_represented], ids=["label", "repr"])
+@pytest.mark.parametrize("odd", ["confirm\nERROR forged", "\ud800", "\x1b[2J", "\u202emrifnoc"], ids=ascii)
+async def test_a_name_is_one_printable_line(make: Any, odd: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Otherwise a label with a line break forges a line of a log, and a log with a surrogate cannot be stored."""
+    listener = make(odd)
+    dispatcher = AsyncEventDispatcher()
+    dispatcher.add_listener("order.placed", listener)
+
+    with pytest.raises(ValueError, match="declined") as raised:
+        await dispatcher.adispatch("order.placed")
+    await dispatcher.adispatch("order.placed", strategy=Sequential(errors="log"))
+
+    assert listener_name(listener) == ascii(odd)[1:-1]
+    assert all(text.isprintable() for text in (*raised.value.__notes__, caplog.records[-1].getMessage()))

@@ -117,7 +117,7 @@ def listener_name(listener: Any, /) -> str:
     - An object whose class defines ``__repr__`` has its repr, without addresses.
     - Any other object has the name of its class.
 
-    Never raises.
+    The name is one line: unprintable characters, such as line breaks and surrogates, are escaped. Never raises.
 
     Args:
         listener: A listener as it was registered, or as an error policy or an overridden ``_adispatch`` received it.
@@ -127,9 +127,9 @@ def listener_name(listener: Any, /) -> str:
     """
     if listener.__class__ is FunctionType and listener.__module__ and not listener.__dict__:
         # A shortcut for nearly all listeners.
-        return f"{listener.__module__}.{listener.__qualname__}"
+        return escape_unprintable(f"{listener.__module__}.{listener.__qualname__}")
     module, name = _get_module_and_name(listener)
-    return f"{module}.{name}" if module else name
+    return escape_unprintable(f"{module}.{name}" if module else name)
 
 
 def short_name(listener: Any, /) -> str:
