@@ -1,6 +1,6 @@
-"""Draws the pictures of timelines in the docs: ``python docs/pictures.py``.
+"""Draws the pictures in the docs: ``python -m docs.pictures``.
 
-The times of the dispatches are fixed, so that the pictures are always the same. A test fails if they are out of date.
+Most of them are timelines; ``dispatch_picture`` draws the other one. The times of the dispatches are fixed, so that the pictures are always the same. A test fails if they are out of date.
 Each picture has a file for the light and one for the dark theme of the docs, because a picture that adapts to the
 system does not follow the switch of the page. Narrow screens have files of their own, so that the text is readable.
 
@@ -17,11 +17,12 @@ from typing import Any
 from antiphon import AsyncEventDispatcher, Event
 from antiphon.instruments import DispatchRecord, ListenerRecord
 from antiphon.instruments.timeline import as_svg, as_text
+from docs.dispatch_picture import draw_dispatch
 
 DOCS = Path(__file__).parent
 FOLDER = DOCS / "pictures"
 PAGE = DOCS / "timeline.md"
-BEGIN_MARKER, END_MARKER = "<!-- written by `python docs/pictures.py`: begin -->", "<!-- end -->"
+BEGIN_MARKER, END_MARKER = "<!-- written by `python -m docs.pictures`: begin -->", "<!-- end -->"
 
 #: The start of all dispatches, in seconds of ``perf_counter``. The clock has an arbitrary start.
 START = 1000.0
@@ -163,13 +164,14 @@ def nested() -> list[DispatchRecord]:
     return builder.records
 
 
-PICTURES: dict[str, Callable[[], list[DispatchRecord]]] = {
+TIMELINES: dict[str, Callable[[], list[DispatchRecord]]] = {
     "in-turn-or-together": in_turn_or_together,
     "sequential": sequential,
     "concurrent": concurrent,
     "race": race,
     "nested": nested,
 }
+PICTURES = ("dispatch", *TIMELINES)
 
 
 THEMES = ("light", "dark")
@@ -179,7 +181,11 @@ DARK_RULES = re.compile(r"@media \(prefers-color-scheme: dark\) \{\n(.*?\n)\}\n"
 def draw(name: str, theme: str, *, narrow: bool = False) -> str:
     """Draw one picture as SVG, for one theme."""
     rules = r"\1" if theme == "dark" else ""
-    svg, replaced = DARK_RULES.subn(rules, as_svg(PICTURES[name](), width=480 if narrow else 760))
+    if name == "dispatch":
+        svg = draw_dispatch(narrow=narrow)
+    else:
+        svg = as_svg(TIMELINES[name](), width=480 if narrow else 760)
+    svg, replaced = DARK_RULES.subn(rules, svg)
     if replaced != 1:
         msg = f"expected one block of rules for dark mode in the picture, found {replaced}"
         raise ValueError(msg)

@@ -53,3 +53,17 @@ def test_the_libraries_of_the_recipes_are_installed_by_their_session():
 
     assert lines
     assert set(re.findall(r"(?<!\[)\b[\w-]+", " ".join(lines))) - installed == {"antiphon"}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_code_blocks_of_a_page_are_closed(page):
+    # Sphinx does not warn: the rest of the page would be code.
+    fence = None
+    for line in page.read_text(encoding="utf-8").splitlines():
+        match = re.match(r" *(`{3,})([^`]*)$", line)
+        if match and fence is None:
+            fence = match[1]
+        elif match and match[1].startswith(fence) and not match[2].strip():
+            fence = None
+
+    assert fence is None
