@@ -76,7 +76,7 @@ def open_queue(overflow):
 
     @asynccontextmanager
     async def opened(services, dispatcher, waiting):
-        from benchmarks.harp.queued_storage import QueuedStorage
+        from docs.recipes.queued_storage import QueuedStorage
 
         async with dispatcher.queue(max_buffer_size=BUFFER, overflow=overflow, errors="log") as queue:
             dispatcher.add_subscriber(QueuedStorage(*services, queue))
@@ -90,7 +90,7 @@ def open_queue(overflow):
 @asynccontextmanager
 async def open_queue_of_writes(services, dispatcher, waiting):
     """A bounded queue of single writes, which drops the oldest."""
-    from benchmarks.harp.queued_storage import Writes
+    from docs.recipes.queued_storage import Writes
 
     class Worker(Writes):
         async def push(self, item, /, *, ignore_errors=False):

@@ -199,7 +199,7 @@ def test_a_queue_replaces_the_storage_worker(harp: Any, tmp_path: Path) -> None:
     from harp_apps.storage.worker import StorageAsyncWorkerQueue
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from benchmarks.harp.queued_storage import QueuedStorage
+    from docs.recipes.queued_storage import QueuedStorage
     from benchmarks.harp.worker import SETTINGS, send_requests
 
     upstream = {"transport": {"type": "benchmarks.harp.worker.Upstream", "arguments": {}}}
