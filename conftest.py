@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 import sys
 from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
 from importlib.metadata import PackageNotFoundError, distribution
@@ -125,7 +126,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def _find_missing(page: Path) -> list[str]:
     """Return the libraries in the ``pip install`` lines of a page that are not installed."""
     lines = re.findall(r"^pip install (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    names = re.findall(r"(?<!\[)\b[\w.-]+", " ".join(lines))  # without extras: `antiphon[trio]`
+    # Without extras and versions: `antiphon[trio]`, `harp-proxy<0.12`.
+    names = [re.split(r"[^\w.-]", requirement)[0] for line in lines for requirement in shlex.split(line)]
     return [name for name in names if not _is_installed(name)]
 
 

@@ -6,9 +6,10 @@ The registrations and the plan are those of a real dispatcher, so that the pictu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from itertools import groupby
+from typing import NamedTuple
 
 from antiphon import AsyncEventDispatcher, Event
 
@@ -17,6 +18,8 @@ MARGIN = 16
 PADDING = 12
 #: The width of an arrow between two panels.
 ARROW = 28
+#: The width of the picture for narrow screens.
+NARROW = 360
 #: The distance between the panels and the texts above and below them.
 GAP = 16
 
@@ -76,8 +79,58 @@ def make_dispatcher() -> AsyncEventDispatcher:
     return dispatcher
 
 
+class Panel(NamedTuple):
+    """A box with a title, and what draws its content at a position and in a width."""
+
+    title: str
+    subtitle: str
+    draw: Callable[[float, float, float], Iterator[str]]
+    width: float
+    rows: int
+
+    @property
+    def height(self) -> float:
+        return LINE * (self.rows + 2) + 2 * PADDING + 8
+
+
 def draw_dispatch(*, narrow: bool) -> str:
     """Draw the picture as SVG."""
+    panels = make_panels()
+    if narrow:
+        panels = [panel._replace(width=NARROW - 2 * MARGIN) for panel in panels]
+    else:
+        panels = [panel._replace(rows=max(panel.rows for panel in panels)) for panel in panels]
+    marks = [_draw_text(MARGIN, MARGIN, 'adispatch("order.placed", OrderPlaced())', "name")]
+    x, y = float(MARGIN), float(MARGIN + LINE + GAP)
+    for panel in panels:
+        if panel is not panels[0] and narrow:
+            marks.append(_draw_arrow(x + panel.width / 2, y - ARROW + 4, 0, ARROW - 8))
+        elif panel is not panels[0]:
+            marks.append(_draw_arrow(x - ARROW + 4, y + panel.height / 2, ARROW - 8, 0))
+        marks += _draw_panel(panel, x, y)
+        if narrow:
+            y += panel.height + ARROW
+        else:
+            x += panel.width + ARROW
+    bottom = y - ARROW if narrow else y + panels[0].height
+    marks.append(_draw_text(MARGIN, bottom + GAP - 4, "returns the same event, or raises", "name"))
+    width = NARROW if narrow else round(x - ARROW + MARGIN)
+    height = round(bottom + GAP + LINE + MARGIN - 8)
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    return "\n".join(
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {size} style="color-scheme: light dark">',
+            "<title>How a dispatch works</title>",
+            f"<style>{STYLE}</style>",
+            f'<rect class="page" width="{width}" height="{height}" rx="6"/>',
+            *marks,
+            "</svg>\n",
+        )
+    )
+
+
+def make_panels() -> list[Panel]:
+    """Read the registrations and the plan of the dispatcher."""
     dispatcher = make_dispatcher()
     # The description of a name also has the listeners of the patterns that match it.
     registrations = [row for key in dispatcher.describe().keys for row in key.listeners if row.key == key.key]
@@ -85,78 +138,50 @@ def draw_dispatch(*, narrow: bool) -> str:
     called = sorted(
         (row for row in registrations if row.definition.name in order), key=lambda row: order.index(row.definition.name)
     )
-    tiers = [(priority, list(rows)) for priority, rows in groupby(called, key=lambda row: row.priority)]
 
     def draw_registrations(x: float, y: float, width: float) -> Iterator[str]:
         for row in registrations:
             style = "" if row in called else "quiet"
-            yield _text(x, y, getattr(row.key, "__name__", str(row.key)), style)
-            yield _text(x + width * 0.63, y, str(row.priority), style, "end")
-            yield _text(x + width, y, row.definition.name, style, "end")
+            yield _draw_text(x, y, getattr(row.key, "__name__", str(row.key)), style)
+            yield _draw_text(x + width * 0.63, y, str(row.priority), style, "end")
+            yield _draw_text(x + width, y, row.definition.name, style, "end")
             y += LINE
 
     def draw_plan(x: float, y: float, width: float) -> Iterator[str]:
-        for priority, rows in tiers:
+        for priority, tier in groupby(called, key=lambda row: row.priority):
+            rows = list(tier)
             yield f'<rect class="tier" x="{x}" y="{y - 1}" width="{width}" height="{LINE * len(rows)}" rx="4"/>'
+            yield _draw_text(x + 8, y, f"tier {priority}")
             for row in rows:
-                yield _text(x + width - 8, y, row.definition.name, "", "end")
+                yield _draw_text(x + width - 8, y, row.definition.name, "", "end")
                 y += LINE
-            yield _text(x + 8, y - LINE * len(rows), f"tier {priority}")
             y += 6
 
     def draw_steps(x: float, y: float, width: float) -> Iterator[str]:
         for step, effect in STEPS:
-            yield _text(x, y, step, "name" if step.startswith("await") else "")
-            yield _text(x + width, y, effect, "quiet", "end")
+            yield _draw_text(x, y, step, "name" if step.startswith("await") else "")
+            yield _draw_text(x + width, y, effect, "quiet", "end")
             y += LINE
 
-    panels = (
-        ("1. Registrations", "of the dispatcher", draw_registrations, 244, len(registrations)),
-        ("2. Plan", "of the name and the class", draw_plan, 208, len(called) + 1),
-        ("3. Each listener", "tier by tier", draw_steps, 260, len(STEPS)),
-    )
-    total = 360 if narrow else 2 * MARGIN + sum(width for *_, width, _ in panels) + 2 * ARROW
-    body = max(rows for *_, rows in panels)
-    marks = [_text(MARGIN, MARGIN, 'adispatch("order.placed", OrderPlaced())', "name")]
-    x, y = float(MARGIN), float(MARGIN + LINE + GAP)
-    for number, (title, subtitle, draw, width, rows) in enumerate(panels):
-        panel_width = total - 2 * MARGIN if narrow else width
-        height = LINE * ((rows if narrow else body) + 2) + 2 * PADDING + 8
-        marks += [
-            f'<rect class="panel" x="{x}" y="{y}" width="{panel_width}" height="{height}" rx="6"/>',
-            _text(x + PADDING, y + PADDING - 4, title, "name"),
-            _text(x + PADDING, y + PADDING - 4 + LINE, subtitle, "quiet"),
-            *draw(x + PADDING, y + PADDING + 2 * LINE + 4, panel_width - 2 * PADDING),
-        ]
-        if number < 2 and narrow:
-            marks.append(_arrow(x + panel_width / 2, y + height + 4, 0, ARROW - 8))
-        elif number < 2:
-            marks.append(_arrow(x + panel_width + 4, y + height / 2, ARROW - 8, 0))
-        if narrow:
-            y += height + (ARROW if number < 2 else 0)
-        else:
-            x += panel_width + ARROW
-            bottom = y + height
-    bottom = y if narrow else bottom
-    marks.append(_text(MARGIN, bottom + GAP - 4, "returns the same event, or raises", "name"))
-    height = round(bottom + GAP + LINE + MARGIN - 8)
-    return "\n".join(
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{total}" height="{height}" '
-            f'viewBox="0 0 {total} {height}" style="color-scheme: light dark">',
-            "<title>How a dispatch works</title>",
-            f"<style>{STYLE}</style>",
-            f'<rect class="page" width="{total}" height="{height}" rx="6"/>',
-            *marks,
-            "</svg>\n",
-        )
-    )
+    return [
+        Panel("1. Registrations", "of the dispatcher", draw_registrations, 244, len(registrations)),
+        Panel("2. Plan", "of the name and the class", draw_plan, 208, len(called) + 1),
+        Panel("3. Each listener", "tier by tier", draw_steps, 260, len(STEPS)),
+    ]
 
 
-def _text(x: float, y: float, text: str, style: str = "", anchor: str = "start") -> str:
+def _draw_panel(panel: Panel, x: float, y: float) -> Iterator[str]:
+    yield f'<rect class="panel" x="{x}" y="{y}" width="{panel.width}" height="{panel.height}" rx="6"/>'
+    top = y + PADDING - 4
+    yield _draw_text(x + PADDING, top, panel.title, "name")
+    yield _draw_text(x + PADDING, top + LINE, panel.subtitle, "quiet")
+    yield from panel.draw(x + PADDING, top + 2 * LINE + 8, panel.width - 2 * PADDING)
+
+
+def _draw_text(x: float, y: float, text: str, style: str = "", anchor: str = "start") -> str:
     return f'<text class="{style}" x="{x:g}" y="{y + 15:g}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _arrow(x: float, y: float, right: float, down: float) -> str:
+def _draw_arrow(x: float, y: float, right: float, down: float) -> str:
     head = "m-6 -5 l6 5 l-6 5" if right else "m-5 -6 l5 6 l5 -6"
     return f'<path class="arrow" d="M{x:g} {y:g} l{right} {down} {head}"/>'

@@ -1,8 +1,9 @@
 """Draws the pictures in the docs: ``python -m docs.pictures``.
 
-Most of them are timelines; ``dispatch_picture`` draws the other one. The times of the dispatches are fixed, so that the pictures are always the same. A test fails if they are out of date.
-Each picture has a file for the light and one for the dark theme of the docs, because a picture that adapts to the
-system does not follow the switch of the page. Narrow screens have files of their own, so that the text is readable.
+Most of them are timelines; ``dispatch_picture`` draws the other one. The times of the dispatches are fixed, so that the
+pictures are always the same. A test fails if they are out of date. Each picture has a file for the light and one for
+the dark theme of the docs, because a picture that adapts to the system does not follow the switch of the page. Narrow
+screens have files of their own, so that the text is readable.
 
 This module is a Sphinx extension with one directive: ``picture`` shows the file for the theme and the screen.
 """

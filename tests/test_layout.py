@@ -1,6 +1,7 @@
 """The documents about the layout agree with the files of the repository."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -51,8 +52,9 @@ def test_the_libraries_of_the_recipes_are_installed_by_their_session():
         if line.startswith("pip install ")
     ]
 
-    assert lines
-    assert set(re.findall(r"(?<!\[)\b[\w-]+", " ".join(lines))) - installed == {"antiphon"}
+    required = {re.match(r"[\w-]+", each)[0] for line in lines for each in shlex.split(line)}
+
+    assert required - installed == {"antiphon"}
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)

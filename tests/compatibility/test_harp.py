@@ -199,8 +199,8 @@ def test_a_queue_replaces_the_storage_worker(harp: Any, tmp_path: Path) -> None:
     from harp_apps.storage.worker import StorageAsyncWorkerQueue
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from docs.recipes.queued_storage import QueuedStorage
     from benchmarks.harp.worker import SETTINGS, send_requests
+    from docs.recipes.queued_storage import QueuedStorage
 
     upstream = {"transport": {"type": "benchmarks.harp.worker.Upstream", "arguments": {}}}
     settings = {
