@@ -255,7 +255,9 @@ def test_modules_that_few_programs_need_are_imported_on_demand() -> None:
     program = """
 import sys, antiphon
 lazy = [f"antiphon._waiting.{name}" for name in ("buffer", "expectation", "queue", "stream")]
-lazy += ["antiphon._introspection.description", "antiphon._strategies.race", "antiphon._strategies.tiers"]
+lazy += [f"antiphon._dispatchers.{name}" for name in ("subscribers", "synchronous", "temporary")]
+lazy += [f"antiphon._strategies.{name}" for name in ("cancellation", "race", "sequential_policies", "tiers")]
+lazy += ["antiphon._instrumentation.attached", "antiphon._introspection.description", "antiphon._listeners.options"]
 assert not [name for name in lazy if name in sys.modules]
 from antiphon import Queue
 assert antiphon.Queue is Queue and Queue.__module__ == "antiphon"
@@ -264,3 +266,22 @@ assert "antiphon.typing" not in sys.modules
 assert antiphon.typing.IAsyncEventDispatcher is antiphon.IAsyncEventDispatcher
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_dispatch_that_is_closed_at_exit_prints_nothing() -> None:
+    """It adds a note to the exception, when modules can no longer be imported."""
+    program = """
+import antiphon
+class Never:
+    def __await__(self):
+        yield
+async def listener(event):
+    await Never()
+dispatcher = antiphon.AsyncEventDispatcher()
+dispatcher.add_listener("order.placed", listener)
+dispatch = dispatcher.adispatch("order.placed")
+dispatch.send(None)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+    assert ended.stderr == ""

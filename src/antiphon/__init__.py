@@ -6,9 +6,6 @@ import importlib
 import typing as _typing
 
 from antiphon._dispatchers.asynchronous import AsyncEventDispatcher, AsyncScope
-from antiphon._dispatchers.subscribers import Subscriptions, listens_to
-from antiphon._dispatchers.synchronous import EventDispatcher, Scope
-from antiphon._dispatchers.temporary import Registrar
 from antiphon._events.event import Event
 from antiphon._exceptions import ListenerCancelled, QueueNotDrained, StreamLagged
 from antiphon._listeners.adapters import in_thread, inline
@@ -23,6 +20,9 @@ from antiphon._util.naming import listener_name
 from antiphon._util.naming import publish as _publish
 
 if _typing.TYPE_CHECKING:
+    from antiphon._dispatchers.subscribers import Subscriptions, listens_to
+    from antiphon._dispatchers.synchronous import EventDispatcher, Scope
+    from antiphon._dispatchers.temporary import Registrar
     from antiphon._listeners.named import named
     from antiphon._listeners.resolved import resolved
     from antiphon._strategies.concurrent import Concurrent
@@ -78,14 +78,19 @@ __all__ = (
 #: Public names that are imported on first use, because many programs do not need them, and their modules.
 _LAZY_EXPORTS = {
     "Concurrent": "antiphon._strategies.concurrent",
+    "EventDispatcher": "antiphon._dispatchers.synchronous",
     "Expectation": "antiphon._waiting.expectation",
     "IAsyncEventDispatcher": "antiphon.typing",
     "IEventDispatcher": "antiphon.typing",
     "Queue": "antiphon._waiting.queue",
     "QueueStatistics": "antiphon._waiting.queue",
     "Race": "antiphon._strategies.race",
+    "Registrar": "antiphon._dispatchers.temporary",
+    "Scope": "antiphon._dispatchers.synchronous",
     "Stream": "antiphon._waiting.stream",
     "StreamStatistics": "antiphon._waiting.stream",
+    "Subscriptions": "antiphon._dispatchers.subscribers",
+    "listens_to": "antiphon._dispatchers.subscribers",
     "named": "antiphon._listeners.named",
     "outside_dispatch": "antiphon._waiting.outside",
     "resolved": "antiphon._listeners.resolved",
@@ -113,8 +118,8 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LAZY_EXPORTS, "__version__"})
 
 
-# The dispatchers, their scopes, and the private bases of both.
-_dispatcher_classes = (*AsyncScope.__mro__[:-1], *Scope.__mro__[:-1])
+# The dispatcher, its scope, and the private bases of both.
+_dispatcher_classes: tuple[type, ...] = AsyncScope.__mro__[:-1]
 
 # Users import these from here. They are listed, because to find them in `__all__` takes a tenth of the import time.
 _publish(
@@ -125,16 +130,13 @@ _publish(
     ListenerCancelled,
     Plan,
     QueueNotDrained,
-    Registrar,
     Strategy,
     StreamLagged,
     Subscription,
-    Subscriptions,
     event_name,
     in_thread,
     inline,
     listener_name,
-    listens_to,
 )
 _publish("antiphon.typing", IDispatchedEvent, IEvent)
 

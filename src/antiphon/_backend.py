@@ -11,13 +11,11 @@ Invariants:
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from functools import cache
-from threading import current_thread
 from types import coroutine
 from typing import Any, Final, TypeAlias, cast
 
@@ -45,7 +43,6 @@ __all__ = (
     "unwrap_group",
 )
 
-#: A function that returns the coroutine of a task.
 _TaskFunction: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -58,6 +55,8 @@ def is_cancellation(exc: BaseException) -> bool:
         return False
 
 
+#: The deadline of a cancel scope that has none. The import of `math` takes longer.
+_NEVER: Final = float("inf")
 #: The beginning of the message with which AnyIO cancels a task on behalf of a cancel scope.
 _SCOPE_MESSAGE: Final = "Cancelled via cancel scope "
 
@@ -84,7 +83,7 @@ def _is_cancelled_in_trio(task_or_scope: Any) -> bool:
 def _is_cancelled_in_asyncio() -> bool:
     backend = _get_asyncio_backend()
     deadline = backend.current_effective_deadline()
-    return bool(deadline != math.inf and deadline <= backend.current_time())
+    return bool(deadline != _NEVER and deadline <= backend.current_time())
 
 
 def make_cancellation(message: object = None) -> BaseException:
@@ -121,7 +120,7 @@ def _start_asyncio_task(group: Any, function: _TaskFunction, name: str) -> None:
 
 def _is_asyncio_scope_cancelled(scope: Any) -> bool:
     while scope is not None:
-        if scope.cancel_called or (scope.deadline != math.inf and scope.deadline <= anyio.current_time()):
+        if scope.cancel_called or (scope.deadline != _NEVER and scope.deadline <= anyio.current_time()):
             return True
         scope = None if scope.shield else scope._parent_scope  # noqa: SLF001  there is no public way
     return False
@@ -310,6 +309,8 @@ class OwnerLoop:
     __slots__ = ("_loop", "_thread")
 
     def __init__(self) -> None:
+        from threading import current_thread
+
         from anyio.lowlevel import current_token
 
         self._loop: Any = current_token().native_token

@@ -15,7 +15,6 @@ from antiphon._dispatchers.waiting import WaitingMixin
 from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import is_stoppable
 from antiphon._listeners.adapting import SyncListeners, adapt_for_async, check_sync_listeners, unwrap_adapter
-from antiphon._listeners.options import wrap_async_with_options
 from antiphon._listeners.subscription import Subscription, SubscriptionWithOptions, removed_async_listener
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.base import Strategy
@@ -37,12 +36,14 @@ if TYPE_CHECKING:
     from antiphon._dispatchers import observed_loops as _observed_loops
     from antiphon._dispatchers import overrides as _overrides
     from antiphon._dispatchers.async_overloads import AsyncOverloads as _Base
+    from antiphon._listeners import options as _options
     from antiphon._strategies import observed_plan as _observed_plan
 else:
-    # Many programs have no instruments and do not override how listeners are run.
+    # Many programs have no instruments and no options, and do not override how listeners are run.
     _overrides = LazyModule("antiphon._dispatchers.overrides")
     _observed_loops = LazyModule("antiphon._dispatchers.observed_loops")
     _observed_plan = LazyModule("antiphon._strategies.observed_plan")
+    _options = LazyModule("antiphon._listeners.options")
     _Base = WaitingMixin
 
 __all__ = ("AsyncEventDispatcher", "AsyncScope")
@@ -259,7 +260,7 @@ class AsyncEventDispatcher(_Base):
         return adapt_for_async(listener, self._sync_listeners)
 
     def _wrap_options(self, subscription: SubscriptionWithOptions, call: Callable[[Any], Any], /) -> Any:
-        return wrap_async_with_options(subscription, call)
+        return _options.wrap_async_with_options(subscription, call)
 
     def _unwrap_listener(self, listener: Any, /) -> tuple[Any, str | None]:
         return unwrap_adapter(listener, self._sync_listeners)

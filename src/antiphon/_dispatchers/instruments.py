@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from _thread import RLock
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from antiphon._instrumentation.attached import AttachedInstrument
 from antiphon._registry.registry import Registry
+from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
+
+if TYPE_CHECKING:
+    from antiphon._instrumentation import attached as _attached
+else:
+    _attached = LazyModule("antiphon._instrumentation.attached")
 
 __all__ = (
     "InstrumentsMixin",
@@ -53,7 +58,7 @@ class InstrumentsMixin:
     _registry: Registry
 
     #: The instruments of this dispatcher, without those of a parent.
-    _instruments: tuple[AttachedInstrument, ...] = ()
+    _instruments: tuple[_attached.AttachedInstrument, ...] = ()
 
     def add_instrument(self, instrument: Any, /) -> None:
         """Let an instrument observe all dispatches from the next one on, including those of scopes.
@@ -66,7 +71,7 @@ class InstrumentsMixin:
             TypeError: If the instrument has none of the methods, if one of them is async, or if it is a class.
             ValueError: If the instrument has already been added.
         """
-        attached = AttachedInstrument(instrument, self._detach)
+        attached = _attached.AttachedInstrument(instrument, self._detach)
         with _instruments_lock:
             is_new = all(other.instrument is not instrument for other in self._instruments)
             if is_new:
@@ -105,7 +110,7 @@ class InstrumentsMixin:
                 with suppress(ValueError):
                     self.remove_instrument(instrument)
 
-    def _detach(self, attached: AttachedInstrument) -> bool:
+    def _detach(self, attached: _attached.AttachedInstrument) -> bool:
         with _instruments_lock:
             was_there = any(other is attached for other in self._instruments)
             if was_there:
@@ -114,14 +119,14 @@ class InstrumentsMixin:
             self._registry.invalidate_plans()
         return was_there
 
-    def _all_instruments(self) -> tuple[AttachedInstrument, ...]:
+    def _all_instruments(self) -> tuple[_attached.AttachedInstrument, ...]:
         """Return the instruments that observe the dispatches, including those of a parent."""
         return self._instruments
 
 
 def merge_instruments(
-    parents: tuple[AttachedInstrument, ...], own: tuple[AttachedInstrument, ...]
-) -> tuple[AttachedInstrument, ...]:
+    parents: tuple[_attached.AttachedInstrument, ...], own: tuple[_attached.AttachedInstrument, ...]
+) -> tuple[_attached.AttachedInstrument, ...]:
     """Append the instruments of a scope to those of its parent, without duplicates."""
     known = {id(attached.instrument) for attached in parents}
     return (*parents, *(attached for attached in own if id(attached.instrument) not in known))

@@ -6,10 +6,8 @@ from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from itertools import chain
 from types import FunctionType
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from antiphon._dispatchers.subscribers import Subscriptions, register_methods
-from antiphon._dispatchers.temporary import EVERY_KEY, Registrar, select_for_key
 from antiphon._listeners.subscription import (
     DEFAULT_OPTIONS,
     CombinedSubscription,
@@ -19,7 +17,7 @@ from antiphon._listeners.subscription import (
     check_options,
     is_owned_by,
 )
-from antiphon._registry.keys import AnyOf, combine_keys, split_key
+from antiphon._registry.keys import EVERY_KEY, AnyOf, combine_keys, select_for_key, split_key
 from antiphon._registry.registry import Registry
 from antiphon._types import IListener, Key
 from antiphon._util.arguments import (
@@ -29,27 +27,28 @@ from antiphon._util.arguments import (
     hides_collected_arguments,
     make_argument_error,
 )
+from antiphon._util.lazy_module import LazyModule
 from antiphon._util.validation import check_priority
+
+if TYPE_CHECKING:
+    import antiphon
+    from antiphon._dispatchers import subscribers as _subscribers
+else:
+    # Many programs register no subscribers, and nothing for the duration of a block.
+    antiphon = LazyModule("antiphon")
+    _subscribers = LazyModule("antiphon._dispatchers.subscribers")
 
 __all__ = ("RegisteringMixin", "own_add_listeners")
 
 L = TypeVar("L", bound=IListener)
 
 #: The subscriptions that `add_listener` made, for callers that cannot rely on what an override returns.
-_captured_subscriptions: Final[ContextVar[list[Subscription] | None]] = ContextVar(
-    "captured_subscriptions", default=None
-)
+_captured_subscriptions: Final[ContextVar[list[Subscription] | None]] = ContextVar("captured", default=None)
 
 
 class _Documentation:
     def remove_listener(self: Any, key: Key, listener: IListener, /) -> None:
         raise NotImplementedError
-
-
-def _capture(subscription: Subscription) -> None:
-    captured = _captured_subscriptions.get()
-    if captured is not None:
-        captured.append(subscription)
 
 
 class RegisteringMixin:
@@ -136,8 +135,9 @@ class RegisteringMixin:
             if split_key(key) == (key,):
                 raise
             return self._add_for_union(key, listener, priority, Options(once, where, timeout, limit))
-        if _captured_subscriptions.get() is not None:
-            _capture(subscription)
+        captured = _captured_subscriptions.get()
+        if captured is not None:
+            captured.append(subscription)
         return subscription
 
     @hides_collected_arguments
@@ -183,7 +183,7 @@ class RegisteringMixin:
 
         return decorate
 
-    def add_subscriber(self, subscriber: object, /) -> Subscriptions:
+    def add_subscriber(self, subscriber: object, /) -> antiphon.Subscriptions:
         """Register the methods of an object that are marked with `listens_to`: all of them or, after an error, none.
 
         Methods of base classes are registered first, then methods in the order of their definition. Methods of equal
@@ -196,7 +196,7 @@ class RegisteringMixin:
             TypeError: If the subscriber is a class, if none of its methods is marked, or if this dispatcher cannot
                 call one of them.
         """
-        return register_methods(subscriber, self._add_for_caller)
+        return _subscribers.register_methods(subscriber, self._add_for_caller)
 
     # Other forms of the parameters make removals slower. `event_id` is the name in whistle 1.
     @documented_by(_Documentation.remove_listener)
@@ -247,14 +247,14 @@ class RegisteringMixin:
             if is_owned_by(subscription, self._registry):
                 subscription.unsubscribe()
 
-    def temporarily(self) -> Registrar:
+    def temporarily(self) -> antiphon.Registrar:
         """Register listeners for the duration of a ``with`` block, for tests and plugins.
 
         Returns:
             A context manager with ``add_listener``, ``listen`` and ``add_subscriber``, which register on this
             dispatcher. The end of the block removes these registrations.
         """
-        return Registrar(self._add_for_caller, self._check_listen_arguments, self._combine_keys)
+        return antiphon.Registrar(self._add_for_caller, self._check_listen_arguments, self._combine_keys)
 
     # For subclasses, and for expectations, streams, subscribers and blocks that register listeners.
 
@@ -345,7 +345,7 @@ class RegisteringMixin:
                     first.linked = [added] if options.once else None
             self._registry.link(added)
         except BaseException:
-            Subscriptions(added).unsubscribe()
+            antiphon.Subscriptions(added).unsubscribe()
             raise
         return added
 
@@ -379,7 +379,7 @@ class RegisteringMixin:
                 for linked in zip(*added, strict=False):
                     self._registry.link(linked)
         except BaseException:
-            Subscriptions(chain.from_iterable(added)).unsubscribe()
+            antiphon.Subscriptions(chain.from_iterable(added)).unsubscribe()
             raise
         return list(chain.from_iterable(added))
 
@@ -389,7 +389,7 @@ class RegisteringMixin:
         try:
             self.add_listener(key, listener, priority=priority)
         except BaseException:
-            Subscriptions(captured).unsubscribe()
+            antiphon.Subscriptions(captured).unsubscribe()
             raise
         finally:
             _captured_subscriptions.reset(token)

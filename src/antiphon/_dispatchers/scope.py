@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from antiphon._dispatchers.base import BaseDispatcher
 from antiphon._dispatchers.instruments import merge_instruments
-from antiphon._instrumentation.attached import AttachedInstrument
 from antiphon._registry.registry import Registry
 from antiphon._util.contexts import PlainContext
+from antiphon._util.lazy_module import LazyModule
 from antiphon._util.naming import safe_repr
+
+if TYPE_CHECKING:
+    from antiphon._instrumentation import attached as _attached
+else:
+    _attached = LazyModule("antiphon._instrumentation.attached")
 
 __all__ = ("ScopeMixin",)
 
@@ -26,7 +31,7 @@ class ScopeMixin(PlainContext, BaseDispatcher):
     def _new_registry(self) -> Registry:
         return Registry(self._make_cached_plan, self._placeholder, self._parent._registry)
 
-    def _all_instruments(self) -> tuple[AttachedInstrument, ...]:
+    def _all_instruments(self) -> tuple[_attached.AttachedInstrument, ...]:
         return merge_instruments(self._parent._all_instruments(), self._instruments)
 
     def __enter__(self) -> Self:

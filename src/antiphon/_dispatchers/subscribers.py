@@ -11,7 +11,7 @@ from antiphon._listeners.subscription import DEFAULT_OPTIONS, Options, Subscript
 from antiphon._registry.keys import combine_keys
 from antiphon._types import Key, Name
 from antiphon._util.arguments import hides_collected_arguments, make_argument_error
-from antiphon._util.naming import safe_repr
+from antiphon._util.naming import publish, safe_repr
 from antiphon._util.validation import check_priority
 
 if TYPE_CHECKING:
@@ -210,3 +210,6 @@ class Subscriptions(tuple[Subscription, ...]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         self.unsubscribe()
+
+
+publish("antiphon", Subscriptions, listens_to)

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+# mypy must know this class first.
+from antiphon._dispatchers.sync_registering import SyncRegisteringMixin
+
 __all__ = ()
 
 if TYPE_CHECKING:
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
     from typing_extensions import deprecated
 
     from antiphon._dispatchers.base import BaseDispatcher
-    from antiphon._dispatchers.sync_registering import SyncRegisteringMixin
     from antiphon._events.event import Event
     from antiphon._listeners.subscription import Subscription
     from antiphon._types import (

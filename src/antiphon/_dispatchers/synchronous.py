@@ -16,25 +16,26 @@ from antiphon._dispatchers.sync_registering import SyncRegisteringMixin
 from antiphon._events.attributes import DispatchInfo
 from antiphon._events.capabilities import is_stoppable
 from antiphon._listeners.adapting import adapt_for_sync, unwrap_adapter
-from antiphon._listeners.options import wrap_with_options
 from antiphon._listeners.subscription import Subscription, SubscriptionWithOptions, removed_listener
 from antiphon._registry.plan import CachedPlan, Plan, StrategyStep
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, annotate_exception, check_error_policy
 from antiphon._types import DeclaredNamesSource, EventName, Name
 from antiphon._util.arguments import MISSING, hides_collected_arguments, hides_parameters, make_argument_error
 from antiphon._util.lazy_module import LazyModule
-from antiphon._util.naming import safe_repr
+from antiphon._util.naming import publish, safe_repr
 
 if TYPE_CHECKING:
     from antiphon._dispatchers import observed_loops as _observed_loops
     from antiphon._dispatchers import overrides as _overrides
     from antiphon._dispatchers.sync_overloads import SyncOverloads as _Base
+    from antiphon._listeners import options as _options
     from antiphon._strategies import observed_plan as _observed_plan
 else:
-    # Many programs have no instruments and do not override how listeners are run.
+    # Many programs have no instruments and no options, and do not override how listeners are run.
     _overrides = LazyModule("antiphon._dispatchers.overrides")
     _observed_loops = LazyModule("antiphon._dispatchers.observed_loops")
     _observed_plan = LazyModule("antiphon._strategies.observed_plan")
+    _options = LazyModule("antiphon._listeners.options")
     _Base = SyncRegisteringMixin
 
 __all__ = ("EventDispatcher", "Scope")
@@ -234,7 +235,7 @@ class EventDispatcher(_Base, BaseDispatcher):
         return adapt_for_sync(listener)
 
     def _wrap_options(self, subscription: SubscriptionWithOptions, call: Callable[[Any], Any], /) -> Any:
-        return wrap_with_options(subscription, call)
+        return _options.wrap_with_options(subscription, call)
 
     def _unwrap_listener(self, listener: Any, /) -> tuple[Any, str | None]:
         return unwrap_adapter(listener, "refuse")
@@ -265,3 +266,9 @@ class Scope(ScopeMixin, EventDispatcher):
     def do_dispatch(self, listeners: Iterable[Callable[[Any], object]], event: Any, /) -> None:
         """Run listeners as the parent does."""
         self._parent.do_dispatch(listeners, event)
+
+
+publish("antiphon", SyncRegisteringMixin, EventDispatcher, Scope)
+for _published in (SyncRegisteringMixin, EventDispatcher, Scope):
+    # As in the module `antiphon`.
+    _published.__annotations__.clear()

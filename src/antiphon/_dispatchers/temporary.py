@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from _thread import RLock
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable
 from types import TracebackType, UnionType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from antiphon._dispatchers.subscribers import Subscriptions, register_methods
 from antiphon._listeners.subscription import (
@@ -18,7 +18,7 @@ from antiphon._listeners.subscription import (
     registration_counter,
     removed_listener,
 )
-from antiphon._registry.keys import AnyOf, split_key
+from antiphon._registry.keys import EVERY_KEY, AnyOf, select_for_key
 from antiphon._types import IListener, Key, Name
 from antiphon._util.arguments import (
     MISSING,
@@ -28,26 +28,16 @@ from antiphon._util.arguments import (
     make_argument_error,
 )
 from antiphon._util.contexts import PlainContext
-from antiphon._util.naming import safe_repr
+from antiphon._util.naming import publish, safe_repr
 
 if TYPE_CHECKING:
     from antiphon._types import E1, E2, E3, E4, E5, E6, R1, AnyOfSix, TypedKey, Where
 
-__all__ = ("EVERY_KEY", "Registrar", "select_for_key")
+__all__ = ("Registrar",)
 
 E = TypeVar("E")
 R = TypeVar("R")
 L = TypeVar("L", bound=IListener)
-
-
-#: The default of ``clear``. None is not a key, and a variable that is None by mistake must not remove everything.
-EVERY_KEY: Final[Any] = object()
-
-
-def select_for_key(by_key: Mapping[Hashable, Sequence[Subscription]], key: Any) -> list[Subscription]:
-    """Return the subscriptions under a checked key, or all of them for `EVERY_KEY`."""
-    keys = by_key if key is EVERY_KEY else split_key(key)
-    return [subscription for part in keys for subscription in by_key.get(part, ())]
 
 
 class _NoOwner:
@@ -331,3 +321,6 @@ class Registrar(PlainContext):
     ) -> None:
         self._ended = True
         self._remove_all()
+
+
+publish("antiphon", Registrar)

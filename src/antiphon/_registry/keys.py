@@ -15,7 +15,7 @@ any other hashable            events whose name equals this object
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from enum import Enum
 from itertools import chain
 from types import FunctionType, NoneType, UnionType
@@ -25,6 +25,7 @@ from antiphon._types import EventName
 from antiphon._util.naming import describe_value, format_key, safe_repr
 
 __all__ = (
+    "EVERY_KEY",
     "AnyOf",
     "Matcher",
     "check_dispatch_name",
@@ -38,6 +39,7 @@ __all__ = (
     "is_pattern",
     "is_value",
     "key_matches",
+    "select_for_key",
     "split_key",
 )
 
@@ -76,6 +78,16 @@ def split_key(key: Any) -> tuple[Hashable, ...]:
     if get_origin(key) in (Union, UnionType):
         return tuple(chain.from_iterable(map(split_key, get_args(key))))
     return (key,)
+
+
+#: The default of ``clear``. None is not a key, and a variable that is None by mistake must not remove everything.
+EVERY_KEY: Final[Any] = object()
+
+
+def select_for_key(by_key: Mapping[Hashable, Sequence[E]], key: Any) -> list[E]:
+    """Return the values under a checked key, or all of them for `EVERY_KEY`."""
+    keys = by_key if key is EVERY_KEY else split_key(key)
+    return [value for part in keys for value in by_key.get(part, ())]
 
 
 #: The option that a number after the keys probably is, by the method and the type of the number. Without an option, it

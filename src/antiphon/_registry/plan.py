@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from itertools import chain, groupby
 from operator import attrgetter
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from antiphon._events.attributes import IN_FLIGHT, DispatchInfo
 from antiphon._events.capabilities import EventCapabilities
-from antiphon._instrumentation.attached import AttachedInstrument, Interest, Observers
 from antiphon._listeners.adapters import name_usage
 from antiphon._listeners.subscription import Subscription
 from antiphon._util.arguments import hides_parameters
+from antiphon._util.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    from antiphon._instrumentation import attached as _attached
+else:
+    _attached = LazyModule("antiphon._instrumentation.attached")
 
 __all__ = (
     "CachedPlan",
@@ -137,7 +142,7 @@ class CachedPlan:
     #: Which dispatch attributes can be set on the events.
     capabilities: EventCapabilities
     #: Whom a dispatch notifies, or None.
-    observers: Observers | None
+    observers: _attached.Observers | None
     #: Selects the plan of a dispatch by asking the instruments. None if they need not be asked.
     variants: PlanVariants | None
 
@@ -145,7 +150,7 @@ class CachedPlan:
         self,
         plan: Plan,
         steps: tuple[Subscription | StrategyStep, ...],
-        instruments: tuple[AttachedInstrument, ...] = (),
+        instruments: tuple[_attached.AttachedInstrument, ...] = (),
     ) -> None:
         self.capabilities = get_plan_capabilities(plan)
         self.is_fast = self.capabilities.is_fast and not instruments
@@ -156,7 +161,7 @@ class CachedPlan:
         self.observers = self.variants = None
         if instruments:
             if all(attached.is_always_interested for attached in instruments):
-                self.observers = Observers([(attached, "all") for attached in instruments])
+                self.observers = _attached.Observers([(attached, "all") for attached in instruments])
             else:
                 self.variants = PlanVariants(plan, steps, instruments)
 
@@ -191,27 +196,27 @@ class PlanVariants:
         self,
         plan: Plan,
         steps: tuple[Subscription | StrategyStep, ...],
-        instruments: tuple[AttachedInstrument, ...],
+        instruments: tuple[_attached.AttachedInstrument, ...],
     ) -> None:
         self._plan = plan
         self._steps = steps
         self._instruments = instruments
-        self._by_interests: dict[tuple[Interest, ...], CachedPlan] = {}
+        self._by_interests: dict[tuple[_attached.Interest, ...], CachedPlan] = {}
 
     def select(self) -> CachedPlan:
         """Ask the instruments what they want to observe in a dispatch, and return its plan."""
-        interests: tuple[Interest, ...] = tuple([attached.get_interest() for attached in self._instruments])
+        interests: tuple[_attached.Interest, ...] = tuple([attached.get_interest() for attached in self._instruments])
         try:
             return self._by_interests[interests]
         except KeyError:
             selected = self._by_interests[interests] = self._make_variant(interests)
             return selected
 
-    def _make_variant(self, interests: tuple[Interest, ...]) -> CachedPlan:
+    def _make_variant(self, interests: tuple[_attached.Interest, ...]) -> CachedPlan:
         interested = [each for each in zip(self._instruments, interests, strict=True) if each[1] != "nothing"]
         variant = CachedPlan(self._plan, self._steps)
         if interested:
-            variant.observers = Observers(interested)
+            variant.observers = _attached.Observers(interested)
             if self._steps or not variant.observers.want_only_failures:
                 variant.is_fast = False
         return variant

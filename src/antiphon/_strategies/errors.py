@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias, cast
 
 from antiphon._backend import get_asyncio_task, get_first_leaf, is_cancellation, is_cancelled_by_scope
 from antiphon._exceptions import ListenerCancelled
 from antiphon._listeners.subscription import Subscription
 from antiphon._registry.plan import Plan, StrategyStep
-from antiphon._strategies.cancellation import CancellationWatch
 from antiphon._util.callables import find_unrun_kind, is_async_callable, is_generator_callable
 from antiphon._util.naming import listener_name, safe_repr
 from antiphon._util.validation import check_parameters
+
+if TYPE_CHECKING:
+    from antiphon._strategies.cancellation import CancellationWatch
 
 __all__ = (
     "ErrorCollector",
