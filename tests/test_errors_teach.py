@@ -15,7 +15,16 @@ from unittest.mock import AsyncMock, MagicMock, create_autospec
 
 import pytest
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, listens_to
+from antiphon import (
+    AsyncEventDispatcher,
+    Concurrent,
+    Event,
+    EventDispatcher,
+    Race,
+    Sequential,
+    listens_to,
+    outside_dispatch,
+)
 from tests.helpers import BOTH, AnyDispatcher, make_listener, make_recording_listener
 from tests.naming import without_address
 
@@ -675,3 +684,40 @@ def test_mocks_of_a_dispatcher_have_its_attributes_alone(kind: Any) -> None:
 
     assert mock.add_listener(PLACED, plain_function) is not None
     assert not hasattr(mock, "emit")
+
+
+@pytest.mark.parametrize(
+    ("call", "fix"),
+    [
+        (lambda on: on.listen("a", "b", 10), 'listen("a", "b", priority=10)'),
+        (lambda on: on.listen("a", OrderPlaced, True), 'listen("a", OrderPlaced, once=True)'),
+        (lambda on: on.temporarily().listen("a", "b", 1.5), 'listen("a", "b", timeout=1.5)'),
+    ],
+    ids=["priority", "once", "timeout"],
+)
+def test_a_number_after_several_keys_is_an_option(
+    dispatcher: AnyDispatcher, call: Callable[..., Any], fix: str
+) -> None:
+    with refused(dispatcher, "takes options by keyword", f"write {fix}", "pass it as the first key"):
+        call(dispatcher)
+
+
+def test_numbers_are_keys_after_a_number(dispatcher: AnyDispatcher) -> None:
+    listener = make_listener(dispatcher, print)
+    dispatcher.listen(404, "not.found", 500)(listener)
+
+    for key in (404, "not.found", 500):
+        assert dispatcher.get_listeners(key) == (listener,)
+
+
+@pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
+def test_the_repr_of_a_registrar_tells_its_dispatcher(kind: Any) -> None:
+    assert repr(kind(name="shop").temporarily()) == f"<registrar of <{kind.__name__} 'shop'>>"
+
+
+async def test_outside_dispatch_is_a_plain_block() -> None:
+    block: Any = outside_dispatch()
+    assert repr(block) == "outside_dispatch()"
+    with pytest.raises(TypeError, match="a plain `with`: write `with outside_dispatch\\(\\):`"):
+        async with block:
+            pass

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -481,3 +481,18 @@ antiphon.testing.Backend('asyncio', 3).run(anyio.sleep, 86400)
 )
 def test_imports_are_lazy(code: str) -> None:
     subprocess.run([sys.executable, "-c", f"import sys\n{code}"], check=True, timeout=50)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: Backend(cast("Any", "x")).options(), LookupError, "got Backend"),
+        (lambda: Backend("asyncio", cast("Any", "3")).options(), TypeError, "a seed is an int or None"),
+        (lambda: backends(seeds=cast("Any", 3)), TypeError, r"such as range\(20\); got 3"),
+        (lambda: backends(cast("Any", ["asyncio"])), ValueError, "Pass each name on its own"),
+    ],
+    ids=["backend", "seed", "seeds", "names"],
+)
+def test_a_wrong_backend_shows_the_right_one(make: Callable[[], object], error: Any, text: str) -> None:
+    with pytest.raises(error, match=text):
+        make()

@@ -436,3 +436,41 @@ def test_the_text_names_dispatches_by_name_and_event(arguments: Any, text: str) 
 
     assert str(recorded) == f"{text}: nobody listened"
     assert repr(recorded) == "<Recording: 1 dispatches, 0 calls>"
+
+
+# Mistakes
+
+
+def test_a_recording_starts_in_a_block(shop: AsyncEventDispatcher) -> None:
+    block: Any = record(shop)
+    with pytest.raises(AttributeError, match="write `with record\\(dispatcher\\) as recording:`") as caught:
+        block.assert_dispatched("order.placed")
+
+    assert repr(shop) in str(caught.value)
+    with pytest.raises(AttributeError, match=r"has no attribute 'assert_dispached'$"):
+        block.assert_dispached("order.placed")
+
+
+async def test_a_recording_is_a_plain_block(shop: AsyncEventDispatcher) -> None:
+    block: Any = record(shop)
+    with pytest.raises(TypeError, match="a plain `with`: write `with record\\(dispatcher\\) as recording:`"):
+        async with block:
+            pass
+
+
+def test_a_recording_is_entered_once(shop: AsyncEventDispatcher) -> None:
+    block = record(shop)
+    with block:
+        pass
+    with pytest.raises(RuntimeError, match="has been used; write a new `with record"), block:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fix"),
+    [(AsyncEventDispatcher, r"pass an object of the class, AsyncEventDispatcher\(\)"), ([], "pass each dispatcher")],
+    ids=["class", "list"],
+)
+def test_what_is_not_a_dispatcher_is_not_recorded(wrong: Any, fix: str) -> None:
+    with pytest.raises(TypeError, match=fix):
+        record(wrong)

@@ -311,6 +311,11 @@ class Registrar(PlainContext):
         for subscription in reversed(removed):
             subscription.unsubscribe()
 
+    def __repr__(self) -> str:
+        # Both dispatchers pass a method of their own.
+        dispatcher = getattr(self._register, "__self__", None)
+        return f"<registrar of {safe_repr(dispatcher)}>"
+
     def __enter__(self) -> Self:
         if self._ended:
             raise RuntimeError("the block of this registrar has ended; write a new `with dispatcher.temporarily()`")

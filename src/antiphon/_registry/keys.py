@@ -109,7 +109,7 @@ def combine_keys(keys: tuple[Any, ...], method: str) -> Hashable:
         method: The name of the method that takes them, for the message.
 
     Raises:
-        TypeError: If there is no key, if the second of two keys is probably an option, or as for `check_key`.
+        TypeError: If there is no key, if the last of several keys is probably an option, or as for `check_key`.
         ValueError: As for `check_key`.
     """
     if len(keys) == 1 and isinstance(keys[0], str):
@@ -127,23 +127,20 @@ def combine_keys(keys: tuple[Any, ...], method: str) -> Hashable:
 
 
 def _check_no_options(keys: tuple[Any, ...], method: str) -> None:
-    # In whistle, the second argument of `listen` is the priority. Further names may be numbers.
-    first, *others = keys
-    if len(others) != 1 or method not in _OPTION_BY_POSITION:
+    # In whistle, the second argument of `listen` is the priority. After another number, a number is a name.
+    *others, last = keys
+    if not others or method not in _OPTION_BY_POSITION:
         return
-    second = others[0]
-    shown = format_key(second)
-    if method == "expect" and isinstance(second, FunctionType):
-        raise TypeError(
-            f"{method}() takes options by keyword; got {shown} by position: write {method}({format_key(first)}, "
-            f"where=...)"
-        )
-    if type(first) in _LISTENER_OPTIONS or type(second) not in _LISTENER_OPTIONS:
+    shown = format_key(last)
+    written = f"{method}({', '.join(map(format_key, others))}"
+    if method == "expect" and isinstance(last, FunctionType):
+        raise TypeError(f"{method}() takes options by keyword; got {shown} by position: write {written}, where=...)")
+    if type(last) not in _LISTENER_OPTIONS or any(type(key) in _LISTENER_OPTIONS for key in others):
         return
-    option = _OPTION_BY_POSITION[method].get(second.__class__)
+    option = _OPTION_BY_POSITION[method].get(last.__class__)
     fix = f"to limit the time, write it in a block of `with anyio.fail_after({shown}):`"
     if option is not None:
-        fix = f"write {method}({format_key(first)}, {option}={shown})"
+        fix = f"write {written}, {option}={shown})"
     raise TypeError(
         f"{method}() takes options by keyword; got {shown} by position: {fix}. To listen to the name {shown}, pass it "
         f"as the first key"

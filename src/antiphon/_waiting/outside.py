@@ -11,6 +11,7 @@ from antiphon._instrumentation.records import current_call
 from antiphon._listeners.limits import enclosing_calls
 from antiphon._strategies.cancellation import current_watch
 from antiphon._strategies.driver import reset_context_variable
+from antiphon._util.contexts import PlainContext
 from antiphon._util.naming import publish
 from antiphon._waiting.queue_item import running_dispatch
 
@@ -26,7 +27,7 @@ _VARIABLES: Final[tuple[tuple[ContextVar[Any], object], ...]] = (
 )
 
 
-class outside_dispatch:  # noqa: N801  used like a function
+class outside_dispatch(PlainContext):  # noqa: N801  used like a function
     """Start something in a listener that outlives the dispatch, such as a background task: a context manager.
 
     Code in the block does not belong to the dispatch that runs the listener, and neither do the tasks that it starts::
@@ -41,8 +42,13 @@ class outside_dispatch:  # noqa: N801  used like a function
 
     __slots__ = ("_tokens",)
 
+    _usage = "with outside_dispatch():"
+
     def __init__(self) -> None:
         self._tokens: list[tuple[ContextVar[Any], Token[Any]]] = []
+
+    def __repr__(self) -> str:
+        return "outside_dispatch()"
 
     def __enter__(self) -> None:
         # A second block with the same object must not reset what the first block resets.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, TypeVarTuple, Unpack, cast
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, TypeVarTuple, Unpack, cast
 
 import anyio
 
@@ -12,6 +12,8 @@ __all__ = ("Backend", "BackendName", "backends")
 
 #: The name of a backend, ``"asyncio"`` or ``"trio"``.
 BackendName: TypeAlias = Literal["asyncio", "trio"]
+
+_NAMES: Final = ("asyncio", "trio")
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -52,7 +54,18 @@ class Backend(NamedTuple):
         """Return the ``backend_options`` of ``anyio.run`` for one run.
 
         They are also the keyword arguments of ``asyncio.Runner``, or those of ``trio.run``.
+
+        Raises:
+            LookupError: If the backend does not exist.
+            TypeError: If the seed is neither an int nor None.
         """
+        if self.name not in _NAMES:
+            raise LookupError(
+                f"a backend is Backend('asyncio') or Backend('trio'); got {self!r}. backends() returns those that are "
+                f"installed"
+            )
+        if self.seed is not None and not isinstance(self.seed, int):
+            raise TypeError(f"a seed is an int or None; got {self!r}. For several seeds, use backends(seeds=range(20))")
         if self.name == "trio":
             # Import Trio only if it is used: it may not be installed.
             from antiphon.testing._virtual_trio import virtual_trio_options
@@ -81,14 +94,18 @@ def backends(*names: BackendName, seeds: Iterable[int | None] = (None,)) -> list
         The backends. Use ``ids=str`` to get their names and seeds in the ids of tests.
 
     Raises:
+        TypeError: If ``seeds`` is not an iterable.
         ValueError: If a name is not that of an installed backend.
     """
+    if not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds= is an iterable of ints, such as range(20); got {seeds!r}")
     available = cast("tuple[BackendName, ...]", anyio.get_available_backends())
     for name in names:
         if name not in available:
             raise ValueError(
                 f"a backend must be one of {', '.join(map(repr, available))} (the installed ones); got {name!r}. "
-                f"Pass seeds by keyword: backends(seeds=range(20))"
+                f"Pass each name on its own, backends('asyncio', 'trio'), and seeds by keyword, "
+                f"backends(seeds=range(20))"
             )
     # It may be an iterator, and is iterated once for each backend.
     seeds = tuple(seeds)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
+from typing import NoReturn
 
 from antiphon import AsyncEventDispatcher, EventDispatcher
-from antiphon._util.naming import describe_value
+from antiphon._util.contexts import PlainContext
+from antiphon._util.naming import describe_value, safe_repr
 from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
 from antiphon.testing._assertions import Recording
 
@@ -34,18 +36,48 @@ def record(*dispatchers: AsyncEventDispatcher | EventDispatcher) -> AbstractCont
         raise TypeError("record() requires a dispatcher: with record(dispatcher) as recording: ...")
     for dispatcher in dispatchers:
         if not isinstance(dispatcher, (AsyncEventDispatcher, EventDispatcher)):
-            raise TypeError(f"record() requires dispatchers; got {describe_value(dispatcher)}")
-    return _recording(dispatchers)
+            fix = ""
+            if isinstance(dispatcher, type):
+                fix = f": pass an object of the class, {dispatcher.__name__}()"
+            elif isinstance(dispatcher, (list, tuple, set)):
+                fix = ": pass each dispatcher on its own, record(one, other)"
+            raise TypeError(f"record() requires dispatchers; got {describe_value(dispatcher)}{fix}")
+    return _RecordingBlock(dispatchers)
 
 
-@contextmanager
-def _recording(dispatchers: Iterable[AsyncEventDispatcher | EventDispatcher]) -> Generator[Recording]:
-    recorder = _Recorder()
-    with ExitStack() as stack:
-        for dispatcher in dispatchers:
-            dispatcher.add_instrument(recorder)
-            stack.callback(dispatcher.remove_instrument, recorder)
-        yield Recording(recorder.dispatches, recorder.listeners)
+class _RecordingBlock(PlainContext):
+    """Records while its block runs."""
+
+    _usage = "with record(dispatcher) as recording:"
+
+    def __init__(self, dispatchers: tuple[AsyncEventDispatcher | EventDispatcher, ...]) -> None:
+        self._dispatchers = dispatchers
+        self._stack = ExitStack()
+        self._is_entered = False
+
+    def __repr__(self) -> str:
+        return f"record({', '.join(map(safe_repr, self._dispatchers))})"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        fix = f": a recording starts in a block; write `{self._usage}`" if hasattr(Recording, name) else ""
+        raise AttributeError(f"{self!r} has no attribute {name!r}{fix}", name=name, obj=self)
+
+    def __enter__(self) -> Recording:
+        if self._is_entered:
+            raise RuntimeError(f"{self!r} has been used; write a new `{self._usage}`")
+        self._is_entered = True
+        recorder = _Recorder()
+        with ExitStack() as stack:
+            for dispatcher in self._dispatchers:
+                dispatcher.add_instrument(recorder)
+                stack.callback(dispatcher.remove_instrument, recorder)
+            self._stack = stack.pop_all()
+        return Recording(recorder.dispatches, recorder.listeners)
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self._stack.close()
 
 
 class _Recorder(Instrument):
