@@ -324,6 +324,43 @@ async def test_backend({fixture}):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("fixture", ["virtual_backend", "seeded_backend"])
+@pytest.mark.parametrize(
+    ("plugin", "options", "message"),
+    [
+        (ASYNCIO, "asyncio_mode = auto", "pytest-asyncio would run .* remove `asyncio_mode = auto`"),
+        (TRIO, "trio_mode = true", "pytest-trio would run .* remove `trio_mode = true`"),
+    ],
+    ids=["asyncio auto", "trio mode"],
+)
+def test_a_test_without_a_mark_does_not_run_in_real_time(
+    project: Project, fixture: str, plugin: tuple[str, str], options: str, message: str
+) -> None:
+    pytest.importorskip(plugin[0])
+    project.load(*plugin, options)
+    backend = ON.format(fixture=fixture).replace("pytestmark = pytest.mark.anyio", "")
+    project.write("conftest.py", OPTED_IN, backend)
+    project.write("test_time.py", "async def test_time(): pass\ndef test_plain(): pass\n")
+    output = project.run(code=1)
+
+    assert "1 passed, 1 error" in output
+    assert len(re.findall(rf"^{fixture} requires that AnyIO's pytest plugin .*{message}", output, re.M)) == 1
+
+
+@pytest.mark.slow
+def test_a_test_that_is_marked_for_another_plugin_runs_in_its_mode(project: Project) -> None:
+    pytest.importorskip("pytest_asyncio")
+    project.load(*ASYNCIO, "asyncio_mode = auto")
+    backend = ON.format(fixture="virtual_backend").replace("pytestmark = pytest.mark.anyio", "")
+    project.write("conftest.py", OPTED_IN, backend)
+    test = "async def test_time(): pass\n"
+    project.write("test_function.py", "import pytest\n", f"@pytest.mark.asyncio\n{test}")
+    project.write("test_module.py", "import pytest\npytestmark = pytest.mark.asyncio\n", test)
+
+    assert "2 passed" in project.run()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plugin", "test"),
     [(ASYNCIO, "@pytest.mark.asyncio\nasync def test_other()"), (TRIO, "@pytest.mark.trio\nasync def test_other()")],

@@ -20,7 +20,7 @@ they did not call. See `antiphon.instruments.coverage`.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any, Final, cast
@@ -102,13 +102,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail an async test that would not run on the backend of its fixture."""
-    fixtures = [name for name in _FIXTURES if name in getattr(item, "fixturenames", ())]
-    if not fixtures or not _is_async(item):
+    if not _is_async(item):
         return
+    fixtures = [name for name in _FIXTURES if name in getattr(item, "fixturenames", ())]
     for mark, plugin, option, names in _OTHER_PLUGINS:
-        if item.get_closest_marker(mark) is not None and any(map(item.config.pluginmanager.hasplugin, names)):
+        if item.get_closest_marker(mark) is None or not any(map(item.config.pluginmanager.hasplugin, names)):
+            continue
+        # Without the mark of AnyIO, a test does not use the fixture that its backend would come from.
+        fixture = next(iter(fixtures), None) or (None if _is_marked(item, mark) else _find_backend_fixture(item))
+        if fixture is not None:
             pytest.fail(
-                f"{fixtures[0]} requires that AnyIO's pytest plugin runs the test; got a test that {plugin} would run "
+                f"{fixture} requires that AnyIO's pytest plugin runs the test; got a test that {plugin} would run "
                 f"in an event loop of its own, in real time; remove `{option}` or the mark {mark}, and mark the test "
                 f"with @pytest.mark.anyio",
                 pytrace=False,
@@ -178,6 +182,21 @@ def _is_async(item: pytest.Item) -> bool:
     function = getattr(item, "function", None)
     hypothesis = getattr(function, "hypothesis", None)
     return iscoroutinefunction(getattr(hypothesis, "inner_test", function))
+
+
+def _is_marked(item: pytest.Item, name: str) -> bool:
+    """Return whether a test, its class or its module has a mark that a plugin did not add."""
+    own = getattr(getattr(item, "function", None), "pytestmark", ())
+    inherited = [mark for node in item.listchain()[:-1] for mark in node.own_markers]
+    return any(mark.name == name for mark in (*own, *inherited))
+
+
+def _find_backend_fixture(item: pytest.Item) -> str | None:
+    """Return the fixture of this plugin that ``anyio_backend`` uses where the test is, or None."""
+    # pytest has no public function that finds a fixture that a test does not use.
+    find = getattr(getattr(item.session, "_fixturemanager", None), "getfixturedefs", None)
+    definitions: Sequence[pytest.FixtureDef[Any]] = (find and find("anyio_backend", item)) or ()
+    return next((name for name in _FIXTURES for used in definitions[-1:] if name in used.argnames), None)
 
 
 def _get_seeds(mark: pytest.Mark) -> Iterable[int | None]:
