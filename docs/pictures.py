@@ -88,9 +88,8 @@ class TimelineBuilder:
     def _add_call(self, record: DispatchRecord, listener: Any, priority: int) -> ListenerRecord:
         function = self._make_listener(listener) if isinstance(listener, str) else listener
         subscription = record.dispatcher.add_listener(record.name or Event, function, priority=priority)
-        call = ListenerRecord(record, subscription)
-        record.listeners = (*record.listeners, call)
-        return call
+        record._add_calls((subscription,))  # noqa: SLF001  only a dispatch adds calls otherwise
+        return record.listeners[-1]
 
     def _make_listener(self, name: str) -> Callable[..., Any]:
         if name not in self._listeners:

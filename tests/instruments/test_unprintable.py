@@ -200,10 +200,12 @@ def test_printable_names_are_unchanged(instruments, spans, caplog):
 
 def test_errors_and_records_can_be_printed():
     dispatched = DispatchRecord(UnprintableEvent(), UnprintableName(), None, None)
-    subscription = EventDispatcher().add_listener("order.placed", UnprintableListener(print))
+    call = ListenerRecord()
+    call.subscription = EventDispatcher().add_listener("order.placed", UnprintableListener(print))
+    call.outcome = "running"
 
     assert "UnprintableListener object at" in str(ListenerCancelled(UnprintableListener(print)))
     assert "UnprintableName object at" in repr(dispatched)
-    assert "UnprintableListener object at" in repr(ListenerRecord(dispatched, subscription))
+    assert "UnprintableListener object at" in repr(call)
     with pytest.raises(LookupError, match="has not come yet"):
         _ = AsyncEventDispatcher().expect(UnprintableName()).event

@@ -203,8 +203,9 @@ class AsyncEventDispatcher(_Base):
                             await self._run_override(_observed_plan.observe_async_plan(dispatch), None, event)
                         else:
                             drives = drives_listeners(strategy)
-                            plan = _observed_plan.observe_async_plan(dispatch, drives_listeners=drives)
-                            await strategy.run(plan, event)
+                            await strategy.run(
+                                _observed_plan.observe_async_plan(dispatch, drives_listeners=drives), event
+                            )
             except BaseException:
                 # Raise the exception that ended the dispatch, even if a setter of the event raises now.
                 with suppress(Exception):

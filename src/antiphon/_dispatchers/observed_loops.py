@@ -8,34 +8,36 @@ event that is in flight, or whose class needs more than plain assignments.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextvars import Token
 from time import perf_counter
 from typing import Any
 
 from antiphon._dispatchers.loops import change_running
-from antiphon._instrumentation.records import current_call
+from antiphon._instrumentation.records import ListenerRecord, current_call
 from antiphon._listeners.subscription import Subscription, removed_async_listener, removed_listener
 from antiphon._registry.plan import CachedPlan
-from antiphon._strategies.driver import reset_context_variable
 from antiphon._strategies.errors import annotate_exception
-from antiphon._strategies.observed_dispatch import ObservedDispatch, observe_unheard
+from antiphon._strategies.observed_dispatch import ObservedDispatch
 from antiphon._strategies.observed_plan import AsyncObservedSubscription, SyncObservedSubscription
 
 __all__ = ("adispatch", "dispatch")
 
 
-async def adispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # noqa: PLR0912  the loop is written out
+async def adispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # noqa: C901, PLR0912, PLR0915  the loop is written out
     """Dispatch an event to async listeners, one after another."""
     change_running(1)
     event._antiphon_info = cached.info
     event._antiphon_in_flight = event
     try:
-        if cached.first_step is None:
-            observe_unheard(cached, name, event)
-            return event
-        with ObservedDispatch(cached, name, event) as dispatch:
-            observers = dispatch.observers
+        dispatch = ObservedDispatch(cached, name, event)
+        observers = dispatch.observers
+        record: ListenerRecord | None = None
+        token: Token[ListenerRecord | None] | None = None
+        try:
+            if observers.dispatch_started is not None:
+                observers.dispatch_started(dispatch)
             listener_started, listener_finished = observers.listener_started, observers.listener_finished
-            for record in dispatch.listeners:
+            for record in dispatch.calls:
                 subscription = record.subscription
                 call = subscription.call
                 try:
@@ -49,7 +51,12 @@ async def adispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # n
                         try:
                             await call(event)
                         finally:
-                            reset_context_variable(current_call, token)
+                            try:
+                                current_call.reset(token)
+                            except ValueError:
+                                # The coroutine was closed in another context. Do not use `reset_context_variable`,
+                                # whose call takes as long as the reset.
+                                pass
                             if event._antiphon_info.stopped:
                                 dispatch.poll_stop(record)
                         record.finished = perf_counter()
@@ -65,25 +72,35 @@ async def adispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # n
                     break
             else:
                 dispatch.outcome = "finished"
+        except BaseException as exc:
+            # The traceback refers to this function, and the records refer to the exception: a reference cycle.
+            record = token = None
+            dispatch.finish(exc)
+            del dispatch
+            raise
+        record = None  # so that it does not count as used
+        dispatch.finish(None)
     finally:
         event._antiphon_in_flight = None
         change_running(-1)
     return event
 
 
-def dispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # noqa: C901, PLR0912  the loop is written out
+def dispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # noqa: C901, PLR0912, PLR0915  the loop is written out
     """Dispatch an event to plain listeners, one after another."""
     change_running(1)
     event._antiphon_info = cached.info
     event._antiphon_in_flight = event
     try:
-        if cached.first_step is None:
-            observe_unheard(cached, name, event)
-            return event
-        with ObservedDispatch(cached, name, event) as dispatch:
-            observers = dispatch.observers
+        dispatch = ObservedDispatch(cached, name, event)
+        observers = dispatch.observers
+        record: ListenerRecord | None = None
+        token: Token[ListenerRecord | None] | None = None
+        try:
+            if observers.dispatch_started is not None:
+                observers.dispatch_started(dispatch)
             listener_started, listener_finished = observers.listener_started, observers.listener_finished
-            for record in dispatch.listeners:
+            for record in dispatch.calls:
                 subscription = record.subscription
                 call = subscription.call
                 try:
@@ -97,7 +114,7 @@ def dispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # noqa: C9
                         try:
                             call(event)
                         finally:
-                            reset_context_variable(current_call, token)
+                            current_call.reset(token)
                             if event._antiphon_info.stopped:
                                 dispatch.poll_stop(record)
                         record.finished = perf_counter()
@@ -114,6 +131,14 @@ def dispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # noqa: C9
                     break
             else:
                 dispatch.outcome = "finished"
+        except BaseException as exc:
+            # The traceback refers to this function, and the records refer to the exception: a reference cycle.
+            record = token = None
+            dispatch.finish(exc)
+            del dispatch
+            raise
+        record = None  # so that it does not count as used
+        dispatch.finish(None)
     finally:
         event._antiphon_in_flight = None
         change_running(-1)

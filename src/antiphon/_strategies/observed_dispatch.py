@@ -15,10 +15,11 @@ from collections.abc import Hashable
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
+from weakref import ref
 
 from antiphon._events.stop_observer import stop_recorders
 from antiphon._instrumentation.attached import NO_OBSERVERS, Observers
-from antiphon._instrumentation.records import DispatchRecord, ListenerRecord, Outcome, SkipReason, current_call
+from antiphon._instrumentation.records import DispatchRecord, ListenerRecord, Outcome, SkipReason, current_call, is_used
 from antiphon._listeners.adapters import name_usage, unbind_name
 from antiphon._registry.plan import CachedPlan
 
@@ -45,46 +46,75 @@ class ObservedDispatch(DispatchRecord):
     __slots__ = ("_capabilities", "_nesting_depth", "observers", "plan")
 
     def __init__(self, cached: CachedPlan, name: Hashable, event: Any, nesting_depth: int = 0) -> None:
-        DispatchRecord.__init__(self, event, name, cached.info.dispatcher, current_call.get())
+        # Not by `DispatchRecord.__init__`: this runs in each observed dispatch, and a call takes time.
+        self.event = event
+        self.name = name
+        self.dispatcher = cached.info.dispatcher
+        parent = current_call.get()
+        self._parent = None if parent is None else ref(parent)
+        self.finished = None
+        self.outcome = "running"
+        self.error = None
+        self._calls = []
+        self._stopping_index = None
+        self._is_over = False
         self.plan = cached.plan
-        subscriptions = cached.plan.listeners
-        if name_usage.is_used:
-            subscriptions = tuple(map(unbind_name, subscriptions))
-        self.listeners = tuple([ListenerRecord(self, subscription) for subscription in subscriptions])
         self.observers: Observers = cached.observers or NO_OBSERVERS
         self._capabilities = cached.capabilities
         self._nesting_depth = nesting_depth
+        subscriptions = cached.plan.listeners
+        if subscriptions:
+            self._add_calls(tuple(map(unbind_name, subscriptions)) if name_usage.is_used else subscriptions)
+        self.started = perf_counter()
+
+    @property
+    def calls(self) -> list[ListenerRecord]:
+        """The records of the calls, for the code that runs the listeners."""
+        return self._calls
+
+    def repeat_call(self, call: ListenerRecord) -> ListenerRecord:
+        """Add a record for another call of the same listener, and return it."""
+        self._add_calls((call.subscription,))
+        return self._calls[-1]
 
     def __enter__(self) -> Self:
-        self.started = perf_counter()
         try:
             notify = self.observers.dispatch_started
             if notify is not None:
                 notify(self)
         except BaseException as exc:
-            self.__exit__(type(exc), exc, None)
+            self.finish(exc)
             raise
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
+        self.finish(exc)
+
+    def finish(self, exc: BaseException | None) -> None:
+        """Record and notify that the dispatch has finished, with this exception or without one."""
         self.finished = perf_counter()
         if self.outcome == "running":
             self._set_outcome(exc)
         observers = self.observers
         notify = observers.dispatch_failed if self.outcome == "failed" else observers.dispatch_finished
-        if notify is not None:
-            notify(self)
+        try:
+            if notify is not None:
+                notify(self)
+        finally:
+            self._is_over = True
+            if self._calls and is_used(self._calls):
+                self._keep()
 
     def _set_outcome(self, exc: BaseException | None) -> None:
-        stopped = self.stopped_by is not None or self.is_stopped()
+        stopped = self._stopping_index is not None or self.is_stopped()
         if exc is None:
             self.outcome = "stopped" if stopped else "finished"
         else:
             self.error = exc
             self.outcome = "failed" if isinstance(exc, Exception) else "cancelled"
-        for listener in self.listeners:
+        for listener in self._calls:
             if listener.started is None and listener.outcome == "running":
                 self.on_listener_skipped(listener, "stopped" if stopped else _SKIP_REASON_BY_OUTCOME[self.outcome])
 
@@ -140,12 +170,12 @@ class ObservedDispatch(DispatchRecord):
 
     def poll_stop(self, record: ListenerRecord) -> None:
         """Look whether the event is stopped, and record the call that stopped it."""
-        if self.stopped_by is None and self.is_stopped():
+        if self._stopping_index is None and self.is_stopped():
             self.stopped_by = record
 
     def record_stop(self, event: Any, call: ListenerRecord) -> None:
         """Record the call that stops an event, if it is the one of this dispatch."""
-        if event is self.event and self.finished is None and self.stopped_by is None and self._is_innermost():
+        if event is self.event and self.finished is None and self._stopping_index is None and self._is_innermost():
             self.stopped_by = call
 
     def _is_innermost(self) -> bool:
@@ -155,23 +185,8 @@ class ObservedDispatch(DispatchRecord):
 
 def observe_unheard(cached: CachedPlan, name: Hashable, event: Any) -> None:
     """Notify the instruments of a dispatch without listeners."""
-    observers = cached.observers or NO_OBSERVERS
-    record = DispatchRecord(event, name, cached.plan.dispatcher, current_call.get())
-    record.started = perf_counter()
-    try:
-        notify = observers.dispatch_started
-        if notify is not None:
-            notify(record)
-        record.outcome = "finished"
-    except BaseException as exc:
-        record.error = exc
-        record.outcome = "cancelled"
-        raise
-    finally:
-        record.finished = perf_counter()
-        notify = observers.dispatch_finished
-        if notify is not None:
-            notify(record)
+    with ObservedDispatch(cached, name, event) as dispatch:
+        dispatch.outcome = "finished"
 
 
 def _record_stop(event: Any) -> None:

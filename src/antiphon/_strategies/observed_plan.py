@@ -14,7 +14,6 @@ from types import CoroutineType
 from typing import Any, cast
 
 from antiphon._instrumentation.records import ListenerRecord, current_call
-from antiphon._listeners.adapters import unbind_name
 from antiphon._listeners.options import wrap_async_with_options, wrap_with_options
 from antiphon._listeners.subscription import (
     Subscription,
@@ -41,7 +40,7 @@ __all__ = (
 
 def observe_plan(dispatch: ObservedDispatch) -> Plan:
     """Return the plan of a dispatch with plain listeners, in which each call notifies the instruments."""
-    records = iter(dispatch.listeners)
+    records = iter(dispatch.calls)
     return map_plan(
         dispatch.plan,
         lambda subscription: cast("Subscription", SyncObservedSubscription(dispatch, subscription, next(records))),
@@ -56,7 +55,7 @@ def observe_async_plan(dispatch: ObservedDispatch, *, drives_listeners: bool = F
         drives_listeners: Whether the strategy turns a cancellation that was not requested into an error.
     """
     kind = _DrivenObservedSubscription if drives_listeners else AsyncObservedSubscription
-    records = iter(dispatch.listeners)
+    records = iter(dispatch.calls)
     return map_plan(
         dispatch.plan, lambda subscription: cast("Subscription", kind(dispatch, subscription, next(records)))
     )
@@ -91,8 +90,7 @@ class _ObservedSubscription:
         record = self._record
         if record.started is not None or record.outcome != "running":
             # A strategy calls the listener again.
-            record = self._record = ListenerRecord(self._dispatch, unbind_name(self._subscription))
-            self._dispatch.listeners += (record,)
+            record = self._record = self._dispatch.repeat_call(record)
         return record
 
     def _on_return(self, record: ListenerRecord, result: Any) -> None:
