@@ -43,9 +43,9 @@ every_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES
 every_lenient_policy = pytest.mark.parametrize("policy", ["collect", overlook], ids=["collect", "callable"])
 
 
-def of(*listeners: Any, later: Any = None) -> AsyncEventDispatcher:
+def of(*listeners: Any, later: Any = None, strategy: Strategy | None = None) -> AsyncEventDispatcher:
     """Make a dispatcher with listeners of one priority, and one of a later priority."""
-    dispatcher = AsyncEventDispatcher()
+    dispatcher = AsyncEventDispatcher(strategy=strategy)
     for listener in listeners:
         dispatcher.add_listener("order.placed", listener)
     if later is not None:

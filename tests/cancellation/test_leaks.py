@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -233,3 +234,29 @@ async def test_in_a_task_of_its_own_in_a_shield_it_is_a_leak(make: Make) -> None
     assert_is_collected_leak(
         await left_in_a_shield_within_a_cancelled_scope(keep_the_callers_task, leak, strategy=strategy)
     )
+
+
+@every_grouping_strategy
+@pytest.mark.parametrize("raised", ["plainly", "from None", "from an error"])
+async def test_a_group_with_a_leak_leaves_as_it_was_raised(make: Make, raised: str) -> None:
+    cause = KeyError("cause") if raised == "from an error" else None
+
+    async def leak(event: Event) -> None:
+        group = BaseExceptionGroup("several", [await make_stored_cancellation(), ValueError(1)])
+        try:
+            raise LookupError("context")
+        except LookupError:
+            if raised == "plainly":
+                raise group
+            raise group from cause
+
+    left = await left_by(lambda: of(leak).adispatch("order.placed", strategy=make()))
+    assert isinstance(left, ExceptionGroup)
+    (group,) = left.exceptions
+    assert isinstance(group, ExceptionGroup)
+    assert group.message == "several"
+    assert [type(error) for error in group.exceptions] == [ListenerCancelled, ValueError]
+    assert group.__cause__ is cause
+    assert isinstance(group.__context__, LookupError)
+    assert group.__suppress_context__ == (raised != "plainly")
+    assert "leak" in [frame.name for frame in traceback.extract_tb(group.__traceback__)]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from antiphon import AsyncEventDispatcher, Concurrent, ErrorPolicy, Event, Race, Sequential
 from antiphon.testing import Backend
@@ -18,9 +19,11 @@ from tests.cancellation.listeners import (
     Make,
     TieredListeners,
     every_grouping_strategy,
+    every_lenient_policy,
     every_policy,
     every_strategy,
     failing,
+    logging,
     of,
 )
 from tests.cancellation.native import assert_errors_and_cancellation, end, this_task
@@ -111,6 +114,53 @@ async def test_a_task_that_cancelled_itself_meets_it_in_a_dispatch(make: Make) -
     task = asyncio.create_task(body())
     await end(task)
     assert task.cancelled()
+
+
+@every_grouping_strategy
+@every_lenient_policy
+async def test_no_listener_hides_a_request_from_before_the_dispatch(make: Make, policy: ErrorPolicy) -> None:
+    ran: list[str] = []
+
+    async def keep(event: Event) -> None:
+        with suppress(asyncio.CancelledError):
+            await forever()
+
+    async def body() -> None:
+        this_task().cancel()
+        await of(keep, later=logging(ran, "later")).adispatch("order.placed", strategy=make(errors=policy))
+
+    task = asyncio.create_task(body())
+    await end(task)
+    assert task.cancelled()
+    assert ran == []
+
+
+async def test_a_requested_cancellation_has_no_note() -> None:
+    task = asyncio.create_task(of(forever).adispatch("order.placed"))
+    await settle()
+    task.cancel()
+    assert not hasattr(await end(task), "__notes__")
+
+
+@every_grouping_strategy
+async def test_the_last_listener_of_a_tier_may_wait_in_its_clean_up(make: Make) -> None:
+    log: list[str] = []
+
+    async def clean_up(event: Event) -> None:
+        try:
+            await forever()
+        finally:
+            await checkpoint()
+            log.append("cleaned up")
+
+    async def returns(event: Event) -> None: ...
+
+    task = asyncio.create_task(of(returns, clean_up).adispatch("order.placed", strategy=make()))
+    await settle()
+    task.cancel()
+    await end(task)
+    assert task.cancelled()
+    assert log == ["cleaned up"]
 
 
 @every_strategy

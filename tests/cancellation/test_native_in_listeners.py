@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import warnings
+from contextlib import suppress
 from typing import Any
 
+import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
@@ -127,6 +129,27 @@ async def test_a_listener_that_keeps_a_cancellation_hides_it_from_no_other(
     errors = [ValueError] if fails and not callable(policy) else []
     assert [type(leaf) for leaf in leaves(left)] == [*errors, asyncio.CancelledError]
     watch.assert_alone()
+
+
+async def test_a_request_that_a_listener_keeps_is_not_left_to_the_next() -> None:
+    tasks, counts, counted = list[asyncio.Task[Any]](), list[int](), anyio.Event()
+
+    async def wait(event: Event) -> None:
+        await counted.wait()
+
+    async def keep(event: Event) -> None:
+        tasks.append(this_task())
+        with suppress(asyncio.CancelledError):
+            await cancel_and_wait(event)
+
+    async def count(event: Event) -> None:
+        tasks.append(this_task())
+        counts.append(this_task().cancelling())
+        counted.set()
+
+    await of(wait, keep, count).adispatch("order.placed", strategy=Concurrent(2))
+    assert tasks[0] is tasks[1]
+    assert counts == [0]
 
 
 @every_grouping_strategy

@@ -73,9 +73,9 @@ async def holds_nested_groups(event: Event) -> None:
 
 
 def dispatch(strategy: Strategy, *listeners: Any, later: Any = None) -> Callable[[], Awaitable[Event]]:
-    """Make a function that dispatches to the listeners."""
-    dispatcher = of(*listeners, later=later)
-    return lambda: dispatcher.adispatch("order.placed", strategy=strategy)
+    """Make a function that dispatches to the listeners. A dispatcher has other code for a single listener."""
+    dispatcher = of(*listeners, later=later, strategy=strategy)
+    return lambda: dispatcher.adispatch("order.placed")
 
 
 class Ended:
@@ -220,6 +220,21 @@ def test_a_listener_that_keeps_a_request_hides_it_from_no_other(make: Make, coun
     assert ended.cancelled
     assert ended.cancelling == 1
     assert ran == []
+
+
+@every_grouping_strategy
+def test_the_only_listener_hides_no_request_that_it_keeps(make: Make) -> None:
+    run_cancelled(dispatch(make(), keeps_the_cancellation), 0.01).assert_cancelled()
+
+
+@every_grouping_strategy
+async def test_the_only_listener_hides_no_cancellation_of_a_scope_that_it_keeps(make: Make) -> None:
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+            group.start_soon(cancel_when_blocked, scope)
+            await dispatch(make(), keeps_the_cancellation)()
+            pytest.fail("the dispatch returned")
+    assert scope.cancelled_caught
 
 
 @every_unlimited_strategy
@@ -569,5 +584,17 @@ def test_a_request_left_by_a_returning_listener_is_taken_back(strategy: Strategy
         left = await left_by(dispatch(strategy, cancels_and_returns, returns))
         assert type(left) is asyncio.CancelledError
         assert this_task().cancelling() == 0
+
+    ASYNCIO.run(main)
+
+
+@every_grouping_strategy
+def test_a_request_left_by_the_only_listener_ends_the_dispatch(make: Make) -> None:
+    async def waits_and_cancels(event: Event) -> None:
+        await checkpoint()
+        this_task().cancel()
+
+    async def main() -> None:
+        assert type(await left_by(dispatch(make(), waits_and_cancels))) is asyncio.CancelledError
 
     ASYNCIO.run(main)

@@ -55,8 +55,6 @@ class TieredStrategy(BaseStrategy):
                     await tier.run(listeners)
                     if tier.may_be_cancelled:
                         await raise_if_cancelled(watch)
-            if watch.is_cancelled or collector.errors:
-                await raise_if_cancelled(watch)
         except BaseException as exc:  # noqa: ASYNC103  raise_with always raises
             collector.raise_with(await get_requested_cancellation(exc, watch))  # noqa: ASYNC102  it fetches the cancellation
         finally:
@@ -96,27 +94,29 @@ async def _run_single_listener_plan(errors: ErrorPolicy, subscription: Subscript
     if scope_checkpoint is not None:
         await scope_checkpoint
     watch = CancellationWatch(task, current_watch.get())
+    collector: ErrorCollector | None = None
     try:
-        context = copy_context()
-        context.run(current_watch.set, watch)
-        remainder = run_first_step_in(context, subscription.call, event, watch)
-        if remainder is None:
-            return
-        await remainder
-        watch.uncancel_own_requests()
-        if watch.is_cancelled or watch.has_undelivered_cancellation() or is_cancelled_by_scope():
-            await raise_if_cancelled(watch)
-        return
-    except BaseException as exc:  # noqa: ASYNC103  raise_with always raises
-        collector = ErrorCollector(errors, plan, event)
         try:
+            context = copy_context()
+            context.run(current_watch.set, watch)
+            remainder = run_first_step_in(context, subscription.call, event, watch)
+            if remainder is None:
+                return
+            await remainder
+            watch.uncancel_own_requests()
+            if not (watch.is_cancelled or watch.has_undelivered_cancellation() or is_cancelled_by_scope()):
+                return
+        except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises all but errors
+            collector = ErrorCollector(errors, plan, event)
             _handle_exception(exc, subscription, collector, watch)
-            await raise_if_cancelled(watch)  # noqa: ASYNC102  it raises the cancellation
-        except BaseException as left:  # noqa: ASYNC103  raise_with always raises
-            collector.raise_with(await get_requested_cancellation(left, watch))  # noqa: ASYNC102  it fetches the cancellation
+        await raise_if_cancelled(watch)
+    except BaseException as exc:  # noqa: ASYNC103  raise_with always raises
+        collector = collector or ErrorCollector(errors, plan, event)
+        collector.raise_with(await get_requested_cancellation(exc, watch))  # noqa: ASYNC102  it fetches the cancellation
     finally:
         watch.finish()
-    collector.raise_errors()
+    if collector is not None:
+        collector.raise_errors()
 
 
 def _handle_exception(
