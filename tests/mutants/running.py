@@ -29,12 +29,14 @@ import pytest
 
 from tests.mutants.operators import Module, Mutant
 
-__all__ = ("Coverage", "Outcome", "Runner", "replace_code", "run_afresh")
+__all__ = ("Coverage", "Outcome", "Runner", "get_slowdown", "replace_code", "run_afresh")
 
 Outcome: TypeAlias = Literal["killed", "timed out", "survived", "not run"]
 
-#: How long the tests of a mutant may take. A change can make an endless loop.
+#: How long the tests of a mutant may take, on a machine that does nothing else. A change can make an endless loop.
 _LONGEST = 20.0
+#: What a child process reports before the name of a test that was ended by its time limit.
+_LATE = "late: "
 #: How many tests are measured in one process, and how long that may take.
 _BATCH, _LONGEST_BATCH = 200, 120.0
 #: How many tests run on a mutant at most, and how much time each of them may have needed on the unchanged code.
@@ -62,7 +64,7 @@ class Runner:
         self.items: list[pytest.Item] = []
         self.functions: dict[str, list[FunctionType]] = {}
         self.coverage = Coverage()
-        self._has_failed = False
+        self._has_failed = self._is_late = False
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -117,7 +119,7 @@ class Runner:
                     path = Path(folder, f"{batch[0]}.json")
                     if not (child := os.fork()):
                         _in_child(lambda batch=batch, path=path: self._measure_batch(batch, path))  # type: ignore[misc]
-                    running[child] = (batch, path, time.monotonic() + _LONGEST_BATCH)
+                    running[child] = (batch, path, time.monotonic() + _LONGEST_BATCH * get_slowdown())
                 for child, (batch, path, until) in list(running.items()):
                     if time.monotonic() > until:
                         os.kill(child, signal.SIGKILL)
@@ -179,7 +181,7 @@ class Runner:
                             lambda mutant=mutant, tests=tests, writer=writer: self._run_one(mutant, tests, writer)
                         )  # type: ignore[misc]
                     os.close(writer)
-                    running[reader] = (mutant, child, time.monotonic() + _LONGEST)
+                    running[reader] = (mutant, child, time.monotonic() + _LONGEST * get_slowdown())
                     selector.register(reader, selectors.EVENT_READ)
                 if not running:
                     return
@@ -197,8 +199,8 @@ class Runner:
                     del running[reader]
                     if report == "survived":
                         yield mutant, "survived", ""
-                    elif late:
-                        yield mutant, "timed out", report
+                    elif late or report.startswith(_LATE):
+                        yield mutant, "timed out", report.removeprefix(_LATE)
                     else:
                         yield mutant, "killed", report or f"the process ended with the status {status}"
 
@@ -236,17 +238,23 @@ class Runner:
         return not self._has_failed
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Remember a failure."""
+        """Remember a failure, and whether pytest-timeout ended the test."""
         self._has_failed |= report.failed
+        self._is_late |= report.failed and "from pytest-timeout" in report.longreprtext
 
     def _run_one(self, mutant: Mutant, tests: list[int], writer: int) -> None:
         module = self.modules[mutant.module]
         replace_code(self.functions[mutant.module], module.compile(), module.compile(mutant))
         for index, following in zip(tests, [*tests[1:], None], strict=True):
             if not self._passes(index, following):
-                os.write(writer, self.items[index].nodeid.encode()[:4000])
+                os.write(writer, (_LATE * self._is_late + self.items[index].nodeid).encode()[:4000])
                 return
         os.write(writer, b"survived")
+
+
+def get_slowdown() -> float:
+    """Return how many times longer than usual a process takes, because other programs use the processors."""
+    return min(10, max(1, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
 def replace_code(functions: Iterable[FunctionType], original: CodeType, mutated: CodeType) -> None:
@@ -335,7 +343,7 @@ def run_afresh(
                 _in_child(
                     lambda module=module, mutant=mutant, paths=paths: _run_files(module, mutant, [*arguments, *paths])
                 )  # type: ignore[misc]
-            running[child] = (mutant, time.monotonic() + _LONGEST_BATCH)
+            running[child] = (mutant, time.monotonic() + _LONGEST_BATCH * get_slowdown())
         for child, (mutant, until) in list(running.items()):
             late = time.monotonic() > until
             if late:
@@ -349,8 +357,16 @@ def run_afresh(
 
 def _run_files(module: Module, mutant: Mutant, arguments: list[str]) -> None:
     sys.meta_path.insert(0, _MutantFinder(module, mutant))
-    if pytest.main(["-x", *arguments]) != pytest.ExitCode.OK:
+    if pytest.main(["-x", *arguments], plugins=[_Chooser()]) != pytest.ExitCode.OK:
         raise SystemExit(1)
+
+
+class _Chooser:
+    """A plugin of pytest that leaves out the tests that a `Runner` leaves out."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = _choose(items)
 
 
 def _in_child(run: Callable[[], None]) -> None:
