@@ -127,6 +127,17 @@ async def test_inline_awaits_any_awaitable_result() -> None:
     assert log == ["lambda", "decorated", "validated", "awaited", "validated"]
 
 
+async def test_an_adapter_returns_the_result_of_its_function() -> None:
+    async def total(event: Event) -> int:
+        return 7
+
+    results = [
+        await adapted(Event()) for adapted in (inline(total), inline(lambda event: 7), in_thread(lambda event: 7))
+    ]
+
+    assert results == [7, 7, 7]
+
+
 # in_thread
 
 

@@ -53,6 +53,17 @@ async def test_the_last_removal_leaves_nothing(dispatcher: AnyDispatcher, remova
     assert (dispatcher.get_listeners(), reference()) == ({}, None)
 
 
+@pytest.mark.parametrize("removal", ["remove_listener", "unsubscribe", "block"])
+def test_a_handle_is_used_up_by_a_removal_beside_other_listeners(dispatcher: AnyDispatcher, removal: str) -> None:
+    listener, other = (make_listener(dispatcher, lambda event: None) for _ in range(2))
+    handle, other_handle = dispatcher.add_listener(PLACED, listener), dispatcher.add_listener(PLACED, other)
+
+    REMOVALS[removal](dispatcher, listener, handle)
+
+    assert not handle.is_registered() and not handle.unsubscribe()
+    assert other_handle.is_registered() and dispatcher.get_listeners(PLACED) == (other,)
+
+
 def test_the_object_of_a_removed_method_is_not_kept() -> None:
     class Shop:
         def charge(self, event: Event) -> None: ...

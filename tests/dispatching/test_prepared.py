@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher
+from antiphon._registry.registry import Registry
 from antiphon.instruments import Instrument
 from tests.helpers import BOTH, AnyDispatcher, make_listener, make_recording_listener
 
@@ -91,6 +92,26 @@ async def test_it_sees_changes_after_the_cache_was_full(dispatcher: AnyDispatche
     await prepared(OrderPlaced())
 
     assert log == ["ran"]
+
+
+@pytest.mark.parametrize("key", [OrderPlaced, "order.*", "order.placed"], ids=str)
+async def test_it_looks_up_its_plan_once_after_each_change(
+    dispatcher: AnyDispatcher, key: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, names = prepare(dispatcher), list[Any]()
+    await prepared(OrderPlaced())
+    dispatcher.add_listener(key, make_listener(dispatcher, lambda event: None))
+    get_cached_plan = Registry.get_cached_plan
+
+    def record(self: Registry, name: Any, cls: type) -> Any:
+        names.append(name)
+        return get_cached_plan(self, name, cls)
+
+    monkeypatch.setattr(Registry, "get_cached_plan", record)
+    for _ in range(3):
+        await prepared(OrderPlaced())
+
+    assert names == ["order.placed"]
 
 
 async def test_a_matcher_that_registers_does_not_leave_an_outdated_plan(dispatcher: AnyDispatcher) -> None:

@@ -445,6 +445,16 @@ async def test_questions_fill_no_memory_and_drop_no_plan(dispatcher: AnyDispatch
     assert searches == ["other", "order.paid"]
 
 
+def test_one_question_too_many_drops_all_answers(dispatcher: AnyDispatcher) -> None:
+    for number in range(MAX_CACHED_ANSWERS):
+        dispatcher.has_listeners(number)
+    assert count_answers(dispatcher) == MAX_CACHED_ANSWERS
+
+    dispatcher.has_listeners(PLACED)
+
+    assert count_answers(dispatcher) == 1
+
+
 def test_an_answer_keeps_no_removed_listener(dispatcher: AnyDispatcher) -> None:
     listener = make_listener(dispatcher, print)
     staying = dispatcher.add_listener(PLACED, make_listener(dispatcher, print))

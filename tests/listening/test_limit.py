@@ -248,7 +248,8 @@ async def test_calls_that_all_re_enter_do_not_deadlock(limit: int) -> None:
     assert {type(error) for error in errors} <= {RuntimeError}
 
 
-async def test_a_re_entering_call_waits_for_another_that_works() -> None:
+@pytest.mark.parametrize("re_entered", [False, True], ids=["", "and has re-entered before"])
+async def test_a_re_entering_call_waits_for_another_that_works(re_entered: bool) -> None:
     dispatcher, log, go_on = AsyncEventDispatcher(), [], anyio.Event()
 
     class OrderPlaced(Event):
@@ -258,6 +259,9 @@ async def test_a_re_entering_call_waits_for_another_that_works() -> None:
     @dispatcher.listen(PLACED, limit=2)
     async def book(event: OrderPlaced) -> None:
         if event.what == "works":
+            if re_entered:
+                await dispatcher.adispatch(PLACED, OrderPlaced("inner"))
+                log.clear()
             await go_on.wait()
         elif event.what == "re-enters":
             await dispatcher.adispatch(PLACED, OrderPlaced("inner"))

@@ -128,6 +128,21 @@ def test_a_plain_listener_receives_the_name(make: Any, event: Any, options: Any)
     assert seen == [(event, name) for name in names]
 
 
+def test_an_override_receives_the_result_of_a_named_listener() -> None:
+    results: list[Any] = []
+
+    class Asking(EventDispatcher):
+        def do_dispatch(self, listeners: Any, event: Any, /) -> None:
+            results.extend(listener(event) for listener in listeners)
+
+    dispatcher = Asking()
+    dispatcher.add_listener("order.placed", named(lambda event, name: name))
+    dispatcher.add_listener("order.placed", lambda event: event.name)
+    dispatcher.dispatch("order.placed")
+
+    assert results == ["order.placed"] * 2
+
+
 @every_event
 @pytest.mark.parametrize("adapt", [inline, in_thread, "inline", "thread"])
 @pytest.mark.parametrize("outside", [True, False], ids=["adapter outside", "adapter inside"])

@@ -17,6 +17,7 @@ from anyio.lowlevel import checkpoint
 from antiphon import AsyncEventDispatcher, Event, ListenerCancelled, Race, inline
 from tests.cancellation.listeners import fails_in_clean_up, make_stored_cancellation
 from tests.cancellation.tasks import Watch, is_cancellation, leaves, left_by, settle
+from tests.event_kinds import Frozen, NarrowDuck, kinds
 from tests.loops import anyio_backend
 from tests.strategies.runners import Runners, forever, loses_and_sets, returns, stop, stops_by_assignment, waits, wins
 
@@ -417,3 +418,33 @@ async def test_an_assignment_wins_after_a_stopped_nested_dispatch() -> None:
     with anyio.fail_after(5):
         await dispatcher.adispatch("outer", strategy=Race())
     assert log == ["won"]
+
+
+@kinds([Event, Frozen, Duck, NarrowDuck])
+async def test_only_a_stop_outside_of_nested_dispatches_wins(kind: Any) -> None:
+    dispatcher, lost, log = AsyncEventDispatcher(), anyio.Event(), list[str]()
+
+    @dispatcher.listen("inner")
+    async def stop_inner(event: Any) -> None:
+        event.stop_propagation()
+        await settle()
+
+    @dispatcher.listen("outer")
+    async def win(event: Any) -> None:
+        await dispatcher.adispatch("inner", event)
+        await dispatcher.adispatch("inner", event)
+        log.append("dispatched")
+        event.stop_propagation()
+        await lost.wait()
+
+    @dispatcher.listen("outer")
+    async def lose(event: Any) -> None:
+        try:
+            await forever()
+        finally:
+            log.append("lost")
+            lost.set()
+
+    with anyio.fail_after(5):
+        await dispatcher.adispatch("outer", kind(), strategy=Race())
+    assert log == ["dispatched", "lost"]
