@@ -171,9 +171,9 @@ async def test_two_hops_are_one_trace(shared_server: Server, prefix: str, figure
 
 
 def damage(data: bytes, random: Random) -> bytes:
-    """Return the bytes of an event with random changes: of bytes, of attributes, or of their values."""
+    """Return the bytes of an event with random changes: of bytes, of attributes, of fields, or of the type."""
     values: list[Any] = [None, True, -1, 2**70, 1e400, "", "order.*", "\ud800", [], {}, ["7"], {"a": {"b": []}}]
-    kind = random.randrange(4)
+    kind = random.randrange(5)
     if kind == 0:
         return data[: random.randrange(len(data))]
     if kind == 1:
@@ -182,6 +182,8 @@ def damage(data: bytes, random: Random) -> bytes:
             changed[random.randrange(len(changed))] = random.randrange(256)
         return bytes(changed)
     attributes: dict[str, Any] = json.loads(data)
+    if kind == 4:
+        return json.dumps({**attributes, "type": "shop.other"}).encode()
     place = attributes if kind == 2 else attributes["data"]
     name = random.choice([*place, "extra"])
     if random.random() < 0.3:
