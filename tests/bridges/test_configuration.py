@@ -40,6 +40,9 @@ def test_limits_of_a_bridge_are_checked(options: dict[str, Any]):
         {"group": "a b"},
         {"group": 7},
         {"only": (int,)},
+        {"only": ()},
+        {"only": OrderPlaced},
+        {"strategy": 7},
     ],
     ids=str,
 )

@@ -192,6 +192,19 @@ def test_a_number_that_json_cannot_express_is_refused(number: float):
         make_registry().encode(PriceChanged("tea", number))
 
 
+@pytest.mark.parametrize("number", ["NaN", "sNaN", "Infinity", "-Infinity"])
+def test_a_decimal_that_is_not_finite_is_refused(number: str):
+    with pytest.raises(CodecError, match="JSON cannot express"):
+        make_registry().encode(OrderPlaced("7", Decimal(number)))
+
+
+@pytest.mark.parametrize("event", [OrderPlaced("NaN"), OrderPlaced("Infinity", Decimal("1e999"))], ids=str)
+def test_a_text_that_looks_like_such_a_number_crosses(event: OrderPlaced):
+    events = make_registry()
+
+    assert events.decode("shop.order-placed", 2, events.encode(event)[1]) == event
+
+
 def test_none_is_encoded_where_the_field_allows_it():
     assert encode(make_registry(), PriceChanged("tea", None)) == b'{"product":"tea","price":null}'
 

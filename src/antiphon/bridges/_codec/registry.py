@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
+from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -189,8 +190,8 @@ class EventRegistry:
             data = msgspec.json.encode(event)
             # msgspec encodes fields of a wrong type, which no process could then decode.
             self._get_decoder(registered).decode(data)
-            if b"null" in data:
-                _check_finite(msgspec.to_builtins(event), registered.name)
+            if b"null" in data or b"NaN" in data or b"Infinity" in data:
+                _check_finite(msgspec.to_builtins(event, builtin_types=(Decimal,)), registered.name)
         except (CodecError, ConfigurationError):
             raise
         except Exception as exc:
@@ -270,12 +271,19 @@ def _check_fields(info: msgspec.inspect.Type, where: str, seen: set[int]) -> Non
 
 
 def _check_finite(value: Any, where: str) -> None:
-    """Check that no float is infinite or NaN, which JSON cannot express: msgspec would encode them as null.
+    """Check that no number is infinite or NaN, which JSON cannot express.
+
+    msgspec would encode such a float as null, and such a Decimal as a text that no other program expects.
 
     Raises:
         CodecError: If there is one.
     """
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, Decimal):
+        # As a float, a large one is infinite.
+        is_finite = value.is_finite()
+    else:
+        is_finite = not isinstance(value, float) or math.isfinite(value)
+    if not is_finite:
         raise CodecError(f"the event {where!r} contains the number {value!r}, which JSON cannot express")
     members: Iterable[Any] = ()
     if isinstance(value, dict):

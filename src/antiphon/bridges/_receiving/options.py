@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
-from antiphon import Strategy
+from antiphon import AsyncEventDispatcher, Strategy
 from antiphon.bridges._channel import Channel
 from antiphon.bridges._checks import check_count, check_name, check_seconds
 from antiphon.bridges._delivery import Delivery
@@ -72,7 +72,7 @@ def make_receive(
     channel: object,
     group: object,
     *,
-    only: tuple[type[Any], ...] | None,
+    only: object,
     concurrency: object,
     claim_after: object,
     retry: object,
@@ -105,12 +105,27 @@ def make_receive(
     return Receive(
         channel=channel,
         group=group if isinstance(group, str) else None,
-        only=None if only is None else tuple(only),
+        only=_check_only(only),
         concurrency=check_count(concurrency, "concurrency="),
         claim_after=check_seconds(claim_after, "claim_after="),
         retry=retry,
         ordered=bool(ordered),
         unknown=unknown,
-        strategy=strategy,
+        strategy=_check_strategy(strategy),
         around=around,
     )
+
+
+def _check_only(only: object) -> tuple[type[Any], ...] | None:
+    if only is not None and (not isinstance(only, tuple) or not only):
+        raise ConfigurationError(f"only= is a tuple of classes, such as (OrderPlaced,); got {only!r}")
+    return cast("tuple[type[Any], ...] | None", only)
+
+
+def _check_strategy(strategy: Strategy | None) -> Strategy | None:
+    if strategy is not None:
+        try:
+            AsyncEventDispatcher(strategy=strategy)
+        except TypeError as exc:
+            raise ConfigurationError(str(exc)) from exc
+    return strategy
