@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from antiphon._dispatchers.loops import change_running
+from antiphon._instrumentation.attached import check_has_run
 from antiphon._instrumentation.records import ListenerRecord, current_call
 from antiphon._listeners.subscription import Subscription, removed_async_listener, removed_listener
 from antiphon._registry.plan import CachedPlan
@@ -36,7 +37,8 @@ async def adispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # n
         try:
             if observers.dispatch_started is not None:
                 observers.dispatch_started(dispatch)
-            listener_started, listener_finished = observers.listener_started, observers.listener_finished
+            guard = observers.loop_guard
+            listener_started, listener_finished = observers.loop_listener_started, observers.loop_listener_finished
             for record in dispatch.calls:
                 subscription = record.subscription
                 call = subscription.call
@@ -45,8 +47,13 @@ async def adispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # n
                         await AsyncObservedSubscription(dispatch, subscription, record).call(event)
                     else:
                         record.started = perf_counter()
-                        if listener_started is not None:
-                            listener_started(record)
+                        if listener_started is not None and not guard.has_raised:
+                            try:
+                                result = listener_started(record)
+                                if result is not None:
+                                    check_has_run(result, listener_started)
+                            except Exception as exc:
+                                guard.on_exception("listener_started", exc)
                         token = current_call.set(record)
                         try:
                             await call(event)
@@ -61,8 +68,13 @@ async def adispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # n
                                 dispatch.poll_stop(record)
                         record.finished = perf_counter()
                         record.outcome = "finished"
-                        if listener_finished is not None:
-                            listener_finished(record)
+                        if listener_finished is not None and not guard.has_raised:
+                            try:
+                                result = listener_finished(record)
+                                if result is not None:
+                                    check_has_run(result, listener_finished)
+                            except Exception as exc:
+                                guard.on_exception("listener_finished", exc)
                 except BaseException as exc:
                     if record.outcome == "running":
                         dispatch.on_listener_raised(record, exc)
@@ -99,7 +111,8 @@ def dispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # noqa: C9
         try:
             if observers.dispatch_started is not None:
                 observers.dispatch_started(dispatch)
-            listener_started, listener_finished = observers.listener_started, observers.listener_finished
+            guard = observers.loop_guard
+            listener_started, listener_finished = observers.loop_listener_started, observers.loop_listener_finished
             for record in dispatch.calls:
                 subscription = record.subscription
                 call = subscription.call
@@ -108,8 +121,13 @@ def dispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # noqa: C9
                         SyncObservedSubscription(dispatch, subscription, record).call(event)
                     else:
                         record.started = perf_counter()
-                        if listener_started is not None:
-                            listener_started(record)
+                        if listener_started is not None and not guard.has_raised:
+                            try:
+                                result = listener_started(record)
+                                if result is not None:
+                                    check_has_run(result, listener_started)
+                            except Exception as exc:
+                                guard.on_exception("listener_started", exc)
                         token = current_call.set(record)
                         try:
                             call(event)
@@ -119,8 +137,13 @@ def dispatch(cached: CachedPlan, name: Hashable, event: Any) -> Any:  # noqa: C9
                                 dispatch.poll_stop(record)
                         record.finished = perf_counter()
                         record.outcome = "finished"
-                        if listener_finished is not None:
-                            listener_finished(record)
+                        if listener_finished is not None and not guard.has_raised:
+                            try:
+                                result = listener_finished(record)
+                                if result is not None:
+                                    check_has_run(result, listener_finished)
+                            except Exception as exc:
+                                guard.on_exception("listener_finished", exc)
                 except BaseException as exc:
                     if record.outcome == "running":
                         dispatch.on_listener_raised(record, exc)

@@ -14,7 +14,15 @@ from antiphon._instrumentation.records import DispatchRecord, ListenerRecord
 from antiphon._util.callables import find_unrun_kind, is_async_callable
 from antiphon._util.naming import safe_repr
 
-__all__ = ("INSTRUMENT_METHODS", "NO_OBSERVERS", "AttachedInstrument", "Instrument", "Interest", "Observers")
+__all__ = (
+    "INSTRUMENT_METHODS",
+    "NO_OBSERVERS",
+    "AttachedInstrument",
+    "Instrument",
+    "Interest",
+    "Observers",
+    "check_has_run",
+)
 
 #: What an instrument wants to observe in a dispatch. ``"all"`` is everything that happens, ``"failures"`` is the end of
 #: a dispatch or a listener that failed, and ``"nothing"`` is nothing.
@@ -84,15 +92,18 @@ class AttachedInstrument:
         TypeError: If the object is not an instrument.
     """
 
-    __slots__ = ("_detach", "_get_interest", "_has_raised", "_pending_log_message", "instrument", "methods")
+    __slots__ = ("_detach", "_get_interest", "_pending_log_message", "functions", "has_raised", "instrument", "methods")
 
     def __init__(self, instrument: Any, detach: Callable[[AttachedInstrument], object]) -> None:
         self.instrument = instrument
-        #: The methods that the instrument defines, each as a function that handles its exceptions.
-        self.methods: dict[str, _Notify] = dict(starmap(self._guard, _get_instrument_methods(instrument).items()))
+        #: The methods that the instrument defines.
+        self.functions: dict[str, Callable[[Any], object]] = _get_instrument_methods(instrument)
+        #: The same, each as a function that handles its exceptions.
+        self.methods: dict[str, _Notify] = dict(starmap(self._guard, self.functions.items()))
         self._get_interest: Callable[[], object] | None = _find_get_interest(instrument)
         self._detach = detach
-        self._has_raised = False
+        #: Whether a method has raised. The instrument is not notified any more.
+        self.has_raised = False
         # Use a list: only the thread that pops the message logs it.
         self._pending_log_message = ["%s raised in %s, and is removed: it does not see further dispatches"]
 
@@ -103,7 +114,7 @@ class AttachedInstrument:
 
     def get_interest(self) -> Interest:
         """Ask the instrument what it wants to observe in a dispatch. If it raises, log the exception and remove it."""
-        if self._has_raised:
+        if self.has_raised:
             return "nothing"
         if self._get_interest is None:
             return "all"
@@ -115,27 +126,28 @@ class AttachedInstrument:
                     f"{safe_repr(self.instrument)} returned {safe_repr(interest)}"
                 )
         except Exception as exc:
-            self._on_exception("get_interest", exc)
+            self.on_exception("get_interest", exc)
             interest = "nothing"
         return interest  # type: ignore[no-any-return]
 
     def _guard(self, method: str, call: Callable[[Any], object]) -> tuple[str, _Notify]:
         def notify(record: Any) -> None:
-            if self._has_raised:
+            if self.has_raised:
                 # The dispatch was already running then.
                 return
             try:
                 result = call(record)
                 if result is not None:
-                    _check_has_run(result, call)
+                    check_has_run(result, call)
             except Exception as exc:
-                self._on_exception(method, exc)
+                self.on_exception(method, exc)
 
         return method, notify
 
-    def _on_exception(self, method: str, exc: Exception) -> None:
+    def on_exception(self, method: str, exc: Exception) -> None:
+        """Log the exception of a method, and remove the instrument."""
         # Plans of running dispatches still contain the instrument.
-        self._has_raised = True
+        self.has_raised = True
         self._detach(self)
         try:
             message = self._pending_log_message.pop()
@@ -150,6 +162,21 @@ class AttachedInstrument:
             # The instrument dispatches on the dispatcher that it observes. Log the failure where the stack is shorter.
             self._pending_log_message.append(message)
             raise
+
+
+class _NoGuard:
+    """A stand-in for an `AttachedInstrument` in a loop whose functions handle their exceptions."""
+
+    __slots__ = ()
+
+    has_raised: Final = False
+
+    def on_exception(self, method: str, exc: Exception) -> None:
+        """Raise the exception, because the function did not handle it."""
+        raise exc
+
+
+_NO_GUARD: Final = _NoGuard()
 
 
 class Observers:
@@ -169,6 +196,9 @@ class Observers:
         "listener_finished",
         "listener_skipped",
         "listener_started",
+        "loop_guard",
+        "loop_listener_finished",
+        "loop_listener_started",
         "want_only_failures",
     )
 
@@ -182,6 +212,14 @@ class Observers:
         self.listener_skipped = _combine("listener_skipped", everything)
         self.listener_finished = _combine("listener_finished", everything[::-1])
         self.dispatch_finished = _combine("dispatch_finished", everything[::-1])
+        # A loop calls the methods of a single instrument itself, because a method that does nothing takes no longer
+        # than the function around it that handles its exceptions.
+        only = everything[0] if len(everything) == 1 else None
+        functions: dict[str, Callable[[Any], object]] = {} if only is None else only.functions
+        #: What handles the exceptions of the two functions below.
+        self.loop_guard: AttachedInstrument | _NoGuard = only or _NO_GUARD
+        self.loop_listener_started = functions.get("listener_started", self.listener_started)
+        self.loop_listener_finished = functions.get("listener_finished", self.listener_finished)
         #: Instead of ``listener_finished``, for a call that failed.
         self.listener_failed = _combine("listener_finished", failures)
         #: Instead of ``dispatch_finished``, for a dispatch that failed.
@@ -202,7 +240,12 @@ def _combine(method: str, instruments: list[AttachedInstrument]) -> _Notify | No
     return notify_all
 
 
-def _check_has_run(result: object, call: object) -> None:
+def check_has_run(result: object, call: object) -> None:
+    """Check the return value of a method of an instrument.
+
+    Raises:
+        TypeError: If it is a coroutine or a generator, which has not run.
+    """
     kind = find_unrun_kind(result)
     if kind:
         raise TypeError(

@@ -199,7 +199,7 @@ class ListenerRecord:
     def dispatch(self) -> DispatchRecord:
         """The record of the dispatch."""
         dispatch = self._dispatch
-        return dispatch if isinstance(dispatch, DispatchRecord) else cast("DispatchRecord", dispatch())
+        return cast("DispatchRecord", dispatch() if type(dispatch) is ref else dispatch)
 
     @property
     def skipped_because(self) -> SkipReason | None:
