@@ -134,6 +134,8 @@ def test_a_coroutine_is_not_a_listener(dispatcher: AnyDispatcher, register: Regi
 @pytest.mark.parametrize("key", [["placed"], {"placed": 1}, {"placed"}, Unhashable(), ("placed", []), None], ids=repr)
 async def test_an_unhashable_key_is_refused(dispatcher: AnyDispatcher, register: Register, key: Any) -> None:
     expected = ["None is not a key"] if key is None else ["must be hashable", repr(key)]
+    if isinstance(key, (list, set)):
+        expected.append('pass each key on its own, as in listen("placed")')
     texts = ["a key", '"order.placed"', *expected]
     listener, event = make_listener(dispatcher, print), Event()
 
@@ -229,6 +231,12 @@ def test_a_wrong_limit_is_refused(limit: Any) -> None:
         Concurrent(limit)
 
     assert f"got {limit!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("limit", [0, "2"], ids=repr)
+def test_the_message_of_an_option_without_a_default_limit_offers_none(dispatcher: AnyDispatcher, limit: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="None"):
+        AsyncEventDispatcher().add_listener("order.placed", make_listener(AsyncEventDispatcher(), print), limit=limit)
 
 
 @pytest.mark.parametrize("option", ["max_buffer_size", "workers"])

@@ -116,6 +116,62 @@ async def test_a_pydantic_event_is_stopped_by_assignment() -> None:
     assert (log, event.name, event.propagation_stopped) == ([], "order.paid", True)
 
 
+@pytest.mark.skipif(find_spec("pydantic") is None, reason="pydantic is not installed")
+def test_the_mark_of_a_pydantic_event_can_be_assigned_before_its_first_dispatch() -> None:
+    import pydantic
+
+    class Placed(pydantic.BaseModel, Event):
+        number: int = 1
+
+    event = Placed()
+    event.propagation_stopped = True
+
+    assert event.propagation_stopped and not Placed().propagation_stopped
+
+
+async def test_an_event_stopped_before_the_first_dispatch_of_its_class_stays_so() -> None:
+    class Placed(Event):
+        propagation_stopped = False
+
+    event = Placed()
+    event.stop_propagation()
+    stopped = event.propagation_stopped
+    await AsyncEventDispatcher().adispatch("order.placed", Placed())
+
+    assert stopped and event.propagation_stopped and not Placed().propagation_stopped
+
+
+async def test_the_dispatcher_of_a_class_shows_until_a_dispatch() -> None:
+    class Placed(Event):
+        dispatcher = "shop"
+
+    before, event = Placed().dispatcher, Placed()
+    dispatcher = await dispatch_to(event)
+
+    assert (before, Placed.dispatcher, Placed().dispatcher) == ("shop", "shop", "shop")
+    assert event.dispatcher is dispatcher
+
+
+async def test_events_that_compare_all_attributes_differ_by_their_dispatches() -> None:
+    class Placed(Event):
+        __hash__ = Event.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            return vars(self) == vars(other)
+
+    shop, web = AsyncEventDispatcher(), AsyncEventDispatcher()
+
+    async def dispatch(dispatcher: AsyncEventDispatcher, name: str) -> Placed:
+        return await dispatcher.adispatch(name, Placed())
+
+    placed = await dispatch(shop, "order.placed")
+    stopped = await dispatch(shop, "order.placed")
+    stopped.stop_propagation()
+
+    assert placed == await dispatch(shop, "order.placed")
+    assert placed not in [await dispatch(shop, "order.paid"), await dispatch(web, "order.placed"), stopped]
+
+
 @pytest.mark.parametrize("strategy", [*STRATEGIES, Sequential(errors="collect")], ids=repr)
 @pytest.mark.parametrize(
     "pretend",

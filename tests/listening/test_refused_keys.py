@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, NewType, TypeVar
 
 import pytest
 
-from antiphon import AsyncEventDispatcher, Event, EventDispatcher, listens_to
+from antiphon import AsyncEventDispatcher, Event, EventDispatcher, event_name, listens_to
 from antiphon._registry.refused_keys import REFUSALS, explain_refused_key
 from tests.helpers import BOTH, AnyDispatcher, make_listener, make_recording_listener
 from tests.naming import without_address
@@ -199,10 +199,32 @@ async def test_a_pattern_in_the_class_is_refused(listening: AnyDispatcher) -> No
         await listening.adispatch(EveryOrder())
 
 
+def test_a_function_after_the_key_of_expect_is_an_option_by_position() -> None:
+    dispatcher = AsyncEventDispatcher()
+    with pytest.raises(TypeError, match=r'write expect\("order.placed", where=...\)'):
+        dispatcher.expect("order.placed", lambda event: True)
+
+    with pytest.raises(TypeError, match="a function: the key comes first"):
+        dispatcher.stream("order.placed", lambda event: True)
+
+
+@pytest.mark.parametrize(("name", "fix"), [(Event, ": the name comes first, then the class"), (404, "got 404 (int)")])
+def test_the_name_of_event_name_is_a_string(name: Any, fix: str) -> None:
+    with pytest.raises(TypeError, match=r"event_name\(\) takes a string") as caught:
+        event_name(name, Event)
+
+    assert str(caught.value).endswith(fix)
+
+
 @pytest.mark.parametrize("name", [key for key, _ in REFUSED if not isinstance(key, (type, Event))], ids=without_address)
 async def test_a_name_that_cannot_be_a_key_is_refused(dispatcher: AnyDispatcher, name: Any) -> None:
-    with pytest.raises(TypeError, match="a dispatch takes a name"):
+    kind = explain_refused_key(name)
+    assert kind is not None
+
+    with pytest.raises(TypeError, match="a dispatch takes a name") as caught:
         await dispatcher.adispatch(name, Event())
+
+    assert str(caught.value).endswith(f", {kind[0]}")
 
 
 # Single arguments that somebody listens to

@@ -207,8 +207,10 @@ async def test_a_listener_without_any_key_left_does_not_run(dispatcher: AnyDispa
 
 def test_the_handle_removes_all_keys(dispatcher: AnyDispatcher) -> None:
     for on in (dispatcher, dispatcher.temporarily()):
-        with on.add_listener(UNION, make_listener(dispatcher, print), priority=3) as handle:
+        listener = make_listener(dispatcher, print)
+        with on.add_listener(UNION, listener, priority=3) as handle:
             assert (handle.key, handle.priority, handle.is_registered()) == (UNION, 3, True)
+            assert handle.listener is listener
             assert list(dispatcher.get_listeners()) == [OrderPlaced, OrderPaid]
         assert not dispatcher.has_listeners() and not handle.is_registered() and not handle.unsubscribe()
 

@@ -83,7 +83,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "keyword": (keyword, "also requires db=: give it a default, or register functools.partial(keyword, db=...)"),
     "function of a class": (
         Stock.reserve,
-        "as in `dispatcher.add_listener(key, thing.reserve)`, or decorate it with @listens_to(key) in the class, and",
+        "is a function of a class that also takes `self`: register the method of an object, as in `dispatcher.add_listener(key, thing.reserve)`, or decorate it with @listens_to(key) in the class, and",
     ),
     "method": (Stock().nothing, "takes no argument: add a parameter, nothing(event)"),
     "object": (WithoutEvent(), "a listener is called with (event), but stock takes no argument"),
