@@ -19,6 +19,7 @@ from antiphon import (
     listener_name,
 )
 from tests.compatibility.conftest import Implementation
+from tests.event_kinds import Duck
 from tests.helpers import make_listener, make_recording_listener
 
 on_antiphon = pytest.mark.parametrize("implementation", ["HARP's shape on antiphon"], indirect=True)
@@ -140,13 +141,14 @@ def test_temporarily_keeps_what_an_override_registers_elsewhere() -> None:
 
 
 @both
-async def test_super_runs_the_listeners_and_stops(kind: Any) -> None:
+@pytest.mark.parametrize("make_event", [Event, Duck])
+async def test_super_runs_the_listeners_and_stops(kind: Any, make_event: Any) -> None:
     dispatcher, log = kind(), list[str]()
     dispatcher.add_listener("core.view", make_recording_listener(dispatcher, log, "first"))
-    dispatcher.add_listener("core.view", make_listener(dispatcher, Event.stop_propagation))
+    dispatcher.add_listener("core.view", make_listener(dispatcher, lambda event: event.stop_propagation()))
     dispatcher.add_listener("core.view", make_recording_listener(dispatcher, log, "later"))
 
-    await dispatcher.adispatch("core.view", Event())
+    await dispatcher.adispatch("core.view", make_event())
 
     assert log == ["first"]
 

@@ -291,12 +291,17 @@ def _find_functions(modules: Iterable[Module]) -> dict[str, list[FunctionType]]:
     return found
 
 
+def _is_random(item: pytest.Item) -> bool:
+    # Hypothesis shrinks what a mutant fails with, which takes long.
+    return getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+
+
 def _choose(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
     """Yield the cases of each parametrized test that take part, evenly distributed."""
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
-            continue  # it shrinks what a mutant fails with, which takes long
+        if _is_random(item):
+            continue
         cases[item.nodeid.partition("[")[0]].append(item)
     for found in cases.values():
         number = min(len(found), _CASES)
@@ -362,11 +367,11 @@ def _run_files(module: Module, mutant: Mutant, arguments: list[str]) -> None:
 
 
 class _Chooser:
-    """A plugin of pytest that leaves out the tests that a `Runner` leaves out."""
+    """A plugin of pytest that leaves out random tests, as a `Runner` does."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = _choose(items)
+        items[:] = [item for item in items if not _is_random(item)]
 
 
 def _in_child(run: Callable[[], None]) -> None:

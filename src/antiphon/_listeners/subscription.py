@@ -246,10 +246,6 @@ class LinkedSubscription:
         """Return a proxy of the results of a function of each subscription."""
         return LinkedSubscription(map(function, self._linked))
 
-    def is_registered(self) -> bool:
-        """Return whether one of the subscriptions is still registered."""
-        return any(subscription.is_registered() for subscription in self._linked)
-
     def _find_registered(self) -> Subscription:
         return next((each for each in self._linked if each.is_registered()), self._linked[0])
 
