@@ -729,3 +729,42 @@ async def test_outside_dispatch_is_a_plain_block() -> None:
     with pytest.raises(TypeError, match="a plain `with`: write `with outside_dispatch\\(\\):`"):
         async with block:
             pass
+
+
+@foreign_names
+@pytest.mark.parametrize(
+    ("attribute", "fix"),
+    [("put", "await queue.post(name, event)"), ("get", "dispatches its events"), ("qsize", "queue.statistics()")],
+)
+def test_a_method_of_another_queue_shows_the_one_of_antiphon(attribute: str, fix: str) -> None:
+    queue = AsyncEventDispatcher().queue()
+    with pytest.raises(AttributeError, match=f"'Queue' object has no attribute '{attribute}'") as caught:
+        getattr(queue, attribute)
+
+    assert fix in str(caught.value)
+    assert not hasattr(queue, attribute)
+
+
+@foreign_names
+def test_other_names_for_a_read_show_how_to_read() -> None:
+    dispatcher: Any = AsyncEventDispatcher()
+    for waiting, attribute, fix in (
+        (dispatcher.stream(PLACED), "get", "async for event in stream:"),
+        (dispatcher.expect(PLACED), "result", "expected.event"),
+    ):
+        with pytest.raises(AttributeError, match=fix):
+            getattr(waiting, attribute)
+
+
+@pytest.mark.parametrize("kind", ["queue", "stream", "expect"])
+def test_any_other_missing_attribute_has_the_message_of_python(kind: str) -> None:
+    keys = () if kind == "queue" else (PLACED,)
+    waiting = getattr(AsyncEventDispatcher(), kind)(*keys)
+    with pytest.raises(AttributeError, match=r"object has no attribute 'nothing'$"):
+        waiting.nothing
+
+
+@every_maker
+def test_an_exception_class_is_not_an_error_function(make: Any) -> None:
+    with pytest.raises(TypeError, match="got the class ValueError, whose call only makes an object"):
+        make(errors=ValueError)

@@ -149,6 +149,8 @@ class WaitingMixin(BaseDispatcher):
         """
         if unknown:
             raise make_argument_error(WaitingMixin.wait_for, "wait_for(key)", (), unknown)
+        if not keys:
+            self._combine_keys(keys, "wait_for")
         async with self.expect(*keys, where=where) as expected:
             pass
         return expected.event

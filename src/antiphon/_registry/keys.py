@@ -133,6 +133,11 @@ def _check_no_options(keys: tuple[Any, ...], method: str) -> None:
         return
     shown = format_key(last)
     written = f"{method}({', '.join(map(format_key, others))}"
+    if method == "listen" and isinstance(last, FunctionType):
+        raise TypeError(
+            f"listen() takes keys, and decorates the listener; got {shown} by position: write "
+            f"add_listener({format_key(others[0])}, {last.__name__}), or {written}) above it"
+        )
     if method == "expect" and isinstance(last, FunctionType):
         raise TypeError(f"{method}() takes options by keyword; got {shown} by position: write {written}, where=...)")
     if type(last) not in _LISTENER_OPTIONS or any(type(key) in _LISTENER_OPTIONS for key in others):

@@ -72,6 +72,11 @@ def check_error_policy(errors: object, third: str = "listener") -> ErrorPolicy:
         )
     elif is_generator_callable(errors):
         raise TypeError(f"{expected}; {safe_repr(errors)} is a generator function, whose call runs no code")
+    elif isinstance(errors, type) and issubclass(cast("type[Any]", errors), BaseException):
+        raise TypeError(
+            f"{expected}; got the class {cast('type[Any]', errors).__name__}, whose call only makes an object, so each "
+            f"error would be lost: pass a function that raises what it does not handle"
+        )
     else:
         check_parameters(errors, ("exception", "event", third), expected)
     return cast(ErrorPolicy, errors)

@@ -52,6 +52,12 @@ _ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         "errors": 'the error policy is an option of the strategy; write strategy=Sequential(errors="collect")',
         "limit": "the limit is an option of the strategy; write strategy=Concurrent(limit=8)",
     },
+    "add_listener": {
+        "weak": "a listener stays until it is removed; keep the handle that add_listener returns, and call "
+        "unsubscribe() on it",
+        "sender": "to choose the events, write where=..., a function of the event, or listen to a class",
+        "dispatch_uid": "a listener that is added twice runs twice; ask get_listeners(key) first",
+    },
     "EventDispatcher": {
         "strategy": "it runs its listeners one after another; strategies are for an AsyncEventDispatcher",
         "sync_listeners": "all of its listeners are plain functions",
@@ -62,6 +68,14 @@ _ELSEWHERE: Final[dict[str, dict[str, str]]] = {
     "listen": {"listener": "it decorates the listener; to pass one, write add_listener(key, listener)"},
     "scope": {"strategy": "it has the strategy of its dispatcher; to use another one, pass it to adispatch"},
     "wait_for": {"timeout": _NO_TIMEOUT},
+}
+
+#: Names of options in other libraries.
+_SYNONYMS: Final = {
+    **dict.fromkeys(("filter", "predicate", "condition", "when"), "where"),
+    **dict.fromkeys(("buffer", "buffer_size", "size", "capacity"), "max_buffer_size"),
+    **dict.fromkeys(("order", "weight"), "priority"),
+    "concurrency": "workers",
 }
 
 #: Names of arguments that are passed by position, and their place in a call. ``event_id`` is the name in whistle 1.
@@ -177,7 +191,10 @@ def make_argument_error(
     # Imported here, because only errors need it.
     from difflib import get_close_matches
 
-    similar = get_close_matches(keyword, options, n=1) or [each for each in options if each.startswith(keyword)]
+    similar = [each for each in options if each == _SYNONYMS.get(keyword)]
+    similar = (
+        similar or get_close_matches(keyword, options, n=1) or [each for each in options if each.startswith(keyword)]
+    )
     if similar:
         return TypeError(f"{what}; did you mean {similar[0]}=? Write {_add_option(call, similar[0], value)}")
     return TypeError(f"{what}: {_list_options(options)}")

@@ -5,7 +5,10 @@ Python's own message names the object, and not the line that is right.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 __all__ = ("AsyncContext", "PlainContext")
 
@@ -18,6 +21,9 @@ class AsyncContext:
     #: How to write it.
     _usage: str
 
+    #: What to write instead of methods that similar objects of other libraries have.
+    _fixes: Mapping[str, str] = MappingProxyType({})
+
     # For type checkers the methods do not exist, so that they report the mistake.
     if not TYPE_CHECKING:
 
@@ -29,6 +35,19 @@ class AsyncContext:
 
         def __await__(self) -> NoReturn:
             raise TypeError(f"{self!r} is not awaited: write `{self._usage}`")
+
+        # Python 3.11 reads all attributes more slowly if there is a `__getattr__`.
+        if sys.version_info >= (3, 12):
+
+            def __getattr__(self, attribute: str) -> Any:
+                try:
+                    # It raises again, and with its own error if a property raised.
+                    return object.__getattribute__(self, attribute)
+                except AttributeError as error:
+                    fix = self._fixes.get(attribute)
+                    if fix is None:
+                        raise
+                    raise AttributeError(f"{error}: {fix}", name=attribute, obj=self) from None
 
 
 class PlainContext:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _thread import RLock
 from collections.abc import Callable, Hashable
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import anyio
@@ -38,6 +38,12 @@ class Expectation(AsyncContext, Generic[E_co]):
     """
 
     _usage = "async with dispatcher.expect(key) as expected:` or `event = await dispatcher.wait_for(key)"
+    _fixes = MappingProxyType(
+        {
+            **dict.fromkeys(("result", "value", "get"), "write `expected.event` after the `async with` block"),
+            "wait": "the end of the `async with` block waits for the event",
+        }
+    )
 
     @hides_parameters
     def __init__(

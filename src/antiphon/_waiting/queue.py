@@ -36,7 +36,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from enum import Enum
 from operator import attrgetter
 from threading import get_ident
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self, TypeVar, overload
 
 import anyio
@@ -84,6 +84,15 @@ class Queue(AsyncContext):
     """A queue of events. ``dispatcher.queue(...)`` returns it, and it is used with ``async with``."""
 
     _usage = "async with dispatcher.queue() as queue:"
+    _fixes = MappingProxyType(
+        {
+            **dict.fromkeys(("put", "send", "adispatch"), "write `await queue.post(name, event)`"),
+            **dict.fromkeys(("put_nowait", "send_nowait", "dispatch"), "write `queue.post_nowait(name, event)`"),
+            **dict.fromkeys(("get", "get_nowait", "receive"), "the queue dispatches its events to the listeners"),
+            **dict.fromkeys(("qsize", "empty", "full"), "write `queue.statistics()`"),
+            **dict.fromkeys(("close", "aclose", "shutdown"), "the end of the `async with` block closes it"),
+        }
+    )
 
     @hides_parameters
     def __init__(

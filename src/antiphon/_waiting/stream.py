@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import anyio
@@ -53,6 +53,12 @@ class Stream(AsyncContext, Generic[E_co]):
     """
 
     _usage = "async with dispatcher.stream(key) as stream:"
+    _fixes = MappingProxyType(
+        {
+            **dict.fromkeys(("get", "receive", "read"), "write `async for event in stream:`"),
+            **dict.fromkeys(("close", "aclose"), "the end of the `async with` block closes it"),
+        }
+    )
 
     @hides_parameters
     def __init__(
