@@ -134,6 +134,24 @@ async def test_errors_of_nested_dispatches_all_leave_with_the_cancellation(make:
 
 
 @every_grouping_strategy
+async def test_errors_of_a_nested_dispatch_in_any_task_leave_with_the_cancellation(make: Make) -> None:
+    inner = of(failing(ValueError(1)), later=forever)
+
+    async def dispatch(event: Event) -> None:
+        await inner.adispatch("order.placed", strategy=Sequential(errors="collect"))
+
+    inside, _ = await left_when_cancelled(lambda: of(dispatch, dispatch).adispatch("order.placed", strategy=make()))
+
+    assert isinstance(inside, BaseExceptionGroup)
+    *errors, cancellation = inside.exceptions
+    assert is_cancellation(cancellation)
+    assert errors
+    for error in errors:
+        assert isinstance(error, ExceptionGroup)
+        assert [str(leaf) for leaf in leaves(error)] == ["1"]
+
+
+@every_grouping_strategy
 async def test_errors_of_a_dispatch_in_a_cancelled_sibling_leave(make: Make) -> None:
     if make() == Concurrent(1):
         return

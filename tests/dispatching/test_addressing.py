@@ -133,6 +133,15 @@ async def test_any_other_single_argument_is_an_event(dispatcher: AnyDispatcher, 
     assert log == []
 
 
+async def test_an_unhashable_object_of_the_class_of_a_key_is_an_event(dispatcher: AnyDispatcher) -> None:
+    log: list[str] = []
+    dispatcher.add_listener((1, "two"), make_recording_listener(dispatcher, log, "ran"))
+    unhashable = (1, ["two"])
+
+    assert await dispatcher.adispatch(unhashable) is unhashable
+    assert log == []
+
+
 @pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
 async def test_swapped_arguments_and_classes_are_refused(kind: Any) -> None:
     for arguments in [("order.placed", Event), (Event,)]:

@@ -259,3 +259,15 @@ def test_trio_within_an_asyncio_task_is_taken_for_trio() -> None:
     anyio.run(main, backend="asyncio")
 
     assert ran == ["ran"] * 6
+
+
+@pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
+def test_the_arguments_of_a_subclass_reach_its_other_base(kind: Any) -> None:
+    class Tagged:
+        def __init_subclass__(cls, *, tag: str, **kwargs: Any) -> None:
+            super().__init_subclass__(**kwargs)
+            cls.tag = tag
+
+    class Tagging(kind, Tagged, tag="orders"): ...
+
+    assert Tagging.tag == "orders"

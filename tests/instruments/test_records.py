@@ -411,3 +411,20 @@ async def test_error_of_an_overridden_dispatch_is_unchanged(instrument):
 
     assert caught.value is error is instrument.call_of("validate").error
     assert len(error.__notes__) == 1
+
+
+async def test_strategy_of_a_dispatch_is_used_under_instruments(observed_async, instrument):
+    ran = []
+
+    @observed_async.listen("order.placed")
+    async def refuse(event):
+        raise ValueError
+
+    @observed_async.listen("order.placed")
+    async def store(event):
+        ran.append(event)
+
+    with pytest.raises(ExceptionGroup):
+        await observed_async.adispatch("order.placed", strategy=Sequential(errors="collect"))
+    assert len(ran) == 1
+    assert [record.outcome for record in instrument.of("order.placed").listeners] == ["failed", "finished"]

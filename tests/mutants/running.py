@@ -24,6 +24,7 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, Literal, TypeAlias
+from zlib import crc32
 
 import pytest
 
@@ -211,6 +212,9 @@ class Runner:
             tests.update(self.coverage.tests.get((mutant.module, line), ()))
             if tests:
                 break
+        if not tests:
+            # A copy of the code is not measured, but the line that defines the function is.
+            tests.update(self.coverage.tests.get((mutant.module, mutant.first), ()))
         ordered = sorted(tests, key=lambda index: (self.coverage.seconds[index], index))
         seen: dict[str, int] = defaultdict(int)
         ranked = []
@@ -297,15 +301,16 @@ def _is_random(item: pytest.Item) -> bool:
 
 
 def _choose(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
-    """Yield the cases of each parametrized test that take part, evenly distributed."""
+    """Yield the cases of each parametrized test that take part."""
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         if _is_random(item):
             continue
         cases[item.nodeid.partition("[")[0]].append(item)
     for found in cases.values():
-        number = min(len(found), _CASES)
-        yield from (found[place * len(found) // number] for place in range(number))
+        # Cases at equal distances could all have the same value of one parameter.
+        chosen = set(sorted(found, key=lambda item: crc32(item.nodeid.encode()))[:_CASES])
+        yield from (item for item in found if item in chosen)
 
 
 class _MutantFinder(MetaPathFinder):

@@ -138,6 +138,20 @@ async def test_events_that_do_not_report_a_stop_are_won_too(event: Any) -> None:
     assert runners.log == ["loser cancelled", "winner finished"]
 
 
+@pytest.mark.parametrize("event", [Event, Duck], ids=lambda event: event.__name__)
+async def test_after_a_win_no_later_listener_runs_even_if_the_winner_resets_the_event(event: Any) -> None:
+    async def reset(event: Any) -> None:
+        await wins(event)
+        event.propagation_stopped = False
+
+    runners = Runners()
+    runners.add("loser", forever)
+    runners.add("winner", reset)
+    runners.add("later", waits, priority=1)
+    await runners.dispatch(event())
+    assert runners.log == ["loser cancelled", "winner finished"]
+
+
 class CustomAwaitable:
     def __init__(self, event: Event) -> None:
         self.event = event

@@ -230,6 +230,36 @@ async def test_a_thread_that_the_event_loop_waits_for_may_stop_the_event() -> No
     assert (await runners.dispatch()).propagation_stopped
 
 
+async def test_of_two_stops_while_the_event_loop_is_blocked_the_first_wins() -> None:
+    contexts: dict[str, contextvars.Context] = {}
+    runners = Runners()
+
+    def stop_twice(event: Event) -> None:
+        for name in ("second", "first"):
+            contexts[name].run(event.stop_propagation)
+
+    for name in ("first", "second"):
+
+        async def keep_context(event: Event, name: str = name) -> None:
+            contexts[name] = contextvars.copy_context()
+            await settle()
+            await settle()
+
+        runners.add(name, keep_context)
+
+    async def join(event: Event) -> None:
+        await checkpoint()
+        thread = threading.Thread(target=stop_twice, args=(event,))
+        thread.start()
+        thread.join()
+        await forever()
+
+    runners.add("blocking", join)
+    await runners.dispatch()
+    assert runners.log.pop() == "second finished"
+    assert sorted(runners.log) == ["blocking cancelled", "first cancelled"]
+
+
 # Tasks
 
 

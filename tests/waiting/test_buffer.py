@@ -255,6 +255,16 @@ async def test_a_sender_waits_only_for_its_own_turn() -> None:
         assert (await buffer.get(), buffer.waiting_senders, buffer.refused) == (1, 0, 1)
 
 
+async def test_a_closed_buffer_counts_the_items_that_it_refuses() -> None:
+    buffer: Buffer[int] = Buffer(OWNER, Fifo(), 1, "suspend")
+    buffer.close()
+    with pytest.raises(anyio.ClosedResourceError):
+        buffer.put_nowait(1)
+    with pytest.raises(anyio.ClosedResourceError):
+        await buffer.put(2)
+    assert (buffer.refused, buffer.accepted, len(buffer)) == (2, 0, 0)
+
+
 async def test_room_for_two_wakes_two_senders() -> None:
     buffer: Buffer[int] = Buffer(OWNER, Fifo(), 2, "suspend")
     async with anyio.create_task_group() as group:

@@ -105,6 +105,35 @@ async def test_a_refusal_in_the_body_leaves_only_as_another_error(raises: bool, 
     assert "".join(traceback.format_exception(left)).count("LookupError: the shop is closed") == raises
 
 
+@asyncio_only
+async def test_a_group_of_the_body_leaves_a_broken_queue_unchanged(shop: Shop) -> None:
+    """A cancelled scope of Trio makes a new group."""
+    group = ExceptionGroup("orders", [LookupError(1), KeyError(2)])
+
+    async def body(queue: Any) -> None:
+        await post(queue, "fail")
+        with anyio.CancelScope(shield=True):
+            await settle()
+        raise group
+
+    left = await ending_of(shop.queue(), body)
+    assert isinstance(left, ExceptionGroup)
+    assert left.exceptions[1] is group
+
+
+async def test_an_error_in_a_group_with_the_cancellation_of_the_body_leaves(shop: Shop) -> None:
+    async def body(queue: Any) -> None:
+        await post(queue, "fail")
+        try:
+            await forever()
+        except anyio.get_cancelled_exc_class() as exc:
+            raise BaseExceptionGroup("body", [exc, LookupError()]) from None
+
+    left = await ending_of(shop.queue(), body)
+    assert types_of(left)[0] is ValueError
+    assert LookupError in types_of(left)
+
+
 # Other policies
 
 
@@ -119,6 +148,19 @@ async def test_a_function_gets_the_error_the_event_and_the_name(shop: Shop) -> N
     assert log == [("fail", "fail", "order.placed")] * 2
     assert shop.finished == [1, 2]
     assert queue.statistics()[:5] == (4, 2, 2, 0, 0)
+
+
+async def test_a_function_gets_the_group_that_left_the_dispatch() -> None:
+    given: list[Exception] = []
+    dispatcher, group = AsyncEventDispatcher(), ExceptionGroup("orders", [LookupError(1), KeyError(2)])
+
+    @dispatcher.listen("order.placed")
+    async def fail(event: Event) -> None:
+        raise group
+
+    async with dispatcher.queue(errors=lambda error, event, name: given.append(error)) as queue:
+        await queue.post("order.placed")
+    assert given[0] is group
 
 
 async def test_an_error_of_the_function_breaks_the_queue(shop: Shop) -> None:
