@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -9,6 +10,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from antiphon import Concurrent, Event
+from antiphon._strategies.cancellation import CancellationWatch
 from antiphon.testing import Backend
 from tests.cancellation.listeners import Make, every_grouping_strategy, every_unlimited_strategy, of
 from tests.cancellation.tasks import leaves
@@ -63,6 +65,10 @@ def test_tasks_that_outlive_their_dispatch_may_dispatch_without_end(make: Make) 
                 rounds.append(1)
                 if len(rounds) < 300:
                     group.start_soon(wait_and_call, dispatch)
+                else:
+                    # A task does not keep what watched the dispatches of the tasks before it.
+                    gc.collect()
+                    assert sum(isinstance(found, CancellationWatch) for found in gc.get_objects()) < 20
 
             await dispatch()
 

@@ -271,3 +271,15 @@ def test_the_arguments_of_a_subclass_reach_its_other_base(kind: Any) -> None:
     class Tagging(kind, Tagged, tag="orders"): ...
 
     assert Tagging.tag == "orders"
+
+
+@pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
+def test_a_wrong_option_is_refused_with_the_name_of_the_call(kind: Any) -> None:
+    for call, name in [(kind, kind.__name__), (kind().scope, "scope")]:
+        with pytest.raises(TypeError, match=rf"^{name}\(\) has no option verbose="):
+            call(verbose=True)
+
+
+def test_a_wrong_option_of_expect_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"^expect\(\) has no option verbose="):
+        AsyncEventDispatcher().expect("order.placed", verbose=True)  # type: ignore[call-overload]

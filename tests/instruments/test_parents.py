@@ -293,3 +293,16 @@ def test_coroutine_may_be_closed_in_another_context(observed_async, instrument):
     steps.close()
 
     assert instrument.lines == lines("validate: cancelled", outcome="cancelled")
+
+
+async def test_event_of_an_observed_dispatch_is_in_flight_for_other_dispatchers(observed, instrument):
+    other = type(observed)()
+    call = other.dispatch if isinstance(other, EventDispatcher) else other.adispatch
+    seen = []
+    add(other, "order.paid", "stop", lambda event: event.stop_propagation())
+    add(observed, "order.placed", "nest", lambda event: call("order.paid", event))
+    add(observed, "order.placed", "look", lambda event: seen.append((event.name, event.propagation_stopped)))
+
+    await observed.adispatch("order.placed")
+
+    assert seen == [("order.placed", False)]

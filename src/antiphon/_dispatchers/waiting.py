@@ -276,7 +276,7 @@ class WaitingMixin(BaseDispatcher):
     def _check_strategy_for_queue(self, strategy: object) -> antiphon.Strategy:
         checked = self._check_strategy(strategy)
         try:
-            signature(self.adispatch).bind("name", None, strategy=checked)
+            signature(self.adispatch).bind(None, None, strategy=checked)
         except TypeError:
             raise TypeError(
                 f"a queue with strategy= passes it to adispatch, but the adispatch of {type(self).__name__} does not "
