@@ -126,8 +126,8 @@ def listener_name(listener: Any, /) -> str:
         The name.
     """
     if listener.__class__ is FunctionType and listener.__module__ and not listener.__dict__:
-        # A shortcut for nearly all listeners.
-        return escape_unprintable(f"{listener.__module__}.{listener.__qualname__}")
+        # A shortcut for nearly all listeners. These names come from the source, where all of them are printable.
+        return f"{listener.__module__}.{listener.__qualname__}"
     module, name = _get_module_and_name(listener)
     return escape_unprintable(f"{module}.{name}" if module else name)
 
