@@ -84,6 +84,11 @@ def test_its_length_is_bounded() -> None:
     assert repr(event).endswith(" ...>")
 
 
+@pytest.mark.parametrize(("length", "end"), [(40, "'>"), (41, "'...>")])
+def test_bytes_are_shown_up_to_their_limit(length: int, end: str) -> None:
+    assert repr(OrderPlaced(data=b"x" * length)) == f"<OrderPlaced data=b'{'x' * 40}{end}"
+
+
 def test_recursive_events_are_shown_once() -> None:
     event = OrderPlaced()
     event.parent, event.parents = event, [event]  # type: ignore[attr-defined]

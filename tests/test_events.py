@@ -131,6 +131,7 @@ def test_the_mark_of_a_pydantic_event_can_be_assigned_before_its_first_dispatch(
 
 async def test_an_event_stopped_before_the_first_dispatch_of_its_class_stays_so() -> None:
     class Placed(Event):
+        name = "order.placed"
         propagation_stopped = False
 
     event = Placed()
@@ -139,6 +140,9 @@ async def test_an_event_stopped_before_the_first_dispatch_of_its_class_stays_so(
     await AsyncEventDispatcher().adispatch("order.placed", Placed())
 
     assert stopped and event.propagation_stopped and not Placed().propagation_stopped
+    later = Placed()
+    later.stop_propagation()
+    assert (event.name, later.name, later.propagation_stopped) == ("order.placed", "order.placed", True)
 
 
 async def test_the_dispatcher_of_a_class_shows_until_a_dispatch() -> None:

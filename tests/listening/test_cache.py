@@ -453,6 +453,9 @@ def test_one_question_too_many_drops_all_answers(dispatcher: AnyDispatcher) -> N
     dispatcher.has_listeners(PLACED)
 
     assert count_answers(dispatcher) == 1
+    for number in range(MAX_CACHED_ANSWERS - 1):
+        dispatcher.has_listeners(number)
+    assert count_answers(dispatcher) == MAX_CACHED_ANSWERS
 
 
 def test_an_answer_keeps_no_removed_listener(dispatcher: AnyDispatcher) -> None:

@@ -124,6 +124,16 @@ async def test_an_unknown_name_is_refused_with_a_suggestion(dispatcher: AnyDispa
     assert not dispatcher.has_listeners()
 
 
+@pytest.mark.parametrize(("count", "end"), [(5, '"name4"'), (6, '"name4", …')])
+def test_an_error_lists_the_first_names(count: int, end: str) -> None:
+    dispatcher = EventDispatcher(names=[f"name{number}" for number in range(count)])
+
+    with pytest.raises(ValueError, match="it declares") as caught:
+        dispatcher.has_listeners("entirely different")
+
+    assert str(caught.value).endswith(end)
+
+
 @pytest.mark.parametrize(("pattern", "hint"), WRONG_PATTERNS)
 def test_a_pattern_that_matches_no_name_is_refused(dispatcher: AnyDispatcher, pattern: str, hint: str) -> None:
     with pytest.raises(ValueError, match="matches no name") as caught:

@@ -215,6 +215,14 @@ def test_the_handle_removes_all_keys(dispatcher: AnyDispatcher) -> None:
         assert not dispatcher.has_listeners() and not handle.is_registered() and not handle.unsubscribe()
 
 
+def test_the_handle_removes_the_keys_that_are_left(dispatcher: AnyDispatcher) -> None:
+    handle = dispatcher.add_listener(UNION, make_listener(dispatcher, print))
+    dispatcher.remove_listener(OrderPaid, handle.listener)
+
+    assert handle.is_registered() and handle.unsubscribe()
+    assert not dispatcher.has_listeners() and not handle.unsubscribe()
+
+
 @pytest.mark.parametrize("keys", [(), (PLACED, None), (PLACED, []), (PLACED, "a*"), (OrderPlaced | None,)], ids=str)
 def test_a_wrong_key_among_several_registers_none(dispatcher: AnyDispatcher, keys: tuple[Any, ...]) -> None:
     with pytest.raises((TypeError, ValueError)):

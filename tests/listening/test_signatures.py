@@ -86,7 +86,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
         "is a function of a class that also takes `self`: register the method of an object, as in `dispatcher.add_listener(key, thing.reserve)`, or decorate it with @listens_to(key) in the class, and",
     ),
     "method": (Stock().nothing, "takes no argument: add a parameter, nothing(event)"),
-    "object": (WithoutEvent(), "a listener is called with (event), but stock takes no argument"),
+    "object": (WithoutEvent(), "but stock takes no argument: add a parameter, __call__(self, event)"),
     "partial": (partial(charge, Event()), "takes no argument"),
     "partial of a method": (partial(Stock().reserve, Event()), "takes no argument"),
     "partial that gives all": (partial(pair, 1, 2), "takes no argument: remove an argument from the partial"),
