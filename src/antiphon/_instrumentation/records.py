@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias
 from weakref import ref
 
 from antiphon._listeners.subscription import Subscription
@@ -199,12 +199,13 @@ class ListenerRecord:
     def dispatch(self) -> DispatchRecord:
         """The record of the dispatch."""
         dispatch = self._dispatch
-        return cast("DispatchRecord", dispatch() if type(dispatch) is ref else dispatch)
+        return dispatch() if type(dispatch) is ref else dispatch  # type: ignore[return-value] # pyright: ignore[reportReturnType]
 
     @property
     def skipped_because(self) -> SkipReason | None:
         """The reason why the listener was not called, or None if it was not skipped."""
-        return None if isinstance(self._cause, BaseException) else self._cause
+        cause = self._cause
+        return None if cause is None or isinstance(cause, BaseException) else cause
 
     @skipped_because.setter
     def skipped_because(self, reason: SkipReason) -> None:
@@ -213,7 +214,8 @@ class ListenerRecord:
     @property
     def error(self) -> BaseException | None:
         """The exception that the listener raised, or None."""
-        return self._cause if isinstance(self._cause, BaseException) else None
+        cause = self._cause
+        return cause if cause is not None and isinstance(cause, BaseException) else None
 
     @error.setter
     def error(self, error: BaseException | None) -> None:
