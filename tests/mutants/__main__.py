@@ -57,7 +57,10 @@ MORE = {
         "test_events.py", "test_event_data.py", "test_event_copies.py", "test_event_repr.py", "test_setters.py",
         "test_type_hints.py",
     ),
-    "_dispatchers": ("compatibility/test_overrides.py", "test_public_face.py", "listening/test_subscribers.py"),
+    "_dispatchers": (
+        "instruments/test_adding.py", "instruments/test_coverage.py", "instruments/test_interest.py",
+        "compatibility/test_overrides.py", "test_public_face.py", "listening/test_subscribers.py",
+    ),
     "_listeners": ("listening/test_options.py", "listening/test_limit.py", "test_adapters.py"),
     "_registry": ("test_registry.py", "listening/test_cache.py", "listening/test_keys.py", "listening/test_declared_names.py"),
     "_strategies": ("cancellation/test_requests.py", "strategies/test_race.py", "instruments/test_records.py"),
@@ -164,7 +167,8 @@ class _Check:
             result = self.results.get(name)
             if result is not None and result.outcome not in _KILLED and name not in self.explained:
                 more = [str(ROOT / "tests" / path) for path in MORE[mutant.module.partition("/")[0]]]
-                chosen.append((modules[mutant.module], mutant, list(dict.fromkeys([*result.files, *more]))))
+                # These first: a test of the others may use `named`, and dispatches use more general code from then on.
+                chosen.append((modules[mutant.module], mutant, list(dict.fromkeys([*more, *result.files]))))
         started = time.monotonic()
         arguments = [*self.options.pytest, "-k", "not uvloop and not debug and not eager"]
         for number, (mutant, outcome, test) in enumerate(
