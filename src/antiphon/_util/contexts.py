@@ -6,7 +6,6 @@ Python's own message names the object, and not the line that is right.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,7 +21,7 @@ class AsyncContext:
     _usage: str
 
     #: What to write instead of methods that similar objects of other libraries have.
-    _fixes: Mapping[str, str] = MappingProxyType({})
+    _fixes = MappingProxyType[str, str]({})
 
     # For type checkers the methods do not exist, so that they report the mistake.
     if not TYPE_CHECKING:
