@@ -64,6 +64,15 @@ def test_a_handle_is_used_up_by_a_removal_beside_other_listeners(dispatcher: Any
     assert other_handle.is_registered() and dispatcher.get_listeners(PLACED) == (other,)
 
 
+def test_a_removal_uses_up_the_handles_of_all_equal_listeners(dispatcher: AnyDispatcher) -> None:
+    listener = make_listener(dispatcher, lambda event: None)
+    handles = [dispatcher.add_listener(PLACED, listener) for _ in range(3)]
+
+    dispatcher.remove_listener(PLACED, listener)
+
+    assert not any(handle.is_registered() or handle.unsubscribe() for handle in handles)
+
+
 def test_the_object_of_a_removed_method_is_not_kept() -> None:
     class Shop:
         def charge(self, event: Event) -> None: ...
