@@ -134,9 +134,18 @@ def test_another_number_of_partitions_is_status_2(capsys: pytest.CaptureFixture[
 
 
 def test_what_is_not_a_bridge_is_described(capsys: pytest.CaptureFixture[str], program: ModuleType):
-    program.bridge = 7  # type: ignore[attr-defined]
+    bridge, program.bridge = program.bridge, 7  # type: ignore[attr-defined]
+    shown = "antiphon: program:bridge is 7 (int), not a Bridge: "
 
-    assert run(capsys, "health", status=2) == "antiphon: program:bridge is 7 (int), not a Bridge\n"
+    assert run(capsys, "health", status=2) == f"{shown}no bridge was found in program\n"
+    program.orders = bridge  # type: ignore[attr-defined]
+    assert run(capsys, "health", status=2) == f"{shown}write program:orders\n"
+
+
+def test_a_missing_attribute_lists_the_bridges(capsys: pytest.CaptureFixture[str], program: ModuleType):
+    program.orders = program.__dict__.pop("bridge")  # type: ignore[attr-defined]
+
+    assert run(capsys, "health", status=2) == "antiphon: program has no bridge; it has the bridges orders\n"
 
 
 def test_without_msgspec_the_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):

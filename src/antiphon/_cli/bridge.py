@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from antiphon._util.columns import display_width, pad
-from antiphon.diagrams._locate import LocateError, describe, find_object
+from antiphon.diagrams._locate import LocateError, describe, find_attributes, find_object
 from antiphon.diagrams._text import escape_unprintable
 
 if TYPE_CHECKING:
@@ -70,13 +70,15 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 
 
 def _find_bridge(path: str) -> Bridge:
-    _, value, location = find_object(path)
     try:
         from antiphon.bridges import Bridge
     except ImportError as exc:
         raise LocateError(str(exc)) from exc
+    module, value, location = find_object(path, Bridge, "bridges")
     if not isinstance(value, Bridge):
-        raise LocateError(f"{location} is {describe(value)}, not a Bridge")
+        others = [f"{module.__name__}:{name}" for name in find_attributes(module, Bridge, depth=1)]
+        fix = f"write {' or '.join(others[:3])}" if others else f"no bridge was found in {module.__name__}"
+        raise LocateError(f"{location} is {describe(value)}, not a Bridge: {fix}")
     return value
 
 

@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import isawaitable, isclass, isroutine
-from types import CoroutineType, ModuleType, TracebackType
+from types import CoroutineType, ModuleType, TracebackType, UnionType
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from antiphon import AsyncEventDispatcher, EventDispatcher
@@ -16,7 +16,15 @@ from antiphon._introspection.definitions import get_definition, strip_locals
 from antiphon._util.naming import safe_repr
 from antiphon.diagrams._text import escape_unprintable
 
-__all__ = ("AnyDispatcher", "LocateError", "describe", "find_dispatcher", "find_object", "load_module")
+__all__ = (
+    "AnyDispatcher",
+    "LocateError",
+    "describe",
+    "find_attributes",
+    "find_dispatcher",
+    "find_object",
+    "load_module",
+)
 
 T = TypeVar("T")
 
@@ -45,17 +53,19 @@ def find_dispatcher(path: str) -> tuple[ModuleType, AnyDispatcher]:
     Raises:
         LocateError: If there is no object at the path, or if it is not a dispatcher.
     """
-    module, value, location = find_object(path)
+    module, value, location = find_object(path, AnyDispatcher, "dispatchers")
     return module, _check_dispatcher(value, location, path.partition(":")[2], module)
 
 
-def find_object(path: str) -> tuple[ModuleType, Any, str]:
+def find_object(path: str, expected: type[Any] | UnionType, noun: str) -> tuple[ModuleType, Any, str]:
     """Return the module that a path names, the object in it, and the location of the object for messages.
 
     Output of the module and of functions in the path goes to stderr, so that stdout contains only the result.
 
     Args:
         path: ``package.module:attribute``. The attribute may contain dots, and ``()`` after a function to call.
+        expected: The type of the object, which is not checked. An error names other objects of this type.
+        noun: What objects of this type are called, in the plural.
 
     Raises:
         LocateError: If the path is malformed, the module or the attribute is not found, importing or calling raises,
@@ -74,7 +84,7 @@ def find_object(path: str) -> tuple[ModuleType, Any, str]:
         name = part.removesuffix("()")
         if not name.isidentifier():
             raise LocateError(f"{path!r} has {part!r} in place of an attribute name: {_EXPECTED_PATH}")
-        value = _get_attribute(value, name, location)
+        value = _get_attribute(value, name, location, expected, noun)
         location += separator + name
         separator = "."
         if part.endswith("()"):
@@ -135,18 +145,18 @@ def _call_with_stdout_redirected(call: Callable[[], T]) -> T:
         return call()
 
 
-def _get_attribute(value: Any, name: str, location: str) -> Any:
+def _get_attribute(value: Any, name: str, location: str, expected: type[Any] | UnionType, noun: str) -> Any:
     try:
         return getattr(value, name)
     except AttributeError:
         candidates = [other for other in dir(value) if not other.startswith("_") or name.startswith("_")]
         matches = get_close_matches(name, candidates, n=1)
-        dispatchers = _find_dispatcher_names(value)
+        others = find_attributes(value, expected)
         hint = ""
         if matches:
             hint = f"; did you mean {matches[0]}?"
-        elif dispatchers:
-            hint = f"; it has the dispatchers {', '.join(dispatchers)}"
+        elif others:
+            hint = f"; it has the {noun} {', '.join(others)}"
         raise LocateError(f"{location} has no {name}{hint}") from None
     except Exception as exc:
         raise _make_error(f"{location}.{name}", exc) from exc
@@ -178,8 +188,8 @@ def _check_dispatcher(value: Any, location: str, attribute: str, module: ModuleT
     description = describe(value)
     if isroutine(value) and not attribute.endswith("()"):
         raise LocateError(f"{location} is {description}: write {attribute}() if it returns the dispatcher")
-    paths = [f"{location}.{name}" for name in _find_dispatcher_names(value, depth=1)]
-    paths = paths or [f"{module.__name__}:{name}" for name in _find_dispatcher_names(module, depth=1)]
+    paths = [f"{location}.{name}" for name in find_attributes(value, AnyDispatcher, depth=1)]
+    paths = paths or [f"{module.__name__}:{name}" for name in find_attributes(module, AnyDispatcher, depth=1)]
     fix = f"write {' or '.join(paths[:3])}" if paths else f"no dispatcher was found in it or in {module.__name__}"
     raise LocateError(f"{location} is {description}, not an EventDispatcher or AsyncEventDispatcher: {fix}")
 
@@ -197,15 +207,15 @@ def describe(thing: Any) -> str:
     return f"{text if len(text) <= _MAX_REPR_LENGTH else text[:_MAX_REPR_LENGTH] + '…'} ({cls.__name__})"
 
 
-def _find_dispatcher_names(thing: Any, depth: int = 0) -> list[str]:
-    """Return the attributes that are dispatchers, and the attributes of attributes up to a depth."""
+def find_attributes(thing: Any, expected: type[Any] | UnionType, depth: int = 0) -> list[str]:
+    """Return the names of attributes that have a type, and of attributes of attributes up to a depth."""
     names: list[str] = []
     variables: dict[str, Any] = getattr(thing, "__dict__", {})
     for name, value in list(variables.items()):
-        if isinstance(value, AnyDispatcher):
+        if isinstance(value, expected):
             names.append(name)
         elif depth and not name.startswith("_") and not isinstance(value, (ModuleType, type)):
-            names += [f"{name}.{nested}" for nested in _find_dispatcher_names(value, depth - 1)]
+            names += [f"{name}.{nested}" for nested in find_attributes(value, expected, depth - 1)]
     # Prefer short paths.
     return sorted(names, key=lambda name: name.count("."))
 

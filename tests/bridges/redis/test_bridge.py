@@ -398,6 +398,24 @@ async def test_removed_events_are_counted(shared_server: Server, prefix: str):
     assert state.trimmed == 3
 
 
+async def test_an_event_that_is_removed_while_its_listener_fails_is_counted(shared_server: Server, prefix: str):
+    web = make_program(shared_server, prefix)
+    billing = make_billing(shared_server, prefix, claim_after=0.5, retry=Retry(3, first=0.1))
+
+    def remove_and_fail(event: object) -> None:
+        shared_server.command("XTRIM", f"{{{prefix}:orders:0}}", "MAXLEN", "0")
+        fail(event)
+
+    billing.react = remove_and_fail
+    async with web.bridge, billing.bridge:
+        await place(web, "1")
+        await until(lambda: "Trimmed" in billing.kinds())
+        await until_settled(billing)
+        (state,) = (await billing.bridge.health()).receives
+
+    assert (billing.log, state.trimmed) == (["1"], 1)
+
+
 async def test_names_of_consumers_are_removed_at_the_end(shared_server: Server, prefix: str):
     stream = f"{{{prefix}:orders:0}}"
     web, billing = make_program(shared_server, prefix), make_billing(shared_server, prefix)

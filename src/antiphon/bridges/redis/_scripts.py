@@ -158,7 +158,9 @@ return token
 LATER: Final = Script("""
 if ARGV[3] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[3] then return 0 end
 for i = 4, #ARGV, 3 do
-  if redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])[1] then
+  -- XCLAIM forgets an event that was removed from the stream. Left as it is, it is found, and counted, when it is due.
+  local is_pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])[1]
+  if is_pending and redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1] then
     redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i],
       'IDLE', ARGV[i + 1], 'RETRYCOUNT', ARGV[i + 2], 'JUSTID')
   end
