@@ -127,7 +127,7 @@ def combine_keys(keys: tuple[Any, ...], method: str) -> Hashable:
 
 
 def _check_no_options(keys: tuple[Any, ...], method: str) -> None:
-    # In whistle, the second argument of `listen` is the priority. After another number, a number is a name.
+    # In whistle, the second argument of `listen` is the priority.
     *others, last = keys
     if not others or method not in _OPTION_BY_POSITION:
         return
@@ -141,6 +141,9 @@ def _check_no_options(keys: tuple[Any, ...], method: str) -> None:
     if method == "expect" and isinstance(last, FunctionType):
         raise TypeError(f"{method}() takes options by keyword; got {shown} by position: write {written}, where=...)")
     if type(last) not in _LISTENER_OPTIONS or any(type(key) in _LISTENER_OPTIONS for key in others):
+        return
+    if type(last) is int and len(others) > 1 and not all(isinstance(key, str) for key in others):
+        # Keys of several kinds: the number is a name.
         return
     option = _OPTION_BY_POSITION[method].get(last.__class__)
     fix = f"to limit the time, write it in a block of `with anyio.fail_after({shown}):`"
