@@ -55,6 +55,8 @@ class TieredStrategy(BaseStrategy):
                     await tier.run(listeners)
                     if tier.may_be_cancelled:
                         await raise_if_cancelled(watch)
+            if watch.is_cancelled or collector.errors:
+                await raise_if_cancelled(watch)
         except BaseException as exc:  # noqa: ASYNC103  raise_with always raises
             collector.raise_with(await get_requested_cancellation(exc, watch))  # noqa: ASYNC102  it fetches the cancellation
         finally:
