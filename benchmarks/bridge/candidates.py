@@ -216,26 +216,32 @@ class Coredis(Manual):
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        make: Any = coredis.Redis.from_url
-        self._client = make(
-            self.url, decode_responses=False, retry_policy=NoRetryPolicy(), max_connections=MOST_CONNECTIONS
-        )
-        async with self._client:
+        async with self._make_client() as self._client:
             await self._client.script_load(SCRIPT)
             yield
+
+    @asynccontextmanager
+    async def consuming(self, stream: str, concurrency: int) -> AsyncGenerator[None]:
+        # The end of the consumer cancels a read, and coredis does not return the connection of that read to its pool.
+        async with self._make_client() as self._consumer, super().consuming(stream, concurrency):
+            yield
+
+    def _make_client(self) -> Any:
+        make: Any = coredis.Redis.from_url
+        return make(self.url, decode_responses=False, retry_policy=NoRetryPolicy(), max_connections=MOST_CONNECTIONS)
 
     async def call_script(self, keys: Sequence[str], arguments: Sequence[Any]) -> None:
         await self._client.evalsha(DIGEST, keys, arguments)
 
     async def read(self, stream: str, count: int) -> Sequence[tuple[Any, bytes]]:
-        found = await self._client.xreadgroup("billing", "one", {stream: b">"}, count=count, block=5000)
+        found = await self._consumer.xreadgroup("billing", "one", {stream: b">"}, count=count, block=5000)
         if not found:
             return []
         (entries,) = found.values()
         return [(entry.identifier, entry.field_values[b"e"]) for entry in entries]
 
     async def acknowledge(self, stream: str, position: Any) -> None:
-        await self._client.xack(stream, "billing", [position])
+        await self._consumer.xack(stream, "billing", [position])
 
     async def create_group(self, stream: str) -> None:
         try:
