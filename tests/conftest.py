@@ -14,6 +14,7 @@ from importlib.util import find_spec
 import pytest
 from hypothesis import HealthCheck, settings
 
+from antiphon._listeners.adapters import name_usage
 from tests.helpers import BOTH, AnyDispatcher
 
 # No deadline, because timings differ between machines; pytest-timeout limits the tests.
@@ -77,3 +78,12 @@ def frozen_heap() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def without_names() -> None:
+    """Let no listener of an earlier test, or of an imported test module, have received the name of the dispatch.
+
+    Once a listener has received it, dispatches of the process use more general code, which few programs run.
+    """
+    name_usage.is_used = False

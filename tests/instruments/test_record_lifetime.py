@@ -14,7 +14,6 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
 from antiphon._instrumentation import records
-from antiphon._listeners.adapters import name_usage
 from antiphon.instruments.coverage import Coverage
 from antiphon.instruments.logging import LoggingInstrument
 from antiphon.instruments.opentelemetry import OpenTelemetryInstrument, OpenTelemetryMetrics
@@ -111,10 +110,7 @@ async def test_observed_dispatch_leaves_no_cycle(make, strategy):
 
 
 @pytest.mark.parametrize("kind", [AsyncEventDispatcher, EventDispatcher])
-async def test_failure_in_an_observed_loop_leaves_no_cycle(kind, monkeypatch):
-    # Another test may have used `named`, which other code than the loop runs.
-    monkeypatch.setattr(name_usage, "is_used", False)
-
+async def test_failure_in_an_observed_loop_leaves_no_cycle(kind):
     def charge(event):
         raise ValueError
 
