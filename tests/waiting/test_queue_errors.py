@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import operator
 import traceback
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
@@ -31,6 +33,10 @@ from tests.waiting.helpers import (
     turns,
     types_of,
 )
+
+
+customer: ContextVar[str] = ContextVar("customer", default="none")
+step: ContextVar[str] = ContextVar("step", default="none")
 
 
 def texts_of(exc: BaseException | None) -> list[str]:
@@ -148,6 +154,41 @@ async def test_a_function_gets_the_error_the_event_and_the_name(shop: Shop) -> N
     assert log == [("fail", "fail", "order.placed")] * 2
     assert shop.finished == [1, 2]
     assert queue.statistics()[:5] == (4, 2, 2, 0, 0)
+
+
+@pytest.mark.parametrize("policy", ["function", "log"])
+async def test_an_error_is_handled_in_the_posters_context(policy: str, shop: Shop) -> None:
+    """After a failure with and without a wait, with what the listener has set."""
+    found: list[Any] = []
+
+    def record(*_: Any) -> None:
+        found.append((customer.get(), step.get()))
+
+    class Recorder(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append((customer.get(), step.get()))
+
+    @shop.dispatcher.listen("order.failed")
+    async def fail(event: Event) -> None:
+        step.set("before the wait")
+        if customer.get() == "bob":
+            await lowlevel.checkpoint()
+            step.set("after the wait")
+        raise ValueError
+
+    logger, handler = logging.getLogger("antiphon"), Recorder()
+    logger.addHandler(handler)
+    try:
+        async with shop.dispatcher.queue(errors=record if policy == "function" else "log") as queue:
+            for name in ("alice", "bob"):
+                customer.set(name)
+                await queue.post("order.failed")
+            customer.set("set after the post")
+            await queue.join()
+            assert step.get() == "none"
+    finally:
+        logger.removeHandler(handler)
+    assert found == [("alice", "before the wait"), ("bob", "after the wait")]
 
 
 async def test_a_function_gets_the_group_that_left_the_dispatch() -> None:

@@ -282,7 +282,8 @@ class QueueRunner:
                 self._break(error)
             return
         try:
-            check_not_awaitable(policy(error, item.event, item.name), policy)
+            # In the context of the dispatch, so that a report or a log line belongs to the request that posted.
+            check_not_awaitable(item.context.run(policy, error, item.event, item.name), policy)
         except Exception as raised:
             raised.add_note(
                 f"{NOTE_PREFIX}raised by the error policy {listener_name(policy)} of {self._queue!r}, which handled "
