@@ -34,7 +34,6 @@ from tests.waiting.helpers import (
     types_of,
 )
 
-
 customer: ContextVar[str] = ContextVar("customer", default="none")
 step: ContextVar[str] = ContextVar("step", default="none")
 
