@@ -252,3 +252,150 @@ async def test_it_is_called_like_the_listener() -> None:
     await dispatcher.adispatch("order.placed")
 
     assert given == ["charged"]
+
+
+class Keeping(AsyncEventDispatcher):
+    """It keeps what its override gets in each dispatch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[list[Any]] = []
+
+    async def _adispatch(self, listeners: Any, event: Any) -> None:
+        self.given.append(list(listeners))
+
+
+class KeepingPlainly(EventDispatcher):
+    """It keeps what its override gets in each dispatch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[list[Any]] = []
+
+    def do_dispatch(self, listeners: Any, event: Any, /) -> None:
+        self.given.append(list(listeners))
+
+
+async def fail(event: Event) -> None:
+    raise AssertionError("called")
+
+
+def fail_plainly(event: Event) -> None:
+    raise AssertionError("called")
+
+
+class Failing:
+    async def method(self, event: Event) -> None:
+        raise AssertionError("called")
+
+    def plain_method(self, event: Event) -> None:
+        raise AssertionError("called")
+
+    async def __call__(self, event: Event) -> None:
+        raise AssertionError("called")
+
+
+@pytest.mark.parametrize(
+    "listener",
+    [fail, Failing().method, Failing(), partial(fail), inline(fail_plainly)],
+    ids=["function", "method", "object", "partial", "adapter"],
+)
+async def test_a_guard_that_was_taken_does_nothing_after_the_removal(listener: Any) -> None:
+    dispatcher, event = Keeping(), Event()
+    dispatcher.add_listener("order.placed", listener)
+    await dispatcher.adispatch("order.placed", event)
+    # A change drops the plan, so the next dispatch makes another one.
+    dispatcher.add_listener("order.placed", charge)
+    await dispatcher.adispatch("order.placed", event)
+    guards = [guards[0] for guards in dispatcher.given]
+    guards.append(partial(guards[0]))
+
+    dispatcher.remove_listener("order.placed", listener)
+
+    assert [await guard(event) for guard in guards] == [None, None, None]
+    assert guards[0] == guards[1] == listener
+
+
+@pytest.mark.parametrize(
+    "listener", [fail_plainly, Failing().plain_method, partial(fail_plainly)], ids=["function", "method", "partial"]
+)
+def test_a_sync_guard_that_was_taken_does_nothing_after_the_removal(listener: Any) -> None:
+    dispatcher = KeepingPlainly()
+    handle = dispatcher.add_listener("order.placed", listener)
+    event = dispatcher.dispatch("order.placed")
+    (guard,) = dispatcher.given[0]
+
+    handle.unsubscribe()
+
+    assert guard(event) is partial(guard)(event) is None
+    assert guard == listener
+
+
+async def test_guards_of_a_scope_do_nothing_after_its_end_and_those_of_its_parent_go_on() -> None:
+    dispatcher = Keeping()
+    dispatcher.add_listener("order.placed", charge)
+    with dispatcher.scope() as scoped:
+        scoped.add_listener("order.placed", fail)
+        event = await scoped.adispatch("order.placed")
+    of_parent, of_scope = dispatcher.given[0]
+
+    assert await of_parent(event) == "charged"
+    assert await of_scope(event) is None
+
+
+async def test_a_listener_that_is_added_again_gets_a_guard_that_calls_it() -> None:
+    dispatcher = Keeping()
+    for _ in range(2):
+        with dispatcher.add_listener("order.placed", charge):
+            event = await dispatcher.adispatch("order.placed")
+            (guard,) = dispatcher.given[-1]
+            assert await guard(event) == "charged"
+        assert await guard(event) is None
+    assert await dispatcher.given[0][0](event) is None
+
+
+@every_listener
+def test_its_dict_is_that_of_the_listener(listener: Any) -> None:
+    guard = guarded(listener)
+
+    def wrapper(event: Event) -> None: ...
+
+    assert getattr(guard, "__dict__", None) == getattr(listener, "__dict__", None)
+    if hasattr(listener, "__dict__"):
+        functools.update_wrapper(wrapper, guard)
+        assert vars(wrapper) == {**vars(listener), "__wrapped__": guard}
+
+
+@pytest.mark.parametrize(
+    "listener", [partial(charge, retries=2), partial(Stock.reserve, Stock(5))], ids=["keyword", "positional"]
+)
+def test_of_a_partial_it_has_the_function_and_the_arguments(listener: Any) -> None:
+    guard = guarded(listener)
+
+    assert (guard.func, guard.args, guard.keywords) == (listener.func, listener.args, listener.keywords)
+
+
+@pytest.mark.parametrize("failing", ["shop", "bank"])
+async def test_an_error_names_the_right_one_of_two_functions_with_equal_code(failing: str) -> None:
+    class Checked(Event):
+        def check(self, module: str) -> None:
+            if module == failing:
+                raise ValueError(module)
+
+    class Running(AsyncEventDispatcher):
+        async def _adispatch(self, listeners: Any, event: Any) -> None:
+            for listener in listeners:
+                await listener(event)
+
+    dispatcher = Running()
+    for module in ("shop", "bank"):
+        namespace: dict[str, Any] = {"__name__": module}
+        exec("async def on_order(event):\n    event.check(__name__)", namespace)
+        dispatcher.add_listener("order.placed", namespace["on_order"])
+    shop, bank = dispatcher.get_listeners("order.placed")
+    assert shop.__code__ == bank.__code__
+
+    with pytest.raises(ValueError) as caught:
+        await dispatcher.adispatch("order.placed", Checked())
+
+    assert caught.value.__notes__[0].startswith(f"antiphon: raised in listener {failing}.on_order")

@@ -80,7 +80,7 @@ class InstrumentsMixin:
             raise ValueError(
                 f"{safe_repr(instrument)} was added to {safe_repr(self)} already, and observes each dispatch once"
             )
-        self._registry.invalidate_plans()
+        self._registry.clear_plans()
 
     def remove_instrument(self, instrument: Any, /) -> None:
         """Remove an instrument from the next dispatch on. It still observes the end of running dispatches.
@@ -116,7 +116,7 @@ class InstrumentsMixin:
             if was_there:
                 self._instruments = tuple(other for other in self._instruments if other is not attached)
         if was_there:
-            self._registry.invalidate_plans()
+            self._registry.clear_plans()
         return was_there
 
     def _all_instruments(self) -> tuple[_attached.AttachedInstrument, ...]:

@@ -4,9 +4,9 @@ Such a subclass receives proxies. A proxy has the repr, equality, hash, attribut
 its listener. Setting an attribute of a proxy sets it on the listener. A copy of a proxy is the proxy itself, as for
 functions. A pickle of a proxy is a pickle of the listener.
 
-An exception that leaves a listener gets a note that names it. A call through a proxy has nothing to do with that if the
-listener is a function or a method: its code is found in the traceback, so only a failed dispatch pays for the note. For
-other listeners the proxy calls a wrapper.
+The proxy of a function or a method calls the listener itself, until the removal of the listener changes what it calls.
+An exception that leaves a listener gets a note that names it. The code of such a listener is found in the traceback, so
+only a failed dispatch pays for the note. The proxies of other listeners call a wrapper.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from inspect import CO_VARARGS
 from types import CodeType, FunctionType, MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from antiphon._listeners.subscription import Subscription
+from antiphon._listeners.subscription import Subscription, get_proxy
 from antiphon._registry.plan import Plan, StrategyStep
 from antiphon._strategies.errors import add_note, annotate_exception
 from antiphon._util.naming import Wrapper, short_name
 
 __all__ = ("ListenerProxy", "OverrideStep", "call_annotated", "call_annotated_async", "make_proxies")
 
-_set = object.__setattr__
+# The only way to change what a partial calls. `pickle` uses it.
+_set_state: Final[Callable[[Any, Any], None]] = getattr(partial, "__setstate__")  # noqa: B009  not known to type checkers
 
 #: Attributes of functions that partials and adapters do not have. `inspect.iscoroutinefunction` reads them.
 _FUNCTION_ATTRIBUTES: Final = frozenset(
@@ -37,12 +38,12 @@ class OverrideStep(StrategyStep):
 
     Args:
         call: Calls the override with the proxies and the event.
-        by_code: The subscriptions whose proxies add no notes, by the code of their listeners.
+        by_code: The subscriptions whose proxies add no notes, by the identity of the code of their listeners.
     """
 
     __slots__ = ("_by_code",)
 
-    def __init__(self, call: Callable[[Any], Any], by_code: dict[CodeType, Subscription]) -> None:
+    def __init__(self, call: Callable[[Any], Any], by_code: dict[int, Subscription]) -> None:
         super().__init__(call)
         self._by_code = by_code
 
@@ -56,8 +57,8 @@ class OverrideStep(StrategyStep):
                 continue
             seen.add(id(raised))
             for code in _iterate_codes(raised.__traceback__):
-                if code in self._by_code:
-                    yield raised, self._by_code[code]
+                if id(code) in self._by_code:
+                    yield raised, self._by_code[id(code)]
                     break
                 if code in _ANNOTATING_CODES:
                     # The exception has its note.
@@ -69,24 +70,53 @@ class OverrideStep(StrategyStep):
                     pending.append(raised.__cause__)
 
 
-class ListenerProxy(Wrapper):
+class ListenerProxy(partial[Any], Wrapper):
     """A proxy of a listener.
+
+    It is a partial without arguments, because CPython calls what a partial contains without running code of the proxy.
 
     Args:
         subscription: The registration of the listener.
-        call: Called instead of the proxy.
+        call: Called instead of the proxy. The default is the ``call`` of the subscription.
     """
 
-    # With a slot for ``__call__``, calling a proxy runs no code of its own.
-    __slots__ = ("__call__", "__weakref__", "_antiphon_subscription")
+    __slots__ = ()
 
     # Not annotated here, because a proxy has the annotations of its listener.
     if TYPE_CHECKING:
         _antiphon_subscription: Subscription
 
-    def __init__(self, subscription: Subscription, call: Callable[[Any], Any]) -> None:
-        _set(self, "_antiphon_subscription", subscription)
-        _set(self, "__call__", call)
+    def __new__(cls, subscription: Subscription, call: Callable[[Any], Any] | None = None) -> Self:
+        """Create it."""
+        proxy = super().__new__(cls, subscription.call)
+        proxy._antiphon_follow(subscription, call)
+        return proxy
+
+    def _antiphon_follow(self, subscription: Subscription, /, call: Callable[[Any], Any] | None = None) -> None:
+        # A partial of a partial with attributes calls it. Of one without attributes, it would call the listener.
+        attributes = {"_antiphon_subscription": subscription}
+        _set_state(self, (subscription.call if call is None else call, (), {}, attributes))
+
+    # A partial has the following attributes, but a proxy has those of its listener.
+
+    @property
+    def func(self) -> Any:
+        """The function of a partial. `inspect` reads it, also if the listener has no such attribute."""
+        return getattr(self.__wrapped__, "func", self.__wrapped__)
+
+    @property
+    def args(self) -> Any:
+        """The positional arguments of a partial."""
+        return getattr(self.__wrapped__, "args", ())
+
+    @property
+    def keywords(self) -> Any:
+        """The keyword arguments of a partial."""
+        return getattr(self.__wrapped__, "keywords", {})
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]  as above
+        return self.__wrapped__.__dict__
 
     # Both type checkers expect a dict on the class. A proxy has the annotations of its listener.
     @property
@@ -175,8 +205,8 @@ ListenerProxy.__doc__ = _ListenerText(ListenerProxy.__doc__ or "", "__doc__")
 
 def make_proxies(
     plan: Plan, annotate: Callable[[Subscription, Plan], Callable[[Any], Any]]
-) -> tuple[tuple[Any, ...], dict[CodeType, Subscription]]:
-    """Return the proxies of the listeners of a plan, and the subscriptions of those that add no notes, by code.
+) -> tuple[tuple[Any, ...], dict[int, Subscription]]:
+    """Return the proxies of the listeners of a plan, and `OverrideStep`'s argument ``by_code``.
 
     Args:
         plan: The plan.
@@ -185,9 +215,9 @@ def make_proxies(
     by_code = _find_codes(plan)
     direct = set(by_code.values())
     proxies = (
-        ListenerProxy(
-            subscription, cast("Any", subscription) if subscription in direct else annotate(subscription, plan)
-        )
+        get_proxy(subscription, ListenerProxy)
+        if subscription in direct
+        else ListenerProxy(subscription, annotate(subscription, plan))
         for subscription in plan.listeners
     )
     return tuple(proxies), by_code
@@ -234,13 +264,14 @@ def _iterate_codes(traceback: TracebackType | None) -> Iterator[CodeType]:
         traceback = traceback.tb_next
 
 
-def _find_codes(plan: Plan) -> dict[CodeType, Subscription]:
-    """Return the subscriptions whose listeners can be recognized in a traceback, by the code of the listener."""
-    found: dict[CodeType, list[Subscription]] = {}
+def _find_codes(plan: Plan) -> dict[int, Subscription]:
+    """Return the subscriptions whose listeners can be recognized in a traceback, by the identity of their code."""
+    found: dict[int, list[Subscription]] = {}
     for subscription in plan.listeners:
         code = _get_code(subscription)
         if code is not None:
-            found.setdefault(code, []).append(subscription)
+            # Not by the code: that of another function may be equal.
+            found.setdefault(id(code), []).append(subscription)
     # Functions of a decorator share their code.
     return {code: subscriptions[0] for code, subscriptions in found.items() if len(subscriptions) == 1}
 
@@ -264,10 +295,10 @@ def _get_code(subscription: Subscription) -> CodeType | None:
 
 def _unwrap_function(listener: Any) -> Any:
     while True:
-        if isinstance(listener, partial):
-            listener = listener.func
-        elif isinstance(listener, Wrapper):
+        if isinstance(listener, Wrapper):
             listener = listener.__wrapped__
+        elif isinstance(listener, partial):
+            listener = listener.func
         else:
             return listener
 

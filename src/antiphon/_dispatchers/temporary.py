@@ -14,6 +14,7 @@ from antiphon._dispatchers.subscribers import Subscriptions, register_methods
 from antiphon._listeners.subscription import (
     CombinedSubscription,
     Options,
+    P,
     Subscription,
     registration_counter,
     removed_listener,
@@ -48,6 +49,9 @@ class _NoOwner:
 
     def when_removed(self, _subscription: Subscription, call: Callable[[object], object], /) -> None:
         call(None)
+
+    def get_proxy(self, subscription: Subscription, make: Callable[[Subscription], P], /) -> P:
+        return make(subscription)
 
 
 def _make_unregistered(key: Hashable, listener: IListener, priority: int) -> Subscription:

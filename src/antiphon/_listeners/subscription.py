@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, MutableMapping
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self, TypeVar
 
 from antiphon._util.callables import find_unrun_kind, is_async_callable, is_generator_callable
 from antiphon._util.contexts import PlainContext
@@ -24,10 +24,13 @@ __all__ = (
     "CombinedSubscription",
     "LinkedSubscription",
     "Options",
+    "P",
     "Subscription",
+    "SubscriptionProxy",
     "SubscriptionWithOptions",
     "check_answer",
     "check_options",
+    "get_proxy",
     "has_options",
     "is_owned_by",
     "registration_counter",
@@ -64,6 +67,17 @@ class Options(NamedTuple):
 DEFAULT_OPTIONS: Final = Options()
 
 
+class SubscriptionProxy(Protocol):
+    """A callable that calls what is in the ``call`` of a subscription, without reading it in each call."""
+
+    def _antiphon_follow(self, subscription: Subscription, /) -> None:
+        """Take over the ``call`` of the subscription, which is the placeholder now."""
+        ...
+
+
+P = TypeVar("P", bound=SubscriptionProxy)
+
+
 class SubscriptionOwner(Protocol):
     """The methods of a registry that a subscription calls."""
 
@@ -73,6 +87,10 @@ class SubscriptionOwner(Protocol):
 
     def when_removed(self, subscription: Subscription, call: Callable[[object], object], /) -> None:
         """Call a function when a registration is removed."""
+        ...
+
+    def get_proxy(self, subscription: Subscription, make: Callable[[Subscription], P], /) -> P:
+        """Return the proxy of a registration."""
         ...
 
 
@@ -131,11 +149,6 @@ class Subscription(PlainContext):
         return f"<Subscription {safe_repr(self.key)} -> {safe_repr(self.listener)}, priority {self.priority}>"
 
 
-# Calling a subscription calls what is in its slot ``call``, without running Python code in between. The proxies for
-# overrides use it. It is not public, so type checkers do not know of it.
-setattr(Subscription, "__call__", vars(Subscription)["call"])  # noqa: B010
-
-
 def is_owned_by(subscription: Subscription, owner: object) -> bool:
     """Return whether a subscription is, or was before its removal, part of a registry."""
     # Not a method: the handle is public, and only antiphon needs this.
@@ -152,6 +165,15 @@ def when_removed(subscription: Subscription, call: Callable[[object], object]) -
     """
     # Not a method, as with `is_owned_by`.
     subscription._owner.when_removed(subscription, call)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+def get_proxy(subscription: Subscription, make: Callable[[Subscription], P]) -> P:
+    """Return the proxy of a registration, which its plans share. If there is none, make it.
+
+    A removal calls the method ``_antiphon_follow`` of the proxy before it returns.
+    """
+    # Not a method, as with `is_owned_by`.
+    return subscription._owner.get_proxy(subscription, make)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
 class SubscriptionWithOptions(Subscription):

@@ -10,8 +10,7 @@ Invariants:
   outdated plan could replace a newer one. Dispatches read `cached_plans` and `answers` without it.
 - Adding a subscription drops the plans of the names that its key matches, or all plans if these names cannot be
   listed. A running dispatch keeps its plan.
-- Removing a subscription also drops these plans, and replaces its ``call`` with a placeholder, so that running
-  dispatches skip it.
+- Removing a subscription also drops these plans, and replaces its ``call``, so that running dispatches skip it.
 - Publish last: make the matcher of a key before you add its bucket, and complete a child before you add it to a parent.
 - Hashing, comparing and finalizing run user code, which may raise, or use this registry in the same thread. Read again
   what such code may have changed. If it raises, undo what was done before.
@@ -27,7 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
-from antiphon._listeners.subscription import Subscription, registration_counter
+from antiphon._listeners.subscription import P, Subscription, registration_counter
 from antiphon._registry.bucket import Bucket, BucketEntry
 from antiphon._registry.caches import RegistryCaches
 from antiphon._registry.keys import Matcher, check_key, get_affected_names, get_matcher, is_value, split_key
@@ -152,7 +151,7 @@ class Registry(RegistryLookup):
             order: int | None = None
             for subscription in subscriptions:
                 order = subscription.order = subscription.order if order is None else order
-            self._clear_plans()
+            self.clear_plans()
 
     def _expect_linked(self) -> None:
         self._has_linked = True
@@ -182,7 +181,7 @@ class Registry(RegistryLookup):
 
     def _undo_add(self, key: Hashable, bucket: Bucket, subscription: Subscription) -> None:
         # A plan may have been made that contains the subscription. Drop all, because comparing names may have raised.
-        self._clear_plans()
+        self.clear_plans()
         bucket.discard_by_search(subscription)
         self._finish_removal(key, subscription)
 
@@ -318,23 +317,28 @@ class Registry(RegistryLookup):
                 # If user code within `add` has ended the scope, `add` finds that the bucket is empty.
                 bucket.clear()
             if self.cached_plans or self._children or self.answers:
-                self._clear_plans()
+                self.clear_plans()
         if self._removal_callbacks is not None:
             self._removal_callbacks.run_due(self._ended_scope)
 
     def when_removed(self, subscription: Subscription, call: RemovalCallback, /) -> None:
-        """Call a function when a subscription is removed, or immediately if it has been removed.
+        """Call a function when a subscription is removed, or immediately if it has been removed."""
+        with self._lock:
+            self._get_removal_callbacks().add(subscription, call)
+        self._get_removal_callbacks().run_due(self._ended_scope)
 
-        The call is made in the thread that removes the subscription.
-        """
+    def get_proxy(self, subscription: Subscription, make: Callable[[Subscription], P], /) -> P:
+        """Return the proxy of a subscription, which follows its ``call``. If there is none, make it."""
+        with self._lock:
+            return self._get_removal_callbacks().get_proxy(subscription, make)
+
+    def _get_removal_callbacks(self) -> RemovalCallbacks:
         # Imported here, because many programs have no such callback.
         from antiphon._registry.removals import RemovalCallbacks
 
-        with self._lock:
-            if self._removal_callbacks is None:
-                self._removal_callbacks = RemovalCallbacks()
-            self._removal_callbacks.add(subscription, call, is_removed=subscription.call is self._placeholder)
-        self._removal_callbacks.run_due(self._ended_scope)
+        if self._removal_callbacks is None:
+            self._removal_callbacks = RemovalCallbacks()
+        return self._removal_callbacks
 
     def get_cached_plan(self, name: Hashable, cls: type) -> CachedPlan:
         """Return the plan for a name and an event class. If it is not cached, make it."""
@@ -364,10 +368,13 @@ class Registry(RegistryLookup):
             listeners = answers[cls] = tuple([subscription.listener for subscription in found])
             return listeners
 
-    def invalidate_plans(self) -> None:
-        """Drop all plans, also of scopes, because something other than the subscriptions has changed."""
+    def clear_plans(self) -> None:
+        """Drop all plans, also of scopes."""
         with self._lock:
-            self._clear_plans()
+            self._caches.clear()
+            if self._children:
+                for child in self._get_children():
+                    child.clear_plans()
 
     def _drop_plans(self, key: Hashable, matches: Matcher | None) -> None:
         """Drop the plans of the names that a key with this matcher matches, also of scopes."""
@@ -379,19 +386,13 @@ class Registry(RegistryLookup):
                 self._caches.drop(names)
         except BaseException as exc:  # noqa: ASYNC103  raised if it is not an error
             # A cached name cannot be compared with one of these. Dropping more plans is always safe.
-            self._clear_plans()
+            self.clear_plans()
             if not isinstance(exc, Exception):
                 raise
             return  # noqa: ASYNC104  see above
         if self._children:
             for child in self._get_children():
                 child._drop_plans(key, matches)
-
-    def _clear_plans(self) -> None:
-        self._caches.clear()
-        if self._children:
-            for child in self._get_children():
-                child._clear_plans()
 
     def _get_children(self) -> list[Registry]:
         # Copy the set in one step, because finalizers and other threads change it without the lock.

@@ -1,17 +1,17 @@
-"""Callbacks for the removal of subscriptions.
+"""What happens when subscriptions are removed: callbacks are called, and proxies of listeners stop calling them.
 
 Invariants:
 
-- The registry holds its lock while it calls `RemovalCallbacks.add` and `RemovalCallbacks.on_removed`.
+- The registry holds its lock while it calls the methods of `RemovalCallbacks`, except `RemovalCallbacks.run_due`.
 - It releases the lock before it calls `RemovalCallbacks.run_due`, because the callbacks acquire locks of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
-from antiphon._listeners.subscription import Subscription
+from antiphon._listeners.subscription import P, Subscription, SubscriptionProxy
 
 __all__ = ("RemovalCallback", "RemovalCallbacks")
 
@@ -20,23 +20,38 @@ RemovalCallback: TypeAlias = Callable[[object], object]
 
 
 class RemovalCallbacks:
-    """The removal callbacks of one registry."""
+    """The removal callbacks of one registry, and the proxies of its subscriptions."""
 
-    __slots__ = ("_due", "_waiting")
+    __slots__ = ("_due", "_proxies", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: dict[Subscription, RemovalCallback] = {}
+        self._proxies: dict[Subscription, SubscriptionProxy] = {}
         self._due: list[RemovalCallback] = []
 
-    def add(self, subscription: Subscription, call: RemovalCallback, *, is_removed: bool) -> None:
+    def add(self, subscription: Subscription, call: RemovalCallback) -> None:
         """Add the callback of a subscription. It is due immediately if the subscription has been removed."""
-        if is_removed:
-            self._due.append(call)
-        else:
+        if subscription.is_registered():
             self._waiting[subscription] = call
+        else:
+            self._due.append(call)
+
+    def get_proxy(self, subscription: Subscription, make: Callable[[Subscription], P]) -> P:
+        """Return the proxy of a subscription, which all plans share."""
+        proxy = cast("P | None", self._proxies.get(subscription))
+        if proxy is None:
+            proxy = make(subscription)
+            if subscription.is_registered():
+                self._proxies[subscription] = proxy
+        return proxy
 
     def on_removed(self, subscription: Subscription) -> None:
-        """Make the callback of a subscription due, if it has one."""
+        """Update the proxy of a subscription, and make its callback due, if it has them."""
+        proxy = self._proxies.pop(subscription, None)
+        if proxy is not None:
+            # Not a callback, which another thread might call a moment later.
+            # A public name would hide an attribute of the listener.
+            proxy._antiphon_follow(subscription)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         call = self._waiting.pop(subscription, None)
         if call is not None:
             self._due.append(call)

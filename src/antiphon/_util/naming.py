@@ -163,7 +163,8 @@ def _unwrap(listener: Any) -> list[Any]:
     """Return a listener, the listener that it wraps, and so on."""
     chain = [listener]
     while len(chain) <= _MAX_WRAPPERS:
-        if isinstance(listener, partial):
+        # A proxy of a listener is both. What it wraps is the listener.
+        if isinstance(listener, partial) and not isinstance(listener, Wrapper):
             listener = listener.func
         elif isinstance(listener, Wrapper) or _copies_name(listener):
             listener = listener.__wrapped__
