@@ -211,10 +211,10 @@ def test_calls_can_be_read_in_a_thread_while_dispatches_end():
 
     thread = threading.Thread(target=read)
     thread.start()
-    for _ in range(2_000):
+    # On a busy machine, the thread may start after thousands of dispatches.
+    while len(calls) < 1_000:
         dispatcher.dispatch("order.placed", Event())
     is_over.set()
     thread.join()
 
-    assert calls
     assert all(any(other is call for other in call.dispatch.listeners) for call in calls)
