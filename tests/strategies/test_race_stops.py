@@ -14,6 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential, in_thread
 from tests.cancellation.tasks import Watch, settle
+from tests.event_kinds import ByProperties, Duck, PropertyDuck, kinds
 from tests.loops import anyio_backend
 from tests.strategies.runners import Runners, forever, loses_and_sets, stop, stops_by_assignment, waits
 
@@ -94,7 +95,8 @@ async def test_a_function_in_a_thread_wins_while_it_runs() -> None:
     assert runners.log == ["loser cancelled", "winner finished"]
 
 
-async def test_a_function_in_a_thread_wins_by_assignment() -> None:
+@kinds([Event, Duck, PropertyDuck, ByProperties])
+async def test_a_function_in_a_thread_wins_by_assignment(kind: Any) -> None:
     runners, released = Runners(), threading.Event()
 
     async def lose(event: Event) -> None:
@@ -108,8 +110,84 @@ async def test_a_function_in_a_thread_wins_by_assignment() -> None:
 
     runners.add("loser", lose)
     runners.add("winner", in_thread(win))
-    await runners.dispatch()
+    await runners.dispatch(kind())
     assert sorted(runners.log) == ["loser cancelled", "winner finished"]
+
+
+# Not each class of events reports an assignment.
+every_event = kinds([Event, Duck])
+
+
+@every_event
+async def test_a_function_in_a_thread_that_does_not_stop_the_event_does_not_win(kind: Any) -> None:
+    runners = Runners()
+    runners.add("in a thread", in_thread(lambda event: None))
+    runners.add("other", waits)
+    runners.add("later", waits, priority=1)
+    await runners.dispatch(kind())
+    assert sorted(runners.log) == ["in a thread finished", "later finished", "other finished"]
+
+
+@every_event
+async def test_an_assignment_in_a_thread_of_a_task_wins_before_its_listener_goes_on(kind: Any) -> None:
+    runners, assigned = Runners(), anyio.Event()
+
+    async def assign_in_a_thread(event: Event) -> None:
+        await in_thread(lambda event: setattr(event, "propagation_stopped", True))(event)
+        assigned.set()
+
+    async def win(event: Event) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(assign_in_a_thread, event)
+            await assigned.wait()
+            await settle()
+
+    runners.add("loser", forever)
+    runners.add("winner", win)
+    await runners.dispatch(kind())
+    assert runners.log == ["loser cancelled", "winner finished"]
+
+
+@every_event
+async def test_a_thread_does_not_win_by_an_earlier_stop_from_outside(kind: Any) -> None:
+    runners, begun, stopped, ended = Runners(), anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def run_a_thread(event: Event) -> None:
+        begun.set()
+        await stopped.wait()
+        await in_thread(lambda event: None)(event)
+        ended.set()
+        await settle()
+
+    async def return_first(event: Event) -> None:
+        await ended.wait()
+
+    async def stop_outside(event: Event) -> None:
+        await begun.wait()
+        event.propagation_stopped = True
+        stopped.set()
+
+    event = kind()
+    runners.add("with a thread", run_a_thread)
+    runners.add("first to return", return_first)
+    async with anyio.create_task_group() as group:
+        group.start_soon(stop_outside, event)
+        await runners.dispatch(event)
+    assert runners.log == ["first to return finished", "with a thread cancelled"]
+
+
+async def test_a_thread_may_receive_an_object_without_a_mark_in_a_race() -> None:
+    runners, inner, log = Runners(), AsyncEventDispatcher(), list[Any]()
+    inner.add_listener("order.sent", in_thread(log.append))
+
+    async def dispatch_another(event: Event) -> None:
+        await inner.adispatch("order.sent", "an order")
+
+    runners.add("dispatching", dispatch_another)
+    runners.add("other", waits)
+    await runners.dispatch()
+    assert log == ["an order"]
+    assert sorted(runners.log) == ["dispatching finished", "other finished"]
 
 
 async def test_a_loser_in_a_thread_is_awaited() -> None:
@@ -282,6 +360,20 @@ async def test_an_assignment_in_a_task_wins_for_its_listener() -> None:
     runners.add("winner", ask)
     await runners.dispatch()
     assert sorted(runners.log) == ["loser cancelled", "winner finished"]
+
+
+@kinds([Event, ByProperties])
+async def test_a_stop_in_a_task_wins_before_its_listener_goes_on(kind: Any) -> None:
+    async def win(event: Event) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(by_method, event)
+            await settle()
+
+    runners = Runners()
+    runners.add("loser", forever)
+    runners.add("winner", win)
+    await runners.dispatch(kind())
+    assert runners.log == ["loser cancelled", "winner finished"]
 
 
 async def test_a_task_that_outlives_the_race_may_stop_the_event() -> None:

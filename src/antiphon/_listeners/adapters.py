@@ -96,8 +96,6 @@ def is_name_aware(listener: object) -> bool:
 
 def unbind_name(subscription: T) -> T:
     """Return the registration of a subscription in a plan, which may be bound to a name."""
-    if not name_usage.is_used:
-        return subscription
     unbound: T = getattr(subscription, "name_unbound", subscription)
     return unbound
 
@@ -143,8 +141,11 @@ class _InThread(Adapter):
         return await run_sync(self._run, event, abandon_on_cancel=self.abandon_on_cancel)
 
     def _run(self, event: Any) -> Any:
-        has_unreported_stops = stop_observer.get() is not None and not reports_stops(event.__class__)
-        result = self._call_and_report_stop(event) if has_unreported_stops else self.function(event)
+        observer = stop_observer.get()
+        if observer is None or reports_stops(event.__class__):
+            result = self.function(event)
+        else:
+            result = self._call_and_report_stop(event, observer)
         check_has_run(
             result,
             self.function,
@@ -152,15 +153,14 @@ class _InThread(Adapter):
         )
         return result
 
-    def _call_and_report_stop(self, event: Any) -> Any:
+    def _call_and_report_stop(self, event: Any, observer: Callable[[Any], None]) -> Any:
         # The task that waits for this thread would notice too late that the event was stopped by an assignment. In a
         # race, the other listeners have to be cancelled at once.
         was_stopped = getattr(event, "propagation_stopped", False)
         try:
             return self.function(event)
         finally:
-            observer = stop_observer.get()
-            if observer is not None and not was_stopped and getattr(event, "propagation_stopped", False):
+            if not was_stopped and getattr(event, "propagation_stopped", False):
                 observer(event)
 
     def describe(self) -> str:
