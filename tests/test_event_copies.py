@@ -37,6 +37,14 @@ class WithAll(Event):
         return {name: value for name, value in vars(self).items() if name != "dispatcher"}
 
 
+class WithListedState(Event):
+    def __getstate__(self) -> list[Any]:
+        return [vars(self)]
+
+    def __setstate__(self, state: list[Any]) -> None:
+        vars(self).update(state[0])
+
+
 KINDS: list[Any] = [Numbered, Frozen, Slotted, FrozenSlotted]
 COPIES: dict[str, Callable[[Any], Any]] = {
     "copy": copy.copy,
@@ -113,3 +121,24 @@ async def test_a_name_set_by_a_listener_is_copied(copied: Callable[[Any], Any], 
     event = await dispatcher.adispatch("order.placed", kind())
 
     assert copied(event).name == "order.renamed"
+
+
+@pytest.mark.parametrize("copier", [copy.deepcopy, COPIES["pickle"]], ids=["deepcopy", "pickle"])
+async def test_a_state_that_contains_the_attributes_keeps_no_dispatcher(copier: Callable[[Any], Any]) -> None:
+    dispatcher = AsyncEventDispatcher()
+    dispatcher.add_listener("order.placed", make_listener(dispatcher, Event.stop_propagation))
+    event = await dispatcher.adispatch("order.placed", WithListedState())
+
+    twin = copier(event)
+
+    assert (twin.name, twin.dispatcher, twin.propagation_stopped) == ("order.placed", None, True)
+
+
+async def test_other_attributes_of_an_event_with_slots_are_copied(copied: Callable[[Any], Any]) -> None:
+    event: Any = await AsyncEventDispatcher().adispatch("order.placed", Slotted(7))
+    event.more = [8]
+
+    twin = copied(event)
+
+    assert (twin.number, vars(twin)["more"]) == (7, [8])
+    assert "number" not in vars(twin)

@@ -292,6 +292,21 @@ def test_a_struct_is_encoded_without_the_attributes_of_a_dispatch(kind: Any) -> 
     assert vars(event) == {}
 
 
+def test_a_model_with_its_own_lookup_shows_a_dispatch() -> None:
+    class Created(pydantic.BaseModel, Event):
+        name: ClassVar[str] = "user.created"
+
+        def __getattr__(self, attribute: str) -> Any:
+            raise LookupError(attribute)
+
+    event, dispatcher = Created(), EventDispatcher()
+    before = (event.name, event.dispatcher, event.propagation_stopped)
+    dispatcher.dispatch("user.stored", event)
+
+    assert before == ("user.created", None, False)
+    assert (event.name, event.dispatcher, event.propagation_stopped) == ("user.stored", dispatcher, False)
+
+
 def test_nothing_is_kept_of_a_model_that_was_dispatched() -> None:
     event = EventDispatcher().dispatch("user.created", make(Model))
     key = id(event)
@@ -558,19 +573,50 @@ def test_an_argument_that_is_no_field_is_required() -> None:
     assert (event.greeting, event.name) == ("hello bob", "user.created")
 
 
-@pytest.mark.parametrize("decorate", [dataclass, dataclass(slots=True), attrs.define, attrs.define(slots=False)])
-def test_a_field_of_an_event_of_another_class_is_not_written(decorate: Any) -> None:
-    class Undecorated:
+def make_undecorated() -> Any:
+    class Created:
         name: str
         propagation_stopped: bool = False
 
         def stop_propagation(self) -> None:
             self.propagation_stopped = True
 
-    kind, dispatcher, log = decorate(Undecorated), EventDispatcher(), list[Any]()
+    return Created
+
+
+class ForeignStruct(msgspec.Struct):
+    name: str
+    propagation_stopped: bool = False
+
+    def stop_propagation(self) -> None:
+        self.propagation_stopped = True
+
+
+class ForeignModel(pydantic.BaseModel):
+    name: str
+    propagation_stopped: bool = False
+
+    def stop_propagation(self) -> None:
+        self.propagation_stopped = True
+
+
+@pytest.mark.parametrize(
+    "make_class",
+    [
+        lambda: dataclass(make_undecorated()),
+        lambda: dataclass(slots=True)(make_undecorated()),
+        lambda: attrs.define(make_undecorated()),
+        lambda: attrs.define(slots=False)(make_undecorated()),
+        lambda: ForeignStruct,
+        lambda: ForeignModel,
+    ],
+    ids=["dataclass", "dataclass with slots", "attrs", "attrs without slots", "msgspec", "pydantic"],
+)
+def test_a_field_of_an_event_of_another_class_is_not_written(make_class: Any) -> None:
+    kind, dispatcher, log = make_class(), EventDispatcher(), list[Any]()
     dispatcher.add_listener("user.created", lambda event: event.stop_propagation())
     dispatcher.add_listener("user.created", log.append)
-    event = dispatcher.dispatch("user.created", kind("bob"))
+    event = dispatcher.dispatch("user.created", kind(name="bob"))
 
     assert (event.name, event.propagation_stopped, log) == ("bob", True, [])
 

@@ -84,6 +84,13 @@ def test_its_length_is_bounded() -> None:
     assert repr(event).endswith(" ...>")
 
 
+@pytest.mark.parametrize(("count", "end"), [(8, " value8=8>"), (9, " value8=8 ...>")])
+def test_up_to_eight_values_are_shown(count: int, end: str) -> None:
+    event = OrderPlaced(**{f"value{number}": number for number in range(1, count + 1)})
+
+    assert repr(event).endswith(end)
+
+
 @pytest.mark.parametrize(("length", "end"), [(40, "'>"), (41, "'...>")])
 def test_bytes_are_shown_up_to_their_limit(length: int, end: str) -> None:
     assert repr(OrderPlaced(data=b"x" * length)) == f"<OrderPlaced data=b'{'x' * 40}{end}"

@@ -32,6 +32,7 @@ from tests.event_kinds import (
     NarrowDuck,
     PlainObject,
     SlottedObject,
+    WithoutSubclassHook,
     kinds,
 )
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
@@ -117,6 +118,19 @@ async def test_a_pydantic_event_is_stopped_by_assignment() -> None:
 
 
 @pytest.mark.skipif(find_spec("pydantic") is None, reason="pydantic is not installed")
+async def test_a_pydantic_event_is_stopped_by_assignment_also_if_a_base_hides_its_creation() -> None:
+    import pydantic
+
+    class Placed(pydantic.BaseModel, WithoutSubclassHook):
+        number: int = 1
+
+    event, log = Placed(), list[Any]()
+    await dispatch_to(event, stop_by_attribute, log.append)
+
+    assert (log, event.propagation_stopped) == ([], True)
+
+
+@pytest.mark.skipif(find_spec("pydantic") is None, reason="pydantic is not installed")
 def test_the_mark_of_a_pydantic_event_can_be_assigned_before_its_first_dispatch() -> None:
     import pydantic
 
@@ -127,6 +141,7 @@ def test_the_mark_of_a_pydantic_event_can_be_assigned_before_its_first_dispatch(
     event.propagation_stopped = True
 
     assert event.propagation_stopped and not Placed().propagation_stopped
+    assert not Placed.propagation_stopped
 
 
 async def test_an_event_stopped_before_the_first_dispatch_of_its_class_stays_so() -> None:
@@ -143,6 +158,18 @@ async def test_an_event_stopped_before_the_first_dispatch_of_its_class_stays_so(
     later = Placed()
     later.stop_propagation()
     assert (event.name, later.name, later.propagation_stopped) == ("order.placed", "order.placed", True)
+
+
+async def test_a_mark_in_the_class_adds_no_data_to_its_events() -> None:
+    class Placed(Event):
+        propagation_stopped = False
+
+    event = Placed()
+    await dispatch_to(event, Event.stop_propagation)
+
+    assert event.propagation_stopped
+    assert "propagation_stopped" not in vars(event)
+    assert repr(event) == "<Placed 'order.paid'>"
 
 
 async def test_the_dispatcher_of_a_class_shows_until_a_dispatch() -> None:
@@ -172,7 +199,11 @@ async def test_events_that_compare_all_attributes_differ_by_their_dispatches() -
     stopped = await dispatch(shop, "order.placed")
     stopped.stop_propagation()
 
+    stopped_as_well = await dispatch(shop, "order.placed")
+    stopped_as_well.stop_propagation()
+
     assert placed == await dispatch(shop, "order.placed")
+    assert stopped == stopped_as_well
     assert placed not in [await dispatch(shop, "order.paid"), await dispatch(web, "order.placed"), stopped]
 
 

@@ -102,20 +102,12 @@ class ExternalInfo:
 
     For classes with their own ``__copy__``, such as pydantic models. They copy, compare and validate whatever an
     instance contains.
-
-    Args:
-        default: Returned for an event that was not dispatched.
     """
 
-    __slots__ = ("default",)
-
-    def __init__(self, default: DispatchInfo) -> None:
-        self.default = default
+    __slots__ = ()
 
     def __get__(self, event: Any, cls: Any = None) -> Any:
-        if event is None:
-            return self
-        return self.find(event) or self.default
+        return self if event is None else self.find(event)
 
     def __set__(self, event: Any, info: DispatchInfo) -> None:
         key = id(event)
@@ -207,7 +199,7 @@ class EventNameAttribute(DispatchAttribute):
         try:
             return event._antiphon_info.name
         except AttributeError:
-            return self.default
+            return None
 
 
 class DispatcherAttribute(DispatchAttribute):
@@ -316,18 +308,9 @@ def overrides_lookup(cls: type[Any]) -> bool:
 
 
 def prepare_lookup(cls: type[Any]) -> None:
-    """Give a class a default `DispatchInfo`, so that the descriptors do not run the ``__getattr__`` of the class."""
-    static = find_static_attribute(cls, INFO)
-    if isinstance(static, ExternalInfo):
-        type.__setattr__(cls, INFO, ExternalInfo(_default_info(cls)))
-    elif overrides_lookup(cls):
-        type.__setattr__(cls, INFO, _default_info(cls))
-
-
-def _default_info(cls: type[Any]) -> DispatchInfo:
-    statics = (find_static_attribute(cls, attribute) for attribute in (*SHOWN_ATTRIBUTES, "propagation_stopped"))
-    name, dispatcher, stopped = (each.default if isinstance(each, DispatchAttribute) else None for each in statics)
-    return DispatchInfo(name, dispatcher, stopped or False)
+    """Give a class a default for `INFO`, so that the descriptors do not run the ``__getattr__`` of the class."""
+    if overrides_lookup(cls) and not isinstance(find_static_attribute(cls, INFO), ExternalInfo):
+        type.__setattr__(cls, INFO, None)
 
 
 def prepare_stopped(cls: type[Any]) -> None:

@@ -13,7 +13,6 @@ from antiphon._events.attributes import (
     ExternalInfo,
     find_static_attribute,
     load_info,
-    prepare_lookup,
     store_info,
 )
 
@@ -71,8 +70,7 @@ def prepare_copies(cls: type[Any], event_class: type[Any]) -> None:
         if not issubclass(owner, event_class):
             type.__setattr__(cls, method, _wrap_copy(vars(owner)[method]))
             if not isinstance(find_static_attribute(cls, INFO), ExternalInfo):
-                type.__setattr__(cls, INFO, ExternalInfo(DispatchInfo(None, None)))
-                prepare_lookup(cls)
+                type.__setattr__(cls, INFO, ExternalInfo())
 
 
 def _wrap_copy(copy: Any) -> Callable[..., Any]:
