@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, listens_to, named
+from antiphon._listeners.subscription import when_removed
 from antiphon.testing import record
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
@@ -223,6 +224,17 @@ def test_the_handle_removes_the_keys_that_are_left(dispatcher: AnyDispatcher) ->
     assert not dispatcher.has_listeners() and not handle.unsubscribe()
 
 
+async def test_the_handle_calls_the_listener_until_no_key_is_left(dispatcher: AnyDispatcher) -> None:
+    listener = make_listener(dispatcher, print)
+    handle = dispatcher.add_listener(UNION, listener)
+
+    assert handle.call is listener
+    dispatcher.clear(OrderPlaced)
+    assert handle.call is listener
+    dispatcher.clear(OrderPaid)
+    assert handle.call is not listener
+
+
 @pytest.mark.parametrize("keys", [(), (PLACED, None), (PLACED, []), (PLACED, "a*"), (OrderPlaced | None,)], ids=str)
 def test_a_wrong_key_among_several_registers_none(dispatcher: AnyDispatcher, keys: tuple[Any, ...]) -> None:
     with pytest.raises((TypeError, ValueError)):
@@ -246,6 +258,18 @@ async def test_once_is_one_call_over_all_keys(dispatcher: AnyDispatcher) -> None
 
     assert log == [OrderPaid]
     assert not dispatcher.has_listeners()
+
+
+def test_once_is_one_call_if_the_other_key_is_dispatched_at_its_removal() -> None:
+    dispatcher, log = EventDispatcher(), list[Any]()
+    handle: Any = dispatcher.add_listener(UNION, lambda event: log.append(type(event)), once=True)
+    first = next(each for each in handle.subscriptions if each.key is OrderPlaced)
+    # As another thread may do at this moment.
+    when_removed(first, lambda scope: dispatcher.dispatch(OrderPaid()))
+
+    dispatcher.dispatch(OrderPlaced())
+
+    assert log == [OrderPaid]
 
 
 async def test_once_remains_after_a_key_is_removed(dispatcher: AnyDispatcher) -> None:

@@ -6,7 +6,7 @@ A dispatch reads the attribute ``call`` of a subscription at the moment when it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, MutableMapping
+from collections.abc import Callable, Hashable, Iterable, MutableMapping, Sequence
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self, TypeVar
@@ -227,8 +227,12 @@ class CombinedSubscription(Subscription):
         self.priority = first.priority
         self.order = first.order
         self.options = first.options
-        self.call = first.call
         self.subscriptions = subscriptions
+
+    @property
+    def call(self) -> Callable[[Any], Any]:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The callable of the first registration that is left, or the placeholder."""
+        return _find_registered(self.subscriptions).call
 
     def unsubscribe(self) -> bool:
         """Remove the listener under all its keys. As for any other handle, a second call does nothing.
@@ -257,7 +261,7 @@ class LinkedSubscription:
     @property
     def call(self) -> Callable[[Any], Any]:
         """The callable of the first subscription that is still registered, or the placeholder."""
-        return self._find_registered().call
+        return _find_registered(self._linked).call
 
     @property
     def name_unbound(self) -> LinkedSubscription:
@@ -268,17 +272,18 @@ class LinkedSubscription:
         """Return a proxy of the results of a function of each subscription."""
         return LinkedSubscription(map(function, self._linked))
 
-    def _find_registered(self) -> Subscription:
-        return next((each for each in self._linked if each.is_registered()), self._linked[0])
-
     def __getattr__(self, attribute: str) -> Any:
         if attribute in LinkedSubscription.__slots__:
             # `copy` creates the object without its attributes.
             raise AttributeError(attribute)
-        return getattr(self._find_registered(), attribute)
+        return getattr(_find_registered(self._linked), attribute)
 
     def __repr__(self) -> str:
-        return repr(self._find_registered())
+        return repr(_find_registered(self._linked))
+
+
+def _find_registered(subscriptions: Sequence[Subscription]) -> Subscription:
+    return next((each for each in subscriptions if each.is_registered()), subscriptions[0])
 
 
 def has_options(subscription: Subscription) -> TypeIs[SubscriptionWithOptions]:
