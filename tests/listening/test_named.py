@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from antiphon import (
     listens_to,
     named,
 )
+from antiphon._listeners.adapters import name_usage
 from antiphon.diagrams import table
 from antiphon.instruments import Instrument
 from antiphon.testing import record
@@ -351,6 +353,95 @@ async def test_an_override_gets_callables_of_the_event() -> None:
     await dispatcher.adispatch("order.placed")
 
     assert seen == [["event"]]
+
+
+async def test_an_override_gets_what_waits_as_a_callable_of_the_event() -> None:
+    seen: list[Any] = []
+
+    class Inspecting(AsyncEventDispatcher):
+        async def _adispatch(self, listeners: Any, event: Any) -> None:
+            for listener in listeners:
+                seen.append((list(inspect.signature(listener).parameters), listener.__module__.partition(".")[0]))
+                await listener(event)
+
+    dispatcher = Inspecting()
+    async with dispatcher.stream("order.placed") as stream, dispatcher.expect("order.placed") as expected:
+        event = await dispatcher.adispatch("order.placed")
+        assert (await anext(stream), expected.event) == (event, event)
+
+    assert seen == [(["event"], "antiphon")] * 2
+
+
+class ByCopies:
+    """A strategy that calls copies of its records."""
+
+    def __init__(self) -> None:
+        self.reprs: list[str] = []
+        self.calls: list[Any] = []
+
+    async def run(self, plan: Any, event: Any) -> None:
+        for tier in plan:
+            for copied in map(copy.copy, tier):
+                self.reprs.append(repr(copied))
+                self.calls.append(copied.call)
+                await copied.call(event)
+
+
+@pytest.mark.parametrize("keys", [("order.placed",), ("order.placed", "order.*")], ids=["one key", "several keys"])
+async def test_a_strategy_may_copy_its_records(keys: Any) -> None:
+    strategy, seen = ByCopies(), list[Any]()
+    dispatcher = AsyncEventDispatcher(strategy=strategy)
+
+    async def note(event: Any, name: Any) -> None:
+        seen.append(name)
+
+    dispatcher.listen(*keys)(named(note))
+    dispatcher.listen(*keys)(inline(seen.append))
+    event = await dispatcher.adispatch("order.placed")
+
+    assert seen == ["order.placed", event]
+    assert strategy.reprs == [
+        f"<Subscription 'order.placed' -> {listener!r}, priority 0>" for listener in (named(note), inline(seen.append))
+    ]
+
+
+async def test_the_callable_of_a_strategy_shows_the_listener() -> None:
+    strategy, listener = ByCopies(), named(ignore)
+    dispatcher = AsyncEventDispatcher(strategy=strategy)
+    dispatcher.add_listener("order.placed", listener)
+    await dispatcher.adispatch("order.placed")
+
+    (call,) = strategy.calls
+    assert (repr(call), listener_name(call)) == (repr(listener), listener_name(listener))
+    assert list(inspect.signature(call).parameters) == ["event"]
+
+
+@pytest.mark.parametrize("way", ["named", "stream", "expect"])
+async def test_the_first_listener_of_the_process_receives_the_name_too(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plans are made without looking for such a listener until the process has one."""
+    monkeypatch.setattr(name_usage, "is_used", False)
+    dispatcher, seen = AsyncEventDispatcher(), list[Any]()
+    observed(dispatcher).add_listener("order.placed", inline(lambda event: None))
+    await dispatcher.adispatch("order.placed", Bare())
+
+    async def note(event: Any, name: Any) -> None:
+        seen.append(name)
+
+    if way == "named":
+        dispatcher.add_listener("order.placed", named(note))
+        await dispatcher.adispatch("order.placed", Bare())
+    elif way == "stream":
+        async with dispatcher.stream("order.placed") as stream:
+            await dispatcher.adispatch("order.placed", Bare())
+            seen.append((await anext(stream.items()))[0])
+    else:
+        async with dispatcher.expect("order.placed") as expected:
+            await dispatcher.adispatch("order.placed", Bare())
+        seen.append(expected.name)
+
+    assert seen == ["order.placed"]
 
 
 def test_an_error_names_the_function() -> None:

@@ -122,6 +122,13 @@ class NameAwareListener(Wrapper):
         return self.handle
 
     @property
+    def __signature__(self) -> Any:
+        import inspect
+
+        # Not that of `handle`, which a dispatch does not call with the event alone.
+        return inspect.signature(self.__call__)
+
+    @property
     def listener_name(self) -> str:
         """The name of the listener."""
         return safe_repr(self._owner)
