@@ -243,11 +243,20 @@ def test_adapters_are_equal_if_their_functions_are(adapter: Any, make: Any) -> N
         (inline(function), inline(other_function)),
         (in_thread(function), in_thread(other_function)),
         (inline(function), in_thread(function)),
+        (inline(function), named(function)),
         (in_thread(function), in_thread(function, abandon_on_cancel=True)),
         (inline(function), function),
         (in_thread(function), function),
     ],
-    ids=["functions", "functions in threads", "adapters", "options", "bare function", "bare function in a thread"],
+    ids=[
+        "functions",
+        "functions in threads",
+        "adapters",
+        "adapters of one form",
+        "options",
+        "bare function",
+        "bare function in a thread",
+    ],
 )
 def test_adapters_of_other_functions_or_options_differ(one: Any, other: Any) -> None:
     dispatcher: Any = AsyncEventDispatcher()
@@ -269,6 +278,42 @@ def test_adapters_of_other_functions_or_options_differ(one: Any, other: Any) -> 
 )
 def test_the_repr_of_an_adapter_is_how_it_was_made(adapted: Any, expected: str) -> None:
     assert repr(adapted) == expected
+
+
+def test_a_description_shows_the_adapter_and_its_options() -> None:
+    dispatcher = AsyncEventDispatcher()
+    for listener in (inline(function), in_thread(function), in_thread(function, abandon_on_cancel=True)):
+        dispatcher.add_listener(PLACED, listener)
+
+    shown = [described.adapter for described in dispatcher.describe().listeners]
+
+    assert shown == ["inline", "in_thread", "in_thread, abandon_on_cancel"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((True,), {}, "write in_thread(function, abandon_on_cancel=True)"),
+        ((), {"abandon": True}, "has no option abandon=; did you mean abandon_on_cancel="),
+    ],
+    ids=["position", "name"],
+)
+def test_a_wrong_option_of_in_thread_is_refused_with_the_fix(arguments: Any, options: Any, message: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        in_thread(function, *arguments, **options)
+
+    assert message in str(caught.value)
+
+
+@ADAPTERS
+@pytest.mark.parametrize(
+    "unbound", [print, functools.partial(function), Unhashable()], ids=["builtin", "partial", "object"]
+)
+def test_an_adapter_in_a_class_binds_only_what_python_binds(adapter: Any, unbound: Any) -> None:
+    class Shop:
+        charge = adapter(unbound)
+
+    assert Shop.charge == Shop().charge == adapter(unbound)
 
 
 # sync_listeners

@@ -233,8 +233,11 @@ def returns_a_constant(event: Any) -> int:
     return 7
 
 
+def takes_a_default(event: Any, more: Any = None) -> None: ...
+
+
 @pytest.mark.parametrize(
-    "listener", [returns_nothing, returns_none_early, returns_a_constant], ids=lambda f: f.__name__
+    "listener", [returns_nothing, returns_none_early, returns_a_constant, takes_a_default], ids=lambda f: f.__name__
 )
 def test_a_function_that_returns_constants_is_called_as_it_is(listener: Any) -> None:
     subscription: Subscription = EventDispatcher().add_listener("order.placed", listener)

@@ -7,7 +7,7 @@ from functools import partial
 import anyio
 import pytest
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher
+from antiphon import AsyncEventDispatcher, Concurrent, Event
 from antiphon.testing import settle
 from tests.instruments.recording_instrument import add, every_strategy, fail, lines, name_of, pause
 
@@ -98,11 +98,9 @@ async def test_once_in_overlapping_dispatches(observed_async, instrument):
     assert sorted(ends) == [("finished", None), ("skipped", "removed")]
 
 
-async def test_late_claim_is_skipped_as_once(instrument):
-    dispatcher = EventDispatcher()
-    dispatcher.add_instrument(instrument)
-    validate = add(dispatcher, "order.placed", "validate", once=True)
-    discard = dispatcher._registry.discard
+async def test_late_claim_is_skipped_as_once(observed, instrument):
+    validate = add(observed, "order.placed", "validate", once=True)
+    discard = observed._registry.discard
 
     class ClaimedByAnotherThread:
         def discard(self, subscription):
@@ -110,7 +108,7 @@ async def test_late_claim_is_skipped_as_once(instrument):
             return False
 
     validate._owner = ClaimedByAnotherThread()
-    dispatcher.dispatch("order.placed")
+    await observed.adispatch("order.placed")
 
     assert instrument.lines == lines("skip validate: once")
 

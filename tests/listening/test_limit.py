@@ -196,6 +196,36 @@ async def test_re_entering_beyond_the_limit_is_an_error(strategy: Any, limit: in
     assert all(f"may run {limit} at a time" in str(error) for error in errors)
 
 
+@in_virtual_time
+async def test_re_entering_is_an_error_also_after_other_calls() -> None:
+    dispatcher, re_enters = AsyncEventDispatcher(), False
+
+    @dispatcher.listen(PLACED, limit=1)
+    async def charge(event: Event) -> None:
+        if re_enters:
+            await dispatcher.adispatch(PLACED)
+
+    await dispatcher.adispatch(PLACED)
+    re_enters = True
+    with anyio.fail_after(SOON):
+        errors = await get_errors(dispatcher)
+
+    assert [type(error) for error in errors] == [RuntimeError]
+
+
+async def test_a_limited_listener_leaves_the_context_of_its_caller_as_it_was() -> None:
+    dispatcher = AsyncEventDispatcher()
+
+    @dispatcher.listen(PLACED, limit=1)
+    async def charge(event: Event) -> None: ...
+
+    await dispatcher.adispatch("order.paid")
+    before = dict(copy_context().items())
+    await dispatcher.adispatch(PLACED)
+
+    assert dict(copy_context().items()) == before
+
+
 @pytest.mark.parametrize("way", ["dispatcher", "thread", "task"])
 async def test_re_entering_by_any_way_is_an_error(way: str) -> None:
     dispatcher, other = AsyncEventDispatcher(), AsyncEventDispatcher()

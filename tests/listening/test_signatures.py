@@ -48,6 +48,10 @@ class Stock:
 
     def reserve_plainly(self, event: Any) -> None: ...
 
+    def pair_plainly(self, event: Any, store: Any) -> None: ...
+
+    async def pair(self, event: Any, store: Any) -> None: ...
+
     @classmethod
     async def count(cls, event: Any) -> None: ...
 
@@ -88,6 +92,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "method": (Stock().nothing, "takes no argument: add a parameter, nothing(event)"),
     "object": (WithoutEvent(), "but stock takes no argument: add a parameter, __call__(self, event)"),
     "partial": (partial(charge, Event()), "takes no argument"),
+    "method of two": (Stock().pair, "also takes `store`: register named(pair) if it is the name of the dispatch"),
+    "partial that leaves two": (partial(triple, 1), "also takes `db`: register named(listener)"),
     "partial of a method": (partial(Stock().reserve, Event()), "takes no argument"),
     "partial that gives all": (partial(pair, 1, 2), "takes no argument: remove an argument from the partial"),
     "partial that gives the event": (
@@ -152,7 +158,9 @@ async def test_a_listener_that_can_be_called_is_accepted(listener: Any) -> None:
     assert [call.outcome for call in recorded.calls] == ["finished"]
 
 
-@pytest.mark.parametrize("function", [nothing_plainly, pair_plainly, keyword_plainly, Stock.reserve_plainly])
+@pytest.mark.parametrize(
+    "function", [nothing_plainly, pair_plainly, keyword_plainly, Stock.reserve_plainly, Stock().pair_plainly]
+)
 @pytest.mark.parametrize(
     "dispatcher",
     [EventDispatcher(), AsyncEventDispatcher(sync_listeners="inline"), AsyncEventDispatcher(sync_listeners="thread")],
