@@ -40,6 +40,16 @@ def maybe(event: Any) -> Any:
     return ask(event) or None
 
 
+def maybe_nested(event: Any) -> Any:
+    return (event and ask(event)) or (event and 1) or None
+
+
+def early(event: Any) -> Any:
+    if event is None:
+        return 1
+    return ask(event) or 2
+
+
 def chosen(event: Any) -> Any:
     return ask(event) if event else None
 
@@ -76,7 +86,10 @@ RETURN_AWAITABLE: dict[str, Any] = {
     "partial of a wrapper": partial(logged(ask)),
     "lambda": lambda event: ask(event),
     "lambda with or": lambda event: ask(event) or None,
+    "lambda with a long or": eval(f"lambda event: ask(event) or {'event and 1 or ' * 100} None"),
     "function with or": maybe,
+    "function with nested operators": maybe_nested,
+    "function with a return before": early,
     "function with a condition": chosen,
     "method": Shop().ask,
     "object": Shop(),
@@ -236,8 +249,30 @@ def returns_a_constant(event: Any) -> int:
 def takes_a_default(event: Any, more: Any = None) -> None: ...
 
 
+def returns_one_of_two(event: Any) -> Any:
+    if event or event is not None:
+        return "paid"
+    return -1
+
+
+def returns_from_a_loop(event: Any) -> bool | None:
+    for item in event.items:
+        if item and item is not event:
+            return True
+    return None
+
+
 @pytest.mark.parametrize(
-    "listener", [returns_nothing, returns_none_early, returns_a_constant, takes_a_default], ids=lambda f: f.__name__
+    "listener",
+    [
+        returns_nothing,
+        returns_none_early,
+        returns_a_constant,
+        takes_a_default,
+        returns_one_of_two,
+        returns_from_a_loop,
+    ],
+    ids=lambda f: f.__name__,
 )
 def test_a_function_that_returns_constants_is_called_as_it_is(listener: Any) -> None:
     subscription: Subscription = EventDispatcher().add_listener("order.placed", listener)

@@ -32,10 +32,14 @@ _CALLED_OTHERWISE: Final = (type, Adapter)
 # Python 3.12 and 3.13 have a separate instruction that returns a constant. Other versions load the constant first.
 _RETURN: Final = opmap["RETURN_VALUE"]
 _RETURN_CONST: Final = opmap.get("RETURN_CONST")
-_LOAD_CONST: Final = opmap["LOAD_CONST"]
+_LOADS_OF_CONSTANTS: Final = frozenset(
+    (opmap["LOAD_CONST"], opmap.get("LOAD_SMALL_INT"), opmap.get("LOAD_COMMON_CONSTANT"))
+)
 _JUMPS_WITH_VALUE: Final = frozenset(
     (opmap["JUMP_FORWARD"], opmap.get("JUMP_IF_FALSE_OR_POP"), opmap.get("JUMP_IF_TRUE_OR_POP"))
 )
+# From Python 3.14 on, an `and` or `or` in an expression copies its value, and tests the copy (TO_BOOL, from 3.13 on).
+_TEST_OF_COPY: Final = bytes((opmap["COPY"], 1, opmap.get("TO_BOOL", 0)))
 
 _ADAPTERS_BY_MODE: Final[dict[str, Callable[[Callable[[Any], Any]], Callable[[Any], Any]]]] = {
     "inline": inline,
@@ -189,10 +193,10 @@ def _returns_constants(code: CodeType) -> bool:
     if _RETURN_CONST is not None:
         return _RETURN not in operations
     # An `and`, `or` or `if` in an expression may load another value, and jump over the constant to the return.
-    if not _JUMPS_WITH_VALUE.isdisjoint(operations):
+    if not _JUMPS_WITH_VALUE.isdisjoint(operations) or _TEST_OF_COPY in code.co_code:
         return False
     returns = [number for number, operation in enumerate(operations) if operation == _RETURN]
-    return all(operations[number - 1] == _LOAD_CONST for number in returns)
+    return all(operations[number - 1] in _LOADS_OF_CONSTANTS for number in returns)
 
 
 def _wrap_with_check(listener: Callable[[Any], Any]) -> Callable[[Any], Any]:
