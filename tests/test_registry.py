@@ -292,6 +292,101 @@ def test_a_listener_whose_hash_has_changed_can_be_removed(by_handle: bool) -> No
     assert not dispatcher.has_listeners()
 
 
+class Forgetful(Equal):
+    """A listener that can lose its hash."""
+
+    has_hash = True
+
+    def __hash__(self) -> int:
+        if self.has_hash:
+            return super().__hash__()
+        raise TypeError("unhashable today")
+
+
+def test_a_listener_that_has_lost_its_hash_can_be_removed() -> None:
+    dispatcher, listener = EventDispatcher(), Forgetful(1)
+    handles = [dispatcher.add_listener(PLACED, each) for each in (listener, Equal(2))]
+    listener.has_hash = False
+
+    assert handles[0].unsubscribe() and not handles[0].unsubscribe()
+
+    assert dispatcher.get_listeners(PLACED) == (Equal(2),)
+
+
+def test_a_listener_is_compared_only_with_those_of_its_hash() -> None:
+    compared: list[int] = []
+
+    class Compared(Equal):
+        __hash__ = Equal.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            compared.append(self.number)
+            return super().__eq__(other)
+
+    dispatcher = EventDispatcher()
+    dispatcher.add_listener(PLACED, Compared(1))
+    handles = [dispatcher.add_listener(PLACED, Compared(2)) for _ in range(3)]
+    compared.clear()
+
+    for handle in handles:
+        assert handle.unsubscribe()
+    with pytest.raises(ValueError, match="does not listen"):
+        EventDispatcher().remove_listener(PLACED, Compared(3))
+    dispatcher.add_listener(PLACED, Compared(3))
+    dispatcher.remove_listener(PLACED, Compared(3))
+
+    assert 1 not in compared
+    assert dispatcher.get_listeners(PLACED) == (Equal(1),)
+
+
+def test_a_finalizer_may_register_during_a_removal() -> None:
+    dispatcher, rehashed = EventDispatcher(), Equal(1)
+
+    class Finalized(Equal):
+        __hash__ = Equal.__hash__
+
+        def __del__(self) -> None:
+            dispatcher.add_listener(PLACED, UnhashableEqual(4))
+
+    handle = dispatcher.add_listener(PLACED, rehashed)
+    first = dispatcher.add_listener(PLACED, Finalized(2))
+    dispatcher.add_listener(PLACED, Equal(2))
+    assert first.unsubscribe()
+    del first
+    gc.collect()
+    rehashed.number = 3
+    assert handle.unsubscribe()
+
+    assert dispatcher.get_listeners(PLACED) == (Equal(2), UnhashableEqual(4))
+
+
+def test_a_handle_whose_key_has_changed_removes_nothing() -> None:
+    dispatcher, key = EventDispatcher(), Forgetful(1)
+    handle = dispatcher.add_listener(key, print)
+    key.number = 2
+
+    assert not handle.unsubscribe()
+
+    assert handle.is_registered() and dispatcher.has_listeners()
+
+
+@KINDS_OF_EQUALS
+def test_the_others_stay_if_a_listener_whose_hash_has_changed_leaves(kind: type[Equal]) -> None:
+    dispatcher, log, listener = EventDispatcher(), list[Any](), Equal(1)
+    handle = dispatcher.add_listener(PLACED, listener)
+    others = [kind(number, log) for number in (2, 3, 3, 4)]
+    handles = [dispatcher.add_listener(PLACED, other) for other in others]
+    listener.number = 5
+
+    assert handle.unsubscribe() and not handle.unsubscribe()
+    dispatcher.dispatch(PLACED, Event())
+    dispatcher.add_listener(PLACED, Equal(2, log))
+    dispatcher.remove_listener(PLACED, Equal(2))
+    assert handles[1].unsubscribe()
+
+    assert (log, dispatcher.get_listeners(PLACED)) == ([2, 3, 3, 4], tuple(others[2:]))
+
+
 @pytest.mark.parametrize("key", ["order.paid", PLACED], ids=["another key", "the same key"])
 def test_a_comparison_may_register(key: str) -> None:
     dispatcher = EventDispatcher()

@@ -216,6 +216,68 @@ def test_a_hash_that_removes_the_last_listener_loses_none() -> None:
     assert dispatcher.get_listeners("order.placed") == (listener,)
 
 
+class Rehashed:
+    """A listener whose hash is another one each time."""
+
+    def __init__(self) -> None:
+        self.hashes = 0
+
+    def __hash__(self) -> int:
+        self.hashes += 1
+        return self.hashes
+
+    def __call__(self, event: Event) -> None: ...
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_hash_that_removes_a_rehashed_listener_loses_none(others: int) -> None:
+    dispatcher = EventDispatcher()
+    rehashed = dispatcher.add_listener("order.placed", Rehashed())
+    kept = [make_listener(dispatcher, print) for _ in range(others)]
+    for listener in kept:
+        dispatcher.add_listener("order.placed", listener)
+
+    class Listener:
+        def __hash__(self) -> int:
+            rehashed.unsubscribe()
+            return 7
+
+        def __call__(self, event: Event) -> None: ...
+
+    added = Listener()
+    dispatcher.add_listener("order.placed", added)
+
+    assert dispatcher.get_listeners("order.placed") == (*kept, added)
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_failed_registration_of_a_rehashed_listener_leaves_nothing(others: int) -> None:
+    dispatcher = EventDispatcher()
+    kept = [make_listener(dispatcher, print) for _ in range(others)]
+    for listener in kept:
+        dispatcher.add_listener("order.placed", listener)
+    interrupts = False
+
+    class Name(str):
+        """A name that cannot be compared at the time of the registration."""
+
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            if interrupts:
+                raise Interrupt
+            return super().__eq__(other)
+
+    dispatcher.dispatch(Name("order.placed"), Event())
+    interrupts = True
+    with pytest.raises(Interrupt):
+        dispatcher.add_listener("order.placed", Rehashed())
+    interrupts = False
+
+    assert dispatcher.get_listeners("order.placed") == tuple(kept)
+    assert dispatcher.has_listeners() is bool(others)
+
+
 def test_a_key_check_that_registers_loses_no_registration() -> None:
     dispatcher = EventDispatcher()
 

@@ -1,7 +1,7 @@
 """The subscriptions of one key, by listener.
 
 A bucket is a dict in which each listener is the key of its subscriptions, so that equal listeners are found by their
-hash. If a listener cannot be hashed or compared, its identity is the key instead.
+hash. All listeners that cannot be hashed or compared have one common key instead.
 A listener whose hash changes after its registration is found by a search over all subscriptions.
 
 Invariants:
@@ -13,7 +13,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Self, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 from antiphon._listeners.subscription import Subscription
 
@@ -22,72 +22,80 @@ __all__ = ("Bucket", "BucketEntry")
 #: The subscriptions of equal listeners: one, or the keys of a dict, in the order in which they were added.
 BucketEntry: TypeAlias = Subscription | dict[Subscription, None]
 
+#: The key of the subscriptions whose listeners cannot be hashed or compared.
+_UNHASHABLE: Final = object()
+
 
 class Bucket(dict[Hashable, BucketEntry]):
     """The subscriptions of one key, by listener."""
 
     #: Whether an entry of this bucket has ever had several subscriptions.
     has_duplicates = False
-    #: Whether a listener could not be hashed or compared. Then equal listeners may have several entries.
+    #: Whether a listener could not be hashed or compared. Then equal listeners may have two entries.
     has_unhashable = False
 
     def insert(self, subscription: Subscription) -> None:
         """Add a subscription. Its listener may already have others."""
-        entry_key: Hashable = subscription.listener
+        listener: Hashable = subscription.listener
         try:
-            entry = self.get(entry_key)
+            entry = self.get(listener)
         except Exception:
             # The listener has no hash, or cannot be compared with another one.
-            self.has_unhashable = True
-            entry_key = _get_identity_key(entry_key)
-            entry = self.get(entry_key)
+            self._insert_unhashable({subscription: None})
+            return
         if entry is None:
-            self[entry_key] = subscription
+            self[listener] = subscription
         elif isinstance(entry, dict):
             entry[subscription] = None
         else:
             self.has_duplicates = True
-            self[entry_key] = {entry: None, subscription: None}
+            self[listener] = {entry: None, subscription: None}
+
+    def _insert_unhashable(self, subscriptions: dict[Subscription, None]) -> None:
+        self.has_unhashable = self.has_duplicates = True
+        entry = self.setdefault(_UNHASHABLE, {})
+        cast("dict[Subscription, None]", entry).update(subscriptions)
 
     def discard(self, subscription: Subscription) -> bool:
-        """Remove a subscription, and return whether it was found by the hash or the identity of its listener."""
-        listener = subscription.listener
-        for entry_key in (listener, _get_identity_key(listener)):
-            try:
-                entry = self.get(entry_key)
-            except Exception:  # noqa: S112  without a hash, the listener can only be found by its identity
-                continue
-            if entry is subscription:
-                del self[entry_key]
-                return True
-            if isinstance(entry, dict) and subscription in entry:
-                if len(entry) > 1:
-                    del entry[subscription]
-                else:
-                    del self[entry_key]
-                return True
-        return False
+        """Remove a subscription that is not the only one of its listener, or whose listener is not found by its hash.
 
-    def discard_by_search(self, subscription: Subscription) -> None:
-        """Remove a subscription without looking up its listener, whose hash may have changed or raise."""
-        for entry_key, entry in list(self.items()):
-            if entry is subscription:
-                del self[entry_key]
-            elif isinstance(entry, dict):
-                entry.pop(subscription, None)
-
-    def copy_without(self, subscription: Subscription) -> Self:
-        """Return a bucket with the other subscriptions, stored by the identity of their listeners.
-
-        Their hashes are not used, because one may have changed, and because hashing could change this bucket.
+        Returns:
+            Whether the bucket contained the subscription.
         """
-        bucket = type(self)()
-        bucket.has_unhashable = bucket.has_duplicates = True
-        for other in self.get_subscriptions():
-            if other is not subscription:
-                entry = bucket.setdefault(_get_identity_key(other.listener), {})
-                cast("dict[Subscription, None]", entry)[other] = None
-        return bucket
+        try:
+            is_found = self._discard_under(_UNHASHABLE, subscription) or self._discard_under(
+                subscription.listener, subscription
+            )
+        except Exception:
+            # The listener has lost its hash.
+            is_found = False
+        return is_found or self.discard_by_search(subscription)
+
+    def _discard_under(self, entry_key: Hashable, subscription: Subscription) -> bool:
+        entry = self.get(entry_key)
+        if not isinstance(entry, dict) or subscription not in entry:
+            return False
+        if len(entry) > 1:
+            del entry[subscription]
+        else:
+            del self[entry_key]
+        return True
+
+    def discard_by_search(self, subscription: Subscription) -> bool:
+        """Remove a subscription without hashing a listener, because a hash may have changed, raise or run other code.
+
+        Returns:
+            Whether the bucket contained the subscription.
+        """
+        subscriptions = dict.fromkeys(self.get_subscriptions())
+        if subscription not in subscriptions:
+            return False
+        del subscriptions[subscription]
+        # The finalizer of a listener may add to this bucket.
+        self.clear()
+        if subscriptions:
+            self._insert_unhashable(subscriptions)
+        return True
 
     def find_equal(self, listener: object) -> list[Subscription]:
         """Return the subscriptions of equal listeners, also of those without a hash."""
@@ -104,6 +112,3 @@ class Bucket(dict[Hashable, BucketEntry]):
             for subscription in (tuple(entry) if isinstance(entry, dict) else (entry,))
         ]
 
-
-def _get_identity_key(listener: object) -> Hashable:
-    return ("unhashable", id(listener))

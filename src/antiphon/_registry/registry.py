@@ -205,10 +205,7 @@ class Registry(RegistryLookup):
                     subscription.call = self._placeholder
                     return True
             elif not bucket.discard(subscription):
-                # The hash of the listener has changed, or the subscription is not in the bucket.
-                if subscription not in bucket.get_subscriptions():
-                    return False
-                self._buckets[key] = bucket.copy_without(subscription)
+                return False
             self._finish_removal(key, subscription)
         finally:
             self._release()
