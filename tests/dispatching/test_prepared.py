@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher
+from antiphon._registry.caches import MAX_CACHED_NAMES_WITHOUT_LISTENERS
 from antiphon._registry.registry import Registry
 from antiphon.instruments import Instrument
 from tests.helpers import BOTH, AnyDispatcher, make_listener, make_recording_listener
@@ -140,6 +141,23 @@ async def test_the_event_gets_the_prepared_name_and_not_an_equal_one(dispatcher:
     names = [(await prepared(OrderPlaced())).name for prepared in (plain, member, plain)]
 
     assert [type(name) for name in names] == [str, State, str]
+
+
+@pytest.mark.parametrize("dispatched", ["before", "after"])
+async def test_it_follows_changes_also_after_the_cache_was_full(dispatcher: AnyDispatcher, dispatched: str) -> None:
+    log: list[str] = []
+    if dispatched == "before":
+        await dispatcher.adispatch("order.placed", OrderPlaced())
+    prepared = prepare(dispatcher)
+    await prepared(OrderPlaced())
+    for number in range(MAX_CACHED_NAMES_WITHOUT_LISTENERS + 1):
+        await dispatcher.adispatch(number, OrderPlaced())
+    assert len(dispatcher._cached_plans) < MAX_CACHED_NAMES_WITHOUT_LISTENERS
+
+    dispatcher.add_listener("order.placed", make_recording_listener(dispatcher, log, "called"))
+    await prepared(OrderPlaced())
+
+    assert log == ["called"]
 
 
 async def test_a_listener_may_dispatch_its_event_again(dispatcher: AnyDispatcher) -> None:

@@ -258,10 +258,11 @@ async def test_plans_are_kept_again_after_the_cache_was_full() -> None:
     assert await plans.get(PLACED) is placed
 
 
-async def test_dropping_all_plans_frees_the_whole_cache() -> None:
+@pytest.mark.parametrize("key", [Payment, "*"], ids=str)
+async def test_dropping_all_plans_frees_the_whole_cache(key: Any) -> None:
     plans = Plans()
     await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS - 1)
-    plans.dispatcher.add_listener(Payment, book).unsubscribe()
+    plans.dispatcher.add_listener(key, book).unsubscribe()
 
     plan = await plans.get(PLACED)
     await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS - 1)
@@ -317,7 +318,21 @@ async def test_one_name_too_many_drops_the_oldest_plans() -> None:
 
     await plans.get("order.paid")
 
-    assert await plans.get(PLACED) is not plan
+    again = await plans.get(PLACED)
+    assert again is not plan
+    await plans.fill(MAX_CACHED_NAMES_WITHOUT_LISTENERS - 2)
+    assert await plans.get(PLACED) is again
+
+
+def test_one_class_too_many_drops_the_plans_of_its_name(dispatcher: AnyDispatcher) -> None:
+    dispatcher.add_listener(PLACED, make_listener(dispatcher, print))
+    for _ in range(MAX_CACHED_CLASSES_PER_NAME):
+        dispatcher._get_cached_plan(PLACED, new_class()())
+    assert count_plans(dispatcher) == MAX_CACHED_CLASSES_PER_NAME
+
+    dispatcher._get_cached_plan(PLACED, Event())
+
+    assert count_plans(dispatcher) == 1
 
 
 # Answers
@@ -455,6 +470,17 @@ def test_one_question_too_many_drops_all_answers(dispatcher: AnyDispatcher) -> N
     assert count_answers(dispatcher) == 1
     for number in range(MAX_CACHED_ANSWERS - 1):
         dispatcher.has_listeners(number)
+    assert count_answers(dispatcher) == MAX_CACHED_ANSWERS
+
+
+def test_as_many_answers_are_kept_after_all_were_dropped(dispatcher: AnyDispatcher) -> None:
+    for number in range(MAX_CACHED_ANSWERS // 2):
+        dispatcher.has_listeners(number)
+    dispatcher.add_listener(Payment, make_listener(dispatcher, print))
+
+    for number in range(MAX_CACHED_ANSWERS):
+        dispatcher.has_listeners(number)
+
     assert count_answers(dispatcher) == MAX_CACHED_ANSWERS
 
 

@@ -168,8 +168,10 @@ async def test_an_interrupt_while_plans_are_dropped_leaves_nothing(dispatcher: A
     assert (log, dispatcher.get_listeners()) == ([], {})
 
 
-def test_a_listener_whose_hash_is_interrupted_leaves_no_key() -> None:
+@pytest.mark.parametrize("key", ["order.placed", Interrupting()], ids=["comparable", "incomparable"])
+def test_a_listener_whose_hash_is_interrupted_leaves_no_key(key: Any) -> None:
     dispatcher = EventDispatcher()
+    dispatcher.dispatch(Interrupting(), Event())
 
     class Listener:
         def __hash__(self) -> int:
@@ -178,7 +180,7 @@ def test_a_listener_whose_hash_is_interrupted_leaves_no_key() -> None:
         def __call__(self, event: Event) -> None: ...
 
     with pytest.raises(Interrupt):
-        dispatcher.add_listener("order.placed", Listener())
+        dispatcher.add_listener(key, Listener())
 
     assert (dispatcher.has_listeners(), dispatcher.get_listeners()) == (False, {})
 

@@ -111,4 +111,3 @@ class Bucket(dict[Hashable, BucketEntry]):
             for entry in entries
             for subscription in (tuple(entry) if isinstance(entry, dict) else (entry,))
         ]
-

@@ -5,7 +5,8 @@ Invariants:
 - The registry holds its lock while it calls a method. `plans` and `answers` are read without the lock.
 - `plans` and `answers` stay the same dictionaries, because dispatchers refer to them.
 - Get the dictionary of a name before you run user code to compute what is stored in it. If that code changes the
-  registry, `version` changes: do not store an outdated plan. A dictionary of answers is no longer part of the cache.
+  registry, `version` is another object: do not store an outdated plan. A dictionary of answers is then no longer part
+  of the cache.
 - The dictionary of a prepared name stays in `plans`, because prepared dispatches refer to it.
 """
 
@@ -64,8 +65,8 @@ class RegistryCaches:
         # The number of plans made for such names since they were last dropped.
         self._plan_count_without_listeners = 0
         self._answer_count = 0
-        #: Changes whenever plans become outdated.
-        self.version = 0
+        #: Another object whenever plans become outdated.
+        self.version = object()
         # The names of prepared dispatches. None until there is one, because most registries have none.
         self._prepared_names: set[Hashable] | None = None
 
@@ -125,7 +126,7 @@ class RegistryCaches:
         Raises:
             BaseException: If a cached name cannot be compared with one of these.
         """
-        self.version += 1
+        self.version = object()
         for name in names:
             if self._prepared_names is not None and name in self._prepared_names:
                 self.plans[name].clear()
@@ -136,7 +137,7 @@ class RegistryCaches:
 
     def clear(self) -> None:
         """Drop all plans and answers."""
-        self.version += 1
+        self.version = object()
         kept = {name: self.plans[name] for name in self._prepared_names or ()}
         self.plans.clear()
         for name, plans in kept.items():

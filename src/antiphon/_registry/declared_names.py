@@ -12,7 +12,7 @@ from typing import Any
 
 from antiphon._events.capabilities import find_class_name_attribute
 from antiphon._events.event import Event
-from antiphon._registry.keys import check_dispatch_name, check_key, get_matcher, is_pattern
+from antiphon._registry.keys import check_dispatch_name, check_key, is_pattern, key_matches
 from antiphon._util.naming import describe_value, format_key
 
 __all__ = ("DeclaredNames",)
@@ -56,9 +56,7 @@ class DeclaredNames:
             return
         if not (isinstance(key, str) and "*" in key):
             self.check_name(key)
-            return
-        matches = get_matcher(key)
-        if key != "*" and matches is not None and not any(matches(name, Event) for name in self.names):
+        elif key != "*" and not any(key_matches(key, name, Event) for name in self.names):
             raise ValueError(f"the pattern {format_key(key)} matches no name that names= declares{self._suggest(key)}")
 
     def _suggest(self, unknown: Hashable) -> str:

@@ -34,7 +34,6 @@ __all__ = (
     "combine_keys",
     "event_name",
     "get_affected_names",
-    "get_exact_names",
     "get_matcher",
     "is_pattern",
     "is_value",
@@ -288,12 +287,8 @@ def is_value(key: Hashable) -> bool:
 
 def key_matches(key: Hashable, name: Hashable, cls: type[Any]) -> bool:
     """Return whether a key matches events of a class that are dispatched under a name."""
-    return _get_matcher_or_equality(key)(name, cls)
-
-
-def get_exact_names(key: Hashable) -> tuple[Hashable, ...] | None:
-    """Return the names that a key matches, None if they cannot be listed."""
-    return (key,) if get_matcher(key) is None else None
+    matches = get_matcher(key)
+    return bool(name == key) if matches is None else matches(name, cls)
 
 
 def get_affected_names(
@@ -309,11 +304,7 @@ def get_affected_names(
     if isinstance(key, str) and key != "*":
         # Making the plans of all names again would take several times longer than comparing them with a pattern.
         return find_names(matches)
-    return get_exact_names(key)
-
-
-def _get_matcher_or_equality(key: Hashable) -> Matcher:
-    return get_matcher(key) or (lambda name, _cls: bool(name == key))
+    return None
 
 
 def is_pattern(text: str) -> bool:
@@ -339,18 +330,16 @@ def _make_pattern_matcher(pattern: str) -> Matcher:
         return lambda _name, _cls: True
     pattern_segments = pattern.split(".")
     # Only a ** before other segments needs all segments of a name, which may have a million of them.
-    most = -1 if "**" in pattern_segments[:-1] else len(pattern_segments)
+    most = sys.maxsize if "**" in pattern_segments[:-1] else len(pattern_segments)
     return lambda name, _cls: isinstance(name, str) and _pattern_matches(pattern_segments, name.split(".", most))
 
 
 def _pattern_matches(pattern_segments: list[str], name_segments: Iterable[str]) -> bool:
     # The positions in the pattern that are reachable after the name segments so far.
     positions = _skip_double_stars(pattern_segments, {0})
-    # A ** at the end matches all that follows, so the rest is not read.
-    final = len(pattern_segments) - 1 if pattern_segments[-1] == "**" else None
     for segment in name_segments:
-        if not positions or final in positions:
-            break
+        if not positions:
+            return False
         advanced = {
             position if pattern_segments[position] == "**" else position + 1
             for position in positions

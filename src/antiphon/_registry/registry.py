@@ -221,14 +221,11 @@ class Registry(RegistryLookup):
             ValueError: If the listener is not registered under the key. Nothing is removed then.
         """
         if key.__class__ is not str:
-            try:
-                check_key(key)
-            except TypeError:
-                keys = split_key(key)
-                if keys == (key,):
-                    raise
+            keys = split_key(key)
+            if len(keys) > 1:
                 self._remove_all_keys(keys, listener)
                 return
+            check_key(key)
         self._acquire()
         try:
             bucket = self._buckets.get(key, EMPTY_BUCKET)
@@ -346,7 +343,7 @@ class Registry(RegistryLookup):
                 version = self._caches.version
                 cached = self._make_cached_plan(name, cls, self.find_for_event(name, cls))
                 # A matcher may have run user code that changed the registry.
-                if version == self._caches.version:
+                if version is self._caches.version:
                     plans[cls] = cached
             return cached
 
@@ -386,7 +383,6 @@ class Registry(RegistryLookup):
             self.clear_plans()
             if not isinstance(exc, Exception):
                 raise
-            return  # noqa: ASYNC104  see above
         if self._children:
             for child in self._get_children():
                 child._drop_plans(key, matches)
