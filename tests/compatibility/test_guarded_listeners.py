@@ -7,6 +7,7 @@ import functools
 import inspect
 import pickle
 from functools import partial
+from types import FunctionType
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -59,6 +60,9 @@ class Stock:
 
     def __str__(self) -> str:
         return f"{self.books} books"
+
+    class Shelf:
+        async def __call__(self, event: Event) -> None: ...
 
 
 class Slotted:
@@ -126,6 +130,13 @@ def guarded(listener: Any) -> Any:
 def of_adapter(listener: Any) -> Any:
     """Return the function that an adapter calls, else the listener."""
     return listener.function if any(listener is adapter for adapter in ADAPTED.values()) else listener
+
+
+def find_function(listener: Any) -> Any:
+    """Return the function in partials and adapters."""
+    if isinstance(listener, partial):
+        return find_function(listener.func)
+    return find_function(of_adapter(listener)) if of_adapter(listener) is not listener else listener
 
 
 @every_listener
@@ -223,6 +234,44 @@ def test_an_attribute_that_the_listener_refuses_is_refused(listener: Any) -> Non
 def test_an_unknown_attribute_is_an_error_of_the_listener() -> None:
     with pytest.raises(AttributeError, match="'function' object has no attribute 'price'"):
         guarded(charge).price
+
+
+@every_listener
+def test_it_has_the_attributes_of_the_listener_alone(listener: Any) -> None:
+    guard, function = guarded(listener), find_function(listener)
+
+    assert set(dir(guard)) == set(dir(listener))
+    annotated = listener if hasattr(listener, "__annotations__") else function
+    assert getattr(guard, "__annotations__", None) == getattr(annotated, "__annotations__", None)
+    if isinstance(function, FunctionType):
+        assert guard.__code__ is function.__code__
+    if function is not listener and isinstance(function, FunctionType):
+        function.price = 7  # type: ignore[attr-defined]  # a function has any attribute
+        assert not hasattr(guard, "price")
+        del function.price  # type: ignore[attr-defined]
+
+
+def test_its_class_has_texts_of_its_own() -> None:
+    cls = type(guarded(charge))
+
+    assert cls.__module__ == "antiphon._dispatchers.overrides"
+    assert cls.__doc__.startswith("A proxy of a listener.")
+
+
+@pytest.mark.parametrize(
+    ("listener", "name", "qualname"),
+    [
+        (Stock.Shelf(), "Shelf", "Stock.Shelf"),
+        (partial(charge), "charge", "charge"),
+        (inline(Stock().count), "count", "Stock.count"),
+        (inline(partial(Stock.Shelf())), "Shelf", "Stock.Shelf"),
+    ],
+    ids=["object", "partial", "adapter of a method", "adapter of an object"],
+)
+def test_a_listener_without_a_name_has_that_of_its_function(listener: Any, name: str, qualname: str) -> None:
+    guard = guarded(listener)
+
+    assert (guard.__name__, guard.__qualname__) == (name, qualname)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from inspect import CO_VARARGS
 from types import CodeType, FunctionType, MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
@@ -281,16 +280,10 @@ def _get_code(subscription: Subscription) -> CodeType | None:
     listener: Any = subscription.listener
     if type(subscription) is not Subscription or subscription.call is not listener:
         return None
-    bound = 0
     if type(listener) is MethodType:
-        listener, bound = listener.__func__, 1
-    if type(listener) is not FunctionType:
-        return None
-    code = listener.__code__
-    required = code.co_argcount - len(listener.__defaults__ or ())
-    accepts_event = required <= bound + 1 <= code.co_argcount or (required <= bound + 1 and code.co_flags & CO_VARARGS)
-    has_required_keywords = code.co_kwonlyargcount > len(listener.__kwdefaults__ or ())
-    return code if accepts_event and not has_required_keywords else None
+        listener = listener.__func__
+    # The registration has checked that the code takes one event.
+    return listener.__code__ if type(listener) is FunctionType else None
 
 
 def _unwrap_function(listener: Any) -> Any:

@@ -1,0 +1,227 @@
+"""Errors of listeners that an overridden ``_adispatch`` or ``do_dispatch`` calls: their notes and their tracebacks."""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from antiphon import AsyncEventDispatcher, Event, EventDispatcher, listener_name
+from tests.helpers import BOTH
+
+
+def make_overriding(kind: Any, run: Callable[[Any, Any], Any] | None = None) -> Any:
+    """Make a dispatcher whose override calls the listeners in turn, or another function."""
+    if kind is AsyncEventDispatcher:
+
+        class Overriding(AsyncEventDispatcher):
+            async def _adispatch(self, listeners: Any, event: Any) -> None:
+                if run is not None:
+                    run(listeners, event)
+                for listener in listeners:
+                    await listener(event)
+
+        return Overriding()
+
+    class OverridingPlainly(EventDispatcher):
+        def do_dispatch(self, listeners: Any, event: Any, /) -> None:
+            if run is not None:
+                run(listeners, event)
+            for listener in listeners:
+                listener(event)
+
+    return OverridingPlainly()
+
+
+async def dispatch_failing(dispatcher: Any, event: Any = None) -> Exception:
+    with pytest.raises(Exception) as caught:
+        await dispatcher.adispatch("order.placed", event or Event())
+    return caught.value
+
+
+def get_notes(error: BaseException) -> list[str]:
+    """Return the listener of each note."""
+    return [note.partition("listener ")[2].partition(", while")[0] for note in getattr(error, "__notes__", [])]
+
+
+# Listeners whose code runs first when they are called
+
+
+class Shop:
+    async def charge(self, event: Event) -> None:
+        raise LookupError
+
+    async def charge_all(self, *events: Event) -> None:
+        raise LookupError
+
+    def charge_plainly(self, event: Event) -> None:
+        raise LookupError
+
+
+async def charge(event: Event) -> None:
+    raise LookupError
+
+
+async def charge_again(event: Event, retries: int = 3, *, customer: str = "Ada") -> None:
+    raise LookupError
+
+
+async def charge_all(*events: Event) -> None:
+    raise LookupError
+
+
+def charge_plainly(event: Event) -> None:
+    raise LookupError
+
+
+def charge_all_plainly(*events: Event) -> None:
+    raise LookupError
+
+
+@pytest.mark.parametrize(
+    "listener",
+    [
+        charge,
+        charge_again,
+        charge_all,
+        Shop().charge,
+        Shop().charge_all,
+        charge_plainly,
+        charge_all_plainly,
+        Shop().charge_plainly,
+    ],
+    ids=listener_name,
+)
+async def test_the_traceback_shows_the_listener_after_the_override(listener: Any) -> None:
+    kind = EventDispatcher if "plainly" in listener.__name__ else AsyncEventDispatcher
+    dispatcher = make_overriding(kind)
+    dispatcher.add_listener("order.placed", listener)
+
+    error = await dispatch_failing(dispatcher)
+
+    names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    assert names[-2:] == ["do_dispatch" if kind is EventDispatcher else "_adispatch", listener.__name__]
+    assert get_notes(error) == [listener_name(listener)]
+
+
+# Listeners that fail before their code runs, or after it
+
+
+async def test_a_plain_listener_that_returns_a_coroutine_is_named() -> None:
+    def forget_to_await(event: Event) -> Any:
+        return charge(event)
+
+    dispatcher = make_overriding(EventDispatcher)
+    dispatcher.add_listener("order.placed", forget_to_await)
+
+    error = await dispatch_failing(dispatcher)
+
+    assert type(error) is TypeError
+    assert get_notes(error) == [listener_name(forget_to_await)]
+
+
+@pytest.mark.parametrize("event", [Event(), object()], ids=["Event", "bare"])
+@pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
+async def test_functions_and_other_listeners_are_named(kind: Any, event: Any) -> None:
+    function: Any = charge if kind is AsyncEventDispatcher else charge_plainly
+    for listener in (function, functools.partial(function)):
+        dispatcher = make_overriding(kind)
+        dispatcher.add_listener("order.placed", listener)
+
+        assert get_notes(await dispatch_failing(dispatcher, event)) == [listener_name(listener)]
+
+
+# Several listeners
+
+
+async def test_the_outer_one_of_two_listeners_is_named() -> None:
+    async def charge_later(event: Event) -> None:
+        await charge(event)
+
+    dispatcher = make_overriding(AsyncEventDispatcher)
+    dispatcher.add_listener("order.placed", charge_later)
+    dispatcher.add_listener("order.placed", charge, priority=1)
+
+    assert get_notes(await dispatch_failing(dispatcher)) == [listener_name(charge_later)]
+
+
+async def test_a_partial_that_calls_another_listener_is_named_alone() -> None:
+    async def charge_later(event: Event, retries: int) -> None:
+        await charge(event)
+
+    dispatcher, partial = make_overriding(AsyncEventDispatcher), functools.partial(charge_later, retries=3)
+    dispatcher.add_listener("order.placed", partial)
+    dispatcher.add_listener("order.placed", charge, priority=1)
+
+    assert get_notes(await dispatch_failing(dispatcher)) == [listener_name(partial)]
+
+
+def decorated(function: Any) -> Any:
+    @functools.wraps(function)
+    async def call(event: Event) -> None:
+        await function(event)
+
+    return call
+
+
+async def ship(event: Event) -> None: ...
+
+
+async def test_each_of_two_functions_of_a_decorator_is_named() -> None:
+    dispatcher = make_overriding(AsyncEventDispatcher)
+    dispatcher.add_listener("order.placed", decorated(ship))
+    failing = decorated(charge)
+    dispatcher.add_listener("order.placed", failing)
+
+    assert get_notes(await dispatch_failing(dispatcher)) == [listener_name(failing)]
+
+
+@pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
+async def test_each_error_of_a_group_has_its_note(kind: Any) -> None:
+    def lose(event: Event) -> None:
+        raise KeyError
+
+    def refuse(event: Event) -> None:
+        raise ValueError
+
+    def collect(listeners: Any, event: Any) -> None:
+        errors = []
+        for listener in listeners:
+            try:
+                called = listener(event)
+                if called is not None:
+                    called.send(None)
+            except Exception as exc:
+                errors += [exc, exc]
+        raise ExceptionGroup("the order failed", errors)
+
+    async def lose_later(event: Event) -> None:
+        lose(event)
+
+    async def refuse_later(event: Event) -> None:
+        refuse(event)
+
+    listeners = [lose, refuse] if kind is EventDispatcher else [lose_later, refuse_later]
+    dispatcher = make_overriding(kind, collect)
+    for listener in listeners:
+        dispatcher.add_listener("order.placed", listener)
+
+    group: Any = await dispatch_failing(dispatcher)
+
+    first, _, second, _ = group.exceptions
+    assert [get_notes(first), get_notes(second)] == [[listener_name(listener)] for listener in listeners]
+
+
+async def test_errors_that_cause_each_other_leave_the_dispatch() -> None:
+    def replace(listeners: Any, event: Any) -> None:
+        outer, inner = ValueError(), LookupError()
+        outer.__cause__, inner.__cause__ = inner, outer
+        raise outer
+
+    dispatcher = make_overriding(AsyncEventDispatcher, replace)
+    dispatcher.add_listener("order.placed", ship)
+
+    assert type(await dispatch_failing(dispatcher)) is ValueError
