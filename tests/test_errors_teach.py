@@ -170,8 +170,9 @@ def test_listen_without_its_key_shows_how_to_write_it(dispatcher: AnyDispatcher,
 
 @pytest.mark.parametrize("priority", ["high", 1.5, None, "1", (1,), Unhashable()], ids=repr)
 def test_a_priority_must_be_an_int(dispatcher: AnyDispatcher, register: Register, priority: Any) -> None:
-    with refused(dispatcher, "a priority is an int", repr(priority), type(priority).__name__):
-        register(dispatcher, PLACED, make_listener(dispatcher, print), priority=priority)
+    for options in ({}, {"once": True}):
+        with refused(dispatcher, "a priority is an int", repr(priority), type(priority).__name__):
+            register(dispatcher, PLACED, make_listener(dispatcher, print), priority=priority, **options)
 
 
 @pytest.mark.parametrize("temporarily", [False, True], ids=["dispatcher", "registrar"])
@@ -520,7 +521,7 @@ def test_an_attribute_that_is_missing_has_the_message_of_python(kind: Any) -> No
         def total(self) -> int:
             return int(self.totl)
 
-    with pytest.raises(AttributeError, match="object has no attribute 'totl'"):
+    with pytest.raises(AttributeError, match=r"object has no attribute 'totl'$"):
         WithProperty().total
 
 
@@ -611,6 +612,74 @@ def test_the_dispatch_of_an_async_dispatcher_teaches_with_any_arguments() -> Non
         dispatch()
 
 
+def test_an_unknown_option_shows_the_call_with_the_right_one(dispatcher: AnyDispatcher) -> None:
+    anything: Any = dispatcher
+    calls: list[tuple[Any, dict[str, Any], str]] = [
+        (anything.listen, {"onec": True}, "listen(key, once=True)"),
+        (anything.temporarily().listen, {"onec": True}, "listen(key, once=True)"),
+        (listens_to, {"onec": True}, "listens_to(key, once=True)"),
+    ]
+    if isinstance(dispatcher, AsyncEventDispatcher):
+        calls += [
+            (anything.stream, {"size": 3}, "stream(key, max_buffer_size=3)"),
+            (anything.expect, {"were": print}, "expect(key, where=<built-in function print>)"),
+            (
+                lambda *keys, **options: anything.wait_for(*keys, **options).send(None),
+                {"were": 3},
+                "wait_for(key, where=3)",
+            ),
+            (lambda _key, **options: anything.queue(**options), {"worker": 3}, "queue(workers=3)"),
+            (lambda _key, **options: anything.queue(options["size"]), {"size": 3}, "queue(max_buffer_size=3)"),
+        ]
+    for call, options, fix in calls:
+        with refused(dispatcher, f"{fix.partition('(')[0]}() ", f"rite {fix}"):
+            call(PLACED, **options)
+
+
+def test_calls_without_a_key_show_their_name(dispatcher: AnyDispatcher) -> None:
+    anything: Any = dispatcher
+    calls = {"listen": anything.listen, "listens_to": listens_to}
+    if isinstance(dispatcher, AsyncEventDispatcher):
+        calls |= {
+            "stream": anything.stream,
+            "expect": anything.expect,
+            "wait_for": lambda: anything.wait_for().send(None),
+        }
+    for name, call in calls.items():
+        with pytest.raises(TypeError, match=rf"^{name}\(\) takes the keys to listen to"):
+            call()
+
+
+def test_adding_needs_a_key_and_a_listener_in_this_order(dispatcher: AnyDispatcher) -> None:
+    listener = make_listener(dispatcher, print)
+    for where in (cast("Any", dispatcher), cast("Any", dispatcher.temporarily())):
+        for arguments, text in (
+            ((), "add_listener() takes a key and a listener; got nothing"),
+            ((PLACED,), 'add_listener() takes a key and a listener; got only "order.placed"'),
+            ((listener, PLACED), 'swapped: write add_listener("order.placed", '),
+        ):
+            with refused(dispatcher, text):
+                where.add_listener(*arguments)
+
+
+def test_a_refused_listener_or_priority_is_one_error(dispatcher: AnyDispatcher) -> None:
+    async def with_a_customer(event: Event, *, customer: str) -> None: ...
+
+    anything: Any = dispatcher
+    for listener, options in ((7, {}), (with_a_customer, {}), (make_listener(dispatcher, print), {"priority": "high"})):
+        with pytest.raises(TypeError) as caught:
+            anything.add_listener(PLACED, listener, **options)
+        assert caught.value.__context__ is None
+
+
+def test_an_object_without_marks_shows_what_to_write(dispatcher: AnyDispatcher) -> None:
+    with refused(dispatcher, 'no method marked with @listens_to("order.placed"): mark each listener'):
+        dispatcher.add_subscriber(AsyncHandler())
+    for function in (plain_function, Unhashable().__repr__):
+        with refused(dispatcher, '@listens_to("order.placed"): register a function with add_listener(key, function)'):
+            dispatcher.add_subscriber(function)
+
+
 def test_prepare_takes_one_name(dispatcher: AnyDispatcher) -> None:
     anything = cast("Any", dispatcher)
     with refused(dispatcher, "takes a name; got nothing", 'prepare("order.placed")'):
@@ -671,6 +740,25 @@ def test_a_method_of_another_library_shows_the_one_of_antiphon(kind: Any, attrib
     assert (caught.value.name, type(caught.value.obj)) == (attribute, kind)
 
 
+@foreign_names
+def test_a_way_to_dispatch_of_another_library_shows_the_whole_call() -> None:
+    awaited = "to dispatch an event, write await dispatcher.adispatch(name, event)"
+    plain = "to dispatch an event, write dispatcher.dispatch(name, event)"
+    later = (
+        "; to dispatch it later, write `async with dispatcher.queue() as queue:` and `await queue.post(name, event)`"
+    )
+    for dispatcher, attribute, fix in (
+        (AsyncEventDispatcher(), "emit", awaited),
+        (EventDispatcher(), "emit", plain),
+        (AsyncEventDispatcher(), "post", awaited + later),
+        (EventDispatcher(), "post", plain),
+    ):
+        with pytest.raises(AttributeError) as caught:
+            getattr(dispatcher, attribute)
+        kind = type(dispatcher).__name__
+        assert str(caught.value) == f"{kind!r} object has no attribute {attribute!r}: {fix}"
+
+
 @pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
 def test_a_method_of_a_subclass_is_its_own(kind: Any) -> None:
     class WithEmit(kind):  # type: ignore[misc]  # a class of the parameter
@@ -682,7 +770,7 @@ def test_a_method_of_a_subclass_is_its_own(kind: Any) -> None:
             return int(self.totl)
 
     assert WithEmit().emit() == "emitted"
-    with pytest.raises(AttributeError, match="object has no attribute 'totl'"):
+    with pytest.raises(AttributeError, match=r"object has no attribute 'totl'$"):
         WithEmit().on
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -135,6 +136,91 @@ def test_temporarily_keeps_what_an_override_registers_elsewhere() -> None:
         registrar.add_listener("core.view", route)
 
     assert (audit.has_listeners(), dispatcher.has_listeners()) == (True, False)
+
+
+class Overriding(EventDispatcher):
+    """Calls a function with each key that is added, before its base registers the listener."""
+
+    def __init__(self, on_key: Callable[[Any], object]) -> None:
+        self.on_key = on_key
+        super().__init__()
+
+    def add_listener(self, event_id: Any, listener: Any, /, *, priority: int = 0) -> Any:
+        self.on_key(event_id)
+        super().add_listener(event_id, listener, priority=priority)
+
+
+def test_an_override_that_raises_for_a_later_key_registers_nothing() -> None:
+    def refuse(key: str) -> None:
+        if key == "core.error":
+            raise PermissionError
+
+    dispatcher = Overriding(refuse)
+
+    with pytest.raises(PermissionError):
+        dispatcher.listen("core.view", "core.error")(print)
+
+    assert not dispatcher.has_listeners()
+
+
+def test_an_override_may_register_more_for_some_of_the_keys() -> None:
+    dispatcher = Overriding(lambda key: key == "core.view" and EventDispatcher.add_listener(dispatcher, "audit", print))
+
+    with dispatcher.temporarily() as registrar:
+        registrar.listen("core.view", "core.error")(print)
+        assert set(dispatcher.get_listeners()) == {"core.view", "core.error", "audit"}
+
+    assert not dispatcher.has_listeners()
+
+
+def test_options_of_several_keys_bypass_the_override() -> None:
+    seen: list[Any] = []
+    dispatcher, log = Overriding(seen.append), list[Any]()
+    dispatcher.listen("core.view", "core.error", once=True)(lambda event: log.append(event.name))
+
+    for name in ("core.error", "core.view"):
+        dispatcher.dispatch(name)
+
+    assert (seen, log) == ([], ["core.error"])
+
+
+def test_a_registrar_removes_what_an_override_registers_for_a_union() -> None:
+    class Widening(EventDispatcher):
+        def add_listener(self, event_id: Any, listener: Any, /, *, priority: int = 0) -> Any:
+            super().add_listener(Event | Bare, listener, priority=priority)
+
+    dispatcher = Widening()
+
+    with dispatcher.temporarily() as registrar:
+        registrar.add_listener("core.view", print)
+        assert set(dispatcher.get_listeners()) == {Event, Bare}
+
+    assert not dispatcher.has_listeners()
+
+
+def test_a_registrar_removes_what_an_override_registers_after_another_listener() -> None:
+    def audit(key: str) -> None:
+        if key != "audit":
+            dispatcher.listen("audit")(print)
+
+    dispatcher = Overriding(audit)
+
+    with dispatcher.temporarily() as registrar:
+        registrar.add_listener("core.view", print)
+
+    assert set(dispatcher.get_listeners()) == {"audit"}
+
+
+def test_a_registrar_that_has_ended_does_not_call_the_override() -> None:
+    seen: list[Any] = []
+    dispatcher = Overriding(seen.append)
+    with dispatcher.temporarily() as registrar:
+        pass
+
+    with pytest.raises(RuntimeError, match="has ended"):
+        registrar.add_listener("core.view", print)
+
+    assert seen == []
 
 
 # _adispatch and do_dispatch

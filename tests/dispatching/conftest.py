@@ -11,6 +11,7 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, Strategy
 from antiphon._dispatchers.loops import change_running
+from antiphon.instruments import Instrument
 from tests.helpers import AnyDispatcher
 
 
@@ -29,11 +30,22 @@ class Duck:
 
 
 EVENTS: dict[str, Callable[[], Any]] = {"Event": Event, "frozen dataclass": Frozen, "duck-typed": Duck}
+
+
+def make_observed(kind: Callable[[], AnyDispatcher]) -> AnyDispatcher:
+    """Make a dispatcher whose dispatches an instrument observes."""
+    made = kind()
+    made.add_instrument(Instrument())
+    return made
+
+
 STRATEGIES: list[Strategy] = [Sequential(), Sequential(errors="collect"), Concurrent(), Race()]
 KINDS: dict[str, Callable[[], AnyDispatcher]] = {
     **{repr(strategy): partial(AsyncEventDispatcher, strategy=strategy) for strategy in STRATEGIES},
     "EventDispatcher": EventDispatcher,
     "EventDispatcher that collects": partial(EventDispatcher, errors="collect"),
+    "AsyncEventDispatcher that is observed": partial(make_observed, AsyncEventDispatcher),
+    "EventDispatcher that is observed": partial(make_observed, EventDispatcher),
 }
 IN_TURN = [name for name in KINDS if not name.startswith(("Concurrent", "Race"))]
 

@@ -245,6 +245,29 @@ def test_a_wrong_key_among_several_registers_none(dispatcher: AnyDispatcher, key
     assert not dispatcher.has_listeners()
 
 
+class Incomparable:
+    """A key that cannot be compared with others of its kind."""
+
+    def __hash__(self) -> int:
+        return 7
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        raise LookupError
+
+
+@pytest.mark.parametrize("options", [{}, {"once": True}], ids=repr)
+def test_an_error_of_a_later_key_registers_none(dispatcher: AnyDispatcher, options: dict[str, Any]) -> None:
+    listener = make_listener(dispatcher, print)
+    dispatcher.add_listener(Incomparable(), listener)
+
+    with pytest.raises(LookupError):
+        dispatcher.listen(PLACED, Incomparable(), **options)(listener)
+
+    assert not dispatcher.has_listeners(PLACED)
+
+
 # Options
 
 

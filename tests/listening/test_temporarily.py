@@ -14,6 +14,12 @@ from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 PLACED = "order.placed"
 
 
+class OrderPlaced(Event): ...
+
+
+class OrderPaid(Event): ...
+
+
 class WithoutHandle(AsyncEventDispatcher):
     """Overrides ``add_listener`` as HARP does: it returns nothing, and knows no options."""
 
@@ -268,3 +274,28 @@ async def test_a_block_keeps_no_removed_listener(dispatcher: AnyDispatcher) -> N
     gc.collect()
 
     assert not any(reference() for reference in references)
+
+
+def test_a_block_with_many_listeners_keeps_few_removed_ones(dispatcher: AnyDispatcher) -> None:
+    references: list[weakref.ref[Any]] = []
+    with dispatcher.temporarily() as registrar:
+        for _ in range(40):
+            registrar.add_listener(PLACED, make_listener(dispatcher, print))
+        for _ in range(200):
+            listener = make_listener(dispatcher, print)
+            references.append(weakref.ref(listener))
+            registrar.add_listener(PLACED, listener).unsubscribe()
+        del listener
+        gc.collect()
+
+        assert sum(reference() is not None for reference in references) < 100
+
+
+def test_the_handle_of_one_key_is_that_of_its_registration(dispatcher: AnyDispatcher) -> None:
+    with dispatcher.temporarily() as registrar:
+        plain = dispatcher.add_listener(PLACED, make_listener(dispatcher, print))
+        handle = registrar.add_listener(PLACED, make_listener(dispatcher, print))
+        several = registrar.add_listener(OrderPlaced | OrderPaid, make_listener(dispatcher, print))
+
+    assert (handle.key, several.key) == (PLACED, OrderPlaced | OrderPaid)
+    assert type(handle) is type(plain) is not type(several)
