@@ -247,6 +247,24 @@ def test_the_message_of_an_option_that_has_a_limit_does_not_offer_none(option: s
         AsyncEventDispatcher().queue(**{option: value})
 
 
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Sequential("collect"), "write Sequential(errors='collect')"),
+        (lambda: Race("collect"), "write Race(errors='collect')"),
+        (lambda: Concurrent(8, "collect"), "write Concurrent(errors='collect')"),
+        (lambda: Sequential(limit=8), "Sequential() has no option limit=: the limit is an option of Concurrent"),
+        (lambda: Race(limit=8), "Race() has no option limit=: the limit is an option of Concurrent"),
+        (lambda: Concurrent(max=8), "Concurrent() has no option max=: its options are limit=, errors="),
+    ],
+)
+def test_other_arguments_of_a_strategy_are_refused_with_the_fix(make: Callable[[], Any], text: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        make()
+
+    assert text in str(caught.value)
+
+
 # Error policies and adapters
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 
 import anyio
 import pytest
@@ -43,6 +44,36 @@ async def test_a_listener_that_dispatches_to_itself_without_end_is_refused(make:
         (error,) = errors
         assert "dispatch it under another name" in str(error)
     assert len(calls) < 200
+
+
+async def nest(dispatches: int, scopes: int) -> None:
+    """Dispatch within cancel scopes, and dispatch again in the only listener, which opens no scope."""
+    with ExitStack() as stack:
+        for _ in range(scopes):
+            stack.enter_context(anyio.CancelScope())
+
+        async def dispatch(remaining: int) -> None:
+            async def again(event: Event) -> None:
+                await dispatch(remaining - 1)
+
+            if remaining:
+                await of(again).adispatch("order.placed", strategy=Concurrent())
+
+        await dispatch(dispatches)
+
+
+@pytest.mark.parametrize(
+    ("dispatches", "scopes", "is_refused"), [(65, 65, False), (66, 64, False), (66, 65, True)], ids=str
+)
+def test_a_dispatch_is_refused_within_65_others_and_65_scopes(dispatches: int, scopes: int, is_refused: bool) -> None:
+    """Trio counts nurseries, which the scopes here are not."""
+    error: BaseException | None = None
+    try:
+        Backend("asyncio").run(nest, dispatches, scopes)
+    except ExceptionGroup as group:
+        error = group
+
+    assert [type(leaf) for leaf in leaves(error)] == [RecursionError] * is_refused
 
 
 @every_grouping_strategy

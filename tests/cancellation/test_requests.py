@@ -26,10 +26,9 @@ from tests.cancellation.listeners import (
     every_unlimited_strategy,
     fails_in_clean_up,
     logging,
-    of,
     overlook,
 )
-from tests.cancellation.native import this_task
+from tests.cancellation.native import dispatch, handles_its_failed_group, this_task, times_out_without_uncancel
 from tests.cancellation.tasks import cancel_when_blocked, leaves, left_by
 
 ASYNCIO = Backend("asyncio")
@@ -70,12 +69,6 @@ async def holds_nested_groups(event: Event) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(inner)
         await nap()
-
-
-def dispatch(strategy: Strategy, *listeners: Any, later: Any = None) -> Callable[[], Awaitable[Event]]:
-    """Make a function that dispatches to the listeners. A dispatcher has other code for a single listener."""
-    dispatcher = of(*listeners, later=later, strategy=strategy)
-    return lambda: dispatcher.adispatch("order.placed")
 
 
 class Ended:
@@ -281,20 +274,6 @@ def test_an_error_hides_no_request_in_a_listeners_context(make: Make) -> None:
 # A request by a listener is that listener's affair
 
 
-async def handles_its_failed_group(event: Event) -> None:
-    """Python 3.11 and 3.12 leave a request behind in the task."""
-
-    async def fail() -> None:
-        await asyncio.sleep(0)
-        raise KeyError
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(fail())
-    except* KeyError:
-        pass
-
-
 @every_strategy
 def test_a_timeout_in_a_nested_dispatch_is_not_of_the_outer_one(make: Make) -> None:
     async def times_out(event: Event) -> None:
@@ -326,15 +305,6 @@ def test_the_message_of_a_hidden_request_is_kept() -> None:
         return caught.value.args
 
     assert ASYNCIO.run(main) == ("shutdown",)
-
-
-async def times_out_without_uncancel(event: Event) -> None:
-    """Such a timeout cancels its task and takes nothing back."""
-    asyncio.get_running_loop().call_later(0.01, this_task().cancel)
-    try:
-        await asyncio.sleep(1)
-    except asyncio.CancelledError:
-        pass
 
 
 async def times_out_while_it_yields(event: Event) -> None:

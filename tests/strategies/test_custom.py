@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -159,6 +160,7 @@ def test_strategies_are_compared_hashed_and_shown_by_their_options() -> None:
     assert Race() != Concurrent()
     assert Race(errors="log") == Race(errors="log") != Race()
     assert len({Race(), Race(), Race(errors="collect")}) == 2
+    assert Sequential() == ANY, "other objects may compare themselves with a strategy"
     assert repr(Concurrent(8, errors="collect")) == "Concurrent(limit=8, errors='collect')"
     assert repr(Sequential()) == "Sequential()"
     assert (Concurrent(8).limit, Race(errors="collect").errors) == (8, "collect")
