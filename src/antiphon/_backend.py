@@ -29,6 +29,7 @@ __all__ = (
     "count_cancel_requests",
     "count_scope_requests",
     "count_scopes",
+    "detect_backend",
     "drop_scope_requests",
     "get_asyncio_task",
     "get_first_leaf",
@@ -68,7 +69,7 @@ def is_scope_message(message: object) -> bool:
 
 def is_cancelled_by_scope() -> bool:
     """Return whether a cancel scope around the running task has been cancelled. On asyncio, also if it is overdue."""
-    trio, task = _detect_backend()
+    trio, task = detect_backend()
     if trio is not None:
         return _is_cancelled_in_trio(trio.lowlevel.current_task())
     return task is not None and _is_cancelled_in_asyncio()
@@ -93,7 +94,7 @@ def make_cancellation(message: object = None) -> BaseException:
 
 
 def open_task_group(
-    task: Any,
+    trio: Any,
 ) -> tuple[AbstractAsyncContextManager[Any], Callable[[Any, _TaskFunction, str], object], Callable[[Any], bool]]:
     """Make a new task group, which has a ``cancel_scope``.
 
@@ -101,13 +102,12 @@ def open_task_group(
     because a native task group ignores the cancel scopes around it.
 
     Args:
-        task: The running asyncio task, or None on Trio.
+        trio: The module `trio`, or None on asyncio.
 
     Returns:
         The task group; a function that starts a task of the entered group; and a function that returns whether a cancel
         scope, or one around it, has been cancelled. For the scope of the group, it answers as `is_cancelled_by_scope`.
     """
-    trio = None if task is not None else _detect_backend()[0]
     if trio is None:
         return _get_asyncio_backend().create_task_group(), _start_asyncio_task, _is_asyncio_scope_cancelled
     return trio.open_nursery(strict_exception_groups=True), _start_trio_task, _is_cancelled_in_trio
@@ -149,7 +149,7 @@ def leave_unused_task_group(group: AbstractAsyncContextManager[Any]) -> bool:
     return True
 
 
-def _detect_backend() -> tuple[Any, Any]:
+def detect_backend() -> tuple[Any, Any]:
     """Return the module `trio` if a Trio task runs, or else None, and the running asyncio task or None."""
     trio = sys.modules.get("trio")
     try:
@@ -184,21 +184,21 @@ def get_first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return first
 
 
-def checkpoint_if_cancelled(task: Any = None) -> tuple[Awaitable[None] | None, Any]:
+def checkpoint_if_cancelled(trio: Any, task: Any) -> Awaitable[None] | None:
     """Prepare a checkpoint that raises the cancellation of a cancel scope, and does not yield to other tasks otherwise.
 
     Args:
-        task: The running asyncio task, or None if it is not known.
+        trio: The module `trio` on Trio, or else None.
+        task: The running asyncio task, or None.
 
     Returns:
-        The awaitable checkpoint, or None if it would do nothing; and the running asyncio task or None.
+        The awaitable checkpoint, or None if it would do nothing.
     """
-    trio, task = _detect_backend() if task is None else (None, task)
     if trio is not None:
         is_cancelled = _is_cancelled_in_trio(trio.lowlevel.current_task())
-        return (trio.lowlevel.checkpoint_if_cancelled() if is_cancelled else None), None
+        return trio.lowlevel.checkpoint_if_cancelled() if is_cancelled else None
     # Without a task, no event loop runs: the caller drives the coroutine manually.
-    return (_get_asyncio_backend().checkpoint_if_cancelled() if task is not None and _is_in_scope(task) else None), task
+    return _get_asyncio_backend().checkpoint_if_cancelled() if task is not None and _is_in_scope(task) else None
 
 
 def checkpoint() -> Awaitable[None]:
@@ -210,7 +210,7 @@ def checkpoint() -> Awaitable[None]:
 
 
 def _is_in_trio(trio: Any) -> bool:
-    """Return whether the current code runs in Trio, in a task or in a callback. Faster than `_detect_backend`."""
+    """Return whether the current code runs in Trio, in a task or in a callback. Faster than `detect_backend`."""
     sniffio = sys.modules.get("sniffio")
     try:
         if sniffio is not None and sniffio.thread_local.name == "trio":
@@ -233,13 +233,13 @@ async def no_op() -> None:
 
 def count_cancel_requests() -> int:
     """Return how many calls of ``cancel()`` on the running asyncio task were not taken back. Return 0 on Trio."""
-    task = _detect_backend()[1]
+    task = detect_backend()[1]
     return 0 if task is None else int(task.cancelling())
 
 
 def uncancel_all_requests() -> None:
     """Take back all requests to cancel the running asyncio task, unless one of them has not been delivered."""
-    task = _detect_backend()[1]
+    task = detect_backend()[1]
     if task is not None and not task._must_cancel:  # noqa: SLF001  AnyIO reads it too, because there is no public way
         while task.cancelling():
             task.uncancel()
@@ -258,7 +258,7 @@ def count_scope_requests(task: Any) -> int:
 
 def count_scopes() -> int:
     """Return the number of cancel scopes (on Trio: nurseries) around the running task."""
-    trio, task = _detect_backend()
+    trio, task = detect_backend()
     count = 0
     if trio is not None:
         running = trio.lowlevel.current_task()
@@ -300,7 +300,7 @@ def drop_scope_requests() -> None:
 
 def get_asyncio_task() -> Any:
     """Return the running asyncio task, or None if none runs (as on Trio)."""
-    return _detect_backend()[1]
+    return detect_backend()[1]
 
 
 class OwnerLoop:

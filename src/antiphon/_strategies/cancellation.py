@@ -70,6 +70,8 @@ class CancellationWatch:
     has_undelivered_request = False
     #: Whether the listener made a request itself that was not delivered to the task.
     has_undelivered_own_request = False
+    #: Whether a cancel scope may be around the task.
+    is_in_scope = True
 
     # The number of delivered requests to cancel the dispatch.
     _dispatch_requests = 0
@@ -89,9 +91,11 @@ class CancellationWatch:
     #: The watch of the listener in which the dispatch runs.
     outer: CancellationWatch | None
 
-    #: The asyncio task. None on Trio, and after the listeners have finished. Also always None in a `WorkerWatch`, which
-    #: several tasks share.
+    #: The asyncio task. None on Trio, after the listeners have finished, and in a `WorkerWatch`, which tasks share.
     task: Any
+
+    #: The module `trio`, if it is known that the task is one of Trio.
+    trio: Any = None
 
     def __init__(self, task: Any, outer: CancellationWatch | None) -> None:
         self.task = task
@@ -126,11 +130,7 @@ class CancellationWatch:
         self._cancel_scope = cancel_scope
 
     def on_wait_for_tasks(self) -> bool:
-        """Note that the caller's task now only waits for those tasks.
-
-        Returns:
-            Whether to observe the requests to cancel the caller's task meanwhile.
-        """
+        """Note that the caller's task only waits for those tasks. Return whether to observe its requests meanwhile."""
         if self.task is None:
             return False
         # The task group now cancels its tasks itself.

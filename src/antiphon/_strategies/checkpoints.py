@@ -14,6 +14,7 @@ import anyio
 from antiphon._backend import (
     checkpoint,
     checkpoint_if_cancelled,
+    detect_backend,
     is_cancellation,
     is_cancelled_by_scope,
     is_scope_message,
@@ -25,9 +26,13 @@ __all__ = ("get_requested_cancellation", "raise_if_cancelled")
 
 async def raise_if_cancelled(watch: CancellationWatch) -> None:
     """Raise the cancellation of a cancel scope, of the task or of the dispatch, if one was requested."""
-    scope_checkpoint, _ = checkpoint_if_cancelled(watch.task)
-    if scope_checkpoint is not None:
-        await scope_checkpoint
+    if watch.is_in_scope:
+        trio, task = watch.trio, watch.task
+        if task is None and trio is None:
+            trio, task = detect_backend()
+        scope_checkpoint = checkpoint_if_cancelled(trio, task)
+        if scope_checkpoint is not None:
+            await scope_checkpoint
     if watch.has_undelivered_cancellation():
         try:
             await checkpoint()
@@ -61,7 +66,7 @@ async def get_requested_cancellation(exc: BaseException, watch: CancellationWatc
         # A cancel scope catches only exceptions with its own message. The first checkpoint may deliver another request
         # that is undelivered, so try twice.
         for _ in range(2):
-            scope_checkpoint, _ = checkpoint_if_cancelled()
+            scope_checkpoint = checkpoint_if_cancelled(*detect_backend())
             try:
                 if scope_checkpoint is not None:
                     await scope_checkpoint

@@ -10,7 +10,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
-from antiphon._backend import checkpoint_if_cancelled, is_cancelled_by_scope
+from antiphon._backend import checkpoint_if_cancelled, detect_backend, is_cancelled_by_scope
 from antiphon._listeners.subscription import Subscription
 from antiphon._registry.plan import Plan, StrategyStep
 from antiphon._strategies.base import BaseStrategy
@@ -37,10 +37,12 @@ class TieredStrategy(BaseStrategy):
         """
         if not plan:
             return
-        scope_checkpoint, task = checkpoint_if_cancelled()
+        trio, task = detect_backend()
+        scope_checkpoint = checkpoint_if_cancelled(trio, task)
         if scope_checkpoint is not None:
             await scope_checkpoint
         watch = CancellationWatch(task, current_watch.get())
+        watch.trio, watch.is_in_scope = trio, trio is not None or scope_checkpoint is not None
         collector = ErrorCollector(self._errors, plan, event)
         try:
             for number, listeners in enumerate(plan):
@@ -92,7 +94,8 @@ async def _run_single_listener_tier(
 
 async def _run_single_listener_plan(errors: ErrorPolicy, subscription: Subscription, plan: Plan, event: Any) -> None:
     """Do the same as `TieredStrategy.run` for a plan of one listener."""
-    scope_checkpoint, task = checkpoint_if_cancelled()
+    trio, task = detect_backend()
+    scope_checkpoint = checkpoint_if_cancelled(trio, task)
     if scope_checkpoint is not None:
         await scope_checkpoint
     watch = CancellationWatch(task, current_watch.get())

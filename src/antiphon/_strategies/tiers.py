@@ -71,7 +71,7 @@ class TierRunner:
         self._available_tasks = sys.maxsize if limit is None else limit - 1
         # How many tasks were started, but have not run yet.
         self._starting_tasks = 0
-        self._worker_watch: WorkerWatch | None = None
+        self._worker_watch: CancellationWatch | None = None
         # Whether the tier is closed: no further listener starts, and in a race, none can win any longer.
         self._is_closed = False
         #: Whether a listener waited or raised an error. Only then can a cancellation have arrived during the tier.
@@ -97,7 +97,7 @@ class TierRunner:
         except BaseException as group:  # noqa: ASYNC103  raised below, where it gets no context
             exc = unwrap_group(group)
         finally:
-            if self._worker_watch is not None:
+            if self._worker_watch is not None and self._worker_watch is not self._watch:
                 self._worker_watch.finish()
             # Stop observers keep the tier alive after the dispatch. They do not keep the values of the context alive.
             self._context = self._worker_context = _EMPTY_CONTEXT
@@ -114,7 +114,7 @@ class TierRunner:
                 del exc
 
     def __aenter__(self) -> Awaitable[Any]:
-        self._manager, self._start_task, self._is_cancelled = open_task_group(self._watch.task)
+        self._manager, self._start_task, self._is_cancelled = open_task_group(self._watch.trio)
         return self._manager.__aenter__()
 
     def __aexit__(
@@ -153,8 +153,7 @@ class TierRunner:
 
     async def _run_listeners(self, watch: CancellationWatch, context: Context) -> None:
         event = self._event
-        # A worker in another task has waited for its first listener.
-        has_waited = watch is not self._watch
+        has_waited = False
         for subscription in self._pending:
             if has_waited:
                 if self._should_stop():
@@ -191,7 +190,7 @@ class TierRunner:
         if self._available_tasks and length_hint(self._pending) > self._starting_tasks:
             self._spawn_workers()
         # A new task has a copy of the context already.
-        watch = cast("WorkerWatch", self._worker_watch)
+        watch = cast("CancellationWatch", self._worker_watch)
         try:
             try:
                 await self._get_call(subscription, watch)(self._event)
@@ -201,7 +200,8 @@ class TierRunner:
             except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises all but errors
                 self._handle_exception(exc, subscription, watch)
                 watch.uncancel_own_requests()
-            await self._run_listeners(watch, self._worker_context)
+            if not self._should_stop():
+                await self._run_listeners(watch, self._worker_context)
         except BaseException as exc:  # noqa: ASYNC103  the caller's task raises the cancellation
             # The caller's task is cancelled as well, or finds `_native_cancellation`.
             if not is_cancellation(exc):
@@ -213,9 +213,12 @@ class TierRunner:
     def _start_workers(self) -> None:
         if length_hint(self._pending) and self._available_tasks:
             self._watch.on_tasks_started(self._group.cancel_scope)
-            self._worker_watch = WorkerWatch(self._watch)
-            self._worker_context = self._context.copy()
-            self._worker_context.run(current_watch.set, self._worker_watch)
+            self._worker_watch = self._watch
+            # On Trio, the watch observes nothing, so all listeners can share it.
+            if self._watch.task is not None:
+                self._worker_watch = WorkerWatch(self._watch)
+                self._worker_context = self._context.copy()
+                self._worker_context.run(current_watch.set, self._worker_watch)
             self._worker_context.run(self._spawn_workers)
 
     def _spawn_workers(self) -> None:
