@@ -83,6 +83,9 @@ asyncio.run(dispatcher.adispatch("order.placed"))
 assert "trio" not in sys.modules
 """
 
+#: The tests of the session `wheel`, which leaves the others to the sessions that install the checkout.
+WHEEL_TESTS = ("tests/compatibility/test_contract.py", "tests/test_tutorial.py", "tests/test_layout.py")
+
 # For sessions that repeat the tests in another environment.
 FEWER = ("--hypothesis-profile=few", *QUICK)
 LEFT_OUT_BY_QUICK = "the tests that are slow or need a server; `tests_rest` runs them"
@@ -286,16 +289,23 @@ def build(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, requires=["build"])
 def wheel(session: nox.Session) -> None:
-    """Install the wheel that ``build`` made, and run the tests of whistle's contract against it, on every Python."""
-    _log_left_out(session, "all tests but those of whistle's contract")
+    """Install the wheel that ``build`` made, and run tests of the sdist against it, on every Python."""
+    _log_left_out(session, "all tests but those of whistle's contract, the tutorial and the layout")
     wheel = str(next(DIST.glob("*.whl")).absolute())
+    unpacked = Path(session.create_tmp()) / "sdist"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    with tarfile.open(next(DIST.glob("*.tar.gz"))) as archive:
+        archive.extractall(unpacked, filter="data")
     # Without extras, as most users install it. The import must not need the checkout.
     session.install("--force-reinstall", wheel)
     with session.chdir(DIST):
         session.run("python", "-I", "-m", "antiphon", "--version")
         session.run("python", "-I", "-c", INSTALLED_EXAMPLE)
     session.install(wheel, *_group("test"))
-    session.run("python", "-m", "pytest", *(session.posargs or ["tests/compatibility/test_contract.py"]))
+    with session.chdir(next(unpacked.iterdir())):
+        # Collecting imports all tests, so none of them needs a file that the sdist does not have.
+        session.run("python", "-m", "pytest", "--collect-only", "-qq", silent=True)
+        session.run("python", "-m", "pytest", *(session.posargs or WHEEL_TESTS))
 
 
 @nox.session
