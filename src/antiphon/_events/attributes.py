@@ -43,6 +43,7 @@ __all__ = (
     "prepare_stopped",
     "reports_stops",
     "set_attribute",
+    "set_statically",
     "stop_event",
     "store_info",
 )
@@ -287,16 +288,22 @@ def reports_stops(cls: type[Any]) -> bool:
 def stop_event(event: Any) -> None:
     """Set ``propagation_stopped``, also on an event that refuses assignments, and notify the observer once."""
     cls: type[Any] = event.__class__
-    static: Any = find_static_attribute(cls, "propagation_stopped")
     if not reports_stops(cls):
         # Before the attribute is set, as in `StoppedAttribute`.
         notify_of_stop(event)
-    # Not ``object.__setattr__``, which the structs of msgspec refuse.
-    setter = getattr(static, "__set__", None)
+    set_statically(event, "propagation_stopped", True)
+
+
+def set_statically(event: Any, attribute: str, value: object) -> None:
+    """Set an attribute by its descriptor or in the dictionary of the event.
+
+    ``object.__setattr__`` does the same, but refuses the structs of msgspec before Python 3.13.
+    """
+    setter = getattr(find_static_attribute(event.__class__, attribute), "__set__", None)
     if setter is None:
-        event.__dict__["propagation_stopped"] = True
+        event.__dict__[attribute] = value
     else:
-        setter(event, True)
+        setter(event, value)
 
 
 def overrides_lookup(cls: type[Any]) -> bool:

@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
+from types import WrapperDescriptorType
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -46,6 +47,7 @@ from antiphon._events.attributes import (
     prepare_stopped,
     reports_stops,
     set_attribute,
+    set_statically,
     store_info,
 )
 from antiphon._events.event import Event
@@ -252,8 +254,16 @@ def _choose_capabilities(cls: type[Any]) -> EventCapabilities:
         if _is_settable(cls, attribute) and not (attribute in SHOWN_ATTRIBUTES and _is_field(cls, attribute))
     )
     if callable(getattr(cls, "stop_propagation", None)) and "propagation_stopped" in settable:
-        return EventCapabilities(settable)
+        return EventCapabilities(settable, setter=_choose_setter(cls))
     return NO_CAPABILITIES
+
+
+def _choose_setter(cls: type[Any]) -> Callable[[Any, str, Any], None]:
+    """Return the function that sets an attribute without running code of the class."""
+    setters = (base.__dict__.get("__setattr__") for base in cls.__mro__)
+    setter_in_c = next(setter for setter in setters if isinstance(setter, WrapperDescriptorType))
+    # Before Python 3.13, ``object.__setattr__`` refuses classes with a setter in C, such as the structs of msgspec.
+    return set_attribute if setter_in_c is set_attribute else set_statically
 
 
 def _has_plain_storage(cls: type[Any]) -> bool:
