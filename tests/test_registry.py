@@ -15,6 +15,7 @@ import pytest
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Sequential
 from antiphon._listeners.subscription import when_removed
 from antiphon._registry.registry import Registry
+from antiphon._registry.removals import RemovalCallbacks
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
 PLACED = "order.placed"
@@ -240,6 +241,25 @@ def test_no_lock_is_held_while_a_removal_is_reported(kind: type[Equal]) -> None:
     dispatcher.remove_listener(PLACED, kind(1))
 
     assert finished == [True]
+
+
+def test_threads_call_the_callback_of_a_removal_once() -> None:
+    called: list[object] = []
+
+    class Due(list[Any]):
+        """Callbacks that another thread calls at the moment at which this thread has seen them."""
+
+        def __bool__(self) -> bool:
+            were_there = len(self) > 0
+            self.clear()
+            return were_there
+
+    callbacks = RemovalCallbacks()
+    callbacks._due = Due([called.append])
+
+    callbacks.run_due(None)
+
+    assert called == []
 
 
 async def test_a_hash_that_registers_during_a_removal_loses_no_listener() -> None:

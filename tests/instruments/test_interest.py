@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from enum import StrEnum
 from functools import partial
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -13,6 +14,10 @@ from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, S
 from antiphon.instruments import Instrument
 from antiphon.instruments.logging import LoggingInstrument
 from tests.instruments.recording_instrument import RecordingInstrument, add, every_strategy, fail, lines
+
+
+class State(StrEnum):
+    PLACED = "order.placed"
 
 
 class Interested(RecordingInstrument):
@@ -122,6 +127,16 @@ async def test_failure_of_a_custom_strategy_without_listeners_is_notified():
         await dispatcher.adispatch("order.placed", strategy=Failing())
 
     assert instrument.lines == ["dispatched order.placed: failed"]
+
+
+@pytest.mark.parametrize("names", [("order.placed", State.PLACED), (State.PLACED, "order.placed")], ids=repr)
+async def test_an_observed_event_gets_the_name_of_its_dispatch(dispatcher, names):
+    dispatcher.add_instrument(RecordingInstrument())
+    add(dispatcher, "order.placed", "validate")
+
+    events = [await dispatcher.adispatch(name, Event()) for name in names]
+
+    assert [type(event.name) for event in events] == [type(name) for name in names]
 
 
 async def test_each_instrument_has_its_own_interest(dispatcher):

@@ -270,6 +270,15 @@ async def test_dropping_all_plans_frees_the_whole_cache(key: Any) -> None:
     assert await plans.get(PLACED) is plan
 
 
+async def test_a_new_name_drops_no_plan_of_events_without_a_name() -> None:
+    plans = Plans()
+    plan = await plans.get(None)
+
+    plans.dispatcher.add_listener("order.paid", book)
+
+    assert await plans.get(None) is plan
+
+
 @pytest.mark.parametrize("in_scope", [False, True], ids=["dispatcher", "scope"])
 async def test_a_pattern_drops_only_the_plans_that_it_matches(in_scope: bool) -> None:
     plans = Plans()

@@ -235,6 +235,14 @@ def test_an_empty_declaration_refuses_every_name(dispatcher: AnyDispatcher) -> N
         type(dispatcher)(names=[]).has_listeners("order.placed")
 
 
+def test_an_empty_declaration_accepts_a_listener_to_every_event(dispatcher: AnyDispatcher) -> None:
+    declaring = type(dispatcher)(names=[])
+
+    declaring.add_listener("*", make_listener(dispatcher, print))
+
+    assert declaring.has_listeners()
+
+
 async def test_without_declared_names_every_name_is_known() -> None:
     for kind in BOTH:
         await kind().adispatch("order.plcaed")

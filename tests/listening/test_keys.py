@@ -178,6 +178,15 @@ async def test_a_virtual_base_class_matches_what_it_says(dispatcher: AnyDispatch
     assert log == [Registered, Sized, Billable]
 
 
+async def test_a_class_can_be_the_name_of_a_dispatch(dispatcher: AnyDispatcher) -> None:
+    @runtime_checkable
+    class Billable(Protocol):
+        def bill(self) -> None: ...
+
+    for name in (OrderPlaced, Billable):
+        assert (await dispatcher.adispatch(name, Payment())).name is name
+
+
 def test_a_class_without_a_subclass_check_is_refused(dispatcher: AnyDispatcher) -> None:
     class NotChecked(Protocol):
         def bill(self) -> None: ...

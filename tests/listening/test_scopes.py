@@ -126,6 +126,19 @@ async def test_a_parent_listener_may_dispatch_on_the_scope(dispatcher: AnyDispat
     assert (log, event.name, event.dispatcher) == (["scope"], PLACED, scoped)
 
 
+def test_a_scope_that_has_ended_keeps_no_class(dispatcher: AnyDispatcher) -> None:
+    kind = type("Ephemeral", (Event,), {})
+    reference = weakref.ref(kind)
+    with dispatcher.scope() as scoped:
+        scoped.add_listener(kind, make_listener(dispatcher, print))
+
+    del kind
+    gc.collect()
+
+    assert reference() is None
+    assert not scoped.has_listeners()
+
+
 # Changes while it lives
 
 

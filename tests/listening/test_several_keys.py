@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
-from typing import Any, Union
+from typing import Annotated, Any, Union
 
 import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, listens_to, named
 from antiphon._listeners.subscription import when_removed
+from antiphon._registry.registry import Registry
 from antiphon.testing import record
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
@@ -107,6 +109,12 @@ def test_a_number_after_a_key_is_an_option_by_position(dispatcher: AnyDispatcher
         method(number)
 
 
+@pytest.mark.parametrize("number", [10, True])
+def test_a_number_after_a_class_is_an_option_by_position(dispatcher: AnyDispatcher, number: Any) -> None:
+    with pytest.raises(TypeError, match="takes options by keyword"):
+        dispatcher.listen(OrderPlaced, number)
+
+
 @pytest.mark.parametrize("number", [10, 0.5, True])
 async def test_a_number_after_a_key_is_refused_by_what_waits(number: Any) -> None:
     dispatcher = AsyncEventDispatcher()
@@ -121,7 +129,57 @@ async def test_a_number_after_a_key_is_refused_by_what_waits(number: Any) -> Non
     dispatcher.stream(number, PLACED)
 
 
+async def test_scopes_made_before_call_a_listener_with_several_keys_once(dispatcher: AnyDispatcher) -> None:
+    log: list[Any] = []
+    with dispatcher.scope() as scope, scope.scope() as nested:
+        dispatcher.listen(PLACED, "*")(dispatched(dispatcher, log))
+        for where in (dispatcher, scope, nested):
+            await where.adispatch(PLACED)
+
+    assert log == [Event] * 3
+
+
+async def test_a_dispatch_during_the_registration_leaves_no_outdated_plan(
+    dispatcher: AnyDispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may dispatch between the registrations of the keys and their joining."""
+    log: list[Any] = []
+    link = Registry.link
+
+    def dispatch_and_link(registry: Registry, subscriptions: Any) -> None:
+        dispatcher._get_cached_plan(PLACED, Event())
+        link(registry, subscriptions)
+
+    monkeypatch.setattr(Registry, "link", dispatch_and_link)
+    dispatcher.listen(PLACED, "*")(dispatched(dispatcher, log))
+    await dispatcher.adispatch(PLACED)
+
+    assert log == [Event]
+
+
 # Removal
+
+
+@pytest.mark.parametrize("key", UNION.__args__, ids=lambda cls: cls.__name__)
+def test_a_union_with_a_key_without_the_listener_removes_nothing(dispatcher: AnyDispatcher, key: Any) -> None:
+    listener = make_listener(dispatcher, print)
+    dispatcher.add_listener(key, listener)
+
+    with pytest.raises(ValueError, match="does not listen to"):
+        dispatcher.remove_listener(UNION, listener)
+
+    assert dispatcher.get_listeners() == {key: (listener,)}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="a union of an unhashable part needs Python 3.13")
+def test_a_union_with_an_invalid_key_removes_nothing(dispatcher: AnyDispatcher) -> None:
+    listener, invalid = make_listener(dispatcher, print), Annotated[OrderPaid, []]
+    dispatcher.add_listener(OrderPlaced, listener)
+
+    with pytest.raises(TypeError, match="must be hashable"):
+        dispatcher.remove_listener(OrderPlaced | invalid, listener)
+
+    assert dispatcher.get_listeners() == {OrderPlaced: (listener,)}
 
 
 @every_union

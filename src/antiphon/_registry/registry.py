@@ -335,16 +335,14 @@ class Registry(RegistryLookup):
         return self._removal_callbacks
 
     def get_cached_plan(self, name: Hashable, cls: type) -> CachedPlan:
-        """Return the plan for a name and an event class. If it is not cached, make it."""
+        """Make the plan for a name and an event class that is not in `cached_plans`, cache and return it."""
         with self._lock:
-            cached = self.cached_plans.get(name, {}).get(cls)
-            if cached is None:
-                plans = self._caches.get_plans_for_name(name, is_key=name in self._buckets)
-                version = self._caches.version
-                cached = self._make_cached_plan(name, cls, self.find_for_event(name, cls))
-                # A matcher may have run user code that changed the registry.
-                if version is self._caches.version:
-                    plans[cls] = cached
+            plans = self._caches.get_plans_for_name(name, is_key=name in self._buckets)
+            version = self._caches.version
+            cached = self._make_cached_plan(name, cls, self.find_for_event(name, cls))
+            # A matcher may have run user code that changed the registry.
+            if version is self._caches.version:
+                plans[cls] = cached
             return cached
 
     def keep_plans(self, name: Hashable) -> dict[type, CachedPlan]:
