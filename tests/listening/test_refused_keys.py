@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, NewType, TypeVar
 
@@ -84,6 +85,12 @@ REFUSED: list[tuple[Any, str]] = [
 ]
 if hasattr(typing, "TypeAliasType"):
     REFUSED.append((typing.TypeAliasType("Alias", int), "Alias.__value__"))
+
+if find_spec("typing_extensions") is not None:
+    import typing_extensions
+
+    # Until Python 3.14, it has a class of aliases of its own.
+    REFUSED.append((typing_extensions.TypeAliasType("Extended", int), "Extended.__value__"))
 
 every_refused = pytest.mark.parametrize(("key", "fix"), REFUSED, ids=[without_address(key) for key, _ in REFUSED])
 

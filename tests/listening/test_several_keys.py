@@ -109,6 +109,26 @@ def test_a_number_after_a_key_is_an_option_by_position(dispatcher: AnyDispatcher
         method(number)
 
 
+def test_a_listener_after_the_keys_of_listen_is_refused_with_both_fixes(dispatcher: AnyDispatcher) -> None:
+    def charge(event: Event) -> None: ...
+
+    with pytest.raises(TypeError) as caught:
+        dispatcher.listen(PLACED, PAID, charge)
+
+    assert 'write add_listener("order.placed", charge), or listen("order.placed", "order.paid") above' in str(
+        caught.value
+    )
+
+
+def test_a_listener_with_several_keys_has_a_description_with_a_hash(dispatcher: AnyDispatcher) -> None:
+    for _ in range(2):
+        dispatcher.listen(PLACED, PAID)(make_listener(dispatcher, print))
+
+    described = [*dispatcher.describe().listeners, *dispatcher.describe().listeners]
+
+    assert len(set(described)) == 2
+
+
 @pytest.mark.parametrize("number", [10, True])
 def test_a_number_after_a_class_is_an_option_by_position(dispatcher: AnyDispatcher, number: Any) -> None:
     with pytest.raises(TypeError, match="takes options by keyword"):
@@ -223,17 +243,20 @@ async def test_a_removed_key_takes_effect_in_a_running_dispatch(dispatcher: AnyD
     assert log == [Event]
 
 
+@pytest.mark.parametrize(
+    "keys", [(PLACED, OrderPlaced), (PLACED, OrderPlaced, "order.*", PAID)], ids=["two", "several"]
+)
 @pytest.mark.parametrize("removed", [PLACED, OrderPlaced])
 @pytest.mark.parametrize("strategy", [Sequential(), Sequential(errors="collect"), Concurrent(), Race()], ids=repr)
 @pytest.mark.parametrize("options", [{}, {"once": True}, {"where": bool, "limit": 1, "timeout": 60}], ids=str)
 @pytest.mark.parametrize("observed", [False, True], ids=["", "observed"])
 async def test_a_key_removed_in_a_dispatch_keeps_another_key_of_the_event(
-    removed: Any, strategy: Any, options: dict[str, Any], observed: bool
+    keys: tuple[Any, ...], removed: Any, strategy: Any, options: dict[str, Any], observed: bool
 ) -> None:
     dispatcher, log = AsyncEventDispatcher(strategy=strategy), list[Any]()
     removing = make_listener(dispatcher, lambda event: dispatcher.clear(removed))
 
-    @dispatcher.listen(PLACED, OrderPlaced, "order.*", PAID, **options)
+    @dispatcher.listen(*keys, **options)
     @named
     async def listener(event: Any, name: str) -> None:
         log.append(name)
@@ -245,7 +268,7 @@ async def test_a_key_removed_in_a_dispatch_keeps_another_key_of_the_event(
     assert log == [PLACED]
     if recorded is not None:
         recorded.assert_called(removing, listener)
-    assert dispatcher.has_listeners(PAID) is ("once" not in options)
+    assert dispatcher.has_listeners(PAID) is (PAID in keys and "once" not in options)
 
 
 async def test_a_listener_without_any_key_left_does_not_run(dispatcher: AnyDispatcher) -> None:
