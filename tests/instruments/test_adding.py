@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from unittest.mock import AsyncMock, Mock
 import anyio
 import pytest
 
-from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
+from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, named
 from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
 from tests.instruments.recording_instrument import RecordingInstrument, add, lines
 
@@ -275,3 +276,37 @@ async def test_instruments_run_in_the_thread_of_the_dispatch(strategy):
     await anyio.to_thread.run_sync(run)
 
     assert threads == [threading.get_ident(), *elsewhere]
+
+
+async def test_listener_that_receives_the_name_slows_only_dispatches_that_it_hears(instrument):
+    calling = []
+
+    async def listener(event):
+        calling.append(sys._getframe(1).f_globals["__name__"])
+
+    dispatcher = AsyncEventDispatcher()
+    dispatcher.add_instrument(instrument)
+    dispatcher.add_listener("order.placed", listener)
+    dispatcher.add_listener("order.paid", listener)
+    async with dispatcher.stream("order.paid"):
+        await dispatcher.adispatch("order.placed")
+        await dispatcher.adispatch("order.paid")
+
+    assert calling[0] == "antiphon._dispatchers.observed_loops"
+    assert len(calling) == 2
+
+
+def test_listener_that_receives_the_name_slows_only_sync_dispatches_that_it_hears(instrument):
+    calling = []
+
+    def listener(event):
+        calling.append(sys._getframe(1).f_globals["__name__"])
+
+    dispatcher = EventDispatcher()
+    dispatcher.add_instrument(instrument)
+    dispatcher.add_listener("order.placed", listener)
+    dispatcher.add_listener("order.paid", named(lambda event, name: calling.append(name)))
+    dispatcher.dispatch("order.placed")
+    dispatcher.dispatch("order.paid")
+
+    assert calling == ["antiphon._dispatchers.observed_loops", "order.paid"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from antiphon._events.attributes import IN_FLIGHT, DispatchInfo
 from antiphon._events.capabilities import EventCapabilities
-from antiphon._listeners.adapters import name_usage
+from antiphon._listeners.adapters import name_usage, unbind_name
 from antiphon._listeners.subscription import Subscription
 from antiphon._util.arguments import hides_parameters
 from antiphon._util.lazy_module import LazyModule
@@ -119,6 +119,7 @@ class CachedPlan:
     """
 
     __slots__ = (
+        "binds_names",
         "capabilities",
         "first_step",
         "info",
@@ -141,6 +142,8 @@ class CachedPlan:
     plan: Plan
     #: Which dispatch attributes can be set on the events.
     capabilities: EventCapabilities
+    #: Whether a listener of the plan is bound to the name.
+    binds_names: bool
     #: Whom a dispatch notifies, or None.
     observers: _attached.Observers | None
     #: Selects the plan of a dispatch by asking the instruments. None if they need not be asked.
@@ -158,6 +161,7 @@ class CachedPlan:
         self.first_step = steps[0] if steps else None
         self.later_steps = steps[1:] or None
         self.plan = plan
+        self.binds_names = name_usage.is_used and any(unbind_name(each) is not each for each in plan.listeners)
         self.observers = self.variants = None
         if instruments:
             if all(attached.is_always_interested for attached in instruments):
@@ -175,7 +179,7 @@ class CachedPlan:
         return (
             self.capabilities.is_fast
             and not isinstance(self.first_step, StrategyStep)
-            and not name_usage.is_used
+            and not self.binds_names
             and (self.info.name is name or (type(name) is str and type(self.info.name) is str))
             and getattr(event, IN_FLIGHT, None) is not event
         )

@@ -20,7 +20,7 @@ from weakref import ref
 from antiphon._events.stop_observer import stop_recorders
 from antiphon._instrumentation.attached import NO_OBSERVERS, Observers
 from antiphon._instrumentation.records import DispatchRecord, ListenerRecord, Outcome, SkipReason, current_call, is_used
-from antiphon._listeners.adapters import name_usage, unbind_name
+from antiphon._listeners.adapters import unbind_name
 from antiphon._registry.plan import CachedPlan
 
 __all__ = ("ObservedDispatch", "observe_unheard")
@@ -64,7 +64,7 @@ class ObservedDispatch(DispatchRecord):
         self._nesting_depth = nesting_depth
         subscriptions = cached.plan.listeners
         if subscriptions:
-            self._add_calls(tuple(map(unbind_name, subscriptions)) if name_usage.is_used else subscriptions)
+            self._add_calls(tuple(map(unbind_name, subscriptions)) if cached.binds_names else subscriptions)
         self.started = perf_counter()
 
     @property
