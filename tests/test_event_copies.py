@@ -142,3 +142,17 @@ async def test_other_attributes_of_an_event_with_slots_are_copied(copied: Callab
 
     assert (twin.number, vars(twin)["more"]) == (7, [8])
     assert "number" not in vars(twin)
+
+
+class Singleton(Event):
+    def __reduce__(self) -> str:
+        return "THE_EVENT"
+
+
+THE_EVENT = Singleton()
+
+
+async def test_an_event_that_is_a_global_object_is_not_copied(copied: Callable[[Any], Any]) -> None:
+    await AsyncEventDispatcher().adispatch("order.placed", THE_EVENT)
+
+    assert copied(THE_EVENT) is THE_EVENT

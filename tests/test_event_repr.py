@@ -110,6 +110,17 @@ def test_recursive_events_are_shown_once() -> None:
     assert repr(event) == "<OrderPlaced order=test_recursive_events_are_shown_once.<locals>.Order(event=<...>)>"
 
 
+def test_a_repr_that_extends_it_shows_only_the_class_of_inner_events() -> None:
+    class OrderPaid(Event):
+        def __init__(self, order: Any) -> None:
+            self.order = order
+
+        def __repr__(self) -> str:
+            return f"paid: {super().__repr__()}"
+
+    assert repr(OrderPaid(OrderPlaced(7))) == "paid: <OrderPaid order=<OrderPlaced ...>>"
+
+
 def test_it_never_raises() -> None:
     assert re.fullmatch(r"<OrderPlaced order=<Unprintable instance at .*>>", repr(OrderPlaced(Unprintable())))
     assert re.fullmatch(r"<OrderPlaced order=\[<Unprintable instance at .*>\]>", repr(OrderPlaced([Unprintable()])))

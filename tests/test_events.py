@@ -25,6 +25,7 @@ from tests.event_kinds import (
     UNUSUAL_LOOKUPS,
     WITH_NAME_AS_DATA,
     AnyAttribute,
+    ByProperties,
     Duck,
     FailingLookup,
     Frozen,
@@ -236,6 +237,57 @@ async def test_mocks_are_treated_alike_before_and_after_their_class() -> None:
         await dispatch_to(event, lambda event: None)
 
     assert (first.name == "order.paid") == (second.name == "order.paid")
+
+
+def test_an_event_and_its_proxy_are_two_events_for_nested_dispatches() -> None:
+    outer, inner, log = EventDispatcher(), EventDispatcher(), list[str]()
+    inner.add_listener("order.paid", Event.stop_propagation)
+
+    @outer.listen("order.placed")
+    def nest(event: Event) -> None:
+        inner.dispatch("order.sent", weakref.proxy(event))
+        inner.dispatch("order.paid", event)
+        log.append("nested")
+
+    outer.add_listener("order.placed", make_recording_listener(outer, log, "later"))
+    outer.dispatch("order.placed", Event())
+
+    assert log == ["nested", "later"]
+
+
+def test_a_proxy_of_an_event_with_its_own_mark_is_stopped_in_each_dispatch() -> None:
+    dispatcher, event, log = EventDispatcher(), ByProperties(), list[str]()
+    dispatcher.add_listener("order.paid", make_recording_listener(dispatcher, log, "called"))
+    dispatcher.add_listener("order.paid", Event.stop_propagation)
+    dispatcher.add_listener("order.paid", make_recording_listener(dispatcher, log, "later"))
+
+    for _ in range(2):
+        dispatcher.dispatch("order.paid", weakref.proxy(event))
+
+    assert (log, event.propagation_stopped) == (["called"] * 2, True)
+
+
+def test_an_event_whose_mark_cannot_be_set_is_dispatched() -> None:
+    class Unstoppable(Event):
+        @property
+        def propagation_stopped(self) -> bool:
+            return False
+
+    dispatcher = EventDispatcher()
+
+    event = dispatcher.dispatch("order.paid", Unstoppable())
+
+    assert get_attributes(event) == ("order.paid", dispatcher, False)
+
+
+def test_the_attributes_of_an_unusual_class_can_be_read_if_a_base_hides_its_creation() -> None:
+    class Failing(WithoutSubclassHook):
+        def __getattr__(self, attribute: str) -> Any:
+            raise LookupError(attribute)
+
+    EventDispatcher().dispatch("order.paid", Failing())
+
+    assert get_attributes(Failing()) == UNDISPATCHED
 
 
 def test_a_class_is_changed_by_its_first_dispatch_only() -> None:

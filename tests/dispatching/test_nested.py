@@ -12,6 +12,7 @@ from anyio.lowlevel import checkpoint
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, Strategy
 from antiphon._dispatchers.loops import change_running
 from tests.dispatching.conftest import dispatching, fail, stop
+from tests.event_kinds import UNUSUAL_LOOKUPS, kinds
 from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
 
@@ -85,6 +86,28 @@ async def test_the_outer_stop_does_not_stop_the_inner_dispatch(
 
     assert log == (["first", "second"] if inner_listens else [])
     assert view(event) == ("outer", sequential, True)
+
+
+class Copying:
+    def __copy__(self) -> Any:
+        return type(self)()
+
+
+class WithItsOwnCopy(Copying, Event): ...
+
+
+@kinds([*UNUSUAL_LOOKUPS, WithItsOwnCopy])
+async def test_the_outer_view_of_an_unusual_class_returns(sequential: AnyDispatcher, kind: Any) -> None:
+    event, views = kind(), list[Any]()
+    sequential.add_listener("outer", dispatching(sequential, lambda event: (sequential, "inner", event)))
+    sequential.add_listener("outer", make_listener(sequential, lambda event: views.append(view(event))))
+    sequential.add_listener("inner", make_listener(sequential, stop))
+
+    for _ in range(2):
+        await sequential.adispatch("outer", event)
+
+    assert views == [("outer", sequential, False)] * 2
+    assert view(event) == ("outer", sequential, False)
 
 
 async def test_a_nested_dispatch_may_be_the_last_step(sequential: AnyDispatcher, event: Any) -> None:

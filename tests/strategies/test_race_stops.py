@@ -426,7 +426,39 @@ async def test_a_listener_of_an_inner_dispatch_may_stop_the_outer_event(inner: A
             event.stop_propagation()
             await lost.wait()
 
+        # Beside another listener, so that an inner race really is one.
+        other.add_listener("order.placed", waits)
         await other.adispatch("order.placed")
+
+    runners.add("winner", dispatch)
+    runners.add("loser", loses_and_sets(lost))
+    await runners.dispatch()
+    assert runners.log == ["loser cancelled", "winner finished"]
+
+
+async def test_a_race_in_a_task_that_outlives_an_inner_race_may_stop_the_outer_event() -> None:
+    runners, lost, ended = Runners(), anyio.Event(), anyio.Event()
+    inner, last = AsyncEventDispatcher(strategy=Race()), AsyncEventDispatcher(strategy=Race())
+
+    async def dispatch(event: Event) -> None:
+        async def dispatch_later() -> None:
+            await ended.wait()
+            await last.adispatch("order.sent")
+
+        @inner.listen("order.placed")
+        async def start(_: Event) -> None:
+            group.start_soon(dispatch_later)
+
+        @last.listen("order.sent")
+        async def stop(_: Event) -> None:
+            event.stop_propagation()
+            await lost.wait()
+
+        inner.add_listener("order.placed", waits)
+        last.add_listener("order.sent", waits)
+        async with anyio.create_task_group() as group:
+            await inner.adispatch("order.placed")
+            ended.set()
 
     runners.add("winner", dispatch)
     runners.add("loser", loses_and_sets(lost))

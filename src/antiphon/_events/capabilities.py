@@ -90,7 +90,7 @@ class EventCapabilities:
         setter: Sets an attribute of an event.
     """
 
-    __slots__ = ("_attributes", "_setter", "_stores_info", "has_name", "is_fast", "reports_stops", "stoppable")
+    __slots__ = ("_attributes", "_setter", "_stores_info", "is_fast", "reports_stops", "stoppable")
 
     def __init__(
         self,
@@ -104,8 +104,6 @@ class EventCapabilities:
     ) -> None:
         self.stoppable: bool = stoppable
         self.is_fast: bool = is_fast
-        #: Whether the name of the dispatch can be found on the event.
-        self.has_name: bool = stores_info or "name" in attributes
         self.reports_stops: bool = reports_stops
         self._attributes = attributes
         self._stores_info = stores_info
@@ -178,6 +176,13 @@ class EventCapabilities:
             return int(event.__dict__.get(NESTING_DEPTH, 0))
         return _depths_by_identity.get(id(event), 0)
 
+    def for_proxies(self) -> EventCapabilities:
+        """Return what a dispatch can do with proxies of these events.
+
+        A proxy passes the attributes on to an `Event`, but its identity is another one.
+        """
+        return EventCapabilities(self._attributes, stores_info=True, setter=_set_on_proxied_event)
+
     def _capture(self, event: Any) -> SavedState:
         values = {attribute: getattr(event, attribute, _DEFAULTS[attribute]) for attribute in self._attributes}
         return SavedState(load_info(event) if self._stores_info else None, values)
@@ -196,6 +201,11 @@ class EventCapabilities:
             self._setter(event, attribute, values[attribute])
 
 
+def _set_on_proxied_event(proxy: Any, attribute: str, value: Any) -> None:
+    # ``object.__setattr__`` would set the attribute of the proxy.
+    set_attribute(getattr(proxy, SELF), attribute, value)
+
+
 #: For objects that accept no attributes and cannot be stopped.
 NO_CAPABILITIES: Final = EventCapabilities(stoppable=False)
 
@@ -206,9 +216,6 @@ _FAST_EVENT: Final = EventCapabilities(is_fast=True, stores_info=True, reports_s
 
 #: For classes that customize access to attributes, such as frozen dataclasses.
 _CAREFUL_EVENT: Final = EventCapabilities(stores_info=True, reports_stops=True)
-
-#: For proxies of the two kinds above.
-_PROXIED_EVENT: Final = EventCapabilities(stores_info=True)
 
 _capabilities_by_class: Final[WeakKeyDictionary[type[Any], EventCapabilities]] = WeakKeyDictionary()
 
@@ -231,10 +238,7 @@ def get_event_capabilities(event: object) -> EventCapabilities:
     capabilities = get_capabilities(cls)
     if type(event) is cls or not capabilities.stoppable:
         return capabilities
-    if type(getattr(event, SELF, None)) is cls:
-        # A proxy passes the attributes on to an `Event`, but its identity is another one.
-        return _PROXIED_EVENT if capabilities.reports_stops else capabilities
-    return _MOCK_EVENT
+    return capabilities.for_proxies() if type(getattr(event, SELF, None)) is cls else _MOCK_EVENT
 
 
 def is_stoppable(event: object) -> bool:

@@ -116,7 +116,7 @@ def refuse_signature(listener: Any, count: int, mismatch: Mismatch) -> NoReturn:
         keyword = wrong_keywords[0]
         why = "as well" if keyword in parameters[:count] else "which it does not take"
         raise TypeError(f"{problem} passes {keyword}=, {why}: remove {keyword}= from the partial")
-    if is_method and len(parameters) > count:
+    if is_method and missing:
         raise TypeError(
             f"{problem} is a function of a class that also takes `{parameters[0]}`: register the method of an object, "
             f"as in `dispatcher.add_listener(key, thing.{name})`, or decorate it with @listens_to(key) in the class, "

@@ -221,7 +221,6 @@ class CombinedSubscription(Subscription):
 
     def __init__(self, key: Hashable, subscriptions: list[Subscription]) -> None:
         first = subscriptions[0]
-        self._owner = first._owner  # noqa: SLF001  of the same class
         self.key = key
         self.listener = first.listener
         self.priority = first.priority
