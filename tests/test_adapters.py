@@ -24,6 +24,7 @@ from antiphon import (
     listener_name,
     named,
 )
+from tests.event_kinds import Duck
 
 PLACED = "order.placed"
 STRATEGIES = pytest.mark.parametrize("strategy", [Sequential(), Concurrent(), Race()], ids=repr)
@@ -37,6 +38,9 @@ def function(event: Event) -> None: ...
 
 
 def other_function(event: Event) -> None: ...
+
+
+def function_of_a_name(event: Event, name: Any) -> None: ...
 
 
 async def coroutine_function(event: Event) -> None: ...
@@ -95,6 +99,16 @@ async def test_an_adapted_function_may_stop_the_event(adapter: Any, strategy: An
     )
 
     assert log == []
+
+
+async def test_a_function_in_a_thread_may_stop_any_event_by_assignment() -> None:
+    dispatcher, log = AsyncEventDispatcher(), list[Any]()
+    dispatcher.add_listener(PLACED, in_thread(lambda event: setattr(event, "propagation_stopped", True)))
+    dispatcher.add_listener(PLACED, inline(log.append), priority=1)
+
+    events = [await dispatcher.adispatch(PLACED, event) for event in (Event(), Duck())]
+
+    assert ([event.propagation_stopped for event in events], log) == ([True, True], [])
 
 
 # inline
@@ -280,14 +294,26 @@ def test_the_repr_of_an_adapter_is_how_it_was_made(adapted: Any, expected: str) 
     assert repr(adapted) == expected
 
 
+def get_adapters(dispatcher: AsyncEventDispatcher) -> list[str | None]:
+    return [described.adapter for described in dispatcher.describe().listeners]
+
+
 def test_a_description_shows_the_adapter_and_its_options() -> None:
     dispatcher = AsyncEventDispatcher()
     for listener in (inline(function), in_thread(function), in_thread(function, abandon_on_cancel=True)):
         dispatcher.add_listener(PLACED, listener)
+    dispatcher.add_listener(PLACED, Decorated.by_both)
 
-    shown = [described.adapter for described in dispatcher.describe().listeners]
+    assert get_adapters(dispatcher) == ["inline", "in_thread", "in_thread, abandon_on_cancel", "inline, named"]
 
-    assert shown == ["inline", "in_thread", "in_thread, abandon_on_cancel"]
+
+@pytest.mark.parametrize(("way", "adapter"), [("inline", "inline"), ("thread", "in_thread")])
+def test_a_description_shows_the_adapter_of_sync_listeners(way: Any, adapter: str) -> None:
+    dispatcher = AsyncEventDispatcher(sync_listeners=way)
+    for listener in (function, coroutine_function, named(function_of_a_name)):
+        dispatcher.add_listener(PLACED, listener)
+
+    assert get_adapters(dispatcher) == [adapter, None, f"{adapter}, named"]
 
 
 @pytest.mark.parametrize(

@@ -386,7 +386,14 @@ def test_a_class_is_not_a_filter_unless_its_objects_can_be_false() -> None:
     with pytest.raises(TypeError, match="got the class OrderPlaced, whose objects are always true"):
         AsyncEventDispatcher().listen(PLACED, where=OrderPlaced)
 
-    AsyncEventDispatcher().listen(PLACED, where=bool)
+    class Items:
+        def __init__(self, event: Event) -> None: ...
+
+        def __len__(self) -> int:
+            return 0
+
+    for where in (bool, Items):
+        AsyncEventDispatcher().listen(PLACED, where=where)
 
 
 def test_an_async_ordered_by_is_named() -> None:

@@ -182,6 +182,8 @@ async def test_a_marked_coroutine_function_is_a_listener() -> None:
     await dispatch(dispatcher, PLACED)
 
     assert log == ["validated"]
+    with pytest.raises(TypeError, match="is async, and would not be awaited"):
+        EventDispatcher().add_listener(PLACED, marked)
 
 
 @kinds(OTHER_CALLABLES)

@@ -76,6 +76,28 @@ async def test_the_limit_holds_for_all_names_and_in_scopes() -> None:
     assert (shop.most, shop.finished) == (1, 2)
 
 
+async def test_a_call_within_the_limit_adds_no_checkpoint() -> None:
+    dispatcher, rounds = AsyncEventDispatcher(), list[int]()
+
+    @dispatcher.listen(PLACED, limit=1)
+    async def charge(event: Event) -> None: ...
+
+    async def count_rounds() -> None:
+        while True:
+            rounds.append(len(rounds))
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(count_rounds)
+        await anyio.lowlevel.checkpoint()
+        before = len(rounds)
+        await dispatcher.adispatch(PLACED)
+        after = len(rounds)
+        group.cancel_scope.cancel()
+
+    assert before == after
+
+
 async def test_calls_wait_for_the_limit_in_order() -> None:
     dispatcher, shop, log = AsyncEventDispatcher(), Charging(), list[Any]()
     events = [Event() for _ in range(4)]

@@ -130,6 +130,31 @@ def test_a_plain_listener_receives_the_name(make: Any, event: Any, options: Any)
     assert seen == [(event, name) for name in names]
 
 
+@pytest.mark.parametrize(
+    ("function", "signature"),
+    [
+        (lambda event, name: None, "(event)"),
+        (lambda event, name, more=None: None, "(event, more=None)"),
+        (lambda event, *more: None, "(event, *more)"),
+        (lambda *arguments: None, "(*arguments)"),
+        (lambda event, *, name=None: None, "(event, *, name=None)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_its_signature_is_that_of_the_function_without_the_name(function: Any, signature: str) -> None:
+    assert str(inspect.signature(named(function))) == signature
+
+
+async def test_what_waits_is_a_listener_with_the_name_of_its_object() -> None:
+    dispatcher, event = AsyncEventDispatcher(), EventDispatcher().dispatch("order.sent")
+    async with dispatcher.stream("order.placed") as stream:
+        (listener,) = dispatcher.get_listeners("order.placed")
+        await listener(event)
+
+        assert await anext(stream.items()) == ("order.sent", event)
+        assert listener_name(listener) == repr(listener) == repr(stream)
+
+
 def test_an_override_receives_the_result_of_a_named_listener() -> None:
     results: list[Any] = []
 
@@ -188,6 +213,19 @@ async def test_the_name_is_exactly_that_of_the_dispatch() -> None:
         prepared_sync(Event())
 
     assert seen == [str] * 4 + [Names] * 4 + [str] * 4 + [str, Names, Names, str]
+
+
+async def test_the_name_is_exact_for_a_listener_of_several_keys() -> None:
+    dispatcher, seen = AsyncEventDispatcher(), list[Any]()
+
+    async def note(event: Any, name: Any) -> None:
+        seen.append(type(name))
+
+    dispatcher.listen("order.placed", "order.*")(named(note))
+    for name in ("order.placed", Names.PLACED, "order.placed"):
+        await dispatcher.adispatch(name)
+
+    assert seen == [str, Names, str]
 
 
 async def test_an_event_without_a_name_gives_none() -> None:
@@ -472,11 +510,12 @@ async def test_called_directly_it_passes_the_name_of_the_event() -> None:
     async def note(event: Any, name: Any) -> None:
         seen.append(name)
 
-    event = await AsyncEventDispatcher().adispatch("order.placed")
-    await named(note)(event)
+    for event in (Event(), Payment("card")):
+        await named(note)(await AsyncEventDispatcher().adispatch("order.placed", event))
     named(lambda event, name: seen.append(name))(object())
+    named(lambda event, name: seen.append(name))(Bare())
 
-    assert seen == ["order.placed", None]
+    assert seen == ["order.placed", "order.placed", None, "bare"]
 
 
 @pytest.mark.parametrize(

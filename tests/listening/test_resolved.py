@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any
 
 import anyio
@@ -161,6 +161,35 @@ def test_an_awaitable_of_a_plain_class_is_refused() -> None:
     dispatcher.add_listener("order.placed", resolved(Returning, open_plainly))
 
     with pytest.raises(TypeError, match="returned something to await, which is not awaited: make the `__call__`"):
+        dispatcher.dispatch("order.placed")
+
+
+async def test_it_returns_the_result_of_its_instance() -> None:
+    class Total:
+        def __call__(self, event: Any) -> int:
+            return 7
+
+    class AsyncTotal:
+        async def __call__(self, event: Any) -> int:
+            return 7
+
+    assert resolved(Total, open_plainly)(Event()) == 7
+    assert await inline(resolved(Total, open_plainly))(Event()) == 7
+    assert await resolved(AsyncTotal, open_async)(Event()) == 7
+
+
+def test_in_a_class_body_it_stays_as_it_is() -> None:
+    class Shop:
+        charge = resolved(Charge, open_async)
+
+    assert Shop.charge == Shop().charge == resolved(Charge, open_async)
+
+
+def test_a_plain_context_manager_without_an_instance_is_explained() -> None:
+    dispatcher = EventDispatcher()
+    dispatcher.add_listener("order.placed", resolved(ChargePlainly, lambda cls: nullcontext()))  # type: ignore[arg-type,return-value]
+
+    with pytest.raises(TypeError, match=r"an instance of ChargePlainly, which is then called; .* returned None"):
         dispatcher.dispatch("order.placed")
 
 

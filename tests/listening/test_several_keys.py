@@ -305,6 +305,34 @@ def test_the_handle_removes_the_keys_that_are_left(dispatcher: AnyDispatcher) ->
     assert not dispatcher.has_listeners() and not handle.unsubscribe()
 
 
+def test_the_handle_shows_the_options_and_the_place_in_the_order(dispatcher: AnyDispatcher) -> None:
+    listener = make_listener(dispatcher, print)
+    before = dispatcher.add_listener(PLACED, listener)
+    handle = dispatcher.add_listener(UNION, listener, once=True, where=bool)
+    after = dispatcher.add_listener(PLACED, listener)
+
+    assert (handle.options.once, handle.options.where) == (True, bool)
+    assert before.order < handle.order < after.order
+
+
+async def test_a_record_in_a_plan_shows_its_first_key_also_after_the_removal() -> None:
+    keys: list[Any] = []
+
+    class Removing:
+        async def run(self, plan: Any, event: Any) -> None:
+            ((record,),) = plan
+            for removed in (PLACED, "order.*"):
+                keys.append(record.key)
+                dispatcher.clear(removed)
+            keys.append(record.key)
+
+    dispatcher = AsyncEventDispatcher(strategy=Removing())
+    dispatcher.listen(PLACED, "order.*")(make_listener(dispatcher, print))
+    await dispatcher.adispatch(PLACED)
+
+    assert keys == [PLACED, "order.*", PLACED]
+
+
 async def test_the_handle_calls_the_listener_until_no_key_is_left(dispatcher: AnyDispatcher) -> None:
     listener = make_listener(dispatcher, print)
     handle = dispatcher.add_listener(UNION, listener)
@@ -491,6 +519,15 @@ async def test_an_override_may_give_each_key_a_priority() -> None:
     await prioritizing.adispatch(PLACED)
 
     assert log == ["several", "one"]
+
+
+def test_the_handle_of_several_priorities_has_that_of_the_first_key() -> None:
+    class Prioritizing(EventDispatcher):
+        def add_listener(self, key: Any, listener: Any, /, *, priority: int = 0) -> Any:  # type: ignore[override]  # the signature of whistle
+            super().add_listener(key, listener, priority=priority + 10 * (key is OrderPlaced))
+
+    with Prioritizing().temporarily() as registrar:
+        assert registrar.add_listener(UNION, print, priority=1).priority == 11
 
 
 async def test_recordings_understand_unions() -> None:

@@ -89,6 +89,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
         Stock.reserve,
         "is a function of a class that also takes `self`: register the method of an object, as in `dispatcher.add_listener(key, thing.reserve)`, or decorate it with @listens_to(key) in the class, and",
     ),
+    "function of a class method": (Stock.count.__func__, "is a function of a class that also takes `cls`"),  # type: ignore[attr-defined]
+    "partial of no argument": (partial(nothing, 1), "takes no argument: remove an argument from the partial"),
     "method": (Stock().nothing, "takes no argument: add a parameter, nothing(event)"),
     "object": (WithoutEvent(), "but stock takes no argument: add a parameter, __call__(self, event)"),
     "partial": (partial(charge, Event()), "takes no argument"),
