@@ -85,6 +85,16 @@ class OwnGetattribute(Event):
         return object.__getattribute__(self, attribute)
 
 
+class FailingGetattribute(Event):
+    """Raises an error of its own for an unknown attribute, in another way."""
+
+    def __getattribute__(self, attribute: str) -> Any:
+        try:
+            return object.__getattribute__(self, attribute)
+        except AttributeError:
+            raise LookupError(attribute) from None
+
+
 class Tagged(Generic[T], Event):
     """Is generic, and takes arguments of its class."""
 
@@ -245,7 +255,13 @@ WITH_NAME_AS_DATA: list[Callable[[], Any]] = [
     WithNameField,
     ByProperties,
 ]
-UNUSUAL_LOOKUPS: list[Callable[[], Any]] = [FailingLookup, FailingMessage, AnyAttribute, OwnGetattribute]
+UNUSUAL_LOOKUPS: list[Callable[[], Any]] = [
+    FailingLookup,
+    FailingMessage,
+    AnyAttribute,
+    OwnGetattribute,
+    FailingGetattribute,
+]
 EVENTS: list[Callable[[], Any]] = [
     Event,
     Minimal,

@@ -231,6 +231,13 @@ async def test_mocks_and_proxies_are_treated_as_events(pretend: Any, strategy: A
     assert pretended.propagation_stopped is True
 
 
+async def test_nothing_is_set_on_a_mock_of_a_bare_event() -> None:
+    mock = Mock(spec=PlainObject)
+    await dispatch_to(mock, lambda event: None)
+
+    assert not any(hasattr(mock, attribute) for attribute in ("name", "dispatcher", "propagation_stopped"))
+
+
 async def test_mocks_are_treated_alike_before_and_after_their_class() -> None:
     first, second = Mock(spec=Minimal), Mock(spec=Minimal)
     for event in (first, Minimal(), second):
@@ -256,15 +263,15 @@ def test_an_event_and_its_proxy_are_two_events_for_nested_dispatches() -> None:
 
 
 def test_a_proxy_of_an_event_with_its_own_mark_is_stopped_in_each_dispatch() -> None:
-    dispatcher, event, log = EventDispatcher(), ByProperties(), list[str]()
-    dispatcher.add_listener("order.paid", make_recording_listener(dispatcher, log, "called"))
+    dispatcher, event, log = EventDispatcher(), ByProperties(), list[Any]()
+    dispatcher.add_listener("order.paid", lambda event: log.append(event.propagation_stopped))
     dispatcher.add_listener("order.paid", Event.stop_propagation)
     dispatcher.add_listener("order.paid", make_recording_listener(dispatcher, log, "later"))
 
     for _ in range(2):
         dispatcher.dispatch("order.paid", weakref.proxy(event))
 
-    assert (log, event.propagation_stopped) == (["called"] * 2, True)
+    assert (log, event.propagation_stopped) == ([False, False], True)
 
 
 def test_an_event_whose_mark_cannot_be_set_is_dispatched() -> None:
@@ -278,6 +285,14 @@ def test_an_event_whose_mark_cannot_be_set_is_dispatched() -> None:
     event = dispatcher.dispatch("order.paid", Unstoppable())
 
     assert get_attributes(event) == ("order.paid", dispatcher, False)
+
+
+def test_the_attributes_of_a_class_that_refuses_others_can_be_read_before_its_first_dispatch() -> None:
+    class Failing(Event):
+        def __getattr__(self, attribute: str) -> Any:
+            raise LookupError(attribute)
+
+    assert get_attributes(Failing()) == UNDISPATCHED
 
 
 def test_the_attributes_of_an_unusual_class_can_be_read_if_a_base_hides_its_creation() -> None:

@@ -55,7 +55,7 @@ OTHERS = (
 MORE = {
     "_events": (
         "test_events.py", "test_event_data.py", "test_event_copies.py", "test_event_repr.py", "test_setters.py",
-        "test_type_hints.py",
+        "test_type_hints.py", "dispatching/test_nested.py",
     ),
     "_dispatchers": (
         "instruments/test_adding.py", "instruments/test_coverage.py", "instruments/test_interest.py",
