@@ -327,17 +327,56 @@ def test_registering_after_the_end_is_an_error(dispatcher: AnyDispatcher, regist
     assert (scoped.get_listeners(), dispatcher.get_listeners()) == ({}, {})
 
 
-async def test_an_outer_scope_may_end_before_an_inner_one(dispatcher: AnyDispatcher) -> None:
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_a_scope_ends_with_the_scope_that_created_it(dispatcher: AnyDispatcher, depth: int) -> None:
+    """A dispatch on it would miss the listeners of the outer scope."""
     log: list[str] = []
-    outer = dispatcher.scope()
-    with outer.scope() as inner:
-        with outer:
-            record(outer, log, "outer")
-            record(inner, log, "inner")
-            await inner.adispatch(PLACED, Event())
+    with dispatcher.scope() as outer:
+        scopes = [outer]
+        for _ in range(depth):
+            scopes.append(scopes[-1].scope().__enter__())
+        inner = scopes[-1]
+        subscription = record(inner, log, "inner")
+        record(outer, log, "outer")
         await inner.adispatch(PLACED, Event())
 
-    assert log == ["outer", "inner", "inner"]
+    with pytest.raises(RuntimeError, match=r"<scope of <scope of .* has ended: dispatch .* on the dispatcher itself"):
+        await inner.adispatch(PLACED, Event())
+    with pytest.raises(RuntimeError, match="has ended"):
+        record(inner, log, "late")
+    with pytest.raises(RuntimeError, match="has ended"):
+        inner.scope()
+    with pytest.raises(RuntimeError, match="has ended"):
+        inner.__enter__()
+    inner.__exit__(None, None, None)
+
+    assert (log, inner.get_listeners(), subscription.unsubscribe()) == (["inner", "outer"], {}, False)
+
+
+async def test_an_inner_scope_that_has_ended_does_not_end_the_outer_one(dispatcher: AnyDispatcher) -> None:
+    log: list[str] = []
+    with dispatcher.scope() as outer:
+        record(outer, log, "outer")
+        with outer.scope(), outer.scope() as other:
+            pass
+        await outer.adispatch(PLACED, Event())
+
+    assert log == ["outer"]
+    with pytest.raises(RuntimeError, match="has ended"):
+        await other.adispatch(PLACED, Event())
+
+
+async def test_a_running_dispatch_skips_an_inner_scope_that_ends_with_its_outer_one(dispatcher: AnyDispatcher) -> None:
+    log: list[str] = []
+    outer = dispatcher.scope()
+    inner = outer.scope()
+    inner.add_listener(PLACED, make_listener(dispatcher, lambda event: outer.__exit__(None, None, None)))
+    record(inner, log, "inner")
+    record(dispatcher, log, "parent")
+
+    await inner.adispatch(PLACED, Event())
+
+    assert log == ["parent"]
 
 
 def test_remove_listener_does_not_reach_the_parent(dispatcher: AnyDispatcher) -> None:
@@ -471,6 +510,22 @@ async def test_a_scope_that_has_ended_is_in_no_reference_cycle(dispatcher: AnyDi
             await scoped.adispatch(PLACED)
         del scoped
         assert ended() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.usefixtures("frozen_heap")
+async def test_a_scope_that_ended_with_another_one_is_in_no_reference_cycle(dispatcher: AnyDispatcher) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with dispatcher.scope() as outer:
+            inner = outer.scope()
+            record(inner, [], "own")
+            await inner.adispatch(PLACED)
+        ended = [weakref.ref(outer), weakref.ref(inner)]
+        del outer, inner
+        assert [reference() for reference in ended] == [None, None]
     finally:
         gc.enable()
 

@@ -72,9 +72,6 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
     _answers: dict[Hashable, dict[type, tuple[Any, ...]]]
     _name: str | None = None
 
-    #: Whether the dispatcher is a scope that has ended.
-    _ended: bool = False
-
     #: The name of the method that dispatches, for messages.
     _dispatch_method: str = "dispatch"
 
@@ -336,7 +333,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         capabilities: EventCapabilities | None = None,
     ) -> CachedPlan:
         # Here, because the end of a scope drops its plans. A check in each dispatch would cost time.
-        if self._ended:
+        if self._registry.has_ended:
             raise RuntimeError(
                 f"events are dispatched on a scope until it ends, but {self!r} has ended: dispatch "
                 f"{format_key(cls if name is None else name)} within the `with` block of the scope, or on the "

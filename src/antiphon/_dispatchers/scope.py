@@ -22,7 +22,7 @@ __all__ = ("ScopeMixin",)
 
 
 class ScopeMixin(PlainContext, BaseDispatcher):
-    """A dispatcher that also dispatches to the listeners of its parent. Its end removes its own listeners."""
+    """A dispatcher that also dispatches to the listeners of its parent. Its end removes its listeners."""
 
     _usage = "with dispatcher.scope() as scoped:"
 
@@ -35,14 +35,13 @@ class ScopeMixin(PlainContext, BaseDispatcher):
         return merge_instruments(self._parent._all_instruments(), self._instruments)
 
     def __enter__(self) -> Self:
-        if self._ended:
+        if self._registry.has_ended:
             raise RuntimeError(f"{self!r} has ended; write a new `with dispatcher.scope()`")
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        self._ended = True
         self._registry.close(self)
 
     def __repr__(self) -> str:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from _thread import RLock
-from collections.abc import Hashable
-from typing import Final, cast
+from collections.abc import Callable, Hashable
+from typing import Any, Final, cast
 
 from antiphon._events.event import Event
 from antiphon._listeners.subscription import LinkedSubscription, Subscription
@@ -22,7 +22,11 @@ EMPTY_BUCKET: Final = Bucket()
 class RegistryLookup:
     """The part of a `Registry` that only reads."""
 
-    __slots__ = ("__weakref__", "_buckets", "_has_linked", "_lock", "_matchers", "_parent", "_value_classes")
+    # fmt: off
+    __slots__ = (
+        "__weakref__", "_buckets", "_ended_scope", "_has_linked", "_lock", "_matchers", "_parent", "_value_classes",
+    )
+    # fmt: on
 
     _lock: RLock
     _parent: RegistryLookup | None
@@ -33,6 +37,14 @@ class RegistryLookup:
     _has_linked: bool
     #: The classes of the keys that could also be events.
     _value_classes: tuple[type, ...]
+    #: Returns the scope that has ended, or None if it has been freed: a strong reference would be part of a cycle. None
+    #: before the end.
+    _ended_scope: Callable[[], Any] | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the registry is that of a scope that has ended."""
+        return self._ended_scope is not None
 
     def find_for_event(self, name: Hashable, cls: type = Event) -> tuple[Subscription, ...]:
         """Return the subscriptions that match events of a class under a name, sorted."""

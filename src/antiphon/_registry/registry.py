@@ -46,8 +46,8 @@ class Registry(RegistryLookup):
 
     # fmt: off
     __slots__ = (
-        "_acquire", "_caches", "_children", "_ended_scope", "_make_cached_plan", "_placeholder", "_release",
-        "_removal_callbacks", "answers", "cached_plans", "declared_names",
+        "_acquire", "_caches", "_children", "_make_cached_plan", "_placeholder", "_release", "_removal_callbacks",
+        "answers", "cached_plans", "declared_names",
     )
     # fmt: on
 
@@ -84,8 +84,7 @@ class Registry(RegistryLookup):
         self.cached_plans = caches.plans
         #: The listeners that `answer` found, by name, then by event class.
         self.answers = caches.answers
-        # Weak, so that a scope that has ended is in no reference cycle.
-        self._ended_scope: Callable[[], Any] | None = None
+        self._ended_scope = None
         #: The names that the dispatcher declares, or None if all names are valid.
         self.declared_names: DeclaredNames | None = None if parent is None else parent.declared_names
         self._parent = parent
@@ -294,26 +293,35 @@ class Registry(RegistryLookup):
             self._removal_callbacks.on_removed(subscription)
 
     def close(self, scope: Any) -> None:
-        """Remove all subscriptions, and refuse new ones.
+        """Remove all subscriptions, and refuse new ones. The scopes of the scope end too.
 
         Args:
             scope: The scope that ends. Removal callbacks and error messages get it.
         """
         with self._lock:
-            self._ended_scope = ended = cast("Callable[[], Any]", ref(scope))
-            self._make_cached_plan = partial(make_cached_plan_weakly, ended)
-            # Detach all buckets first. User code that registers meanwhile must then create one, which is refused.
-            buckets, self._buckets = self._buckets, {}
-            self._matchers = {}
-            for bucket in buckets.values():
-                for subscription in bucket.get_subscriptions():
-                    self._disable(subscription)
-                # If user code within `add` has ended the scope, `add` finds that the bucket is empty.
-                bucket.clear()
-            if self.cached_plans or self._children or self.answers:
-                self.clear_plans()
-        if self._removal_callbacks is not None:
-            self._removal_callbacks.run_due(self._ended_scope)
+            closed = self._close(scope)
+        for registry in closed:
+            if registry._removal_callbacks is not None:
+                registry._removal_callbacks.run_due(registry._ended_scope)
+
+    def _close(self, scope: Any) -> list[Registry]:
+        self._ended_scope = ended = cast("Callable[[], Any]", ref(scope))
+        self._make_cached_plan = partial(make_cached_plan_weakly, ended)
+        closed = [self]
+        for child in self._get_children() if self._children else ():
+            if child._ended_scope is None:
+                # Until its end, a scope is referenced by this method of it.
+                closed += child._close(cast("Any", child._make_cached_plan).__self__)
+        # Detach all buckets first. User code that registers meanwhile must then create one, which is refused.
+        buckets, self._buckets, self._matchers = self._buckets, {}, {}
+        for bucket in buckets.values():
+            for subscription in bucket.get_subscriptions():
+                self._disable(subscription)
+            # If user code within `add` has ended the scope, `add` finds that the bucket is empty.
+            bucket.clear()
+        if self.cached_plans or self._children or self.answers:
+            self.clear_plans()
+        return closed
 
     def when_removed(self, subscription: Subscription, call: RemovalCallback, /) -> None:
         """Call a function when a subscription is removed, or immediately if it has been removed."""
@@ -387,5 +395,4 @@ class Registry(RegistryLookup):
 
     def _get_children(self) -> list[Registry]:
         # Copy the set in one step, because finalizers and other threads change it without the lock.
-        references = list(self._children or ())
-        return [child for reference in references if (child := reference()) is not None]
+        return [child for reference in list(self._children or ()) if (child := reference()) is not None]
