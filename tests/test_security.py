@@ -16,7 +16,7 @@ from antiphon import AsyncEventDispatcher, Concurrent, Event, Sequential
 from antiphon._events.capabilities import _depths_by_identity
 from antiphon.instruments.logging import LoggingInstrument
 from antiphon.instruments.timeline import timeline
-from tests.helpers import AnyDispatcher, make_recording_listener
+from tests.helpers import AnyDispatcher, make_listener, make_recording_listener
 
 FORGED = ["order\nERROR forged", "order\r\nforged", "\x1b[2Jorder", "\ud800", "order\x00", "\u202eredro", "<script>"]
 
@@ -131,6 +131,37 @@ async def test_a_hostile_event_cannot_damage_the_dispatcher(cls: type[Any], rais
     gc.collect()
     assert reference() is None
     assert not _depths_by_identity
+
+
+@pytest.mark.parametrize("is_prepared", [False, True], ids=["by name", "prepared"])
+async def test_a_listener_that_clears_the_dict_of_its_event_is_reported(dispatcher: AnyDispatcher, is_prepared: bool):
+    log: list[Any] = []
+    dispatcher.add_listener("order.placed", make_listener(dispatcher, lambda event: event.__dict__.clear()))
+    dispatcher.add_listener("order.placed", make_recording_listener(dispatcher, log, "called"))
+    prepared: Any = dispatcher.prepare("order.placed")
+
+    async def dispatch(event: Event) -> None:
+        result = prepared(event) if is_prepared else dispatcher.adispatch("order.placed", event)
+        if not is_prepared or isinstance(dispatcher, AsyncEventDispatcher):
+            await result
+
+    with pytest.raises(AttributeError) as raised:
+        await dispatch(Event())
+
+    (note,) = raised.value.__notes__
+    assert note.startswith("antiphon: a listener cleared the __dict__ of the event")
+    assert "the dispatch ended at listener" in note
+    assert log == []
+
+
+async def test_an_attribute_that_a_listener_misses_is_its_own_error(dispatcher: AnyDispatcher):
+    """Also if the attribute has the name of a private one, on another object."""
+    dispatcher.add_listener("order.placed", make_listener(dispatcher, lambda event: object()._antiphon_info))  # type: ignore[attr-defined]
+
+    with pytest.raises(AttributeError) as raised:
+        await dispatcher.adispatch("order.placed")
+
+    assert raised.value.__notes__[0].startswith("antiphon: raised in listener")
 
 
 async def test_an_event_of_another_class_reaches_the_listeners_that_isinstance_says(dispatcher: AnyDispatcher):

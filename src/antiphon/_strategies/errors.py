@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias, cast
 
 from antiphon._backend import get_asyncio_task, get_first_leaf, is_cancellation, is_cancelled_by_scope
+from antiphon._events.attributes import INFO
 from antiphon._exceptions import ListenerCancelled
 from antiphon._listeners.subscription import Subscription
 from antiphon._registry.plan import Plan, StrategyStep
@@ -139,7 +140,14 @@ def annotate_exception(exc: BaseException, step: Subscription | StrategyStep, pl
         for raised, subscription in step.find_raised(exc):
             annotate_exception(raised, subscription, plan, event)
         return
-    if isinstance(exc, Exception):
+    if isinstance(exc, AttributeError) and exc.name == INFO and exc.obj is event:
+        # The dispatch itself has read it. Looking for it in each dispatch would cost time.
+        what = (
+            f"a listener cleared the __dict__ of the event, which has the state of the dispatch ({INFO}), instead of "
+            f"deleting its own attributes; the dispatch ended at"
+        )
+        add_note(exc, step, plan, event, what=what)
+    elif isinstance(exc, Exception):
         add_note(exc, step, plan, event)
     elif is_cancellation(exc) and not is_cancelled_by_scope():
         task = get_asyncio_task()
