@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import pytest
 
 from tests import figures
+from tests.fuzz import __main__ as fuzz
+from tests.fuzz.loops import LOOPS
 
 
 @pytest.mark.skipif(not figures.PAGE.exists(), reason="needs the checkout")
@@ -28,3 +33,37 @@ def test_figures_become_a_table() -> None:
         "",
         "Measured on 2026-01-02 with Python 3.13.0.",
     ]
+
+
+@pytest.mark.parametrize("arguments", [["--seconds", "0"], ["--programs", "0", "--waiting", "0"]], ids=" ".join)
+def test_a_part_of_a_run_of_random_programs_keeps_no_figures(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr(figures, "keep", lambda *given: kept.append(given))
+    monkeypatch.setattr(fuzz, "ProcessPoolExecutor", ThreadPoolExecutor)
+
+    assert fuzz.main(arguments) == 0
+
+    assert kept == []
+    assert "left out: " in capsys.readouterr().out
+
+
+def test_a_full_run_of_random_programs_keeps_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr(figures, "keep", lambda *given: kept.append(given))
+    monkeypatch.setattr(fuzz, "ProcessPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.setattr(fuzz, "PROGRAMS", 1)
+    monkeypatch.setattr(fuzz, "WAITING", 0)
+
+    assert fuzz.main(["--processes", "1"]) == 0
+
+    assert [(session, given["programs"]) for session, given in kept] == [("fuzz", len(LOOPS))]
+
+
+def test_a_run_is_full_if_no_program_of_either_kind_is_left_out() -> None:
+    full = (2 * fuzz.PROGRAMS, 2 * fuzz.WAITING)
+
+    assert fuzz.is_full_run(["asyncio", "trio"], *full)
+    assert not fuzz.is_full_run(["asyncio", "trio"], full[0] - 1, full[1])
+    assert not fuzz.is_full_run(["asyncio", "trio"], full[0], full[1] - 1)

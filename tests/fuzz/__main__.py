@@ -25,14 +25,19 @@ _BATCH, _WAITING_BATCH = 100, 10
 #: The part of the programs that runs in the debug mode of asyncio, which is five times as slow.
 _DEBUG_PART = 0.1
 
+#: The programs of a full run on each loop: those of dispatches, and those of queues, streams and the like.
+PROGRAMS, WAITING = 11_500, 1_500
+
 _Batch: TypeAlias = tuple[LoopName, int, int]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code is 1 if a difference is left."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--programs", type=int, default=11_500, help="how many programs of dispatches on each loop")
-    parser.add_argument("--waiting", type=int, default=1_500, help="how many programs of queues, streams and the like")
+    parser.add_argument("--programs", type=int, default=PROGRAMS, help="how many programs of dispatches on each loop")
+    parser.add_argument(
+        "--waiting", type=int, default=WAITING, help="how many programs of queues, streams and the like"
+    )
     parser.add_argument("--seconds", type=float, default=600, help="when to stop, whatever is left")
     parser.add_argument("--seed", type=int, default=0, help="the seed of the first program")
     parser.add_argument("--loop", choices=LOOPS, action="append", help="a loop; without it all that are available")
@@ -92,14 +97,21 @@ def main(arguments: list[str] | None = None) -> int:
     seconds = time.monotonic() - started
     print(f"{len(unexplained)} differences, {len(faults)} faults in {seconds:.0f} s")
     total, waiting_total = sum(counts.values(), Counter[str]()), sum(waited.values(), Counter[str]())
-    figures.print_left_out(
-        total["programs"] + waiting_total["programs"],
-        sum(number for _, _, number in [*batches, *waiting_batches]),
-        "programs",
-    )
-    if not options.short and not options.loop:
+    done = total["programs"] + waiting_total["programs"]
+    figures.print_left_out(done, _count([*batches, *waiting_batches]), "programs")
+    if not options.loop and is_full_run(chosen, total["programs"], waiting_total["programs"]):
         figures.keep("fuzz", _summarize(total, waiting_total, len(unexplained), seconds))
     return 1 if unexplained or faults else 0
+
+
+def is_full_run(loops: list[LoopName], programs: int, waiting: int) -> bool:
+    """Return whether at least the programs of a full run have run, so that the figures are stored."""
+    full = [_count(_make_batches(loops, 0, number, _BATCH)) for number in (PROGRAMS, WAITING)]
+    return programs >= full[0] and waiting >= full[1]
+
+
+def _count(batches: list[_Batch]) -> int:
+    return sum(number for _, _, number in batches)
 
 
 def _make_batches(loops: list[LoopName], seed: int, programs: int, size: int) -> list[_Batch]:
