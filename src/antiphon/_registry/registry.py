@@ -307,7 +307,7 @@ class Registry(RegistryLookup):
     def _close(self, scope: Any) -> list[Registry]:
         self._ended_scope = ended = cast("Callable[[], Any]", ref(scope))
         self._make_cached_plan = partial(make_cached_plan_weakly, ended)
-        closed = [self]
+        closed: list[Registry] = [self]
         for child in self._get_children() if self._children else ():
             if child._ended_scope is None:
                 # Until its end, a scope is referenced by this method of it.
