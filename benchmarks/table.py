@@ -10,7 +10,7 @@ from benchmarks.measuring import ANTIPHON, LIMIT, Result, Row
 
 __all__ = ("as_markdown", "as_request_table", "as_text", "describe_libraries", "format_figure", "list_missed_goals")
 
-HEADINGS = ("Work", "Listeners", "Limit", "antiphon", "Others")
+HEADINGS = ("Work", "Listeners", "antiphon", "Limit", "Others")
 
 TITLES = {
     "request": "Request of an application",
@@ -46,7 +46,7 @@ def as_text(results: Iterable[Result]) -> str:
 
 def as_markdown(results: Iterable[Result]) -> str:
     """Format results as one table of Markdown."""
-    lines: list[tuple[str, ...]] = [HEADINGS, ("---", "--:", "---", "--:", "---")]
+    lines: list[tuple[str, ...]] = [HEADINGS, ("---", "--:", "--:", "---", "---")]
     for group, members in groupby(results, lambda one: one.group):
         for number, one in enumerate(members):
             work, *cells = _make_cells(one)
@@ -104,8 +104,8 @@ def _make_cells(one: Result) -> tuple[str, str, str, str, str]:
     return (
         one.work,
         _format_size(one),
-        limit,
         format_figure(one, ANTIPHON),
+        limit,
         ", ".join(f"{name} {format_figure(one, name)}" for name in others),
     )
 
@@ -119,5 +119,5 @@ def _format_value(value: float, unit: str) -> str:
         return f"{value:,.0f} B"
     for factor, name in ((1e6, "ms"), (1e3, "µs")):
         if value >= factor:
-            return f"{value / factor:.3g} {name}"
+            return f"{value / factor:#.3g}".rstrip(".") + f" {name}"
     return f"{value:.0f} ns"

@@ -174,6 +174,11 @@ TIMELINES: dict[str, Callable[[], list[DispatchRecord]]] = {
 PICTURES = ("dispatch", *TIMELINES)
 
 
+#: The widths of the pictures for narrow screens, in pixels. A phone shows 360 pixels, so the text becomes a bit smaller.
+#: The wider pictures have longer labels.
+NARROW_WIDTH = 400
+NARROW_WIDTHS = {"race": 440, "nested": 440}
+
 THEMES = ("light", "dark")
 DARK_RULES = re.compile(r"@media \(prefers-color-scheme: dark\) \{\n(.*?\n)\}\n", re.DOTALL)
 
@@ -184,7 +189,7 @@ def draw(name: str, theme: str, *, narrow: bool = False) -> str:
     if name == "dispatch":
         svg = draw_dispatch(narrow=narrow)
     else:
-        svg = as_svg(TIMELINES[name](), width=480 if narrow else 760)
+        svg = as_svg(TIMELINES[name](), width=NARROW_WIDTHS.get(name, NARROW_WIDTH) if narrow else 760)
     svg, replaced = DARK_RULES.subn(rules, svg)
     if replaced != 1:
         msg = f"expected one block of rules for dark mode in the picture, found {replaced}"

@@ -240,7 +240,7 @@ def test_a_run_of_another_format_is_refused(tmp_path):
 def test_a_table_has_a_row_with_all_candidates():
     text = table.as_text([make_result(whistle=2.5, aiosignal=1.5)])
 
-    assert "event given  1          loop: 100 ns  1.90      aiosignal 1.50, whistle 2.50" in text
+    assert "event given  1          1.90      loop: 100 ns  aiosignal 1.50, whistle 2.50" in text
 
 
 def make_request_result(work, limit, /, **microseconds):
@@ -254,9 +254,9 @@ REQUESTS = [
     make_request_result("override that logs", "whistle", limit=10.0, antiphon=9.0, loop=2.0),
 ]
 REQUEST_LINES = [
-    "| same names | 2 µs | 3.5 µs | 5 µs | 1.75 × loop |",
-    "| prepared | 2 µs | 2.5 µs |  | 1.25 × loop |",
-    "| override that logs | 2 µs | 9 µs | 10 µs | 0.90 × whistle |",
+    "| same names | 2.00 µs | 3.50 µs | 5.00 µs | 1.75 × loop |",
+    "| prepared | 2.00 µs | 2.50 µs |  | 1.25 × loop |",
+    "| override that logs | 2.00 µs | 9.00 µs | 10.0 µs | 0.90 × whistle |",
 ]
 
 

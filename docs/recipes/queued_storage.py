@@ -1,6 +1,10 @@
 """HARP's storage on a queue of antiphon: a transaction is one event."""
 
-from harp_apps.proxy.events import EVENT_TRANSACTION_ENDED, EVENT_TRANSACTION_MESSAGE, EVENT_TRANSACTION_STARTED
+from harp_apps.proxy.events import (
+    EVENT_TRANSACTION_ENDED,
+    EVENT_TRANSACTION_MESSAGE,
+    EVENT_TRANSACTION_STARTED,
+)
 from harp_apps.storage.worker import StorageAsyncWorkerQueue
 
 from antiphon import Event, listens_to

@@ -131,11 +131,11 @@ def test_thousands_of_short_calls_are_merged():
 
 
 def test_narrow_width_is_refused():
-    with pytest.raises(ValueError, match=r"at least 480 pixels.* got 479"):
-        as_svg([], width=479)
+    with pytest.raises(ValueError, match=r"at least 400 pixels.* got 399"):
+        as_svg([], width=399)
 
 
-@given(timeline_records(), st.integers(480, 1600), st.sampled_from(["dispatch", "listener"]))
+@given(timeline_records(), st.integers(400, 1600), st.sampled_from(["dispatch", "listener"]))
 def test_nothing_overlaps_or_leaves_the_picture(records, width, by):
     root = drawn(records, width=width, by=by)
     height = float(root.get("height"))

@@ -39,7 +39,7 @@ class Instrument:
 
     Any other object that has one or more of these methods is an instrument, too. The methods are plain functions. They
     are called where the dispatch runs: in its task, or in the worker thread in which a listener started the dispatch.
-    If a method raises, the exception is logged, the instrument is removed, and the dispatch continues. (trio)
+    If a method raises, the exception is logged, the instrument is removed, and the dispatch continues.
     """
 
     __slots__ = ()

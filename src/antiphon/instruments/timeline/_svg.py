@@ -14,7 +14,7 @@ from antiphon.instruments.timeline._scale import choose_ticks, format_duration, 
 __all__ = ("as_svg",)
 
 #: The minimum width of a chart, in pixels.
-MIN_WIDTH: Final = 480
+MIN_WIDTH: Final = 400
 
 # All sizes are in pixels. Labels use a monospaced font, so that their width is known. The widest of the fonts in the
 # style below has characters of 7.23 pixels at a font size of 12.
@@ -110,7 +110,7 @@ def as_svg(
 
     Args:
         records: The dispatches.
-        width: The width in pixels, at least 480.
+        width: The width in pixels, at least 400.
         by: As for `as_text`.
         until: As for `as_text`.
         dropped: As for `as_text`.
@@ -119,7 +119,7 @@ def as_svg(
         The text of the file.
 
     Raises:
-        ValueError: If ``width`` is less than 480, or ``by`` is not one of the listed values.
+        ValueError: If ``width`` is less than 400, or ``by`` is not one of the listed values.
     """
     if width < MIN_WIDTH:
         raise ValueError(f"width= must be at least {MIN_WIDTH} pixels, to leave space for the bars; got {width}")
