@@ -174,7 +174,7 @@ TIMELINES: dict[str, Callable[[], list[DispatchRecord]]] = {
 PICTURES = ("dispatch", *TIMELINES)
 
 
-#: The widths of the pictures for narrow screens, in pixels. A phone shows 360 pixels, so the text becomes a bit smaller.
+#: The widths of the pictures for narrow screens, in pixels. A phone shows 360 pixels, so the text is a bit smaller.
 #: The wider pictures have longer labels.
 NARROW_WIDTH = 400
 NARROW_WIDTHS = {"race": 440, "nested": 440}

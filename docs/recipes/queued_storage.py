@@ -41,9 +41,10 @@ class QueuedStorage:
 
     def replace(self, worker, dispatcher):
         """Register the listeners in place of those of HARP's worker."""
-        dispatcher.remove_listener(EVENT_TRANSACTION_STARTED, worker.on_transaction_started)
-        dispatcher.remove_listener(EVENT_TRANSACTION_MESSAGE, worker.on_transaction_message)
-        dispatcher.remove_listener(EVENT_TRANSACTION_ENDED, worker.on_transaction_ended)
+        remove = dispatcher.remove_listener
+        remove(EVENT_TRANSACTION_STARTED, worker.on_transaction_started)
+        remove(EVENT_TRANSACTION_MESSAGE, worker.on_transaction_message)
+        remove(EVENT_TRANSACTION_ENDED, worker.on_transaction_ended)
         dispatcher.add_subscriber(self)
 
     @listens_to(EVENT_TRANSACTION_STARTED)
