@@ -174,3 +174,13 @@ def test_text_of_the_docs_is_current():
     page = pictures.PAGE.read_text(encoding="utf-8")
 
     assert pictures.update_page(page) == page
+
+
+def test_a_legend_that_does_not_fit_has_two_lines():
+    builder = TimelineBuilder()
+    record = builder.dispatch("order.placed", 0, None, "running")
+    for outcome in OUTCOMES:
+        builder.call(record, outcome, 0, None if outcome == "running" else 1, outcome)
+    heights = {width: int(drawn(builder.records, width=width).get("height")) for width in (400, 480)}
+
+    assert heights[400] - heights[480] == 22

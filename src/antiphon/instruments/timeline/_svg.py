@@ -187,8 +187,8 @@ def _make_parts(chart: Chart, layout: _Layout, top: float) -> Iterator[tuple[lis
         top += GAP if number < len(chart.groups) - 1 else 0
         yield marks, top - group_top
     yield [_draw_text(x, top, label, "quiet", "middle") for x, label in axis], LINE + GAP
-    legend = list(_draw_legend(chart, top + LINE + GAP))
-    yield legend, LINE if legend else -GAP
+    legend = list(_draw_legend(chart, top + LINE + GAP, layout.right + GAP + layout.notes))
+    yield [mark for marks, _ in legend for mark in marks], legend[-1][1] - top - LINE - GAP if legend else -GAP
 
 
 def _draw_row(row: Row, top: float, layout: _Layout) -> Iterator[str]:
@@ -235,7 +235,8 @@ def _draw_bar(outcome: Outcome, x: float, y: float, length: float) -> Iterator[s
         yield f'<rect fill="url(#antiphon-{outcome})" {geometry}/>'
 
 
-def _draw_legend(chart: Chart, top: float) -> Iterator[str]:
+def _draw_legend(chart: Chart, top: float, right: float) -> Iterator[tuple[list[str], float]]:
+    """Yield the marks and the bottom of each entry. An entry that does not fit starts a line."""
     outcomes = {
         bar.outcome for group in chart.groups for row in group.rows if row.priority is not None for bar in row.bars
     }
@@ -244,8 +245,10 @@ def _draw_legend(chart: Chart, top: float) -> Iterator[str]:
     x = float(MARGIN)
     for outcome, label in _LEGEND.items():
         if outcome in outcomes:
-            yield from _draw_bar(outcome, x, top + (LINE - BAR) / 2, 24)
-            yield _draw_text(x + 32, top, label, "quiet")
+            if x + 32 + display_width(label) * CHARACTER > right:
+                x, top = float(MARGIN), top + LINE
+            text = _draw_text(x + 32, top, label, "quiet")
+            yield [*_draw_bar(outcome, x, top + (LINE - BAR) / 2, 24), text], top + LINE
             x += 32 + (display_width(label) + 3) * CHARACTER
 
 
