@@ -464,6 +464,17 @@ def test_look_ups_take_what_a_dispatch_takes(dispatcher: AnyDispatcher) -> None:
             use(PLACED, OrderPlaced())
 
 
+def test_a_look_up_of_an_unhashable_class_is_refused(dispatcher: AnyDispatcher) -> None:
+    class Unlisted(type):
+        __hash__ = None  # type: ignore[assignment]  # that is its subject
+
+    class Order(metaclass=Unlisted): ...
+
+    for use in (dispatcher.get_listeners, dispatcher.has_listeners):
+        with refused(dispatcher, "a name or a key must be hashable"):
+            use(cast("Any", Order))
+
+
 def test_a_prepared_dispatch_is_called_by_its_name(dispatcher: AnyDispatcher) -> None:
     with pytest.raises(TypeError, match=r"^prepared\(\) missing"):
         cast("Any", dispatcher.prepare(PLACED))()

@@ -133,6 +133,34 @@ async def test_any_other_single_argument_is_an_event(dispatcher: AnyDispatcher, 
     assert log == []
 
 
+class Amount:
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Amount)
+
+    def __hash__(self) -> int:
+        return 7
+
+
+class Payment(Event, Amount): ...
+
+
+class WithoutHash:
+    def __hash__(self) -> int:
+        raise LookupError
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("event", [Payment(), WithoutHash()], ids=["equals a key", "raises"])
+async def test_an_event_is_not_compared_with_the_keys(kind: Any, event: Any) -> None:
+    dispatcher, log = kind(), list[Any]()
+    dispatcher.add_listener(Amount(), make_listener(dispatcher, print))
+    dispatcher.add_listener("*", make_listener(dispatcher, log.append))
+
+    await dispatcher.adispatch(event)
+
+    assert log == [event]
+
+
 async def test_an_unhashable_object_of_the_class_of_a_key_is_an_event(dispatcher: AnyDispatcher) -> None:
     log: list[str] = []
     dispatcher.add_listener((1, "two"), make_recording_listener(dispatcher, log, "ran"))

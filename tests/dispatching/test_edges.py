@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from typing import Any
 
 import anyio
@@ -283,3 +284,23 @@ def test_a_wrong_option_is_refused_with_the_name_of_the_call(kind: Any) -> None:
 def test_a_wrong_option_of_expect_is_refused() -> None:
     with pytest.raises(TypeError, match=r"^expect\(\) has no option verbose="):
         AsyncEventDispatcher().expect("order.placed", verbose=True)  # type: ignore[call-overload]
+
+
+def raise_again(exc: Exception, event: Any, listener: Any) -> None:
+    raise exc
+
+
+@pytest.mark.parametrize("event", [Event(), object()], ids=["Event", "bare"])
+@pytest.mark.parametrize("errors", ["raise", raise_again])
+def test_the_traceback_of_an_error_shows_each_function_once(errors: Any, event: Any) -> None:
+    def charge(event: Any) -> None:
+        raise LookupError
+
+    dispatcher = EventDispatcher(errors=errors)
+    dispatcher.add_listener("order.placed", charge)
+
+    with pytest.raises(LookupError) as caught:
+        dispatcher.dispatch("order.placed", event)
+
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert (names[-1], len(names)) == ("charge", len(set(names)))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import enum
+import gc
 import inspect
+import weakref
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -141,6 +144,39 @@ async def test_the_event_gets_the_prepared_name_and_not_an_equal_one(dispatcher:
     names = [(await prepared(OrderPlaced())).name for prepared in (plain, member, plain)]
 
     assert [type(name) for name in names] == [str, State, str]
+
+
+async def test_the_first_name_does_not_replace_an_equal_one(dispatcher: AnyDispatcher) -> None:
+    plain, member = prepare(dispatcher, "order.placed"), prepare(dispatcher, State.PLACED)
+
+    names = [(await prepared(OrderPlaced())).name for prepared in (member, plain, member)]
+
+    assert [type(name) for name in names] == [State, str, State]
+
+
+async def test_nothing_refers_to_an_event_after_its_dispatch(dispatcher: AnyDispatcher) -> None:
+    dispatcher.add_listener("order.placed", make_listener(dispatcher, lambda event: None))
+    dispatches: list[Prepared] = [prepare(dispatcher), partial(dispatcher.adispatch, "order.placed")]
+    gc.disable()
+    try:
+        for dispatch in dispatches:
+            event = OrderPlaced()
+            reference = weakref.ref(event)
+            await dispatch(event)
+            del event
+            assert reference() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
+async def test_it_returns_an_event_of_any_class(kind: type[AnyDispatcher]) -> None:
+    dispatcher = kind()
+    dispatcher.add_listener("order.placed", make_listener(dispatcher, lambda event: None))
+    prepared = prepare(dispatcher)
+
+    for event in (OrderPlaced(), Bare(), 7):
+        assert await prepared(event) is event
 
 
 @pytest.mark.parametrize("dispatched", ["before", "after"])

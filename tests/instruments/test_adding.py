@@ -34,6 +34,20 @@ async def test_sees_dispatches_from_adding_to_removal(dispatcher, instrument):
     assert instrument.lines == ONE_CALL * 2
 
 
+async def test_sees_dispatches_without_listeners(dispatcher, instrument):
+    dispatcher.add_instrument(instrument)
+    await dispatcher.adispatch("order.placed")
+    await dispatcher.adispatch("order.paid", object())
+    if isinstance(dispatcher, AsyncEventDispatcher):
+        await dispatcher.adispatch("order.shipped", strategy=Concurrent())
+    dispatcher.remove_instrument(instrument)
+    await dispatcher.adispatch("order.lost", object())
+
+    seen = [record.name for record in instrument.dispatches]
+    assert seen[:2] == ["order.placed", "order.paid"]
+    assert seen[2:] == ["order.shipped"] * isinstance(dispatcher, AsyncEventDispatcher)
+
+
 async def test_dispatch_is_plain_after_the_last_removal(dispatcher, instrument):
     add(dispatcher, "order.placed", "validate")
     dispatcher.add_instrument(instrument)

@@ -47,6 +47,30 @@ async def test_raising_instrument_is_logged_once_and_removed(dispatcher, method,
         dispatcher.remove_instrument(broken)
 
 
+@pytest.mark.parametrize("method", ["listener_started", "listener_finished"])
+async def test_only_instrument_that_raises_or_is_async_is_named(dispatcher, method, caplog):
+    async def forget_to_await(record):
+        raise NotImplementedError
+
+    add(dispatcher, "order.placed", "validate")
+    add(dispatcher, "order.placed", "charge")
+    for react, error in ((partial(fail, OSError()), OSError), (lambda record: forget_to_await(record), TypeError)):
+        caplog.clear()
+        instrument = RecordingInstrument()
+        setattr(instrument, method, react)
+        dispatcher.add_instrument(instrument)
+
+        with caplog.at_level(logging.ERROR, "antiphon"):
+            await dispatcher.adispatch("order.placed")
+
+        assert instrument.of("order.placed").outcome == "finished"
+        (logged,) = caplog.records
+        assert type(logged.exc_info[1]) is error
+        assert f" raised in {method}, and is removed" in logged.getMessage()
+        with pytest.raises(ValueError, match="removed because it raised"):
+            dispatcher.remove_instrument(instrument)
+
+
 async def test_unprintable_instrument_that_raises_is_removed(dispatcher, caplog):
     class Unprintable:
         def __repr__(self):

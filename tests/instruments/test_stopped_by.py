@@ -70,6 +70,16 @@ class DuckTypedEvent:
         self.propagation_stopped = True
 
 
+@both_ways
+async def test_listener_that_stops_a_duck_typed_event(observed, instrument, stop):
+    add(observed, "order.placed", "validate", stop)
+    add(observed, "order.placed", "receipt")
+    await observed.adispatch("order.placed", DuckTypedEvent())
+
+    assert instrument.lines == lines("validate", "skip receipt: stopped", outcome="stopped")
+    assert instrument.of("order.placed").stopped_by is instrument.call_of("validate")
+
+
 @pytest.mark.parametrize("kind", [Event, DuckTypedEvent])
 @both_ways
 @pytest.mark.parametrize("strategy", [Concurrent(), Race()], ids=repr)

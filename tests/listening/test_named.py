@@ -31,6 +31,7 @@ from antiphon.diagrams import table
 from antiphon.instruments import Instrument
 from antiphon.testing import record
 from tests.cancellation.listeners import Make, every_strategy
+from tests.helpers import BOTH
 
 
 class Names(StrEnum):
@@ -153,6 +154,20 @@ async def test_what_waits_is_a_listener_with_the_name_of_its_object() -> None:
 
         assert await anext(stream.items()) == ("order.sent", event)
         assert listener_name(listener) == repr(listener) == repr(stream)
+
+
+@pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
+async def test_the_name_is_the_given_one_and_not_an_equal_one(kind: Any) -> None:
+    for names in ([Names.PLACED, "order.placed"], ["order.placed", Names.PLACED]):
+        dispatcher, seen = kind(), list[Any]()
+        listener: Any = inline(named(lambda event, name: seen.append(name)))
+        dispatcher.add_listener("order.*", listener if kind is AsyncEventDispatcher else listener.function)
+
+        for event in (Event(), Bare()):
+            for name in names:
+                await dispatcher.adispatch(name, event)
+
+        assert [type(name) for name in seen] == [type(name) for name in names] * 2
 
 
 def test_an_override_receives_the_result_of_a_named_listener() -> None:

@@ -276,21 +276,6 @@ async def test_a_block_keeps_no_removed_listener(dispatcher: AnyDispatcher) -> N
     assert not any(reference() for reference in references)
 
 
-def test_a_block_with_many_listeners_keeps_few_removed_ones(dispatcher: AnyDispatcher) -> None:
-    references: list[weakref.ref[Any]] = []
-    with dispatcher.temporarily() as registrar:
-        for _ in range(40):
-            registrar.add_listener(PLACED, make_listener(dispatcher, print))
-        for _ in range(200):
-            listener = make_listener(dispatcher, print)
-            references.append(weakref.ref(listener))
-            registrar.add_listener(PLACED, listener).unsubscribe()
-        del listener
-        gc.collect()
-
-        assert sum(reference() is not None for reference in references) < 100
-
-
 def test_the_handle_of_one_key_is_that_of_its_registration(dispatcher: AnyDispatcher) -> None:
     with dispatcher.temporarily() as registrar:
         plain = dispatcher.add_listener(PLACED, make_listener(dispatcher, print))
