@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential, named
-from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord
+from antiphon.instruments import DispatchRecord, Instrument, ListenerRecord, everywhere
 from tests.instruments.recording_instrument import RecordingInstrument, add, lines
 
 ONE_CALL = lines("validate")
@@ -46,6 +46,15 @@ async def test_sees_dispatches_without_listeners(dispatcher, instrument):
     seen = [record.name for record in instrument.dispatches]
     assert seen[:2] == ["order.placed", "order.paid"]
     assert seen[2:] == ["order.shipped"] * isinstance(dispatcher, AsyncEventDispatcher)
+
+
+async def test_sees_dispatchers_that_are_created_while_it_is_everywhere(dispatcher, instrument):
+    with everywhere(instrument):
+        created = type(dispatcher)()
+        await created.adispatch("order.placed")
+    await type(dispatcher)().adispatch("order.paid")
+
+    assert instrument.lines == lines()
 
 
 async def test_dispatch_is_plain_after_the_last_removal(dispatcher, instrument):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import anyio
@@ -31,6 +32,21 @@ async def test_listener_that_stops_the_event(observed, instrument, stop):
 
     assert instrument.lines == lines("validate", "charge", "skip receipt: stopped", outcome="stopped")
     assert instrument.of("order.placed").stopped_by is instrument.call_of("charge")
+
+
+async def test_listener_whose_thread_stops_the_event(observed, instrument):
+    def stop_in_a_thread(event):
+        # It does not know the call.
+        thread = threading.Thread(target=event.stop_propagation)
+        thread.start()
+        thread.join()
+
+    add(observed, "order.placed", "validate", stop_in_a_thread)
+    add(observed, "order.placed", "receipt")
+    await observed.adispatch("order.placed")
+
+    assert instrument.lines == lines("validate", "skip receipt: stopped", outcome="stopped")
+    assert instrument.of("order.placed").stopped_by is instrument.call_of("validate")
 
 
 async def test_stopped_by_is_set_when_the_call_ends(observed):
