@@ -205,7 +205,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
 
     def _unwrap_listener(self, listener: Any, /) -> tuple[Any, str | None]:
         """Return the function that is finally called for a listener, and the name of the adapter around it, or None."""
-        return listener, None
+        raise NotImplementedError
 
     def _get_display_name(self) -> str:
         return self._name or type(self).__name__
