@@ -12,6 +12,7 @@ from antiphon import AsyncEventDispatcher, Event, EventDispatcher, in_thread
 from antiphon._introspection import description
 from antiphon.instruments import DispatchRecord
 from antiphon.instruments.coverage import Coverage, EventCoverage, ListenerCoverage, coverage
+from antiphon.testing import record
 from tests.instruments.recording_instrument import every_strategy
 
 
@@ -205,6 +206,22 @@ async def test_all_dispatchers_are_observed_by_default():
 
     assert ("silent", "print", 0) in {(row.dispatcher, row.listener, row.calls) for row in covered.listeners}
     assert ("made in the block", 1) in {(row.dispatcher, row.dispatches) for row in covered.events}
+
+
+async def test_recordings_add_no_rows():
+    dispatcher = AsyncEventDispatcher(name="shop")
+    dispatcher.add_listener("recorded.order", validate)
+
+    with coverage() as covered, record(dispatcher) as recorded:
+        await dispatcher.adispatch("recorded.order")
+        expected = recorded.assert_dispatched("recorded.*")
+        with pytest.raises(AssertionError) as failure:
+            recorded.assert_dispatched("recorded.refund")
+
+    assert len(expected) == 1
+    assert failure.tb is not None  # it keeps the dispatchers with which the assertion compares keys
+    assert {row.key for row in covered.listeners}.isdisjoint({"recorded.*", "recorded.refund"})
+    assert "recorded.refund" not in {row.event for row in covered.events}
 
 
 def test_dispatcher_that_was_not_initialized_is_ignored():

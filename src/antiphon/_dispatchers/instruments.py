@@ -57,6 +57,9 @@ class InstrumentsMixin:
 
     _registry: Registry
 
+    #: Whether the dispatcher belongs to antiphon itself, so that tools for a whole program do not show it.
+    _is_internal: bool = False
+
     #: The instruments of this dispatcher, without those of a parent.
     _instruments: tuple[_attached.AttachedInstrument, ...] = ()
 

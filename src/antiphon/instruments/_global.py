@@ -61,7 +61,7 @@ def _check_instrument(instrument: object) -> None:
 
 
 def find_dispatchers() -> Iterator[InstrumentsMixin]:
-    """Find the dispatchers of the process, including scopes."""
+    """Find the dispatchers of the process, including scopes, and without those that antiphon itself uses."""
     # Search the heap, because dispatchers are not tracked. A `WeakSet` of them would make them slower to create, would
     # reject subclasses that are not hashable, and cannot be iterated while another thread adds to it.
     # Each dispatcher refers to its class, and the garbage collector finds the objects that refer to a class. Do not use
@@ -69,7 +69,10 @@ def find_dispatchers() -> Iterator[InstrumentsMixin]:
     classes: list[type[Any]] = [InstrumentsMixin]
     for cls in classes:
         classes += [
-            subclass for subclass in type.__subclasses__(cls) if all(subclass is not other for other in classes)
+            subclass
+            for subclass in type.__subclasses__(cls)
+            if not subclass._is_internal  # noqa: SLF001  of a dispatcher
+            and all(subclass is not other for other in classes)
         ]
     # Check the type, because `isinstance` reads `__class__`, which may run code of the object.
     return (found for found in gc.get_referrers(*classes) if issubclass(type(found), InstrumentsMixin))

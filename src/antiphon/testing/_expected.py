@@ -60,7 +60,7 @@ def _expect_dispatch(key: Any) -> Expected[DispatchRecord]:
         return Expected(f"this {type(key).__name__} object", has_this_event)
 
     # Use a real dispatcher to match the key, so that tests and dispatches agree on what a key means.
-    probe = EventDispatcher()
+    probe = _Probe()
     probe.add_listener(key, _probe_listener)
 
     def matches_key(dispatch: DispatchRecord) -> bool:
@@ -68,6 +68,12 @@ def _expect_dispatch(key: Any) -> Expected[DispatchRecord]:
         return probe.has_listeners(event_class if dispatch.name is None else dispatch.name, event_class)
 
     return Expected(key.__name__ if isinstance(key, type) else safe_repr(key), matches_key)
+
+
+class _Probe(EventDispatcher):
+    """A dispatcher that finds out which events a key matches."""
+
+    _is_internal = True
 
 
 def _expect_call(listener: object) -> Expected[ListenerRecord]:
