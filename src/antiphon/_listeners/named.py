@@ -108,9 +108,6 @@ class NameAwareListener(Wrapper):
 
     passes_name = True
 
-    #: Makes `inspect.signature` read `__call__`, and not `__wrapped__`, whose first parameter is the name.
-    __signature__ = None
-
     def __init__(self, owner: object, handle: Callable[[Hashable, Any], Any]) -> None:
         name_usage.is_used = True
         self._owner = owner
@@ -123,6 +120,13 @@ class NameAwareListener(Wrapper):
     @property
     def __wrapped__(self) -> Any:
         return self.handle
+
+    @property
+    def __signature__(self) -> Any:
+        import inspect
+
+        # Not that of `handle`, which receives the name as well.
+        return inspect.signature(self.__call__)
 
     @property
     def listener_name(self) -> str:
