@@ -17,8 +17,8 @@ from pathlib import Path
 import nox
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-PYTHONS = ["3.11", "3.12", "3.13"]
-PYTHONS_WITH_FIGURES = ["3.11", "3.12", "3.13"]  # the versions with instruction counts in benchmarks/figures/
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+PYTHONS_WITH_FIGURES = ["3.11", "3.12", "3.13", "3.14"]  # the versions with instruction counts in benchmarks/figures/
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 if CURRENT not in PYTHONS:

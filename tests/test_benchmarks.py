@@ -31,9 +31,6 @@ from benchmarks.measuring import (
 from benchmarks.rows import make_rows, registration, request, waiting
 from benchmarks.workload import Load, listeners
 
-# From Python 3.14 on, whistle calls what asyncio has deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:'asyncio.iscoroutinefunction' is deprecated:DeprecationWarning")
-
 LOOPS = tuple(loop for loop in backends.LOOPS if not backends.missing(loop))
 ROWS = list(make_rows(LOOPS, quick=True))
 KEPT = results.read(results.KEPT)

@@ -17,9 +17,6 @@ from whistle.typing import dispatcher as whistle_typing  # type: ignore[import-u
 import antiphon
 from tests.compatibility.conftest import Implementation, on_async, on_logging
 
-# From Python 3.14 on, whistle calls what asyncio has deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:'asyncio.iscoroutinefunction' is deprecated:DeprecationWarning")
-
 KINDS = [antiphon.AsyncEventDispatcher, antiphon.EventDispatcher]
 
 on_asyncio = pytest.mark.parametrize("anyio_backend", [("asyncio", {})], ids=["asyncio"])
