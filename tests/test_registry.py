@@ -202,8 +202,12 @@ def test_an_interrupted_second_registration_leaves_the_first(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("registered", [PLACED, "order.*", "*", Event], ids=str)
-async def test_a_plan_is_not_cached_if_its_matcher_registers(registered: Any) -> None:
+@pytest.mark.parametrize("prepared", [False, True], ids=["", "prepared"])
+async def test_a_plan_is_not_cached_if_its_matcher_registers(registered: Any, prepared: bool) -> None:
     dispatcher = AsyncEventDispatcher()
+    if prepared:
+        # The dictionary of its plans stays in the cache.
+        dispatcher.prepare(PLACED)
     log: list[str] = []
     pending: list[str] = []
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Hashable
 from functools import partial
+from random import Random
 from typing import Any
 
 import anyio
@@ -64,6 +66,22 @@ class NaiveOrder:
     )
 )
 def test_items_leave_in_the_order_of_a_naive_model(keyed: bool, steps: list[tuple[str, Any]]) -> None:
+    check_order(steps, keyed=keyed)
+
+
+@by_key
+@pytest.mark.parametrize("seed", range(5))
+def test_many_items_leave_in_the_order_of_a_naive_model(keyed: bool, seed: int) -> None:
+    random = Random(seed)
+    kinds = ("push", "push", "pop", "drop", "done")
+    steps = [
+        (step, random.choice("abc") if step == "push" else random.randrange(6)) for step in random.choices(kinds, k=300)
+    ]
+
+    check_order(steps, keyed=keyed)
+
+
+def check_order(steps: list[tuple[str, Any]], *, keyed: bool) -> None:
     model, order = NaiveOrder(keyed=keyed), make_order(keyed=keyed)
     for number, (step, what) in enumerate(steps):
         if step == "push":
@@ -265,6 +283,21 @@ async def test_a_closed_buffer_counts_the_items_that_it_refuses() -> None:
     assert (buffer.refused, buffer.accepted, len(buffer)) == (2, 0, 0)
 
 
+async def test_a_buffer_closes_if_empty_only_without_items_and_senders() -> None:
+    buffer: Buffer[int] = Buffer(OWNER, Fifo(), 1, "suspend")
+    assert buffer.put_nowait(0)
+    assert not buffer.close(if_empty=True)
+    async with anyio.create_task_group() as group:
+        group.start_soon(buffer.put, 1)
+        await settle()
+        assert not buffer.close(if_empty=True)
+        assert [await buffer.get(), await buffer.get()] == [0, 1]
+    assert not buffer.closed
+
+    assert buffer.close(if_empty=True)
+    assert buffer.closed
+
+
 async def test_room_for_two_wakes_two_senders() -> None:
     buffer: Buffer[int] = Buffer(OWNER, Fifo(), 2, "suspend")
     async with anyio.create_task_group() as group:
@@ -349,3 +382,26 @@ async def test_a_sender_that_does_not_wait_does_not_overtake() -> None:
         assert not buffer.put_nowait(2)
         await settle()
     assert await buffer.get() == 1
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["put_nowait", "put"])
+async def test_no_lock_is_held_while_a_dropped_item_is_freed(waits: bool) -> None:
+    buffer: Buffer[object] = Buffer(OWNER, Fifo(), 1, "drop_oldest")
+    finished: list[bool] = []
+
+    class Dropped:
+        """An item whose finalizer waits for another thread that puts an item."""
+
+        def __del__(self) -> None:
+            thread = threading.Thread(target=buffer.put_nowait, args=("of the thread",), daemon=True)
+            thread.start()
+            thread.join(5)
+            finished.append(not thread.is_alive())
+
+    assert buffer.put_nowait(Dropped())
+    if waits:
+        await buffer.put("next")
+    else:
+        assert buffer.put_nowait("next")
+
+    assert (finished, buffer.clear(), buffer.dropped) == ([True], ["of the thread"], 2)

@@ -226,6 +226,17 @@ async def test_an_expectation_whose_body_raised_says_that_the_event_will_not_com
 
 
 @every_ending
+async def test_an_error_after_the_end_does_not_hide_why_no_event_will_come(end: Any, scoped: Any) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with scoped.expect("order.placed") as expected:
+            end(scoped)
+            raise ZeroDivisionError
+
+    with pytest.raises(LookupError, match=r"will not come: .* (has ended; wait within|was removed)"):
+        _ = expected.event
+
+
+@every_ending
 async def test_an_event_before_the_end_counts(end: Any, scoped: Any) -> None:
     async with scoped.expect("order.placed") as expected:
         await place(scoped, 1)

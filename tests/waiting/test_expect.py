@@ -221,6 +221,31 @@ async def test_an_earlier_listener_that_stops_the_event_hides_it(dispatcher: Asy
     assert expected.event.number == 1
 
 
+async def test_a_later_listener_that_stops_the_event_does_not_hide_it(dispatcher: AsyncEventDispatcher) -> None:
+    async def stop(event: Order) -> None:
+        event.stop_propagation()
+
+    async with dispatcher.expect("order.placed") as expected:
+        dispatcher.add_listener("order.placed", stop)
+        await place(dispatcher, 0)
+    assert expected.event.number == 0
+
+
+async def test_an_event_dispatched_by_the_where_of_another_one_counts(dispatcher: AsyncEventDispatcher) -> None:
+    inner = Order(1)
+
+    def dispatch_inner(event: Order) -> bool:
+        if event is not inner:
+            with pytest.raises(StopIteration):
+                dispatcher.adispatch("order.placed", inner).send(None)
+        return True
+
+    async with dispatcher.expect("order.placed", where=dispatch_inner) as expected:
+        await place(dispatcher, 0)
+        assert has_no_listeners(dispatcher)
+    assert expected.event is inner
+
+
 async def test_an_event_of_another_loop_is_received(dispatcher: AsyncEventDispatcher, anyio_backend_name: str) -> None:
     event = Event()
     received: list[Any] = []
