@@ -261,3 +261,4 @@ def test_declared_names_without_listeners_are_described(dispatcher: AnyDispatche
         for render in (table, tree, json, catalogue):
             assert "shop.opened" in render(description)
         assert "no listeners" in table(description)
+        assert [key.key for key in description.filter("order.placed").keys] == ["order.placed"]

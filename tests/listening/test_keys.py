@@ -53,7 +53,24 @@ dispatched_names = st.lists(st.sampled_from(["a", "b", "", "aa", "a*"]), min_siz
 ANY_NUMBER_OF_SEGMENTS = ("**", "**.**", "a.**", "**.a", "a.**.b", "**.a.**", "*.**", "**.*", "**.*.**", "a.*.**.b")
 
 
-SHORT = ["", "a", "b", "a.a", "a.b", "b.a", "b.b", ".", "a.", ".a", "a.a.a", "a.b.a", "b.a.b", "a.x.y.b", "...", "b.b.b.a"]
+SHORT = [
+    "",
+    "a",
+    "b",
+    "a.a",
+    "a.b",
+    "b.a",
+    "b.b",
+    ".",
+    "a.",
+    ".a",
+    "a.a.a",
+    "a.b.a",
+    "b.a.b",
+    "a.x.y.b",
+    "...",
+    "b.b.b.a",
+]
 
 
 @settings(max_examples=200)

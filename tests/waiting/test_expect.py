@@ -246,6 +246,26 @@ async def test_an_event_dispatched_by_the_where_of_another_one_counts(dispatcher
     assert expected.event is inner
 
 
+async def test_an_event_of_another_dispatcher_is_received_through_an_override(dispatcher: AsyncEventDispatcher) -> None:
+    class Forwarding(AsyncEventDispatcher):
+        def add_listener(self, *arguments: Any, **options: Any) -> Any:
+            return dispatcher.add_listener(*arguments, **options)
+
+    received: list[Any] = []
+
+    async def wait() -> None:
+        received.append(await Forwarding().wait_for("order.placed"))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await settle()
+        await place(dispatcher, 1)
+        await settle()
+        group.cancel_scope.cancel()
+
+    assert [event.number for event in received] == [1]
+
+
 async def test_an_event_of_another_loop_is_received(dispatcher: AsyncEventDispatcher, anyio_backend_name: str) -> None:
     event = Event()
     received: list[Any] = []

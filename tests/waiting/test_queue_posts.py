@@ -121,6 +121,11 @@ def test_invalid_options_are_refused(options: dict[str, Any], error: Any, dispat
         dispatcher.queue(**options)
 
 
+def test_a_wrong_error_policy_shows_what_a_function_gets(dispatcher: AsyncEventDispatcher) -> None:
+    with pytest.raises(ValueError, match="a plain function of exception, event and name;"):
+        dispatcher.queue(errors="ignore")  # type: ignore[arg-type]  # its subject
+
+
 @pytest.mark.parametrize(
     ("seconds", "error"),
     [
