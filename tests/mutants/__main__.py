@@ -61,7 +61,10 @@ MORE = {
         "instruments/test_adding.py", "instruments/test_coverage.py", "instruments/test_interest.py",
         "compatibility/test_overrides.py", "test_public_face.py", "listening/test_subscribers.py",
     ),
-    "_listeners": ("listening/test_options.py", "listening/test_limit.py", "test_adapters.py"),
+    "_listeners": (
+        "listening/test_signatures.py", "listening/test_options.py", "listening/test_limit.py", "test_adapters.py",
+        "test_dropped_results.py",
+    ),
     "_registry": ("test_registry.py", "listening/test_cache.py", "listening/test_keys.py", "listening/test_declared_names.py"),
     "_strategies": ("cancellation/test_requests.py", "strategies/test_race.py", "instruments/test_records.py"),
     "_waiting": ("waiting/test_buffer.py", "waiting/test_queue_endings.py"),
