@@ -14,6 +14,7 @@ from unittest.mock import AsyncMock
 import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, in_thread, inline, listener_name
+from antiphon._dispatchers import overrides
 
 
 async def charge(event: Event, retries: int = 3) -> str:
@@ -325,6 +326,12 @@ class KeepingPlainly(EventDispatcher):
         self.given.append(list(listeners))
 
 
+@pytest.fixture(params=[True, False], ids=["GIL", "no GIL"])
+def gil(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guards of this build of Python, and those of a build without a GIL."""
+    monkeypatch.setattr(overrides, "HAS_GIL", request.param)
+
+
 async def fail(event: Event) -> None:
     raise AssertionError("called")
 
@@ -349,6 +356,7 @@ class Failing:
     [fail, Failing().method, Failing(), partial(fail), inline(fail_plainly)],
     ids=["function", "method", "object", "partial", "adapter"],
 )
+@pytest.mark.usefixtures("gil")
 async def test_a_guard_that_was_taken_does_nothing_after_the_removal(listener: Any) -> None:
     dispatcher, event = Keeping(), Event()
     dispatcher.add_listener("order.placed", listener)
@@ -368,6 +376,7 @@ async def test_a_guard_that_was_taken_does_nothing_after_the_removal(listener: A
 @pytest.mark.parametrize(
     "listener", [fail_plainly, Failing().plain_method, partial(fail_plainly)], ids=["function", "method", "partial"]
 )
+@pytest.mark.usefixtures("gil")
 def test_a_sync_guard_that_was_taken_does_nothing_after_the_removal(listener: Any) -> None:
     dispatcher = KeepingPlainly()
     handle = dispatcher.add_listener("order.placed", listener)
@@ -425,6 +434,7 @@ def test_of_a_partial_it_has_the_function_and_the_arguments(listener: Any) -> No
 
 
 @pytest.mark.parametrize("failing", ["shop", "bank"])
+@pytest.mark.usefixtures("gil")
 async def test_an_error_names_the_right_one_of_two_functions_with_equal_code(failing: str) -> None:
     class Checked(Event):
         def check(self, module: str) -> None:

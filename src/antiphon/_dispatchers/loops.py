@@ -8,21 +8,18 @@ dispatch of an event by a listener that received it. Instruments that do not obs
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Coroutine, Hashable
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from antiphon._events.attributes import DispatchInfo
 from antiphon._listeners.adapters import name_usage
 from antiphon._strategies.errors import annotate_exception
 from antiphon._util.arguments import MISSING, documented_by
+from antiphon._util.gil import HAS_GIL
 
 __all__ = ("adispatch", "change_running", "dispatch", "prepare_async", "prepare_sync")
 
 F = TypeVar("F")
-
-#: The GIL cannot be switched off later.
-_HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 class _Documentation:
@@ -41,7 +38,7 @@ def _make_loops() -> tuple[Any, ...]:  # noqa: C901, PLR0915  it only defines fu
     # How many dispatches have called a listener that has not returned. Only such a listener can dispatch an event that
     # is in flight. If there is none, a dispatch need not look at its event, which takes longer. The number may be too
     # high, but never too low: with a GIL, threads do not switch within ``running += 1``.
-    running = 0 if _HAS_GIL else 1
+    running = 0 if HAS_GIL else 1
 
     # Only the documented signature has keyword-only and positional-only parameters. Keyword-only parameters are slower.
     # The others accept keywords, because a message for them would cost time in every call.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 from antiphon._listeners.subscription import Subscription, get_proxy
 from antiphon._registry.plan import Plan, StrategyStep
 from antiphon._strategies.errors import add_note, annotate_exception
+from antiphon._util.gil import HAS_GIL
 from antiphon._util.naming import Wrapper, short_name
 
 __all__ = ("ListenerProxy", "OverrideStep", "call_annotated", "call_annotated_async", "make_proxies")
@@ -211,7 +212,8 @@ def make_proxies(
         plan: The plan.
         annotate: Makes the function that calls the listener of a subscription, and adds a note to its exceptions.
     """
-    by_code = _find_codes(plan)
+    # Without a GIL, a thread could change a partial while another one reads it.
+    by_code = _find_codes(plan) if HAS_GIL else {}
     direct = set(by_code.values())
     proxies = (
         get_proxy(subscription, ListenerProxy)
