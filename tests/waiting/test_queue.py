@@ -56,6 +56,20 @@ async def test_an_overridden_adispatch_dispatches_what_was_posted() -> None:
     assert log == ["order.placed", "order.placed"]
 
 
+async def test_an_overridden_adispatch_gets_an_event_without_a_name_alone() -> None:
+    given: list[tuple[Any, ...]] = []
+
+    class Recording(AsyncEventDispatcher):
+        async def adispatch(self, *arguments: Any) -> None:  # type: ignore[override]
+            given.append(arguments)
+
+    event = Event()
+    async with Recording().queue() as queue:
+        await queue.post(event)
+        await queue.post("order.placed", event)
+    assert given == [(event,), ("order.placed", event)]
+
+
 async def test_a_queue_of_a_scope_dispatches_on_the_scope(dispatcher: AsyncEventDispatcher) -> None:
     used: list[Any] = []
 
@@ -195,8 +209,9 @@ async def test_so_many_workers_dispatch_at_a_time(workers: int, shop: Shop) -> N
     assert len(shop.finished) == 7
 
 
-async def test_events_of_one_key_wait_for_each_other(shop: Shop) -> None:
-    async with shop.queue(workers=3, ordered_by=lambda event: str(event.number)[0]) as queue:
+@pytest.mark.parametrize("workers", [2, 3])
+async def test_events_of_one_key_wait_for_each_other(workers: int, shop: Shop) -> None:
+    async with shop.queue(workers=workers, ordered_by=lambda event: str(event.number)[0]) as queue:
         await post(queue, "wait", "walk", "wade", "a1", "b1", "a2")
         await settle()
         # Those of different keys finish in any order.

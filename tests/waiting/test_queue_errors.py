@@ -142,6 +142,19 @@ async def test_an_error_in_a_group_with_the_cancellation_of_the_body_leaves(shop
 # Other policies
 
 
+async def test_a_function_gets_an_event_without_a_name(dispatcher: AsyncEventDispatcher) -> None:
+    given: list[tuple[Any, Any]] = []
+
+    async def fail(event: Event) -> None:
+        raise LookupError
+
+    dispatcher.add_listener(Event, fail)
+    event = Event()
+    async with dispatcher.queue(errors=lambda error, event, name: given.append((event, name))) as queue:
+        await queue.post(event)
+    assert given == [(event, None)]
+
+
 async def test_a_function_gets_the_error_the_event_and_the_name(shop: Shop) -> None:
     log: list[Any] = []
 

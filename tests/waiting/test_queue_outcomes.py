@@ -200,7 +200,8 @@ async def check(case: Case, caplog: pytest.LogCaptureFixture) -> None:
     assert len(shop.finished) == case.counts[1]
     assert 1 not in shop.started or 1 in shop.finished, "started in a broken queue"
     assert anyio.current_time() - started == pytest.approx(case.seconds, abs=0.2) or not case.seconds
-    logged = [record.getMessage() for record in caplog.records if "unfinished" in record.getMessage()]
+    messages = [(record.name, record.getMessage()) for record in caplog.records]
+    logged = [message for name, message in messages if name == "antiphon" and "unfinished" in message]
     unfinished = case.counts[4]
     is_logged = unfinished > 0 and not any(isinstance(item, list) for item in case.leaves)
     assert len(logged) == is_logged

@@ -121,6 +121,19 @@ def test_invalid_options_are_refused(options: dict[str, Any], error: Any, dispat
         dispatcher.queue(**options)
 
 
+async def test_a_queue_that_has_ended_asks_for_no_key(dispatcher: AsyncEventDispatcher) -> None:
+    asked: list[Any] = []
+    async with dispatcher.queue(ordered_by=asked.append) as queue:
+        pass
+
+    with pytest.raises(anyio.ClosedResourceError):
+        await queue.post("order.placed")
+    with pytest.raises(anyio.ClosedResourceError):
+        queue.post_nowait("order.placed")
+
+    assert asked == []
+
+
 def test_a_wrong_error_policy_shows_what_a_function_gets(dispatcher: AsyncEventDispatcher) -> None:
     with pytest.raises(ValueError, match="a plain function of exception, event and name;"):
         dispatcher.queue(errors="ignore")  # type: ignore[arg-type]  # its subject
