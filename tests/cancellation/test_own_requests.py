@@ -45,6 +45,11 @@ async def cancels_itself_once_more(event: Event) -> None:
         await asyncio.sleep(0)
 
 
+async def keeps_a_request_and_fails(event: Event) -> None:
+    await times_out_without_uncancel(event)
+    raise ValueError
+
+
 # Requests that the listener does not take back
 
 
@@ -93,6 +98,24 @@ def test_a_kept_request_is_taken_back_from_a_cancelled_task(make: Make, before: 
     assert ASYNCIO.run(main) == (True, 1)
 
 
+@every_grouping_strategy
+@pytest.mark.parametrize("kept", [times_out_without_uncancel, keeps_a_request_and_fails], ids=["returns", "fails"])
+@pytest.mark.parametrize("before", [(), (naps,)], ids=["first", "second"])
+@pytest.mark.parametrize("after", [False, True], ids=["last", "then-another"])
+def test_a_kept_request_is_taken_back_before_the_next_listener(make: Make, kept: Any, before: Any, after: bool) -> None:
+    counts: list[int] = []
+
+    async def count(event: Event) -> None:
+        counts.append(this_task().cancelling())
+
+    async def main() -> None:
+        await left_by(dispatch(make(errors=overlook), *before, kept, *[count] * after))
+        counts.append(this_task().cancelling())
+
+    ASYNCIO.run(main)
+    assert counts == [0] * (1 + after)
+
+
 @every_strategy
 def test_a_kept_request_does_not_hide_a_leak(make: Make) -> None:
     async def leaks(event: Event) -> None:
@@ -109,8 +132,8 @@ def test_a_kept_request_does_not_hide_a_leak(make: Make) -> None:
 
 
 @pytest.mark.parametrize("waits", [checkpoint, lambda: anyio.sleep(0.01)], ids=["yields", "sleeps"])
-@every_lenient_policy
-def test_in_turn_a_kept_request_is_not_repeated_to_the_next(policy: Any, waits: Callable[[], Awaitable[None]]) -> None:
+@pytest.mark.parametrize("first", [times_out_without_uncancel, keeps_a_request_and_fails], ids=["returns", "fails"])
+def test_in_turn_a_kept_request_is_not_repeated_to_the_next(first: Any, waits: Callable[[], Awaitable[None]]) -> None:
     """A failed `asyncio.TaskGroup` makes the request once more on Python 3.13, because its task still counts it."""
     ran: list[str] = []
 
@@ -120,9 +143,7 @@ def test_in_turn_a_kept_request_is_not_repeated_to_the_next(policy: Any, waits: 
         ran.append("waited")
 
     async def main() -> None:
-        await dispatch(
-            Sequential(errors=policy), times_out_without_uncancel, handles_its_failed_group_then_waits, returns
-        )()
+        await dispatch(Sequential(errors=overlook), first, handles_its_failed_group_then_waits, returns)()
 
     ASYNCIO.run(main)
     assert ran == ["waited"]

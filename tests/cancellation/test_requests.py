@@ -456,7 +456,8 @@ def test_in_turn_a_request_that_a_listener_kept_does_not_hide_a_leak(policy: Any
 
 
 @pytest.mark.parametrize("turns", range(5))
-def test_a_loser_whose_group_repeats_the_cancellation_has_no_error(turns: int) -> None:
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "second"])
+def test_a_loser_whose_group_repeats_the_cancellation_has_no_error(turns: int, is_first: bool) -> None:
     """Python 3.13: a failed group takes the request of the race back, and makes it once more."""
     given: list[Exception] = []
 
@@ -472,7 +473,8 @@ def test_a_loser_whose_group_repeats_the_cancellation_has_no_error(turns: int) -
 
     async def main() -> None:
         strategy = Race(errors=lambda exc, event, listener: given.append(exc))
-        await dispatch(strategy, handles_its_failed_group_then_waits, wins)()
+        listeners = (handles_its_failed_group_then_waits, wins)
+        await dispatch(strategy, *(listeners if is_first else reversed(listeners)))()
         assert this_task().cancelling() == 0
         await anyio.sleep(1)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import sys
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from operator import is_
@@ -31,6 +34,7 @@ from tests.instruments.recording_instrument import (
     lines,
     name_of,
     named,
+    pause,
 )
 
 
@@ -282,6 +286,27 @@ async def test_leaked_cancellation_is_the_error_of_its_listener(strategy, observ
         assert isinstance(error.__cause__, asyncio.CancelledError)
 
 
+@pytest.mark.parametrize("anyio_backend", BACKENDS[:2], indirect=True)
+async def test_cancellation_that_leaves_a_custom_strategy_is_no_error_of_its_listener(observed_async, instrument):
+    """A built-in strategy around it turns that cancellation into an error of its own listener."""
+    cancelled = asyncio.get_running_loop().create_future()
+    cancelled.cancel()
+
+    async def leak(event):
+        await cancelled
+
+    async def nest(event):
+        await observed_async.adispatch("order.paid", strategy=CustomSequential())
+
+    add(observed_async, "order.paid", "charge", leak)
+    add(observed_async, "order.placed", "validate", nest)
+    with pytest.raises(ExceptionGroup):
+        await observed_async.adispatch("order.placed", strategy=Concurrent())
+
+    assert (instrument.call_of("charge").outcome, instrument.of("order.paid").outcome) == ("cancelled", "cancelled")
+    assert isinstance(instrument.call_of("validate").error, ListenerCancelled)
+
+
 # Skipped listeners and repeated calls
 
 
@@ -329,6 +354,71 @@ async def test_repeated_call_has_a_record_behind_the_others(observed_async, inst
     names = [name_of(call) for call in instrument.of("order.placed").listeners]
     assert names == ["validate", "charge", "validate", "charge"]
     assert len(set(instrument.listeners)) == 4
+
+
+async def test_listener_that_is_skipped_twice_has_two_records(observed_async, instrument):
+    add(observed_async, "order.placed", "validate", where=lambda event: False)
+    await observed_async.adispatch("order.placed", strategy=Twice())
+
+    assert [call.skipped_because for call in instrument.of("order.placed").listeners] == ["where", "where"]
+
+
+async def test_listener_that_waited_for_its_limit_when_it_lost_was_cancelled(observed_async, instrument):
+    started, ended = anyio.Event(), anyio.Event()
+
+    async def hold(event):
+        if not started.is_set():
+            started.set()
+            await ended.wait()
+
+    async def win(event):
+        await pause()
+        event.stop_propagation()
+
+    add(observed_async, "order.placed", "validate", hold, limit=1)
+    async with anyio.create_task_group() as group:
+        group.start_soon(observed_async.adispatch, "order.placed")
+        await started.wait()
+        add(observed_async, "order.placed", "charge", win)
+        await observed_async.adispatch("order.placed", strategy=Race())
+        ended.set()
+
+    (waited,) = (call for call in instrument.listeners if call.outcome == "skipped")
+    assert (name_of(waited), waited.skipped_because) == ("validate", "cancelled")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 marks no functions")
+async def test_listener_that_returns_another_awaitable_is_observed(observed_async, instrument):
+    class Awaitable:
+        def __await__(self):
+            yield from pause().__await__()
+
+    @inspect.markcoroutinefunction
+    def validate(event):
+        return Awaitable()
+
+    class DuckTypedEvent:
+        propagation_stopped = False
+
+        def stop_propagation(self):
+            self.propagation_stopped = True
+
+    observed_async.add_listener("order.placed", validate)
+    await observed_async.adispatch("order.placed", DuckTypedEvent(), strategy=CustomSequential())
+
+    assert instrument.lines == lines("validate")
+
+
+async def test_strategy_may_copy_a_subscription_under_instruments(observed_async, instrument):
+    class Copying:
+        async def run(self, plan, event):
+            for subscription in plan.listeners:
+                await copy(subscription).call(event)
+
+    add(observed_async, "order.placed", "validate")
+    await observed_async.adispatch("order.placed", strategy=Copying())
+
+    assert instrument.lines == lines("validate")
 
 
 async def test_strategy_finds_the_same_plan_under_instruments(observed_async):

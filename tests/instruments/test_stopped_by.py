@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from types import SimpleNamespace
 
 import anyio
@@ -129,6 +130,125 @@ async def test_first_stop_counts(observed_async, instrument):
     await observed_async.adispatch("order.placed", strategy=Concurrent())
 
     assert instrument.of("order.placed").stopped_by is instrument.listeners[0]
+
+
+@pytest.mark.parametrize("kind", [Event, DuckTypedEvent])
+async def test_event_that_is_not_stopped(observed, instrument, kind):
+    for name in ("validate", "charge"):
+        add(observed, "order.placed", name)
+    await observed.adispatch("order.placed", kind())
+
+    assert instrument.lines == lines("validate", "charge")
+    assert instrument.of("order.placed").stopped_by is None
+
+
+@every_strategy
+async def test_waiting_listeners_did_not_stop_a_duck_typed_event(strategy, observed_async, instrument):
+    for name in ("validate", "charge"):
+        add(observed_async, "order.placed", name, pause)
+    await observed_async.adispatch("order.placed", DuckTypedEvent(), strategy=strategy)
+
+    record = instrument.of("order.placed")
+    assert (record.outcome, record.stopped_by) == ("finished", None)
+
+
+@both_ways
+async def test_listener_of_a_sync_dispatch_that_collects_errors_stops_it(instrument, stop):
+    dispatcher = EventDispatcher(errors="collect")
+    dispatcher.add_instrument(instrument)
+    add(dispatcher, "order.placed", "validate")
+    add(dispatcher, "order.placed", "charge", stop)
+    dispatcher.dispatch("order.placed", DuckTypedEvent())
+
+    assert instrument.of("order.placed").stopped_by is instrument.call_of("charge")
+
+
+@every_strategy
+async def test_stop_by_code_outside_of_the_dispatch_is_of_no_listener(strategy, observed_async, instrument):
+    event, waiting, stopped = Event(), anyio.Event(), anyio.Event()
+
+    async def stop_when_waiting():
+        await waiting.wait()
+        event.stop_propagation()
+        stopped.set()
+
+    async def wait(event):
+        waiting.set()
+        await stopped.wait()
+
+    add(observed_async, "order.placed", "validate", wait)
+    async with anyio.create_task_group() as group:
+        group.start_soon(stop_when_waiting)
+        await observed_async.adispatch("order.placed", event, strategy=strategy)
+
+    record = instrument.of("order.placed")
+    assert (record.outcome, record.stopped_by) == ("stopped", None)
+
+
+@both_ways
+@pytest.mark.parametrize("kind", [Event, DuckTypedEvent])
+async def test_listener_whose_task_stops_the_event_is_not_the_one_that_runs_next(
+    observed_async, instrument, stop, kind
+):
+    """The other listener takes several steps before the one that has started the task takes its next step."""
+    stopped, ended = anyio.Event(), anyio.Event()
+
+    async def wait_for_a_task(event):
+        async def stop_soon():
+            stop(event)
+            stopped.set()
+            for _ in range(5):
+                await pause()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(stop_soon)
+        ended.set()
+
+    async def take_steps(event):
+        while not ended.is_set():
+            await pause()
+        await pause()
+
+    add(observed_async, "order.placed", "validate", take_steps)
+    add(observed_async, "order.placed", "charge", wait_for_a_task)
+    await observed_async.adispatch("order.placed", kind(), strategy=Concurrent())
+
+    assert stopped.is_set()
+    assert name_of(instrument.of("order.placed").stopped_by) == "charge"
+
+
+class RefusingToTell(DuckTypedEvent):
+    """An event that raises when it is asked whether it is stopped."""
+
+    @property
+    def propagation_stopped(self):
+        raise LookupError
+
+    @propagation_stopped.setter
+    def propagation_stopped(self, stopped):
+        pass
+
+
+@every_strategy
+async def test_event_whose_property_raises_is_stopped_by_no_listener(strategy, observed_async, instrument):
+    add(observed_async, "order.placed", "validate", pause)
+    with suppress(LookupError, ExceptionGroup):
+        await observed_async.adispatch("order.placed", RefusingToTell(), strategy=strategy)
+
+    record = instrument.of("order.placed")
+    assert record.stopped_by is None
+    assert record.outcome in ("finished", "failed")
+    assert instrument.call_of("validate").outcome == "finished"
+
+
+async def test_stopped_event_without_listeners_is_not_stopped_again(observed, instrument):
+    event = Event()
+    add(observed, "order.placed", "validate", by_method)
+    await observed.adispatch("order.placed", event)
+    await observed.adispatch("order.paid", event)
+
+    assert instrument.of("order.placed").outcome == "stopped"
+    assert instrument.of("order.paid").outcome == "finished"
 
 
 async def stop_in_child_task(event, stop):

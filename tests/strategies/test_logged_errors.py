@@ -46,6 +46,7 @@ async def test_a_logged_error_names_listener_and_event(make: Make, where: str, c
     assert await dispatcher.adispatch("order.placed", event, strategy=given) is event
     assert confirmed == [event, event]
     record = get_record(caplog)
+    assert record.getMessage().startswith("listener ")
     assert all(part in record.getMessage() for part in ("charge", "Numbered(7)", "'order.placed'", "'shop'"))
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], ValueError)

@@ -72,7 +72,11 @@ async def test_of_a_group_the_leaves_carry_the_note(make: Make) -> None:
 @every_strategy
 async def test_one_error_of_two_listeners_has_one_note(make: Make) -> None:
     error = ValueError()
-    await dispatch(failing(error), failing(error), strategy=make(errors="collect"))
+
+    async def charge(event: Event) -> None:
+        raise error
+
+    await dispatch(failing(error), charge, strategy=make(errors="collect"))
     assert len(notes(error)) == 1
 
 
@@ -114,6 +118,12 @@ async def test_at_most_eight_notes_are_added_to_one_error() -> None:
     assert notes(error)[0] == "the user's own"
     assert len(notes(error)) == 9
     assert "depth 0" in notes(error)[1], "the innermost notes say where the error was raised"
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit()], ids=repr)
+async def test_an_interrupt_gets_no_note(interrupt: Any) -> None:
+    assert await dispatch(failing(interrupt)) is interrupt
+    assert notes(interrupt) == []
 
 
 async def test_notes_of_the_user_do_not_count() -> None:

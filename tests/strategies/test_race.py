@@ -7,6 +7,7 @@ import gc
 import inspect
 import sys
 import weakref
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
@@ -219,6 +220,53 @@ async def test_a_task_that_outlives_a_race_does_not_keep_its_event() -> None:
         group.cancel_scope.cancel()
 
 
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="only CPython frees objects at once")
+async def test_a_task_that_outlives_a_race_keeps_no_listener_that_was_skipped() -> None:
+    async with anyio.create_task_group() as group:
+        dispatcher = AsyncEventDispatcher(strategy=Race())
+
+        @dispatcher.listen("order.offered")
+        async def start_and_win(event: Event) -> None:
+            group.start_soon(anyio.sleep_forever)
+            event.stop_propagation()
+
+        async def skipped(event: Event) -> None: ...
+
+        subscription = dispatcher.add_listener("order.offered", skipped)
+        await dispatcher.adispatch("order.offered")
+        await settle()
+        subscription.unsubscribe()
+        listener = weakref.ref(skipped)
+        del skipped, subscription
+        gc.collect()
+        assert listener() is None
+        group.cancel_scope.cancel()
+
+
+async def test_a_task_that_outlives_a_race_does_not_keep_the_values_of_its_context() -> None:
+    class Order: ...
+
+    variable: ContextVar[Order | None] = ContextVar("variable", default=None)
+    async with anyio.create_task_group() as group:
+        dispatcher = AsyncEventDispatcher(strategy=Race())
+
+        @dispatcher.listen("order.offered")
+        async def start(event: Event) -> None:
+            variable.set(None)
+            group.start_soon(anyio.sleep_forever)
+
+        dispatcher.add_listener("order.offered", returns)
+        order = Order()
+        variable.set(order)
+        await dispatcher.adispatch("order.offered")
+        variable.set(None)
+        kept = weakref.ref(order)
+        del order
+        gc.collect()
+        assert kept() is None
+        group.cancel_scope.cancel()
+
+
 # Errors
 
 
@@ -259,6 +307,18 @@ async def test_an_error_before_a_stop_cancels_all_and_no_listener_wins() -> None
     left = await runners.left_by_dispatch()
     assert [str(error) for error in left.exceptions] == ["first"]
     assert sorted(runners.log) == ["failing failed", "too late cancelled", "waiting cancelled"]
+
+
+async def test_after_an_error_no_other_listener_starts() -> None:
+    async def fail(event: Event) -> None:
+        raise ValueError("first")
+
+    runners = Runners()
+    runners.add("failing", fail)
+    runners.add("other", returns)
+    left = await runners.left_by_dispatch()
+    assert [str(error) for error in left.exceptions] == ["first"]
+    assert runners.log == ["failing failed"]
 
 
 async def test_the_error_of_the_winner_leaves_in_a_group() -> None:

@@ -418,6 +418,7 @@ async def test_a_stop_of_another_event_does_not_win(inner: Any) -> None:
 @every_inner_strategy
 async def test_a_listener_of_an_inner_dispatch_may_stop_the_outer_event(inner: Any) -> None:
     runners, other, lost = Runners(), AsyncEventDispatcher(strategy=inner), anyio.Event()
+    other.add_listener("order.placed", waits)
 
     async def dispatch(event: Event) -> None:
         @other.listen("order.placed")

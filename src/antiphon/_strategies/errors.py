@@ -139,8 +139,7 @@ def annotate_exception(exc: BaseException, step: Subscription | StrategyStep, pl
     if isinstance(step, StrategyStep):
         for raised, subscription in step.find_raised(exc):
             annotate_exception(raised, subscription, plan, event)
-        return
-    if isinstance(exc, AttributeError) and exc.name == INFO and exc.obj is event:
+    elif isinstance(exc, AttributeError) and exc.name == INFO and exc.obj is event:
         # The dispatch itself has read it. Looking for it in each dispatch would cost time.
         what = (
             f"a listener cleared the __dict__ of the event, which has the state of the dispatch ({INFO}), instead of "
