@@ -98,7 +98,7 @@ async def start() -> Any:
     system = await SystemBuilder(configuration.applications, configuration.build).abuild()
     for name in STORED:
         system.dispatcher.add_listener(name, _make_listener())
-    await system.asgi_app({"type": "lifespan"}, _receive, _ignore)
+    await system.asgi_app({"type": "lifespan"}, _make_receive(), _ignore)
     return system
 
 
@@ -132,13 +132,21 @@ async def send_requests(app: Any, count: int) -> None:
         async def send(message: Any, sent: list[Any] = sent) -> None:
             sent.append(message)
 
-        await app(dict(SCOPE), _receive, send)
+        await app(dict(SCOPE), _make_receive(), send)
         if sent[0]["status"] != 200 or sent[1]["body"] != ANSWER:
             raise RuntimeError(f"the upstream's answer was expected, and HARP answered {sent}")
 
 
-async def _receive() -> dict[str, Any]:
-    return {"type": "http.request", "body": b"", "more_body": False}
+def _make_receive() -> Any:
+    messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> dict[str, Any]:
+        for message in messages:
+            return message
+        # HARP 0.12 waits for the client to disconnect, and cancels this call when it has answered.
+        return await asyncio.get_running_loop().create_future()
+
+    return receive
 
 
 async def _ignore(message: Any) -> None:

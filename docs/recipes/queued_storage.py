@@ -22,10 +22,12 @@ class Store(Event):
 class Writes(StorageAsyncWorkerQueue):
     """Collects the writes that HARP's own listeners make for one transaction."""
 
+    # HARP skips writes under pressure, and here the queue limits the writes.
+    pressure = 0
+
     def __init__(self, engine, storage, blob_storage):
         # Not `super().__init__()`, which starts a task with an unbounded queue.
         self.engine, self.storage, self.blob_storage = engine, storage, blob_storage
-        self._pressure = 0
         self.collected = []
 
     async def push(self, item, /, *, ignore_errors=False):

@@ -18,7 +18,7 @@ import antiphon
 
 #: Why HARP's own classes are not tested, if they are not.
 MISSING = (
-    "HARP 0.11 needs Python 3.13"
+    "HARP needs Python 3.13"
     if sys.version_info < (3, 13)
     else "harp-proxy is not installed"
     if find_spec("harp") is None or find_spec("harp_apps") is None
