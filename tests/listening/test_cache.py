@@ -333,6 +333,17 @@ async def test_one_name_too_many_drops_the_oldest_plans() -> None:
     assert await plans.get(PLACED) is again
 
 
+def test_a_prepared_name_leaves_the_cache_bounded_and_keeps_its_plan(dispatcher: AnyDispatcher) -> None:
+    dispatcher.prepare(PLACED)
+    plan = dispatcher._get_cached_plan(PLACED, Event())
+
+    for number in range(MAX_CACHED_NAMES_WITHOUT_LISTENERS + 1):
+        dispatcher._get_cached_plan(number, Event())
+
+    assert count_plans(dispatcher) < MAX_CACHED_NAMES_WITHOUT_LISTENERS
+    assert dispatcher._cached_plans[PLACED][Event] is plan
+
+
 def test_one_class_too_many_drops_the_plans_of_its_name(dispatcher: AnyDispatcher) -> None:
     dispatcher.add_listener(PLACED, make_listener(dispatcher, print))
     for _ in range(MAX_CACHED_CLASSES_PER_NAME):
