@@ -333,7 +333,7 @@ class BaseDispatcher(RegisteringMixin, InstrumentsMixin):
         capabilities: EventCapabilities | None = None,
     ) -> CachedPlan:
         # Here, because the end of a scope drops its plans. A check in each dispatch would cost time.
-        if self._registry.has_ended:
+        if self._registry.ended_scope is not None:
             raise RuntimeError(
                 f"events are dispatched on a scope until it ends, but {self!r} has ended: dispatch "
                 f"{format_key(cls if name is None else name)} within the `with` block of the scope, or on the "

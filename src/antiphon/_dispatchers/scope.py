@@ -35,7 +35,7 @@ class ScopeMixin(PlainContext, BaseDispatcher):
         return merge_instruments(self._parent._all_instruments(), self._instruments)
 
     def __enter__(self) -> Self:
-        if self._registry.has_ended:
+        if self._registry.ended_scope is not None:
             raise RuntimeError(f"{self!r} has ended; write a new `with dispatcher.scope()`")
         return self
 

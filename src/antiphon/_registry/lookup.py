@@ -24,7 +24,7 @@ class RegistryLookup:
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_buckets", "_ended_scope", "_has_linked", "_lock", "_matchers", "_parent", "_value_classes",
+        "__weakref__", "_buckets", "_has_linked", "_lock", "_matchers", "_parent", "_value_classes", "ended_scope",
     )
     # fmt: on
 
@@ -39,12 +39,7 @@ class RegistryLookup:
     _value_classes: tuple[type, ...]
     #: Returns the scope that has ended, or None if it has been freed: a strong reference would be part of a cycle. None
     #: before the end.
-    _ended_scope: Callable[[], Any] | None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the registry is that of a scope that has ended."""
-        return self._ended_scope is not None
+    ended_scope: Callable[[], Any] | None
 
     def find_for_event(self, name: Hashable, cls: type = Event) -> tuple[Subscription, ...]:
         """Return the subscriptions that match events of a class under a name, sorted."""

@@ -84,7 +84,7 @@ class Registry(RegistryLookup):
         self.cached_plans = caches.plans
         #: The listeners that `answer` found, by name, then by event class.
         self.answers = caches.answers
-        self._ended_scope = None
+        self.ended_scope = None
         #: The names that the dispatcher declares, or None if all names are valid.
         self.declared_names: DeclaredNames | None = None if parent is None else parent.declared_names
         self._parent = parent
@@ -96,9 +96,9 @@ class Registry(RegistryLookup):
 
     def _add_child(self, child: Registry) -> None:
         with self._lock:
-            if self._ended_scope is not None:
+            if self.ended_scope is not None:
                 raise RuntimeError(
-                    f"expected a dispatcher to extend, but {safe_repr(self._ended_scope())} has ended: create the "
+                    f"expected a dispatcher to extend, but {safe_repr(self.ended_scope())} has ended: create the "
                     f"scope with dispatcher.scope()"
                 )
             child._has_linked = self._has_linked
@@ -162,9 +162,9 @@ class Registry(RegistryLookup):
         if self.declared_names is not None:
             self.declared_names.check_key(key)
         # Only here, because the registry of a scope that has ended has no buckets left.
-        if self._ended_scope is not None:
+        if self.ended_scope is not None:
             raise RuntimeError(
-                f"a listener needs a dispatcher that can remove it, but {safe_repr(self._ended_scope())} has ended; "
+                f"a listener needs a dispatcher that can remove it, but {safe_repr(self.ended_scope())} has ended; "
                 f"register {safe_repr(listener)} on the dispatcher, or in a new `with dispatcher.scope()`"
             )
         matcher = get_matcher(key)
@@ -209,7 +209,7 @@ class Registry(RegistryLookup):
         finally:
             self._release()
         if self._removal_callbacks is not None:
-            self._removal_callbacks.run_due(self._ended_scope)
+            self._removal_callbacks.run_due(self.ended_scope)
         return True
 
     def remove(self, key: Hashable, listener: Any) -> None:
@@ -247,7 +247,7 @@ class Registry(RegistryLookup):
         if entry is None:
             self._remove_by_search(key, listener)
         elif self._removal_callbacks is not None:
-            self._removal_callbacks.run_due(self._ended_scope)
+            self._removal_callbacks.run_due(self.ended_scope)
 
     def _remove_all_keys(self, keys: tuple[Hashable, ...], listener: Any) -> None:
         for key in keys:
@@ -302,14 +302,14 @@ class Registry(RegistryLookup):
             closed = self._close(scope)
         for registry in closed:
             if registry._removal_callbacks is not None:
-                registry._removal_callbacks.run_due(registry._ended_scope)
+                registry._removal_callbacks.run_due(registry.ended_scope)
 
     def _close(self, scope: Any) -> list[Registry]:
-        self._ended_scope = ended = cast("Callable[[], Any]", ref(scope))
+        self.ended_scope = ended = cast("Callable[[], Any]", ref(scope))
         self._make_cached_plan = partial(make_cached_plan_weakly, ended)
         closed: list[Registry] = [self]
         for child in self._get_children() if self._children else ():
-            if child._ended_scope is None:
+            if child.ended_scope is None:
                 # Until its end, a scope is referenced by this method of it.
                 closed += child._close(cast("Any", child._make_cached_plan).__self__)
         # Detach all buckets first. User code that registers meanwhile must then create one, which is refused.
@@ -327,7 +327,7 @@ class Registry(RegistryLookup):
         """Call a function when a subscription is removed, or immediately if it has been removed."""
         with self._lock:
             self._get_removal_callbacks().add(subscription, call)
-        self._get_removal_callbacks().run_due(self._ended_scope)
+        self._get_removal_callbacks().run_due(self.ended_scope)
 
     def get_proxy(self, subscription: Subscription, make: Callable[[Subscription], P], /) -> P:
         """Return the proxy of a subscription, which follows its ``call``. If there is none, make it."""
