@@ -51,7 +51,8 @@ OTHERS = (
 )  # fmt: skip
 
 
-#: Test files that also run on the survivors of a folder, because code of the folder runs while they are collected.
+#: Test files that also run on the survivors of a folder, because code of the folder runs while they are collected, or
+#: because too many other tests run the same lines.
 MORE = {
     "_events": (
         "test_events.py", "test_event_data.py", "test_event_copies.py", "test_event_repr.py", "test_setters.py",
@@ -60,6 +61,7 @@ MORE = {
     "_dispatchers": (
         "instruments/test_adding.py", "instruments/test_coverage.py", "instruments/test_interest.py",
         "compatibility/test_overrides.py", "test_public_face.py", "listening/test_subscribers.py",
+        "compatibility/test_guarded_listeners.py", "dispatching/test_prepared.py",
     ),
     "_listeners": (
         "listening/test_signatures.py", "listening/test_options.py", "listening/test_limit.py", "test_adapters.py",
