@@ -310,7 +310,7 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Compare antiphon with a plain loop and other libraries. ``-- --page`` writes docs/how-fast.md.
+    """Compare antiphon with a plain loop and other libraries. ``-- --page`` writes the pages with the figures.
 
     ``-- bridge`` compares the bridge with clients of Redis, and needs a server.
     """

@@ -1,7 +1,7 @@
-"""The page ``docs/how-fast.md``: the generated parts of it, and its chart. They are made of the run that is kept.
+"""The generated parts of ``docs/how-fast.md`` and ``docs/benchmarks.md``, and the chart, from the run that is kept.
 
-The page is written manually, but for the parts between ``<!-- begin NAME -->`` and ``<!-- end -->``. The list of missed
-goals in ``benchmarks/README.md`` is generated in the same way.
+The pages are written manually, but for the parts between ``<!-- begin NAME -->`` and ``<!-- end -->``. The list of
+missed goals in ``benchmarks/README.md`` is generated in the same way.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from benchmarks.results import Run
 from benchmarks.rows import make_rows
 from benchmarks.table import as_markdown, as_request_table, describe_libraries, format_figure, list_missed_goals
 
-__all__ = ("CHARTS", "PAGE", "PANELS", "find_bars", "format_label", "make_chart", "make_pages", "write")
+__all__ = ("CHARTS", "FIGURES", "PAGE", "PANELS", "find_bars", "format_label", "make_chart", "make_pages", "write")
 
 README = Path(__file__).with_name("README.md")
 PAGE = README.parents[1] / "docs" / "how-fast.md"
+#: The page with all figures.
+FIGURES = PAGE.with_name("benchmarks.md")
 #: The charts by theme, for wide and for narrow screens.
 CHARTS = {
     (theme, narrow): PAGE.with_suffix("") / f"dispatch-{'narrow-' if narrow else ''}{theme}.svg"
@@ -30,7 +32,7 @@ CHARTS = {
 
 PART = re.compile(r"(?<=<!-- begin )(?P<name>[a-z]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
 
-#: The rows in the table of the page, on asyncio or without an event loop, and the numbers of listeners. Empty for all.
+#: The rows in the table of `FIGURES`, on asyncio or without an event loop, and the numbers of listeners. Empty for all.
 SHOWN: dict[tuple[str, str], tuple[int, ...]] = {
     ("sequential", "event given"): (0, 1, 10, 100),
     ("sequential", "event made"): (0, 1, 10, 100),
@@ -68,7 +70,7 @@ COLORS = {"light": ("#1f2328", "#0969da", "#818b98"), "dark": ("#f0f6fc", "#4493
 
 
 def write(run: Run) -> None:
-    """Write the generated parts of the page and of the README, and the charts."""
+    """Write the generated parts of the pages and of the README, and the charts."""
     for path, content in make_pages(run).items():
         path.write_text(content, encoding="utf-8")
     for (theme, narrow), path in CHARTS.items():
@@ -77,7 +79,7 @@ def write(run: Run) -> None:
 
 
 def make_pages(run: Run) -> dict[Path, str]:
-    """Return the page and the README, with new generated parts.
+    """Return the pages and the README, with new generated parts.
 
     Raises:
         ValueError: If the run was quick or measured only a part of the rows.
@@ -99,7 +101,7 @@ def make_pages(run: Run) -> dict[Path, str]:
     def fill(part: re.Match[str]) -> str:
         return f"{part['name']} -->\n\n{parts[part['name']]}\n\n"
 
-    return {path: PART.sub(fill, path.read_text(encoding="utf-8")) for path in (PAGE, README)}
+    return {path: PART.sub(fill, path.read_text(encoding="utf-8")) for path in (PAGE, FIGURES, README)}
 
 
 def _is_shown(one: Result) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
@@ -263,11 +264,15 @@ def test_the_table_of_requests_has_the_loop_antiphon_and_whistle():
 
 def test_the_page_starts_with_the_requests_on_asyncio():
     on_trio = replace(REQUESTS[0], backend="trio", work="on trio")
-    text = page.make_pages(replace(KEPT, results=[*REQUESTS, on_trio, *KEPT.results]))[page.PAGE]
+    pages = page.make_pages(replace(KEPT, results=[*REQUESTS, on_trio, *KEPT.results]))
+    text = pages[page.PAGE]
 
     assert "\n".join(REQUEST_LINES) in text
     assert "on trio" not in text
-    assert text.index(REQUEST_LINES[0]) < text.index("```{picture}") < text.index("| **Sequential dispatch**")
+    assert text.index(REQUEST_LINES[0]) < text.index("```{picture}")
+    # It has one table and one chart.
+    assert len(re.findall(r"^\| :?--", text, re.MULTILINE)) == text.count("```{picture}") == 1
+    assert "| **Sequential dispatch**" in pages[page.FIGURES]
 
 
 def test_each_row_that_the_page_shows_is_measured():
