@@ -43,3 +43,20 @@ def test_keys_are_spread_over_all_partitions():
         counts[channel.get_partition(f"order-{number}")] += 1
 
     assert min(counts) > 800
+
+
+@pytest.mark.parametrize("key", [None, 7, b"order"])
+def test_a_key_that_is_not_a_string_is_refused(key: Any):
+    with pytest.raises(TypeError, match="a key is a str; got"):
+        Channel("orders", partitions=3).get_partition(key)
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("options", [{"name": Unprintable()}, {"partitions": Unprintable()}, {"retain": Unprintable()}])
+def test_a_wrong_argument_without_a_repr_is_refused(options: dict[str, Any]):
+    with pytest.raises(ConfigurationError, match=r"got <.*Unprintable object"):
+        Channel(**{"name": "orders", **options})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from antiphon import AsyncEventDispatcher, Concurrent, Sequential
+from antiphon import AsyncEventDispatcher, Concurrent, EventDispatcher, Sequential
 from antiphon.bridges import Bridge, Channel, ConfigurationError, EventRegistry, MemoryBroker, Retry
 from tests.bridges.shop import ORDERS, PRICES, OrderPaid, OrderPlaced, Shop, make_registry
 
@@ -167,3 +167,27 @@ async def test_a_field_that_cannot_be_encoded_is_found_at_entry():
 def test_the_dedup_time_of_a_broker_is_checked(dedup: Any):
     with pytest.raises(ConfigurationError, match="dedup="):
         MemoryBroker(dedup=dedup)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (("shop", MemoryBroker(), EventRegistry()), "a bridge takes an AsyncEventDispatcher; got 'shop'"),
+        ((EventDispatcher(), MemoryBroker(), EventRegistry()), "a bridge takes an AsyncEventDispatcher; got"),
+        ((AsyncEventDispatcher(), "redis://", EventRegistry()), "a bridge takes a broker, .* got 'redis://'"),
+        ((AsyncEventDispatcher(), MemoryBroker, EventRegistry()), "a bridge takes a broker, .* got <class"),
+        (
+            (AsyncEventDispatcher(), MemoryBroker(), [OrderPlaced]),
+            "a bridge takes the EventRegistry of its events; got",
+        ),
+    ],
+)
+def test_the_parts_of_a_bridge_are_checked(parts: Any, message: str):
+    with pytest.raises(ConfigurationError, match=message):
+        Bridge(*parts, source="/shop")
+
+
+@pytest.mark.parametrize("attempt", [None, "1", 1.5])
+def test_the_number_of_an_attempt_is_an_int(attempt: Any):
+    with pytest.raises(TypeError, match="an attempt is the number of a delivery, an int; got"):
+        Retry().get_delay(attempt)

@@ -48,3 +48,19 @@ async def test_a_broken_broker_breaks_the_contract():
     broker = ForgetfulBroker()
     with pytest.raises(AssertionError, match="the second receipt of an id"):
         await check(lambda: broker)
+
+
+@pytest.mark.parametrize(
+    ("make_broker", "claim_after", "error", "message"),
+    [
+        (MemoryBroker(), 1, TypeError, "a check takes a function that makes a broker"),
+        (object, 1, TypeError, r"make_broker\(\) returns a broker; it returned <object"),
+        (MemoryBroker, "1", TypeError, "claim_after= is the time unit of the check, a number"),
+        (MemoryBroker, 0, ValueError, "claim_after= is the time unit of the check, more than 0"),
+    ],
+)
+async def test_wrong_arguments_of_a_check_are_refused(
+    make_broker: Any, claim_after: Any, error: type[Exception], message: str
+):
+    with pytest.raises(error, match=message):
+        await broker_checks()[0](make_broker, claim_after=claim_after)

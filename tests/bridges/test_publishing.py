@@ -335,3 +335,15 @@ async def test_a_dispatch_of_another_event_is_not_affected(shop: Shop):
     shop.web.bridge.forward(OrderPlaced, to=ORDERS)
     async with shop.web.bridge:
         assert type(await shop.web.dispatcher.adispatch("other")) is Event
+
+
+@pytest.mark.parametrize("message", [None, "order", OrderPlaced(1)])
+async def test_only_messages_are_sent(shop: Shop, message: Any):
+    with pytest.raises(TypeError, match=r"send\(\) takes a Message; got .* await publish\(event, to=channel\)"):
+        await shop.web.bridge.send(message)
+
+
+@pytest.mark.parametrize("extensions", [None, "region", ["region"]])
+def test_extensions_are_a_mapping(shop: Shop, extensions: Any):
+    with pytest.raises(CodecError, match="extensions= is a mapping of names to values; got"):
+        shop.web.bridge.prepare(OrderPlaced("1"), to=ORDERS, extensions=extensions)

@@ -329,3 +329,14 @@ def test_importing_antiphon_imports_neither_the_bridge_nor_its_libraries():
     loaded = set(output.split())
     assert loaded.isdisjoint({"antiphon.bridges", "msgspec", "coredis"})
     assert "antiphon" in loaded
+
+
+def test_look_ups_of_other_objects():
+    registry = EventRegistry()
+
+    assert registry.find([]) is None  # type: ignore[arg-type]
+    for name, version in (([], None), (None, None), ("shop.order", [])):
+        with pytest.raises(ConfigurationError):
+            registry.schema(name, version)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="the name of a type is"):
+        registry.upcast([], 1, dict)  # type: ignore[arg-type]

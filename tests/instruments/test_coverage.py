@@ -353,6 +353,19 @@ def test_max_slowest_is_not_negative():
         coverage(max_slowest=-1)
 
 
+@pytest.mark.parametrize("is_iterable", [True, False])
+@pytest.mark.parametrize("wrong", ["listeners", "events"])
+def test_a_merge_of_other_objects_adds_nothing(wrong, is_iterable):
+    rows = {"listeners": [ListenerCoverage("shop", "parcel")], "events": [EventCoverage("shop", "parcel")]}
+    rows[wrong] = [*rows[wrong], "parcel"] if is_iterable else None
+    covered = Coverage()
+
+    with pytest.raises(TypeError, match=rf"merge\(\) takes the {wrong} of another coverage"):
+        covered.merge(**rows)
+
+    assert (covered.listeners, covered.events) == ((), ())
+
+
 def test_dispatchers_are_checked():
     with pytest.raises(TypeError, match="a coverage records dispatchers; got 'shop'"):
         coverage(None, "shop")

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, in_thread
-from antiphon.instruments.opentelemetry import OpenTelemetryInstrument
+from antiphon.instruments.opentelemetry import OpenTelemetryInstrument, OpenTelemetryMetrics
 from tests.instruments.recording_instrument import every_strategy, pause
 
 
@@ -365,6 +365,14 @@ async def test_default_is_the_global_provider(monkeypatch):
 def test_unknown_relation_of_queued_spans_is_refused(spans):
     with pytest.raises(ValueError, match=r'queued= must be "link" or "child"; got \'parent\''):
         OpenTelemetryInstrument(spans.provider, queued="parent")
+
+
+@pytest.mark.parametrize("provider", ["shop", 7, TracerProvider])
+def test_other_objects_than_a_provider_are_refused(provider):
+    with pytest.raises(TypeError, match="tracer_provider= must be a TracerProvider of OpenTelemetry, or None"):
+        OpenTelemetryInstrument(provider)
+    with pytest.raises(TypeError, match="meter_provider= must be a MeterProvider of OpenTelemetry, or None"):
+        OpenTelemetryMetrics(provider)
 
 
 def test_import_without_the_api_names_the_extra():

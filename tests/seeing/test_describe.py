@@ -533,3 +533,18 @@ def test_description_of_an_unknown_name_and_of_all(shop):
 def test_invalid_pattern_is_refused(shop):
     with pytest.raises(ValueError, match="whole segment"):
         shop.filter("order.pl*")
+
+
+@pytest.mark.parametrize(
+    ("look_up", "message"),
+    [
+        (lambda description: description.filter(None), r'filter\(\) takes a pattern such as "order.\*", .* got None'),
+        (lambda description: description.filter(Event), r"the label of a key; got <class .* \(type\)"),
+        (lambda description: description.listeners_for([]), r"a key or a name is hashable; got \[\] \(list\)"),
+        (lambda description: description.listeners_for("order", Event()), "and the class of the event; got"),
+        (lambda description: description.describe_key([]), r"a key or a name is hashable; got \[\] \(list\)"),
+    ],
+)
+def test_wrong_arguments_of_look_ups_are_refused(dispatcher, look_up, message):
+    with pytest.raises(TypeError, match=message):
+        look_up(dispatcher.describe())

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from antiphon import AsyncEventDispatcher, Concurrent, EventDispatcher, Race
-from antiphon.instruments.timeline import Timeline, timeline
+from antiphon.instruments.timeline import Timeline, as_chrome_trace, as_svg, as_text, timeline
 from tests.seeing.timeline_records import timeline as records_of
 
 NAME = "order.placed"
@@ -320,6 +320,40 @@ def test_write_error_does_not_replace_the_error_of_the_block(tmp_path, error):
 def test_invalid_arguments_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+WRONG_ARGUMENTS = [
+    (7, {}, TypeError, r"takes an iterable of dispatch records, such as timeline.records; got 7 \(int\)"),
+    (["order"], {}, TypeError, r"takes an iterable of dispatch records, .* got 'order' \(str\)"),
+    ((), {"until": "now"}, TypeError, "until= must be a time"),
+    ((), {"until": float("nan")}, ValueError, "until= must be a finite number"),
+    ((), {"dropped": None}, TypeError, "dropped= must be the number of dropped dispatches"),
+]
+
+
+@pytest.mark.parametrize("render", [as_text, as_svg, as_chrome_trace])
+@pytest.mark.parametrize(("records", "options", "error", "message"), WRONG_ARGUMENTS)
+def test_wrong_arguments_of_charts_and_traces_are_refused(render, records, options, error, message):
+    with pytest.raises(error, match=message):
+        render(records, **options)
+
+
+@pytest.mark.parametrize("render", [as_text, as_svg, Timeline.text, Timeline.svg])
+@pytest.mark.parametrize(
+    ("width", "error", "message"),
+    [
+        ("960", TypeError, "width= must be a number of (columns|pixels), an int; got '960'"),
+        (960.5, TypeError, "an int; got 960.5"),
+        (True, TypeError, "an int; got True"),
+        (1, ValueError, "width= must be at least"),
+        (10**30, ValueError, "width= must be at most 100000"),
+    ],
+)
+def test_wrong_widths_of_charts_are_refused(render, width, error, message):
+    charted = Timeline() if render in (Timeline.text, Timeline.svg) else ()
+
+    with pytest.raises(error, match=message):
+        render(charted, width=width)
 
 
 def test_records_one_block_only():

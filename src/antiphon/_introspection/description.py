@@ -17,7 +17,7 @@ from antiphon._events.event import Event
 from antiphon._introspection.definitions import Definition, get_definition, strip_locals
 from antiphon._listeners.subscription import Subscription, is_owned_by
 from antiphon._registry.keys import AnyOf, Matcher, check_key, get_matcher, key_matches
-from antiphon._util.naming import publish, safe_repr
+from antiphon._util.naming import describe_value, publish, safe_repr
 
 __all__ = (
     "Definition",
@@ -131,7 +131,15 @@ class Description(NamedTuple):
 
         Returns:
             The listeners, in the order in which they run.
+
+        Raises:
+            TypeError: If the name is unhashable, or ``event_class`` is not a class.
         """
+        _check_hashable(name)
+        if not isinstance(event_class, type):
+            raise TypeError(
+                f"listeners_for() takes a name, and the class of the event; got {describe_value(event_class)}"
+            )
         return _ListenerIndex(self.listeners).find(name, event_class)
 
     def describe_key(self, key: Hashable) -> KeyDescription:
@@ -142,7 +150,11 @@ class Description(NamedTuple):
 
         Returns:
             The key with its listeners.
+
+        Raises:
+            TypeError: If the key is unhashable.
         """
+        _check_hashable(key)
         return _ListenerIndex(self.listeners).describe_key(key)
 
     def filter(self, pattern: str) -> Description:
@@ -157,8 +169,13 @@ class Description(NamedTuple):
             A description with these keys. Its `listeners` and the results of `listeners_for` do not change.
 
         Raises:
+            TypeError: If the pattern is not a string.
             ValueError: If a ``*`` in the pattern is only a part of a segment.
         """
+        if not isinstance(pattern, str):
+            raise TypeError(
+                f'filter() takes a pattern such as "order.*", or the label of a key; got {describe_value(pattern)}'
+            )
         check_key(pattern)
         matches = [
             key
@@ -174,6 +191,13 @@ class Description(NamedTuple):
         from antiphon._introspection.notebook import render_html
 
         return render_html(self)
+
+
+def _check_hashable(key: object) -> None:
+    try:
+        hash(key)
+    except TypeError:
+        raise TypeError(f"a key or a name is hashable; got {describe_value(key)}") from None
 
 
 class _ListenerIndex:

@@ -19,7 +19,7 @@ from antiphon.bridges._brokers.protocol import Broker, Message, Receipt
 from antiphon.bridges._channel import Channel
 from antiphon.bridges._checks import check_count, check_name, check_seconds, check_source
 from antiphon.bridges._codec.registry import EventRegistry
-from antiphon.bridges._configuration import Configuration
+from antiphon.bridges._configuration import Configuration, check_parts
 from antiphon.bridges._dead_letters import DeadLetter, iterate_dead_letters
 from antiphon.bridges._errors import ConfigurationError, PublishFailed
 from antiphon.bridges._notices import BridgeHealth, Notice
@@ -68,6 +68,7 @@ class Bridge:
         grace: float = 10,
         max_hops: int = 16,
     ) -> None:
+        check_parts(dispatcher, broker, events)
         self._dispatcher = dispatcher
         self._broker = broker
         self._events = events
@@ -194,6 +195,7 @@ class Bridge:
 
         Raises:
             CodecError: If the event cannot be encoded.
+            ConfigurationError: If ``to`` is not a channel, or another channel has its name.
         """
         self._configuration.add_channel(to)
         return self._publisher.prepare(event, to, name=name, id=id, extensions=extensions)
@@ -212,13 +214,9 @@ class Bridge:
             PublishFailed: If the message is not stored.
             PublishUncertain: If the message may be stored.
             RuntimeError: If this is called in another event loop than that of the bridge.
+            TypeError: If the message is not a `Message`.
         """
-        channel = self._configuration.channels.get(message.stream)
-        if channel is None:
-            raise ConfigurationError(
-                f"the channel {message.stream!r} of the message is not known here; name it in forward() or receive(), "
-                f"or call prepare(..., to=channel) once"
-            )
+        channel = self._configuration.find_channel(message)
         if self._running is None:
             raise PublishFailed(f"{self!r} is not entered, so the event {message.id!r} is not published", message.id)
         if self._loop != current_token():
@@ -251,6 +249,7 @@ class Bridge:
 
         Raises:
             CodecError: If the event cannot be encoded.
+            ConfigurationError: If ``to`` is not a channel, or another channel has its name.
             PublishFailed: If the event is not stored.
             PublishUncertain: If the event may be stored. Publish it again with ``id=exc.id``.
             RuntimeError: If this is called in another event loop than that of the bridge.
@@ -311,6 +310,7 @@ class Bridge:
         Raises:
             BridgeUnavailable: If the broker cannot be reached.
             ConfigurationError: If a channel has another number of partitions in the broker.
+            RuntimeError: If the bridge is entered or connected already.
         """
         self._check_not_running()
         async with self._broker.running(list(self._configuration.channels.values())):

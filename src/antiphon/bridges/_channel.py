@@ -7,7 +7,7 @@ from datetime import timedelta
 from hashlib import blake2b
 from typing import Final
 
-from antiphon.bridges._checks import check_count, check_name
+from antiphon.bridges._checks import check_count, check_name, describe, show
 from antiphon.bridges._errors import ConfigurationError
 
 __all__ = ("Channel", "check_partitions")
@@ -40,13 +40,18 @@ class Channel:
         check_count(self.partitions, "partitions=", most=_MAX_PARTITIONS)
         retain: object = self.retain
         if not isinstance(retain, timedelta) or retain <= timedelta(0):
-            raise ConfigurationError(f"retain= is a positive timedelta; got {retain!r}")
+            raise ConfigurationError(f"retain= is a positive timedelta; got {show(retain)}")
 
     def get_partition(self, key: str) -> int:
         """Return the partition of a key, or of the id of an event without a key.
 
         The result is the same in every process, so that a publish that is repeated with its id meets the first one.
+
+        Raises:
+            TypeError: If the key is not a string.
         """
+        if not isinstance(key, str):
+            raise TypeError(f"a key is a str; got {describe(key)}: pass the key or the id of the event")
         if self.partitions == 1:
             return 0
         digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from antiphon.bridges._checks import check_count, check_seconds
+from antiphon.bridges._checks import check_count, check_seconds, describe
 from antiphon.bridges._errors import ConfigurationError
 
 __all__ = ("Retry",)
@@ -36,7 +36,13 @@ class Retry:
             raise ConfigurationError(f"factor= is at least 1, because waits do not become shorter; got {self.factor!r}")
 
     def get_delay(self, attempt: int) -> float:
-        """Return the seconds to wait after a failed delivery; the first one has the number 1."""
+        """Return the seconds to wait after a failed delivery; the first one has the number 1.
+
+        Raises:
+            TypeError: If the number is not an int.
+        """
+        if not isinstance(attempt, int):
+            raise TypeError(f"an attempt is the number of a delivery, an int; got {describe(attempt)}")
         try:
             return self.first * float(self.factor) ** (attempt - 1)
         except OverflowError:

@@ -71,6 +71,7 @@ class OpenTelemetryInstrument(Instrument):
             a child of that span, in the same trace.
 
     Raises:
+        TypeError: If ``tracer_provider`` is not a tracer provider.
         ValueError: If ``queued`` is neither ``"link"`` nor ``"child"``.
     """
 
@@ -85,6 +86,7 @@ class OpenTelemetryInstrument(Instrument):
     ) -> None:
         if queued not in ("link", "child"):
             raise ValueError(f'queued= must be "link" or "child"; got {safe_repr(queued)}')
+        _check_provider(tracer_provider, "tracer_provider", "get_tracer", "TracerProvider")
         self._links_queued = queued == "link"
         self._tracer_provider = tracer_provider
         self._tracer = trace.get_tracer("antiphon", tracer_provider=tracer_provider)
@@ -186,11 +188,15 @@ class OpenTelemetryMetrics(Instrument):
 
     Args:
         meter_provider: The provider of the meter; None for the global provider.
+
+    Raises:
+        TypeError: If ``meter_provider`` is not a meter provider.
     """
 
     __slots__ = ("_dispatch_duration", "_listener_duration", "_meter_provider", "_skipped")
 
     def __init__(self, meter_provider: metrics.MeterProvider | None = None) -> None:
+        _check_provider(meter_provider, "meter_provider", "get_meter", "MeterProvider")
         self._meter_provider = meter_provider
         meter = metrics.get_meter("antiphon", meter_provider=meter_provider)
         self._dispatch_duration = meter.create_histogram(
@@ -229,6 +235,13 @@ class OpenTelemetryMetrics(Instrument):
     def listener_skipped(self, record: ListenerRecord, /) -> None:
         """Count a listener that was skipped."""
         self._skipped.add(1, {**_get_listener(record), "antiphon.reason": str(record.skipped_because)})
+
+
+def _check_provider(provider: object, parameter: str, method: str, kind: str) -> None:
+    if provider is not None and (isinstance(provider, type) or not callable(getattr(provider, method, None))):
+        raise TypeError(
+            f"{parameter}= must be a {kind} of OpenTelemetry, or None for the global one; got {safe_repr(provider)}"
+        )
 
 
 def _get_class_name(thing: object) -> str:

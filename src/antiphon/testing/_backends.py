@@ -8,6 +8,8 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, TypeVarT
 
 import anyio
 
+from antiphon._util.naming import safe_repr
+
 __all__ = ("Backend", "BackendName", "backends")
 
 #: The name of a backend, ``"asyncio"`` or ``"trio"``.
@@ -98,13 +100,13 @@ def backends(*names: BackendName, seeds: Iterable[int | None] = (None,)) -> list
         ValueError: If a name is not that of an installed backend.
     """
     if not isinstance(seeds, Iterable):
-        raise TypeError(f"seeds= is an iterable of ints, such as range(20); got {seeds!r}")
+        raise TypeError(f"seeds= is an iterable of ints, such as range(20); got {safe_repr(seeds)}")
     available = cast("tuple[BackendName, ...]", anyio.get_available_backends())
     for name in names:
         if name not in available:
             raise ValueError(
-                f"a backend must be one of {', '.join(map(repr, available))} (the installed ones); got {name!r}. "
-                f"Pass each name on its own, backends('asyncio', 'trio'), and seeds by keyword, "
+                f"a backend must be one of {', '.join(map(repr, available))} (the installed ones); got "
+                f"{safe_repr(name)}. Pass each name on its own, backends('asyncio', 'trio'), and seeds by keyword, "
                 f"backends(seeds=range(20))"
             )
     # It may be an iterator, and is iterated once for each backend.

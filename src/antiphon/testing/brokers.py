@@ -15,6 +15,8 @@ from typing import Final
 import anyio
 
 from antiphon._util.arguments import hides_parameters
+from antiphon._util.naming import describe_value
+from antiphon._util.validation import check_duration
 from antiphon.bridges import (
     Broker,
     Channel,
@@ -49,8 +51,19 @@ class BrokerCheck:
 
         Raises:
             AssertionError: If the broker breaks the rule.
+            TypeError: If ``make_broker`` does not return a broker, or ``claim_after`` is not a number.
+            ValueError: If ``claim_after`` is not positive.
         """
-        await self._check(BrokerKit(make_broker, claim_after))
+        if not callable(make_broker):
+            raise TypeError(
+                f"a check takes a function that makes a broker, such as lambda: MyBroker(); got "
+                f"{describe_value(make_broker)}"
+            )
+        check_duration(claim_after, "claim_after= is the time unit of the check")
+        kit = BrokerKit(make_broker, claim_after)
+        if not all(hasattr(kit.broker, name) for name in ("running", "publish", "source", "dead")):
+            raise TypeError(f"make_broker() returns a broker; it returned {describe_value(kit.broker)}")
+        await self._check(kit)
 
     def __str__(self) -> str:
         return self._check.__name__.strip("_")

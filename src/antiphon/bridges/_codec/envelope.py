@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from antiphon.bridges._checks import show
 from antiphon.bridges._errors import CodecError
 
 __all__ = ("Envelope", "check_extensions", "decode_envelope", "encode_envelope")
@@ -62,19 +63,21 @@ def check_extensions(extensions: Mapping[Any, object]) -> None:
     """Check the extension attributes of an event.
 
     Raises:
-        CodecError: If CloudEvents or antiphon does not allow a name, or if a value is not a string, a bool or an int of
-            32 bits.
+        CodecError: If they are not a mapping, if CloudEvents or antiphon does not allow a name, or if a value is not a
+            string, a bool or an int of 32 bits.
     """
+    if not isinstance(extensions, Mapping):
+        raise CodecError(f"extensions= is a mapping of names to values; got {show(extensions)}")
     for name, value in extensions.items():
         if not isinstance(name, str) or not _EXTENSION_NAME.fullmatch(name) or name in _OWN_ATTRIBUTES:
             raise CodecError(
                 f"the name of an extension is 1 to 20 lower-case letters and digits, and not an attribute of "
-                f"CloudEvents or antiphon; got {name!r}"
+                f"CloudEvents or antiphon; got {show(name)}"
             )
         if not isinstance(value, str | int) or (
             not isinstance(value, str) and not -_MAX_INTEGER <= value < _MAX_INTEGER
         ):
-            raise CodecError(f"an extension is a str, a bool or an int of 32 bits; {name!r} is {value!r}")
+            raise CodecError(f"an extension is a str, a bool or an int of 32 bits; {name!r} is {show(value)}")
 
 
 def encode_envelope(envelope: Envelope) -> bytes:

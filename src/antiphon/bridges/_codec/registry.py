@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from antiphon.bridges._checks import check_count
+from antiphon.bridges._checks import check_count, show
 from antiphon.bridges._errors import CodecError, ConfigurationError
 
 __all__ = ("EventRegistry", "RegisteredType", "TooNewError", "UnknownTypeError")
@@ -54,9 +54,11 @@ class RegisteredType(NamedTuple):
         try:
             key: object = self.key(event)
         except Exception as exc:
-            raise CodecError(f"key= of {self.name!r} raised {exc!r}; it returns a string or None") from exc
+            raise CodecError(f"key= of {self.name!r} raised {show(exc)}; it returns a string or None") from exc
         if key is not None and (not isinstance(key, str) or not key):
-            raise CodecError(f"key= of {self.name!r} returns a string that is not empty, or None; it returned {key!r}")
+            raise CodecError(
+                f"key= of {self.name!r} returns a string that is not empty, or None; it returned {show(key)}"
+            )
         return key
 
 
@@ -97,7 +99,7 @@ class EventRegistry:
         _check_type_name(name)
         check_count(version, "version=")
         if key is not None and not callable(key):
-            raise ConfigurationError(f"key= is a function of the event; got {key!r}")
+            raise ConfigurationError(f"key= is a function of the event; got {show(key)}")
 
         def decorate(cls: C) -> C:
             self._add(RegisteredType(name, version, cls, key))
@@ -109,10 +111,10 @@ class EventRegistry:
         if not _has_fields(added.cls):
             raise ConfigurationError(
                 f"a class of events that may cross is a dataclass, a class of attrs or a msgspec.Struct; got "
-                f"{added.cls!r}: write @events.register(...) above @dataclass"
+                f"{show(added.cls)}: write @events.register(...) above @dataclass"
             )
         if added.cls in self._by_class:
-            raise ConfigurationError(f"{added.cls!r} is already registered, as {self._by_class[added.cls].name!r}")
+            raise ConfigurationError(f"{show(added.cls)} is already registered, as {self._by_class[added.cls].name!r}")
         versions = self._by_name.setdefault(added.name, {})
         if added.version in versions:
             raise ConfigurationError(
@@ -133,9 +135,12 @@ class EventRegistry:
         Raises:
             ConfigurationError: If there is a function for this version already, or if an argument is invalid.
         """
+        _check_type_name(name)
         check_count(version, "version of upcast()")
         if not callable(function):
-            raise ConfigurationError(f"upcast() takes a function of the data, which returns a dict; got {function!r}")
+            raise ConfigurationError(
+                f"upcast() takes a function of the data, which returns a dict; got {show(function)}"
+            )
         if (name, version) in self._upcasts:
             raise ConfigurationError(f"version {version} of {name!r} has an upcast() already")
         self._upcasts[name, version] = function
@@ -153,17 +158,19 @@ class EventRegistry:
             version: The version; by default the newest one.
 
         Raises:
-            ConfigurationError: If it is not registered.
+            ConfigurationError: If it is not registered, or if an argument is invalid.
         """
+        _check_type_name(name)
         versions = self._by_name.get(name, {})
-        found = versions.get(max(versions, default=0) if version is None else version)
+        found = versions.get(max(versions, default=0) if version is None else check_count(version, "version="))
         if found is None:
             raise ConfigurationError(f"version {version} of {name!r} is not registered; there are {sorted(versions)}")
         return msgspec.json.schema(found.cls)
 
     def find(self, cls: type[Any]) -> RegisteredType | None:
         """Return the registration of exactly this class, None if there is none."""
-        return self._by_class.get(cls)
+        found: object = cls
+        return self._by_class.get(cls) if isinstance(found, type) else None
 
     def check(self) -> None:
         """Check that all fields of all classes can be encoded and decoded.
@@ -243,7 +250,7 @@ def _check_type_name(name: object) -> None:
     if not isinstance(name, str) or not _TYPE_NAME.fullmatch(name):
         raise ConfigurationError(
             f"the name of a type is up to 255 letters, digits, dots, dashes, slashes and underscores, such as "
-            f"'shop.order-placed'; got {name!r}"
+            f"'shop.order-placed'; got {show(name)}"
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from antiphon.bridges._brokers.protocol import Broker, Message, Receipt
 from antiphon.bridges._channel import Channel
+from antiphon.bridges._checks import show
 from antiphon.bridges._codec.envelope import Envelope, check_extensions, encode_envelope
 from antiphon.bridges._codec.registry import EventRegistry
 from antiphon.bridges._delivery import delivery
@@ -57,7 +58,7 @@ class Publisher:
             id = uuid.uuid4().hex  # noqa: A001
         for value, what in ((name, "the name of an event that is published"), (id, "id=")):
             if (value is not None or what == "id=") and (not isinstance(value, str) or not value):
-                raise CodecError(f"{what} is a string that is not empty; got {value!r}")
+                raise CodecError(f"{what} is a string that is not empty; got {show(value)}")
         check_extensions(extensions)
         cause = delivery()
         hops = 0 if cause is None else cause.hops + 1

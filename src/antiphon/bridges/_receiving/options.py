@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 from antiphon import AsyncEventDispatcher, Strategy
 from antiphon.bridges._channel import Channel
-from antiphon.bridges._checks import check_count, check_name, check_seconds
+from antiphon.bridges._checks import check_count, check_name, check_seconds, show
 from antiphon.bridges._delivery import Delivery
 from antiphon.bridges._errors import ConfigurationError
 from antiphon.bridges._retry import Retry
@@ -87,21 +87,21 @@ def make_receive(
         ConfigurationError: If one of them is invalid.
     """
     if not isinstance(channel, Channel):
-        raise ConfigurationError(f"receive() takes a Channel; got {channel!r}")
+        raise ConfigurationError(f"receive() takes a Channel; got {show(channel)}")
     if group is not None:
         check_name(group, "group=")
     if unknown not in _UNKNOWN:
-        raise ConfigurationError(f'unknown= is "skip", "bury" or "wait"; got {unknown!r}')
+        raise ConfigurationError(f'unknown= is "skip", "bury" or "wait"; got {show(unknown)}')
     if retry is None:
         retry = Retry()
     elif group is None:
         raise ConfigurationError("retry= needs a group=, because a fan-out does not deliver an event again")
     if group is None and unknown != "skip":
-        raise ConfigurationError(f"unknown={unknown!r} needs a group=, because a fan-out only skips events")
+        raise ConfigurationError(f"unknown={show(unknown)} needs a group=, because a fan-out only skips events")
     if not isinstance(retry, Retry):
-        raise ConfigurationError(f"retry= is a Retry, such as Retry(5, first=1, factor=4); got {retry!r}")
+        raise ConfigurationError(f"retry= is a Retry, such as Retry(5, first=1, factor=4); got {show(retry)}")
     if around is not None and not callable(around):
-        raise ConfigurationError(f"around= is a function that returns an async context manager; got {around!r}")
+        raise ConfigurationError(f"around= is a function that returns an async context manager; got {show(around)}")
     return Receive(
         channel=channel,
         group=group if isinstance(group, str) else None,
@@ -116,9 +116,10 @@ def make_receive(
     )
 
 
-def _check_only(only: object) -> tuple[type[Any], ...] | None:
-    if only is not None and (not isinstance(only, tuple) or not only):
-        raise ConfigurationError(f"only= is a tuple of classes, such as (OrderPlaced,); got {only!r}")
+def _check_only(only: Any) -> tuple[type[Any], ...] | None:
+    given: object = only
+    if only is not None and (not isinstance(given, tuple) or not given):
+        raise ConfigurationError(f"only= is a tuple of classes, such as (OrderPlaced,); got {show(only)}")
     return cast("tuple[type[Any], ...] | None", only)
 
 

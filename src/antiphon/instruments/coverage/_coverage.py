@@ -55,6 +55,7 @@ def coverage(
         A context manager that returns itself on entry.
 
     Raises:
+        OSError: If the file cannot be written. Raised on entry, or when the block ends.
         TypeError: If ``path`` is not a path, another argument is not a dispatcher, or ``max_slowest`` is not an int.
         ValueError: If ``max_slowest`` is negative.
     """
@@ -68,6 +69,7 @@ class Coverage(BlockInstrument):
     at any time. The arguments are those of `coverage`.
 
     Raises:
+        OSError: As `coverage`.
         TypeError: As `coverage`.
         ValueError: As `coverage`.
     """
@@ -219,6 +221,7 @@ class Coverage(BlockInstrument):
         Raises:
             OSError: If the file cannot be written.
             TypeError: If ``path`` is not a path.
+            ValueError: If the operating system cannot have a file of this name, such as one with a null character.
         """
         path = check_path(path)
         text = self.text() if path.suffix.lower() == ".txt" else self.html()
@@ -235,7 +238,12 @@ class Coverage(BlockInstrument):
         Args:
             listeners: The `listeners` of the other coverage.
             events: Its `events`.
+
+        Raises:
+            TypeError: If one of them is not an iterable of such rows. Nothing is added then.
         """
+        listeners = _check_rows(listeners, ListenerCoverage, "listeners")
+        events = _check_rows(events, EventCoverage, "events")
         with self._lock:
             _merge(self._listeners, listeners)
             _merge(self._events, events)
@@ -306,6 +314,13 @@ def _merge(rows: dict[Any, RowT], others: Iterable[RowT]) -> None:
         row = _add(rows, other)
         if row is not other:
             row.merge(other)
+
+
+def _check_rows(rows: Any, cls: type[RowT], what: str) -> tuple[RowT, ...]:
+    checked: tuple[Any, ...] | None = tuple(rows) if hasattr(rows, "__iter__") else None
+    if checked is None or not all(isinstance(row, cls) for row in checked):
+        raise TypeError(f"merge() takes the {what} of another coverage, its {what}; got {safe_repr(rows)}")
+    return checked
 
 
 def _find_root(dispatcher: Any) -> Any:

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any, TypeAlias
 
 from antiphon.instruments import DispatchRecord, ListenerRecord
+from antiphon.instruments.timeline._checks import check_records
 from antiphon.instruments.timeline._labels import (
     dispatch_label,
     error_label,
@@ -38,8 +39,12 @@ def as_chrome_trace(records: Iterable[DispatchRecord], /, *, until: float | None
 
     Returns:
         The text of a JSON file, in ASCII.
+
+    Raises:
+        TypeError: If an argument is of a wrong type.
+        ValueError: If ``until`` is not finite.
     """
-    records = tuple(records)
+    records = check_records(records, until, dropped)
     trace = {
         "displayTimeUnit": "ms",
         "otherData": {"dispatches": len(records), "dropped": dropped},

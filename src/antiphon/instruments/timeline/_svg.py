@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from antiphon._util.columns import display_width, truncate
 from antiphon.instruments import DispatchRecord, Outcome
 from antiphon.instruments.timeline._chart import Bar, Chart, GroupBy, Row, make_chart
+from antiphon.instruments.timeline._checks import check_records, check_width
 from antiphon.instruments.timeline._scale import choose_ticks, format_duration, format_ticks
 
 __all__ = ("as_svg",)
@@ -119,11 +120,12 @@ def as_svg(
         The text of the file.
 
     Raises:
-        ValueError: If ``width`` is less than 400, or ``by`` is not one of the listed values.
+        TypeError: If an argument is of a wrong type.
+        ValueError: If ``width`` is less than 400 or more than 100,000, ``by`` is not one of the listed values, or
+            ``until`` is not finite.
     """
-    if width < MIN_WIDTH:
-        raise ValueError(f"width= must be at least {MIN_WIDTH} pixels, to leave space for the bars; got {width}")
-    chart = make_chart(tuple(records), by, until, dropped)
+    check_width(width, MIN_WIDTH, "pixels")
+    chart = make_chart(check_records(records, until, dropped), by, until, dropped)
     marks: list[str] = []
     top = float(MARGIN)
     if chart.groups:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from antiphon._util.columns import display_width, truncate
 from antiphon.instruments import DispatchRecord, Outcome
 from antiphon.instruments.timeline._chart import Bar, Chart, GroupBy, Row, make_chart
+from antiphon.instruments.timeline._checks import check_records, check_width
 from antiphon.instruments.timeline._scale import choose_ticks, format_duration, format_ticks
 
 __all__ = ("MIN_WIDTH", "as_text")
@@ -91,13 +92,15 @@ def as_text(
         Lines of text, each with a line break at its end.
 
     Raises:
-        ValueError: If ``width`` is less than 40, or ``by`` is not one of the listed values.
+        TypeError: If an argument is of a wrong type.
+        ValueError: If ``width`` is less than 40 or more than 100,000, ``by`` is not one of the listed values, or
+            ``until`` is not finite.
     """
-    chart = make_chart(tuple(records), by, until, dropped)
     if width is None:
         width = max(MIN_WIDTH, get_terminal_size().columns)
-    elif width < MIN_WIDTH:
-        raise ValueError(f"width= must be at least {MIN_WIDTH} columns, to leave space for the bars; got {width}")
+    else:
+        check_width(width, MIN_WIDTH, "columns")
+    chart = make_chart(check_records(records, until, dropped), by, until, dropped)
     characters = _ASCII_CHARACTERS if ascii else _UNICODE_CHARACTERS
     text = "".join(f"{line.rstrip()}\n" for line in _draw_lines(chart, width, characters))
     return _to_ascii(text) if ascii else text

@@ -41,6 +41,7 @@ def timeline(
         A context manager that returns itself on entry.
 
     Raises:
+        OSError: If the file cannot be written. Raised on entry, or when the block ends.
         TypeError: If ``path`` is not a path, another argument is not a dispatcher, or ``max_dispatches`` is not an int.
         ValueError: If ``max_dispatches`` is less than 1.
     """
@@ -54,6 +55,7 @@ class Timeline(BlockInstrument):
     ``dispatcher.add_instrument(Timeline(max_dispatches=100))``. The arguments are those of `timeline`.
 
     Raises:
+        OSError: As `timeline`.
         TypeError: As `timeline`.
         ValueError: As `timeline`.
     """
@@ -107,6 +109,7 @@ class Timeline(BlockInstrument):
             Lines of text, each with a line break at its end.
 
         Raises:
+            TypeError: As `as_text`.
             ValueError: As `as_text`.
         """
         return as_text(self.records, width=width, ascii=ascii, by=by, until=self._until, dropped=self.dropped)
@@ -118,6 +121,7 @@ class Timeline(BlockInstrument):
             The text of the file.
 
         Raises:
+            TypeError: As `as_svg`.
             ValueError: As `as_svg`.
         """
         return as_svg(self.records, width=width, by=by, until=self._until, dropped=self.dropped)
@@ -140,6 +144,7 @@ class Timeline(BlockInstrument):
         Raises:
             OSError: If the file cannot be written.
             TypeError: If ``path`` is not a path.
+            ValueError: If the operating system cannot have a file of this name, such as one with a null character.
         """
         path = check_path(path)
         match path.suffix.lower():
