@@ -428,8 +428,12 @@ async def test_a_dispatch_needs_a_name_or_an_event(dispatcher: AnyDispatcher) ->
 
 
 def test_dispatch_of_an_async_dispatcher_shows_what_to_await() -> None:
-    with pytest.raises(NotImplementedError, match=r"await dispatcher\.adispatch\('order.placed'"):
+    with pytest.raises(NotImplementedError, match=r'await dispatcher\.adispatch\("order.placed"\)$'):
         AsyncEventDispatcher().dispatch(PLACED)
+    with pytest.raises(NotImplementedError, match=r'await dispatcher\.adispatch\("order.placed", event\)$'):
+        AsyncEventDispatcher().dispatch(PLACED, Event())
+    with pytest.raises(NotImplementedError, match=r"await dispatcher\.adispatch\(event\)$"):
+        AsyncEventDispatcher().dispatch(cast("Any", Event()))
 
 
 @pytest.mark.parametrize(
@@ -642,7 +646,7 @@ def async_form(function: Callable[..., object]) -> Callable[..., Awaitable[objec
 def test_the_dispatch_of_an_async_dispatcher_teaches_with_any_arguments() -> None:
     dispatch: Any = AsyncEventDispatcher().dispatch
     for arguments, options in ((("a",), {}), ((), {"event_id": "a"}), ((), {"name": "a"}), (("a", Event(), 3), {})):
-        with pytest.raises(NotImplementedError, match=r"await dispatcher\.adispatch\('a', \.\.\.\)"):
+        with pytest.raises(NotImplementedError, match=r'await dispatcher\.adispatch\("a"(, event)?\)$'):
             dispatch(*arguments, **options)
     with pytest.raises(NotImplementedError, match=r"await dispatcher\.adispatch\(name, event\)"):
         dispatch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
 from contextlib import suppress
+from enum import Enum
 from inspect import CO_COROUTINE
 from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeVar, overload
 
@@ -30,7 +31,7 @@ from antiphon._strategies.sequential import DEFAULT_STRATEGY
 from antiphon._types import AsyncListener, DeclaredNamesSource, EventName, Name
 from antiphon._util.arguments import MISSING, hides_collected_arguments, hides_parameters, make_argument_error
 from antiphon._util.lazy_module import LazyModule
-from antiphon._util.naming import safe_repr
+from antiphon._util.naming import format_key, safe_repr
 
 if TYPE_CHECKING:
     from antiphon._dispatchers import observed_loops as _observed_loops
@@ -155,7 +156,11 @@ class AsyncEventDispatcher(_Base):
             NotImplementedError: Always.
         """
         given: Any = unknown.get("event_id", unknown.get("name", MISSING)) if name is MISSING else name
-        arguments = "name, event" if given is MISSING else f"{safe_repr(given)}, ..."
+        arguments = "name, event"
+        if given is not MISSING:
+            # An event has no form in code. Only a name can stand alone beside it.
+            first = format_key(given) if isinstance(given, (str, Enum, type)) or event is not None else "event"
+            arguments = first if event is None else f"{first}, event"
         raise NotImplementedError(
             f"the listeners of an AsyncEventDispatcher are async: await dispatcher.adispatch({arguments})"
         )
