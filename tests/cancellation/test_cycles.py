@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 from anyio.lowlevel import checkpoint
 
 from antiphon import AsyncEventDispatcher, Event, Strategy
+from antiphon.testing import settle
 from tests.cancellation.listeners import Make, every_policy, every_strategy, every_unlimited_strategy, of
 from tests.cancellation.tasks import forever
 
@@ -38,12 +44,16 @@ async def count_unreachable(dispatcher: AsyncEventDispatcher, strategy: Strategy
         except Exception:
             pass
 
-    await dispatch()
+    return await count_unreachable_of(dispatch)
+
+
+async def count_unreachable_of(function: Callable[[], Awaitable[None]]) -> int:
+    await function()
     gc.collect()
     gc.disable()
     try:
         for _ in range(5):
-            await dispatch()
+            await function()
         return gc.collect()
     finally:
         gc.enable()
@@ -64,3 +74,36 @@ async def test_a_dispatch_leaves_no_cycles(make: Make, policy: Any, listeners: A
 @every_unlimited_strategy
 async def test_listeners_that_are_cancelled_for_an_error_leave_no_cycles(make: Make) -> None:
     assert await count_unreachable(of(forever, fails, forever), make()) == 0
+
+
+@every_strategy
+@every_policy
+@pytest.mark.parametrize("listeners", [(forever,), (forever, forever)], ids=["one", "two"])
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+async def test_a_dispatch_that_a_scope_cancels_leaves_no_cycles(make: Make, policy: Any, listeners: Any) -> None:
+    """On asyncio, a cancelled cancel scope of AnyIO leaves some."""
+    dispatcher, strategy = of(*listeners), make(errors=policy)
+
+    async def dispatch_and_cancel() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(dispatcher.adispatch, "order.placed", strategy=strategy))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+
+    assert await count_unreachable_of(dispatch_and_cancel) == 0
+
+
+@every_strategy
+@every_policy
+@pytest.mark.parametrize("listeners", [(forever,), (forever, forever)], ids=["one", "two"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_dispatch_whose_task_is_cancelled_leaves_no_cycles(make: Make, policy: Any, listeners: Any) -> None:
+    dispatcher, strategy = of(*listeners), make(errors=policy)
+
+    async def dispatch_and_cancel() -> None:
+        task = asyncio.ensure_future(dispatcher.adispatch("order.placed", strategy=strategy))
+        await settle()
+        task.cancel()
+        await asyncio.wait([task])
+
+    assert await count_unreachable_of(dispatch_and_cancel) == 0

@@ -68,7 +68,10 @@ MORE = {
         "test_dropped_results.py",
     ),
     "_registry": ("test_registry.py", "listening/test_cache.py", "listening/test_keys.py", "listening/test_declared_names.py"),
-    "_strategies": ("cancellation/test_requests.py", "strategies/test_race.py", "instruments/test_records.py"),
+    "_strategies": (
+        "cancellation/test_requests.py", "cancellation/test_nesting.py", "cancellation/test_cycles.py",
+        "strategies/test_race.py", "instruments/test_records.py",
+    ),
     "_waiting": ("waiting/test_buffer.py", "waiting/test_queue_endings.py"),
 }  # fmt: skip
 #: Modules that take long to import, and do not import antiphon.

@@ -31,6 +31,8 @@ async def raise_if_cancelled(watch: CancellationWatch) -> None:
         if task is None and trio is None:
             trio, task = detect_backend()
         scope_checkpoint = checkpoint_if_cancelled(trio, task)
+        # A cancelled task references its exception, and with it this frame: a reference cycle.
+        del task
         if scope_checkpoint is not None:
             await scope_checkpoint
     if watch.has_undelivered_cancellation():
@@ -74,4 +76,8 @@ async def get_requested_cancellation(exc: BaseException, watch: CancellationWatc
                 exc = requested
             if is_scope_message(next(iter(exc.args), None)):
                 break
-    return exc
+    try:
+        return exc
+    finally:
+        # The traceback of the exception contains this frame, so that a reference would create a cycle.
+        del exc

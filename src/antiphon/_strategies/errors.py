@@ -345,10 +345,14 @@ class ErrorCollector:
             BaseExceptionGroup: The errors and the given exception. If the errors left alone, an ``except Exception``
                 would lose the cancellation.
         """
-        if not self.errors:
-            raise exc
-        message = f"{self._format_message()}, and the dispatch was ended"
-        raise BaseExceptionGroup(message, [*self._pop_errors(), exc]) from None
+        try:
+            if not self.errors:
+                raise exc
+            message = f"{self._format_message()}, and the dispatch was ended"
+            raise BaseExceptionGroup(message, [*self._pop_errors(), exc]) from None
+        finally:
+            # A frame that references an exception creates a reference cycle.
+            del exc
 
     def _pop_errors(self) -> list[Exception]:
         # Detach the list: each exception references frames that reference this object, and the cycle would live until

@@ -42,6 +42,8 @@ class TieredStrategy(BaseStrategy):
         if scope_checkpoint is not None:
             await scope_checkpoint
         watch = CancellationWatch(task, current_watch.get())
+        # As in `raise_if_cancelled`.
+        del task
         watch.trio, watch.is_in_scope = trio, trio is not None or scope_checkpoint is not None
         collector = ErrorCollector(self._errors, plan, event)
         try:
@@ -99,6 +101,7 @@ async def _run_single_listener_plan(errors: ErrorPolicy, subscription: Subscript
     if scope_checkpoint is not None:
         await scope_checkpoint
     watch = CancellationWatch(task, current_watch.get())
+    del task  # as in `raise_if_cancelled`
     collector: ErrorCollector | None = None
     try:
         try:
