@@ -11,6 +11,7 @@ import argparse
 import builtins
 import inspect
 import logging
+import math
 import re
 import sys
 import warnings
@@ -184,7 +185,7 @@ def _quiet_folder() -> Iterator[None]:
 
 
 def run(calls: int, seed: int = 0, only: str = "") -> Counter[str]:
-    """Make calls on both backends, the same number of each.
+    """Make calls on both backends, at least the given number in all, and the same number of each.
 
     Args:
         calls: How many.
@@ -196,7 +197,7 @@ def run(calls: int, seed: int = 0, only: str = "") -> Counter[str]:
     """
     counts: Counter[str] = Counter()
     chosen = [call for call in list_calls() if only in f"{call.owner}.{call.name}"]
-    each = max(1, calls // len(chosen) // 2)
+    each = math.ceil(calls / len(chosen) / 2)
     faults: list[Exception] = []
     for backend in ("asyncio", "trio"):
         with _quiet_folder(), start_blocking_portal(backend) as portal:
