@@ -292,36 +292,38 @@ class Registry(RegistryLookup):
         if self._removal_callbacks is not None:
             self._removal_callbacks.on_removed(subscription)
 
-    def close(self, scope: Any) -> None:
+    def close(self, scope: Any, *, run_callbacks: bool = True) -> None:
         """Remove all subscriptions, and refuse new ones. The scopes of the scope end too.
 
         Args:
             scope: The scope that ends. Removal callbacks and error messages get it.
+            run_callbacks: Whether to call removal callbacks. If not, the caller calls them without the lock.
         """
         with self._lock:
-            closed = self._close(scope)
-        for registry in closed:
-            if registry._removal_callbacks is not None:
-                registry._removal_callbacks.run_due(registry.ended_scope)
+            self.ended_scope = ended = cast("Callable[[], Any]", ref(scope))
+            self._make_cached_plan = partial(make_cached_plan_weakly, ended)
+            if self._children:
+                for child in self._get_children():
+                    if child.ended_scope is None:
+                        # Until its end, a scope is referenced by this method of it.
+                        child.close(cast("Any", child._make_cached_plan).__self__, run_callbacks=False)
+            # Detach all buckets first. User code that registers meanwhile must then create one, which is refused.
+            buckets, self._buckets, self._matchers = self._buckets, {}, {}
+            for bucket in buckets.values():
+                for subscription in bucket.get_subscriptions():
+                    self._disable(subscription)
+                # If user code within `add` has ended the scope, `add` finds that the bucket is empty.
+                bucket.clear()
+            if self.cached_plans or self._children or self.answers:
+                self.clear_plans()
+        if (self._removal_callbacks is not None or self._children) and run_callbacks:
+            self._run_due_callbacks()
 
-    def _close(self, scope: Any) -> list[Registry]:
-        self.ended_scope = ended = cast("Callable[[], Any]", ref(scope))
-        self._make_cached_plan = partial(make_cached_plan_weakly, ended)
-        closed: list[Registry] = [self]
-        for child in self._get_children() if self._children else ():
-            if child.ended_scope is None:
-                # Until its end, a scope is referenced by this method of it.
-                closed += child._close(cast("Any", child._make_cached_plan).__self__)
-        # Detach all buckets first. User code that registers meanwhile must then create one, which is refused.
-        buckets, self._buckets, self._matchers = self._buckets, {}, {}
-        for bucket in buckets.values():
-            for subscription in bucket.get_subscriptions():
-                self._disable(subscription)
-            # If user code within `add` has ended the scope, `add` finds that the bucket is empty.
-            bucket.clear()
-        if self.cached_plans or self._children or self.answers:
-            self.clear_plans()
-        return closed
+    def _run_due_callbacks(self) -> None:
+        if self._removal_callbacks is not None:
+            self._removal_callbacks.run_due(self.ended_scope)
+        for child in self._get_children():
+            child._run_due_callbacks()
 
     def when_removed(self, subscription: Subscription, call: RemovalCallback, /) -> None:
         """Call a function when a subscription is removed, or immediately if it has been removed."""
