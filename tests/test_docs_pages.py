@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
+RECIPES = DOCS / "recipes" / "index.md"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
@@ -67,3 +69,26 @@ def test_tables_name_their_columns(page):
 
     # Only the column of the names of the rows may be without a title.
     assert [line for line in headings if re.search(r"[^|]\| +\|", line)] == []
+
+
+def read_recipes():
+    """Return the event loops of each recipe, as the index lists them."""
+    rows = re.findall(
+        r"^\| \[.*?\]\((\w[\w-]*\.md)\) \|.*\| (.+) \|$", RECIPES.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return dict(rows)
+
+
+@pytest.mark.parametrize(("page", "loops"), read_recipes().items() if DOCS.exists() else [])
+def test_a_recipe_installs_antiphon_for_its_event_loops(page, loops):
+    (line,) = re.findall(r"^pip install (.+)$", (RECIPES.parent / page).read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert [each for each in shlex.split(line) if each.startswith("antiphon")] == [
+        "antiphon[trio]" if "Trio" in loops else "antiphon"
+    ]
+
+
+def test_the_index_lists_each_recipe():
+    pages = {path.name for path in RECIPES.parent.glob("*.md")} - {RECIPES.name}
+
+    assert set(read_recipes()) == pages

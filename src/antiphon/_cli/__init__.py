@@ -48,6 +48,7 @@ _FORMATS: Final[dict[str, Callable[[Description], str]]] = {
 }
 
 _PATH_HELP: Final = "the dispatcher: package.module:attribute, or package.module:function() to call a function"
+_OUTPUT_HELP: Final = "the file to write; default: standard output"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,12 +125,12 @@ def _make_parser() -> argparse.ArgumentParser:
         metavar="PACKAGE",
         help="a package in which to search for dispatches; default: the package of the module that defines events",
     )
-    catalogue.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: standard output")
+    catalogue.add_argument("-o", "--output", type=Path, metavar="FILE", help=_OUTPUT_HELP)
     catalogue.set_defaults(run=_write_catalogue)
 
     view = commands.add_parser("view", help="write an HTML page about the listeners, with a filter")
     view.add_argument("path", metavar="PATH", help=_PATH_HELP)
-    view.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: standard output")
+    view.add_argument("-o", "--output", type=Path, metavar="FILE", help=_OUTPUT_HELP)
     view.set_defaults(run=_view)
 
     add_bridge_parser(commands.add_parser("bridge", help="show the state of a bridge, and handle its dead letters"))

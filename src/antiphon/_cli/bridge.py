@@ -55,13 +55,24 @@ def add_bridge_parser(parser: argparse.ArgumentParser) -> None:
         action.set_defaults(run=partial(_run_connected, _settle), verb=verb)
 
     asyncapi = actions.add_parser("asyncapi", help="describe the published and received events as AsyncAPI 3, in JSON")
-    asyncapi.add_argument("--title", help="default: the source of the bridge")
-    asyncapi.add_argument("--api-version", default="1.0.0", metavar="VERSION", help="default: %(default)s")
+    asyncapi.add_argument("--title", help="the title of the document; default: the source of the bridge")
+    asyncapi.add_argument(
+        "--api-version",
+        default="1.0.0",
+        metavar="VERSION",
+        help="the version of the document; default: %(default)s",
+    )
     asyncapi.set_defaults(run=_show_asyncapi)
 
 
 def _add_format(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+    parser.add_argument(
+        "--format",
+        choices=("table", "json"),
+        default="table",
+        metavar="FORMAT",
+        help="table or json; default: %(default)s",
+    )
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
