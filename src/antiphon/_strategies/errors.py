@@ -139,7 +139,7 @@ def annotate_exception(exc: BaseException, step: Subscription | StrategyStep, pl
     if isinstance(step, StrategyStep):
         for raised, subscription in step.find_raised(exc):
             annotate_exception(raised, subscription, plan, event)
-    elif isinstance(exc, AttributeError) and exc.name == INFO and exc.obj is event:
+    elif exc.__class__ is AttributeError and _is_missing_info(exc, event):
         # The dispatch itself has read it. Looking for it in each dispatch would cost time.
         what = (
             f"a listener cleared the __dict__ of the event, which has the state of the dispatch ({INFO}), instead of "
@@ -152,6 +152,10 @@ def annotate_exception(exc: BaseException, step: Subscription | StrategyStep, pl
         task = get_asyncio_task()
         if task is None or not task.cancelling():
             add_note(exc, step, plan, event, what="a cancellation that no scope or task around it requested left")
+
+
+def _is_missing_info(exc: Any, event: object) -> bool:
+    return exc.name == INFO and exc.obj is event
 
 
 def add_note(
@@ -187,7 +191,9 @@ def add_note(
             f"{safe_repr(plan.dispatcher)} dispatched {name}({type(event).__qualname__})"
         )
         notes: Any = getattr(error, "__notes__", ())
-        if note not in notes and sum(str(earlier).startswith(NOTE_PREFIX) for earlier in notes) < MAX_NOTES:
+        if not notes or (
+            note not in notes and sum(str(earlier).startswith(NOTE_PREFIX) for earlier in notes) < MAX_NOTES
+        ):
             error.add_note(note)
     except Exception:  # noqa: S110  a lost note is better than a lost error
         pass
