@@ -66,6 +66,8 @@ PARALLEL = ("-n", os.environ.get("TEST_PROCESSES", "2"))
 QUICK = ("-m", "not slow and not server")
 #: The servers on which the bridge runs.
 SERVERS = ("redis-server", "valkey-server")
+#: The tests that run the programs of the docs.
+PROGRAMS = "tests/test_pasted_pages.py"
 #: Where `build` puts the sdist and the wheel.
 DIST = Path(".nox/dist")
 #: Runs with the wheel alone.
@@ -195,10 +197,10 @@ def doctests(session: nox.Session) -> None:
 
 @nox.session
 def recipes(session: nox.Session) -> None:
-    """Run the examples of docs/recipes with the libraries that they use."""
+    """Run the examples and the programs of docs/recipes with the libraries that they use."""
     _log_left_out(session)
     session.install(".", *_group("recipes"))
-    session.run("python", "-m", "pytest", *(session.posargs or ["docs/recipes"]))
+    session.run("python", "-m", "pytest", *(session.posargs or ["docs/recipes", *_existing(PROGRAMS)]))
 
 
 @nox.session

@@ -32,6 +32,8 @@ extensions = [
     "mistakes",
     # The pictures of timelines and the chart, in this folder.
     "pictures",
+    # The programs of the pages, in this folder.
+    "programs",
 ]
 exclude_patterns = ["_build", "inventories"]
 html_theme = "furo"
