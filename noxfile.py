@@ -1,7 +1,7 @@
 """The checks of the project as nox sessions. ``nox -l`` lists them.
 
 They need nox and Python 3.11 or later. All sessions use uv if it is installed, and ``lowest`` requires it.
-``tests_all``, ``tests_rest``, ``wheel`` and ``instructions`` run on each Python in ``PYTHONS`` that is installed. The
+``tests_all``, ``wheel`` and ``instructions`` run on each Python in ``PYTHONS`` that is installed. The
 sessions of HARP require Python 3.13, like HARP, and so does ``mutants``, which measures lines with ``sys.monitoring``.
 All other sessions run on the Python that runs nox.
 """
@@ -85,9 +85,6 @@ asyncio.run(dispatcher.adispatch("order.placed"))
 assert "trio" not in sys.modules
 """
 
-#: The tests of the session `wheel`, which leaves the others to the sessions that install the checkout.
-WHEEL_TESTS = ("tests/compatibility/test_contract.py", "tests/test_tutorial.py", "tests/test_layout.py")
-
 # For sessions that repeat the tests in another environment.
 FEWER = ("--hypothesis-profile=few", *QUICK)
 LEFT_OUT_BY_QUICK = "the tests that are slow or need a server; `tests_rest` runs them"
@@ -117,14 +114,12 @@ def tests_all(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *PARALLEL, *selection, *session.posargs)
 
 
-@nox.session(python=PYTHONS)
+@nox.session
 def tests_rest(session: nox.Session) -> None:
-    """Run the tests that the sessions ``tests`` and ``bridge_tests`` do not run, on every Python."""
-    is_current = session.python == CURRENT
-    selection = ("-m", "(slow or server) and not faults") if is_current else FEWER
-    _log_left_out(session, "the tests of `tests` and `bridge_tests`" if is_current else LEFT_OUT_BY_FEWER)
+    """Run the tests that the sessions ``tests`` and ``bridge_tests`` do not run."""
+    _log_left_out(session, "the tests of `tests` and `bridge_tests`")
     session.install(".", *_group("test"))
-    session.run("python", "-m", "pytest", *PARALLEL, *selection, *session.posargs)
+    session.run("python", "-m", "pytest", *PARALLEL, "-m", "(slow or server) and not faults", *session.posargs)
 
 
 @nox.session
@@ -291,8 +286,8 @@ def build(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, requires=["build"])
 def wheel(session: nox.Session) -> None:
-    """Install the wheel that ``build`` made, and run tests of the sdist against it, on every Python."""
-    _log_left_out(session, "all tests but those of whistle's contract, the tutorial and the layout")
+    """Install the wheel that ``build`` made, and run the tests of the sdist against it, on every Python."""
+    _log_left_out(session, LEFT_OUT_BY_FEWER, "the tests that need the checkout, which skip themselves")
     wheel = str(next(DIST.glob("*.whl")).absolute())
     unpacked = Path(session.create_tmp()) / "sdist"
     shutil.rmtree(unpacked, ignore_errors=True)
@@ -305,9 +300,7 @@ def wheel(session: nox.Session) -> None:
         session.run("python", "-I", "-c", INSTALLED_EXAMPLE)
     session.install(wheel, *_group("test"))
     with session.chdir(next(unpacked.iterdir())):
-        # Collecting imports all tests, so none of them needs a file that the sdist does not have.
-        session.run("python", "-m", "pytest", "--collect-only", "-qq", silent=True)
-        session.run("python", "-m", "pytest", *(session.posargs or WHEEL_TESTS))
+        session.run("python", "-m", "pytest", *PARALLEL, *FEWER, *session.posargs)
 
 
 @nox.session
