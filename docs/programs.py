@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parent
 #: The pages with blocks that are not one program. The reason is shown on the page.
 EXCEPTIONS = {
+    "pytest-plugins": "Its blocks are the files of several test projects, which the tests run.",
     "recipes/harp": "Its blocks belong to several files of a project with HARP.",
     "seeing": 'Its blocks need the folder "examples" of the repository of antiphon.',
 }
+#: What is shown beside the link of a page.
+NOTES = {"mistakes": "the first block only; the tests run each of the others by itself"}
 #: The pages whose blocks are files. The first line of each block is the name of its file.
 TUTORIAL = ("tutorial", "tutorial-service", "tutorial-tests")
 #: The number of characters of a line, within a block.
@@ -78,7 +81,7 @@ def read_page(name: str) -> Page:
             title = title or heading
         elif part["comment"]:
             skip = _SKIP.match(part["comment"])
-            reason = skip["reason"] if skip else ""
+            reason = skip["reason"].replace("`", "") if skip else ""
         elif part["language"] == "python":
             blocks.append(Block(heading, dedent(part["code"]), reason))
             reason = ""
@@ -237,7 +240,7 @@ def _write_blocks(page: Page, blocks: Iterable[Block]) -> Iterator[str]:
     """Write each block, below its heading if that is not the heading of the block before."""
     heading = page.title
     for block in blocks:
-        code = f"# A block of the page is left out: {block.left_out}." if block.left_out else block.code.strip("\n")
+        code = f"# A block is left out: {block.left_out}." if block.left_out else block.code.strip("\n")
         if code:
             # ruff keeps two empty lines before a function or a class.
             space = "\n\n\n" if re.match(r"@|async def |def |class ", code) else "\n\n"
@@ -288,6 +291,10 @@ def _add_link(app: Any, doctree: Any, name: str) -> None:
         if path != paths[0]:
             paragraph += nodes.Text(", ")
         paragraph += _make_reference(path, posixpath.relpath(f"programs/{path}", folder))
+    if paths:
+        reasons = [block.left_out for block in read_page(name).blocks if block.left_out]
+        notes = [NOTES[name]] if name in NOTES else [f"a block is left out: {reason}" for reason in reasons]
+        paragraph += nodes.Text(f" ({'; '.join(notes)})" if notes else "")
     next(doctree.findall(nodes.section)).append(paragraph)
 
 
