@@ -1,4 +1,4 @@
-"""The pages of the docs fit their screens: code fits a computer, drawings fit a phone, and tables name their columns."""
+"""The pages of the docs fit their screens: code and output fit a computer, drawings fit a phone, and tables name their columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 RECIPES = DOCS / "recipes" / "index.md"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
-BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^( *)(`{3,})(\w+)\n(.*?)^ *\2$", re.DOTALL | re.MULTILINE)
+#: A file that a page contains.
+INCLUDE = re.compile(r"^```\{literalinclude\} (\S+)$", re.MULTILINE)
 
 #: The number of characters that fit the column of a page, and a phone.
 PAGE_WIDTH, PHONE_WIDTH = 90, 42
@@ -24,27 +26,28 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relati
 
 
 def find_blocks(page, *languages):
-    """Return the lines of the code blocks, without those that the page hides."""
+    """Return the lines of the blocks in some languages, or in all, without those that the page hides."""
     text = re.sub(r"<!-- invisible-code-block:.*?-->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     found = [
         (language, line.removeprefix(indent))
-        for indent, language, code in BLOCK.findall(text)
+        for indent, _, language, code in BLOCK.findall(text)
         for line in code.splitlines()
     ]
-    return [line for language, line in found if language in languages]
+    return [line for language, line in found if language in languages or not languages]
 
 
 @every_page
-def test_code_fits_the_column_of_its_page(page):
-    lines = find_blocks(page, "python", "sh", "ini")
+def test_code_and_output_fit_the_column_of_their_page(page):
+    lines = find_blocks(page)
 
     assert [line for line in lines if len(line) > PAGE_WIDTH] == []
 
 
-def test_code_of_the_recipe_files_fits_the_column_of_its_page():
-    lines = [line for path in (DOCS / "recipes").glob("*.py") for line in path.read_text(encoding="utf-8").splitlines()]
+def test_included_files_fit_the_column_of_their_page():
+    paths = [page.parent / path for page in PAGES for path in INCLUDE.findall(page.read_text(encoding="utf-8"))]
+    lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
 
-    assert lines
+    assert {path.name for path in paths} >= {"app.py", "events.py", "queued_storage.py"}
     assert [line for line in lines if len(line) > PAGE_WIDTH] == []
 
 

@@ -3,7 +3,13 @@
 from typing import Any
 
 from antiphon import AsyncEventDispatcher, in_thread, listens_to
-from examples.shop.events import ORDER_PAID, ORDER_PLACED, OrderEvent, OrderPaid, OrderPlaced
+from examples.shop.events import (
+    ORDER_PAID,
+    ORDER_PLACED,
+    OrderEvent,
+    OrderPaid,
+    OrderPlaced,
+)
 
 dispatcher = AsyncEventDispatcher(name="shop")
 

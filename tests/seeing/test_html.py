@@ -38,7 +38,7 @@ def test_each_key_has_a_group_with_its_listeners_in_order():
     assert review.find(class_="priority")[0].text == "-5"
     assert [badge.text for badge in review.find(class_="badge")] == ["where is_large", "limit 1"]
     assert "Ask an employee to review a large order." in review.text
-    assert "examples/shop/app.py:35" in review.text
+    assert "examples/shop/app.py:41" in review.text
 
 
 def test_listener_of_a_pattern_links_to_its_group():

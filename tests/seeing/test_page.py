@@ -1,4 +1,4 @@
-"""The page docs/seeing.md shows what the commands print; ``python -m tests.seeing.test_page`` renews it."""
+"""The page docs/seeing.md contains what the commands print; ``python -m tests.seeing.test_page`` renews it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ from examples.shop.app import dispatcher as shop
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "seeing.md"
+#: A command. It can continue on the next line, and end with a number of lines.
+COMMAND = re.compile(r"^\$ antiphon (?P<arguments>(?:.*\\\n)*.*?)(?: \| head -n (?P<lines>\d+))?$", re.MULTILINE)
+#: A path in the table of errors, and the line on stderr.
+ERROR = re.compile(r"^\| `(?P<path>[\w.:]+)` \| `(?P<line>.*)` \|$", re.MULTILINE)
 BLOCK = re.compile(r"^(?P<fence>`{3,})console\n(?P<shown>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL)
 
 
 def run_again(shown):
     """Run the commands of a block and return its new text."""
-    lines = []
-    for command in re.findall(r"^\$ antiphon (.*)$", shown, re.MULTILINE):
+    parts = []
+    for command in COMMAND.finditer(shown):
+        arguments = shlex.split(command["arguments"].replace("\\\n", ""))
         out, err = io.StringIO(), io.StringIO()
         with (
             chdir(ROOT),
@@ -33,11 +38,20 @@ def run_again(shown):
             # The width of a block of code on the page.
             patch("antiphon._cli._get_width", lambda: 88),
         ):
-            status = main(shlex.split(command))
+            status = main(arguments)
         # A hint at a mistyped key is not an error.
-        assert (status == 0) == (not err.getvalue() or "--event" in command)
-        lines += [f"$ antiphon {command}\n", out.getvalue(), err.getvalue()]
-    return "".join(lines)
+        assert (status == 0) == (not err.getvalue() or "--event" in arguments)
+        lines = out.getvalue().splitlines(keepends=True)
+        parts += [f"{command[0]}\n", *lines[: int(command["lines"] or len(lines))], err.getvalue()]
+    return "".join(parts)
+
+
+def read_error(path):
+    """Return what the command prints for a path that does not lead to a dispatcher."""
+    err = io.StringIO()
+    with chdir(ROOT), redirect_stderr(err):
+        assert main(["listeners", path]) == 2
+    return err.getvalue().rstrip("\n")
 
 
 def renewed(page):
@@ -48,11 +62,14 @@ def renewed(page):
         fence = "````" if "```" in shown else "```"
         return f"{fence}console\n{shown}{fence}"
 
-    return BLOCK.sub(block, page)
+    def error(match):
+        return f"| `{match['path']}` | `{read_error(match['path'])}` |"
+
+    return ERROR.sub(error, BLOCK.sub(block, page))
 
 
 def test_page_has_all_commands():
-    assert PAGE.read_text(encoding="utf-8").count("\n$ antiphon ") == 11
+    assert PAGE.read_text(encoding="utf-8").count("\n$ antiphon ") == 7
 
 
 @pytest.mark.parametrize(
@@ -60,6 +77,11 @@ def test_page_has_all_commands():
 )
 def test_commands_print_what_the_page_shows(match):
     assert run_again(match["shown"]) == match["shown"], "python -m tests.seeing.test_page renews the page"
+
+
+@pytest.mark.parametrize("match", [*ERROR.finditer(PAGE.read_text(encoding="utf-8"))], ids=lambda match: match["path"])
+def test_page_shows_the_errors_of_paths(match):
+    assert match["line"] == read_error(match["path"]), "python -m tests.seeing.test_page renews the page"
 
 
 @pytest.mark.parametrize("picture", ["shop-dot.svg", "shop-mermaid.svg"])

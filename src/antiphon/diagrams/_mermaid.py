@@ -33,7 +33,7 @@ def mermaid(description: Description) -> str:
     for key in graph.keys:
         opening, closing = _SHAPES[key.kind]
         lines.append(f"  {key.id}{opening}{_quote(key.label)}{closing}:::{_get_style_class(key.kind)}")
-    lines += [f"  {listener.id}({_quote(*listener.lines)}):::{_get_style_class(None)}" for listener in graph.listeners]
+    lines += [f"  {listener.id}({_quote(*listener.lines)})" for listener in graph.listeners]
     for edge in graph.edges:
         arrow = "-.->" if edge.other_key else "-->"
         label = f"{edge.number} through {edge.other_key}" if edge.other_key else f"{edge.number}"
@@ -44,8 +44,8 @@ def mermaid(description: Description) -> str:
 
 
 def _get_style_class(kind: KeyKind | None) -> str:
-    # Add a suffix: "class" alone is a statement of Mermaid.
-    return f"{kind}Key" if kind else "listener"
+    # Add a suffix: "class" alone is a statement of Mermaid. "default" is the class of all nodes that name no other.
+    return f"{kind}Key" if kind else "default"
 
 
 def _quote(*lines: str) -> str:
