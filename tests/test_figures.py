@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests import figures
+from tests.endurance import leaks
 from tests.fuzz import __main__ as fuzz
 from tests.fuzz.loops import LOOPS
 
@@ -67,3 +68,12 @@ def test_a_run_is_full_if_no_program_of_either_kind_is_left_out() -> None:
     assert fuzz.is_full_run(["asyncio", "trio"], *full)
     assert not fuzz.is_full_run(["asyncio", "trio"], full[0] - 1, full[1])
     assert not fuzz.is_full_run(["asyncio", "trio"], full[0], full[1] - 1)
+
+
+def test_a_run_of_fewer_rounds_keeps_no_figures_of_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr(figures, "keep", lambda *given: kept.append(given))
+    monkeypatch.setattr(leaks, "CASES", {})
+
+    assert leaks.main(["--rounds", "10"]) == 0
+    assert kept == []

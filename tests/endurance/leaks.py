@@ -352,7 +352,7 @@ def main(arguments: list[str] | None = None) -> int:
     total = sum(left.rounds for left in results)
     print(f"{leaks} leaks in {total:,} rounds, {time.monotonic() - started:.0f} s")
     figures.print_left_out(total, ROUNDS * len(CASES) * 2, "rounds")
-    if not options.short and not options.case and not options.backend:
+    if rounds >= ROUNDS and not options.case and not options.backend:
         figures.keep(
             "leaks",
             {
