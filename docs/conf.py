@@ -49,6 +49,8 @@ html_theme_options = {
 }
 # The copy button omits the prompt and the output of a command.
 copybutton_prompt_text = "$ "
+# A command can continue on the next line.
+copybutton_line_continuation_character = "\\"
 # A block of text is the output of a program, which is not to be copied.
 copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
 # Furo's default underlines the names of classes and modules.

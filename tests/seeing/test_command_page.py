@@ -41,7 +41,13 @@ def render_arguments(parser: argparse.ArgumentParser) -> Iterator[str]:
         value = "" if action.nargs == 0 else formatter._format_args(action, action.dest.upper()).strip()
         forms = [f"{option} {value}".strip() for option in action.option_strings] or [value]
         names = ", ".join(f"`{form}`" for form in forms)
-        yield f"| {names} | {formatter._expand_help(action)} |"
+        yield f"| {names} | {mark_code(formatter._expand_help(action))} |"
+
+
+def mark_code(text: str) -> str:
+    """Mark quoted words and paths as code."""
+    text = re.sub(r"'(\S+)'", r"`\1`", text)
+    return re.sub(r"package\.module:\w+(\(\))?", r"`\g<0>`", text)
 
 
 def render_command(parser: argparse.ArgumentParser, help: str) -> str:
@@ -51,7 +57,7 @@ def render_command(parser: argparse.ArgumentParser, help: str) -> str:
     # The commands of `bridge` share the argument of their parent.
     if "PATH" in usage and not any("`PATH`" in row for row in rows):
         (path,) = [action.help for action in find_bridge()._actions if action.dest == "path"]
-        rows.insert(0, f"| `PATH` | {path} |")
+        rows.insert(0, f"| `PATH` | {mark_code(path)} |")
     table = "\n".join(["| Argument | Meaning |", "| --- | --- |", *rows])
     lines = [f"{help[0].upper()}{help[1:]}.", "", "```text", usage, "```"]
     return "\n".join([*lines, *(["", table] if rows else [])]) + "\n"
