@@ -26,6 +26,7 @@ from tests.waiting.helpers import (
     in_virtual_time,
     is_cancellation,
     leaves,
+    outcome,
     post,
     record_outcome,
     settle,
@@ -366,6 +367,51 @@ async def test_a_post_cancelled_when_woken_posts_nothing(shop: Shop) -> None:
         assert not tasks[1].cancelled()
     assert shop.finished == ["wait", 0, 2]
     assert adds_up(queue)
+
+
+async def test_a_task_left_by_a_listener_that_is_cut_off_may_join(dispatcher: AsyncEventDispatcher) -> None:
+    """A task of a running listener would wait for itself. After the end it gets the error of any other task."""
+    joined: list[Any] = []
+    ended = anyio.Event()
+
+    async def join_later() -> None:
+        await ended.wait()
+        joined.append(await outcome(queue.join()))
+
+    async with anyio.create_task_group() as group:
+
+        @dispatcher.listen("order.placed")
+        async def start(event: Event) -> None:
+            group.start_soon(join_later)
+            await forever()
+
+        queue = dispatcher.queue(drain_timeout=0)
+        assert isinstance(await ending_of(queue, post_and_settle), QueueNotDrained)
+        ended.set()
+    assert [type(error) for error in joined] == [anyio.ClosedResourceError]
+
+
+async def test_a_task_left_by_a_listener_that_is_cut_off_keeps_no_queue(dispatcher: AsyncEventDispatcher) -> None:
+    async with anyio.create_task_group() as group:
+
+        @dispatcher.listen("order.placed")
+        async def start(event: Event) -> None:
+            group.start_soon(forever)
+            await forever()
+
+        queue = dispatcher.queue(drain_timeout=0)
+        assert isinstance(await ending_of(queue, post_and_settle), QueueNotDrained)
+        kept = weakref.ref(queue)
+        del queue
+        await settle()
+        gc.collect()
+        assert kept() is None
+        group.cancel_scope.cancel()
+
+
+async def post_and_settle(queue: Any) -> None:
+    await queue.post("order.placed")
+    await settle()
 
 
 class KeptError(Exception):

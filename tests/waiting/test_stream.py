@@ -222,6 +222,8 @@ async def test_a_stream_is_used_once(dispatcher: AsyncEventDispatcher) -> None:
         await stream.__anext__()
     with pytest.raises(RuntimeError, match="async with"):
         stream.statistics()
+    with pytest.raises(RuntimeError, match="has not been entered"):
+        stream.close()
     async with stream:
         pass
     with pytest.raises(RuntimeError, match="stream"):
@@ -251,6 +253,23 @@ async def test_invalid_arguments_register_nothing(
         async with dispatcher.stream(*keys, **options):
             raise AssertionError("never entered")
     assert has_no_listeners(dispatcher)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"max_buffer_size": 0}, ValueError),
+        ({"max_buffer_size": 1.5}, TypeError),
+        ({"overflow": "panic"}, ValueError),
+        ({"priority": "high"}, TypeError),
+    ],
+    ids=str,
+)
+def test_invalid_options_are_refused_without_a_block(
+    options: Any, error: type[Exception], dispatcher: AsyncEventDispatcher
+) -> None:
+    with pytest.raises(error):
+        dispatcher.stream("order.placed", **options)
 
 
 # Closing
