@@ -26,6 +26,13 @@ class Broken(RecordingInstrument):
         return "<broken>"
 
 
+class Careful(Event):
+    """Customizes access to attributes, so the fast loops do not run its dispatches."""
+
+    def __setattr__(self, attribute, value):
+        super().__setattr__(attribute, value)
+
+
 @pytest.mark.parametrize("method", METHODS)
 async def test_raising_instrument_is_logged_once_and_removed(dispatcher, method, caplog):
     before, broken, behind = RecordingInstrument(), Broken(method), RecordingInstrument()
@@ -151,6 +158,21 @@ async def test_interrupt_in_an_instrument_ends_the_dispatch(observed, instrument
 
     assert instrument.lines == lines(outcome="cancelled")
     assert event._antiphon_in_flight is None
+
+
+@pytest.mark.parametrize("kind", [Event, Careful])
+@pytest.mark.parametrize("listeners", [(), ("validate",)], ids=["unheard", "heard"])
+async def test_interrupt_in_an_instrument_calls_no_listener(observed, instrument, kind, listeners):
+    interrupt = KeyboardInterrupt()
+    observed.add_instrument(Broken("dispatch_started", interrupt))
+    for name in listeners:
+        add(observed, "order.placed", name)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        await observed.adispatch("order.placed", kind())
+
+    assert caught.value is instrument.of("order.placed").error is interrupt
+    assert instrument.lines == lines(*(f"skip {name}: cancelled" for name in listeners), outcome="cancelled")
 
 
 async def test_instrument_that_dispatches_endlessly_is_removed(monkeypatch):

@@ -241,14 +241,25 @@ async def test_event_whose_property_raises_is_stopped_by_no_listener(strategy, o
     assert instrument.call_of("validate").outcome == "finished"
 
 
-async def test_stopped_event_without_listeners_is_not_stopped_again(observed, instrument):
-    event = Event()
+@pytest.mark.parametrize("kind", [Event, DuckTypedEvent])
+async def test_stopped_event_without_listeners_is_not_stopped_again(observed, instrument, kind):
+    event = kind()
     add(observed, "order.placed", "validate", by_method)
     await observed.adispatch("order.placed", event)
     await observed.adispatch("order.paid", event)
 
     assert instrument.of("order.placed").outcome == "stopped"
     assert instrument.of("order.paid").outcome == "finished"
+
+
+@both_ways
+@pytest.mark.parametrize("kind", [Event, DuckTypedEvent])
+async def test_event_without_listeners_that_an_instrument_stops_has_finished(observed, instrument, stop, kind):
+    observed.add_instrument(SimpleNamespace(dispatch_started=lambda record: stop(record.event)))
+    await observed.adispatch("order.placed", kind())
+
+    assert instrument.lines == lines()
+    assert instrument.of("order.placed").stopped_by is None
 
 
 async def stop_in_child_task(event, stop):
