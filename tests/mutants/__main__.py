@@ -67,12 +67,16 @@ MORE = {
         "listening/test_signatures.py", "listening/test_options.py", "listening/test_limit.py", "test_adapters.py",
         "test_dropped_results.py",
     ),
-    "_registry": ("test_registry.py", "listening/test_cache.py", "listening/test_keys.py", "listening/test_declared_names.py"),
+    "_registry": (
+        "test_registry.py", "listening/test_cache.py", "listening/test_keys.py", "listening/test_declared_names.py",
+        "listening/test_refused_keys.py",
+    ),
     "_strategies": (
         "cancellation/test_requests.py", "cancellation/test_nesting.py", "cancellation/test_cycles.py",
-        "strategies/test_race.py", "instruments/test_records.py",
+        "strategies/test_race.py", "instruments/test_records.py", "instruments/test_raising.py",
+        "instruments/test_stopped_by.py",
     ),
-    "_waiting": ("waiting/test_buffer.py", "waiting/test_queue_endings.py"),
+    "_waiting": ("waiting/test_buffer.py", "waiting/test_queue_endings.py", "waiting/test_stream.py"),
 }  # fmt: skip
 #: Modules that take long to import, and do not import antiphon.
 _IMPORTED_ONCE = (
