@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 
@@ -68,10 +69,15 @@ async def nest(dispatches: int, scopes: int) -> None:
 def test_a_dispatch_is_refused_within_65_others_and_65_scopes(dispatches: int, scopes: int, is_refused: bool) -> None:
     """Trio counts nurseries, which the scopes here are not."""
     error: BaseException | None = None
+    limit = sys.getrecursionlimit()
+    # The stack of a test run takes a part of the usual limit.
+    sys.setrecursionlimit(2 * limit)
     try:
         Backend("asyncio").run(nest, dispatches, scopes)
     except ExceptionGroup as group:
         error = group
+    finally:
+        sys.setrecursionlimit(limit)
 
     assert [type(leaf) for leaf in leaves(error)] == [RecursionError] * is_refused
 

@@ -80,8 +80,6 @@ class ListenerProxy(partial[Any], Wrapper):
         call: Called instead of the proxy. The default is the ``call`` of the subscription.
     """
 
-    __slots__ = ()
-
     # Not annotated here, because a proxy has the annotations of its listener.
     if TYPE_CHECKING:
         _antiphon_subscription: Subscription
