@@ -69,10 +69,11 @@ MORE = {
     ),
     "_registry": (
         "test_registry.py", "listening/test_cache.py", "listening/test_keys.py", "listening/test_declared_names.py",
-        "listening/test_refused_keys.py",
+        "listening/test_refused_keys.py", "instruments/test_adding.py",
     ),
     "_strategies": (
         "cancellation/test_requests.py", "cancellation/test_nesting.py", "cancellation/test_cycles.py",
+        "cancellation/test_own_requests.py", "cancellation/test_what_leaves.py",
         "strategies/test_race.py", "instruments/test_records.py", "instruments/test_raising.py",
         "instruments/test_stopped_by.py",
     ),
