@@ -91,7 +91,7 @@ def read_page(name: str) -> Page:
 
 
 def make_files(name: str) -> dict[str, str]:
-    """Return the files of a page by path, below the folder ``programs``. There are none if the page shows no code."""
+    """Return the files of a page by path, relative to ``programs``; none if the page shows no code."""
     page = read_page(name)
     if name in EXCEPTIONS or all(block.left_out for block in page.blocks):
         return {}

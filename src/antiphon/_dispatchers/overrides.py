@@ -113,7 +113,7 @@ class ListenerProxy(partial[Any], Wrapper):
         return getattr(self.__wrapped__, "keywords", {})
 
     @property
-    def __dict__(self) -> Any:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]  as above
+    def __dict__(self) -> Any:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]  see below
         return self.__wrapped__.__dict__
 
     # Both type checkers expect a dict on the class. A proxy has the annotations of its listener.
