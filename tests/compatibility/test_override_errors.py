@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -123,6 +124,18 @@ async def test_a_plain_listener_that_returns_a_coroutine_is_named() -> None:
     assert get_notes(error) == [listener_name(forget_to_await)]
 
 
+@pytest.mark.skipif(not hasattr(inspect, "markcoroutinefunction"), reason="new in Python 3.12")
+async def test_a_marked_function_that_returns_a_coroutine_is_named() -> None:
+    def charge_when_awaited(event: Event) -> Any:
+        return charge(event)
+
+    inspect.markcoroutinefunction(charge_when_awaited)  # type: ignore[attr-defined, unused-ignore]  # new in Python 3.12
+    dispatcher = make_overriding(AsyncEventDispatcher)
+    dispatcher.add_listener("order.placed", charge_when_awaited)
+
+    assert get_notes(await dispatch_failing(dispatcher)) == [listener_name(charge_when_awaited)]
+
+
 @pytest.mark.parametrize("event", [Event(), object()], ids=["Event", "bare"])
 @pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
 async def test_functions_and_other_listeners_are_named(kind: Any, event: Any) -> None:
@@ -177,6 +190,57 @@ async def test_each_of_two_functions_of_a_decorator_is_named() -> None:
     dispatcher.add_listener("order.placed", failing)
 
     assert get_notes(await dispatch_failing(dispatcher)) == [listener_name(failing)]
+
+
+async def test_a_decorator_of_a_listener_may_also_decorate_the_override() -> None:
+    class Traced(AsyncEventDispatcher):
+        async def _adispatch(self, listeners: Any, event: Any) -> None:
+            @decorated
+            async def run(event: Event) -> None:
+                for listener in listeners:
+                    await listener(event)
+
+            await run(event)
+
+    dispatcher = Traced()
+    dispatcher.add_listener("order.placed", decorated(ship))
+    dispatcher.add_listener("order.placed", charge)
+
+    assert get_notes(await dispatch_failing(dispatcher)) == [listener_name(charge)]
+
+
+async def test_only_the_object_that_listens_is_named() -> None:
+    shop, other_shop = Shop(), Shop()
+
+    class Charging(AsyncEventDispatcher):
+        async def _adispatch(self, listeners: Any, event: Any) -> None:
+            await other_shop.charge(event)
+
+    dispatcher = Charging()
+    dispatcher.add_listener("order.placed", shop.charge)
+
+    assert get_notes(await dispatch_failing(dispatcher)) == []
+
+
+async def test_a_listener_whose_variables_were_deleted_is_named() -> None:
+    class Careless:
+        async def charge(self, event: Event) -> None:
+            del self
+            raise LookupError
+
+    def make(price: int) -> Any:
+        async def charge_price(event: Event) -> None:
+            nonlocal price
+            del price
+            raise LookupError
+
+        return charge_price
+
+    for listener in (Careless().charge, make(3)):
+        dispatcher = make_overriding(AsyncEventDispatcher)
+        dispatcher.add_listener("order.placed", listener)
+
+        assert get_notes(await dispatch_failing(dispatcher)) == [listener_name(listener)]
 
 
 @pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import CodeType, FunctionType, MethodType, TracebackType
+from inspect import CO_COROUTINE, CO_ITERABLE_COROUTINE
+from types import CodeType, FrameType, FunctionType, MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from antiphon._listeners.subscription import Subscription, get_proxy
 from antiphon._registry.plan import Plan, StrategyStep
 from antiphon._strategies.errors import add_note, annotate_exception
+from antiphon._util.callables import is_async_callable
 from antiphon._util.gil import HAS_GIL
 from antiphon._util.naming import Wrapper, short_name
 
@@ -56,11 +58,12 @@ class OverrideStep(StrategyStep):
             if id(raised) in seen:
                 continue
             seen.add(id(raised))
-            for code in _iterate_codes(raised.__traceback__):
-                if id(code) in self._by_code:
-                    yield raised, self._by_code[id(code)]
+            for frame in _iterate_frames(raised.__traceback__):
+                subscription = self._by_code.get(id(frame.f_code))
+                if subscription is not None and _is_call(frame, subscription.listener):
+                    yield raised, subscription
                     break
-                if code in _ANNOTATING_CODES:
+                if frame.f_code in _ANNOTATING_CODES:
                     # The exception has its note.
                     break
             else:
@@ -257,10 +260,34 @@ _ANNOTATING_CODES: Final = frozenset(
 )
 
 
-def _iterate_codes(traceback: TracebackType | None) -> Iterator[CodeType]:
+def _iterate_frames(traceback: TracebackType | None) -> Iterator[FrameType]:
     while traceback is not None:
-        yield traceback.tb_frame.f_code
+        yield traceback.tb_frame
         traceback = traceback.tb_next
+
+
+def _is_call(frame: FrameType, listener: Any) -> bool:
+    """Return whether a frame with the code of a listener runs this listener.
+
+    Functions of a decorator share their code, and so do the methods of several objects. The override itself may be
+    decorated in the same way, or call such a method.
+    """
+    function, bound = (listener.__func__, True) if type(listener) is MethodType else (listener, False)
+    code, variables = frame.f_code, frame.f_locals
+    if bound and code.co_argcount:
+        # The method may have deleted the variable.
+        owner = listener.__self__
+        if variables.get(code.co_varnames[0], owner) is not owner:
+            return False
+    for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            content = cell.cell_contents
+        except ValueError:
+            # The variable has no value.
+            continue
+        if variables.get(variable, content) is not content:
+            return False
+    return True
 
 
 def _find_codes(plan: Plan) -> dict[int, Subscription]:
@@ -282,8 +309,13 @@ def _get_code(subscription: Subscription) -> CodeType | None:
         return None
     if type(listener) is MethodType:
         listener = listener.__func__
+    if type(listener) is not FunctionType:
+        return None
+    if is_async_callable(listener) and not listener.__code__.co_flags & (CO_COROUTINE | CO_ITERABLE_COROUTINE):
+        # A function with a mark. Its code has ended when the awaitable that it returned raises.
+        return None
     # The registration has checked that the code takes one event.
-    return listener.__code__ if type(listener) is FunctionType else None
+    return listener.__code__
 
 
 def _unwrap_function(listener: Any) -> Any:
