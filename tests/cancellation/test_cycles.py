@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
 from antiphon import AsyncEventDispatcher, Event, Strategy
@@ -33,6 +35,11 @@ async def fails(event: Event) -> None:
 async def stops(event: Event) -> None:
     await checkpoint()
     event.stop_propagation()
+
+
+async def keeps_the_cancellation(event: Event) -> None:
+    with suppress(asyncio.CancelledError):
+        await forever()
 
 
 async def count_unreachable(dispatcher: AsyncEventDispatcher, strategy: Strategy) -> int:
@@ -95,15 +102,29 @@ async def test_a_dispatch_that_a_scope_cancels_leaves_no_cycles(make: Make, poli
 
 @every_strategy
 @every_policy
-@pytest.mark.parametrize("listeners", [(forever,), (forever, forever)], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "listeners",
+    [(forever,), (forever, forever), (keeps_the_cancellation,), (forever, keeps_the_cancellation)],
+    ids=["one", "two", "one-keeps-it", "two-one-keeps-it"],
+)
+@pytest.mark.parametrize("scope", [nullcontext, CancelScope], ids=["alone", "in-a-scope"])
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_a_dispatch_whose_task_is_cancelled_leaves_no_cycles(make: Make, policy: Any, listeners: Any) -> None:
-    dispatcher, strategy = of(*listeners), make(errors=policy)
+async def test_a_dispatch_whose_task_is_cancelled_leaves_no_cycles(
+    make: Make, policy: Any, listeners: Any, scope: Callable[[], AbstractContextManager[object]]
+) -> None:
+    strategy = make(errors=policy)
+    dispatcher = of(*listeners, strategy=strategy)
+
+    async def dispatch(**arguments: Any) -> None:
+        with scope():
+            await dispatcher.adispatch("order.placed", **arguments)
 
     async def dispatch_and_cancel() -> None:
-        task = asyncio.ensure_future(dispatcher.adispatch("order.placed", strategy=strategy))
-        await settle()
-        task.cancel()
-        await asyncio.wait([task])
+        # A single listener has other code under the strategy of the dispatcher.
+        for call in (dispatch(), dispatch(strategy=strategy)):
+            task = asyncio.ensure_future(call)
+            await settle()
+            task.cancel()
+            await asyncio.wait([task])
 
     assert await count_unreachable_of(dispatch_and_cancel) == 0

@@ -13,7 +13,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from antiphon import Event, ListenerCancelled, Race, Sequential
+from antiphon import Concurrent, Event, ListenerCancelled, Race, Sequential
 from antiphon.testing import Backend
 from tests.cancellation.listeners import (
     Make,
@@ -196,6 +196,42 @@ def test_a_request_by_a_listener_that_has_finished_is_the_callers(make: Make) ->
         assert type(await left_by(dispatch(make(), cancels_later, naps))) is asyncio.CancelledError
         assert this_task().cancelling() == 1
         this_task().uncancel()
+
+    ASYNCIO.run(main)
+
+
+@pytest.mark.parametrize("listeners", [3, 4])
+def test_after_a_wait_a_timeout_is_still_of_the_next_listener(listeners: int) -> None:
+    ran: list[str] = []
+
+    async def times_out(event: Event) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await asyncio.sleep(60)
+        await asyncio.sleep(0)
+        ran.append("timed out")
+
+    ASYNCIO.run(dispatch(Concurrent(2), naps, naps, *[times_out] * (listeners - 2)))
+    assert ran == ["timed out"] * (listeners - 2)
+
+
+@every_unlimited_strategy
+def test_a_request_by_another_listener_cancels_the_dispatch(make: Make) -> None:
+    """Also if the listener that receives the cancellation keeps it."""
+
+    async def main() -> None:
+        caller = this_task()
+
+        async def keeps(event: Event) -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+        async def cancels_the_caller(event: Event) -> None:
+            caller.cancel()
+            await asyncio.sleep(0)
+
+        assert type(await left_by(dispatch(make(), keeps, cancels_the_caller))) is asyncio.CancelledError
+        assert caller.uncancel() == 0
 
     ASYNCIO.run(main)
 

@@ -23,6 +23,7 @@ from tests.cancellation.listeners import (
     failing,
     make_stored_cancellation,
     of,
+    overlook,
 )
 from tests.cancellation.native import dispatch, handles_its_failed_group, this_task
 from tests.cancellation.tasks import cancel_when_blocked, is_cancellation, leaves, left_by
@@ -235,6 +236,33 @@ async def test_the_only_listener_of_the_last_tier_hides_no_cancellation_of_a_sco
             await dispatch(make(), returns, later=keeps)()
             pytest.fail("the dispatch returned")
     assert scope.cancelled_caught
+
+
+@every_strategy
+@pytest.mark.parametrize("count", [1, 2], ids=["alone", "two"])
+async def test_a_handled_error_hides_no_cancellation_of_a_scope(make: Make, count: int) -> None:
+    async def cancels_and_fails(event: Event) -> None:
+        scope.cancel()
+        raise ValueError
+
+    with anyio.CancelScope() as scope:
+        await dispatch(make(errors=overlook), *[cancels_and_fails] * count)()
+        pytest.fail("the dispatch returned")
+    assert scope.cancelled_caught
+
+
+@every_unlimited_strategy
+async def test_another_exception_of_a_listener_in_a_task_leaves(make: Make) -> None:
+    """Test frameworks raise such exceptions."""
+
+    class Failed(BaseException): ...
+
+    async def waits_and_fails(event: Event) -> None:
+        await checkpoint()
+        raise failed
+
+    failed = Failed()
+    assert await left_by(dispatch(make(), naps, waits_and_fails)) is failed
 
 
 @every_unlimited_strategy

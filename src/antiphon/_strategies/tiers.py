@@ -72,7 +72,7 @@ class TierRunner:
         # How many tasks were started, but have not run yet.
         self._starting_tasks = 0
         self._worker_watch: CancellationWatch | None = None
-        # Whether the tier is closed: no further listener starts, and in a race, none can win any longer.
+        # Whether a race is closed: no further listener starts, and none can win any longer.
         self._is_closed = False
         #: Whether a listener waited or raised an error. Only then can a cancellation have arrived during the tier.
         self.may_be_cancelled = False
@@ -251,5 +251,4 @@ class TierRunner:
             del exc
 
     def _cancel_tier(self) -> None:
-        self._is_closed = True
         self._group.cancel_scope.cancel()
