@@ -2,7 +2,8 @@
 
 They need nox and Python 3.11 or later. All sessions use uv if it is installed, and ``lowest`` requires it.
 ``tests_all``, ``wheel`` and ``instructions`` run on each Python in ``PYTHONS`` that is installed. The
-sessions of HARP require Python 3.13, like HARP, and so does ``mutants``, which measures lines with ``sys.monitoring``.
+sessions of HARP require Python 3.13, like HARP. So do ``recipes``, like Quart-Trio, and ``mutants``, which measures
+lines with ``sys.monitoring``.
 All other sessions run on the Python that runs nox.
 """
 
@@ -190,12 +191,13 @@ def doctests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *(session.posargs or paths))
 
 
-@nox.session
+@nox.session(python="3.13")
 def recipes(session: nox.Session) -> None:
-    """Run the examples and the programs of docs/recipes with the libraries that they use."""
-    _log_left_out(session)
+    """Run the examples and the programs of docs/recipes with the libraries that they use, and on real servers."""
+    _log_left_out(session, "the recipe of HARP; `harp` runs it")
     session.install(".", *_group("recipes"))
-    session.run("python", "-m", "pytest", *(session.posargs or ["docs/recipes", *_existing(PROGRAMS)]))
+    # One process, because pages cannot run in several.
+    session.run("python", "-m", "pytest", *(session.posargs or ["docs/recipes", *_existing(PROGRAMS, "tests/recipes")]))
 
 
 @nox.session
