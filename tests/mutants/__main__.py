@@ -4,8 +4,9 @@ Results are kept in ``.nox/mutants.json``. A later run continues there, and repe
 those that have survived.
 
 A survivor is a mutant on which all tests pass. It counts as a survivor also if ``survivors.toml`` explains it. A mutant
-that a time limit ends is killed, and is counted separately. A mutant that no run has reached is left out. If a run ends
-before whole test files have run on a mutant, the mutant is undecided, and counts as not killed.
+with a test that does not end is killed, and is counted separately. If the tests of a mutant take too long together, whole
+test files decide. A mutant that no run has reached is left out. If a run ends before whole test files have run on a
+mutant, the mutant is undecided, and counts as not killed.
 """
 
 from __future__ import annotations

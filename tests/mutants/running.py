@@ -32,9 +32,10 @@ from tests.mutants.operators import Module, Mutant
 
 __all__ = ("Coverage", "Outcome", "Runner", "get_slowdown", "replace_code", "run_afresh")
 
-Outcome: TypeAlias = Literal["killed", "timed out", "survived", "not run"]
+Outcome: TypeAlias = Literal["killed", "timed out", "too slow", "survived", "not run"]
 
-#: How long the tests of a mutant may take, on a machine that does nothing else. A change can make an endless loop.
+#: How long the tests of a mutant may take together, on a machine that does nothing else. The time limit of a test does
+#: not end every endless loop.
 _LONGEST = 20.0
 #: What a child process reports before the name of a test that was ended by its time limit.
 _LATE = "late: "
@@ -200,8 +201,11 @@ class Runner:
                     del running[reader]
                     if report == "survived":
                         yield mutant, "survived", ""
-                    elif late or report.startswith(_LATE):
+                    elif report.startswith(_LATE):
                         yield mutant, "timed out", report.removeprefix(_LATE)
+                    elif late and not report:
+                        # No test has failed yet, and none has reached its own time limit.
+                        yield mutant, "too slow", ""
                     else:
                         yield mutant, "killed", report or f"the process ended with the status {status}"
 

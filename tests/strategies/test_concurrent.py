@@ -122,6 +122,27 @@ async def test_each_dispatch_has_the_limit_for_itself() -> None:
         await dispatcher.adispatch("outer")
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3])
+async def test_the_next_listener_takes_the_place_of_a_finished_one(limit: int) -> None:
+    dispatcher, running, counts = AsyncEventDispatcher(), set[object](), list[int]()
+
+    async def listener(event: Event) -> None:
+        place = object()
+        running.add(place)
+        for _ in range(10):
+            await checkpoint()
+        counts.append(len(running))
+        for _ in range(10):
+            await checkpoint()
+        running.remove(place)
+
+    for _ in range(4 * limit):
+        dispatcher.add_listener("order.placed", listener)
+    await dispatcher.adispatch("order.placed", strategy=Concurrent(limit))
+    assert counts == [limit] * len(counts)
+    assert len(counts) == 4 * limit
+
+
 async def test_a_listener_removed_while_it_waits_does_not_start() -> None:
     dispatcher, log = AsyncEventDispatcher(), list[str]()
     handles: dict[str, Subscription] = {}
