@@ -15,6 +15,7 @@ import pytest
 
 from antiphon import AsyncEventDispatcher, Event, EventDispatcher, in_thread, inline, listener_name
 from antiphon._dispatchers import overrides
+from antiphon.instruments.timeline._labels import listener_label
 
 
 async def charge(event: Event, retries: int = 3) -> str:
@@ -172,11 +173,38 @@ def test_guards_of_different_listeners_differ() -> None:
     assert guards[0] != guards[2]
 
 
-def test_a_guard_may_be_registered() -> None:
-    other = AsyncEventDispatcher()
-    other.add_listener("order.placed", guarded(charge))
+@every_listener
+async def test_a_guard_may_be_registered(listener: Any) -> None:
+    is_plain = any(listener is plain for plain in PLAIN.values())
+    described = []
+    for registered in (listener, guarded(listener)):
+        other: Any = EventDispatcher() if is_plain else AsyncEventDispatcher()
+        other.add_listener("order.placed", registered)
+        await other.adispatch("order.placed")
+        description = other.describe().listeners[0]._replace(order=0)
+        described.append((other.get_listeners("order.placed"), description, listener_label(registered)))
+        other.remove_listener("order.placed", listener)
+        assert not other.has_listeners("order.placed")
 
-    assert other.get_listeners("order.placed") == (charge,)
+    assert described[0] == described[1]
+
+
+async def test_the_guard_of_an_object_with_a_function_may_be_registered() -> None:
+    class Retry:
+        def __init__(self, func: Any) -> None:
+            self.func, self.args, self.keywords = func, 3, None
+
+        async def __call__(self, event: Event) -> None:
+            self.func(event)
+
+    calls: list[Event] = []
+    other = AsyncEventDispatcher()
+    other.add_listener("order.placed", guarded(Retry(calls.append)))
+
+    calls.clear()
+    event = await other.adispatch("order.placed")
+
+    assert calls == [event]
 
 
 @every_listener

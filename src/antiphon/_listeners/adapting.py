@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from antiphon._listeners.adapters import Adapter, in_thread, inline, is_name_aware
 from antiphon._listeners.checks import check_callable, check_has_run, format_argument, refuse_signature
 from antiphon._util.callables import find_mismatch, is_async_callable
-from antiphon._util.naming import safe_repr
+from antiphon._util.naming import safe_repr, unwrap_proxy
 
 __all__ = ("SyncListeners", "adapt_for_async", "adapt_for_sync", "check_sync_listeners", "unwrap_adapter")
 
@@ -82,6 +82,7 @@ def adapt_for_async(listener: Any, sync_listeners: SyncListeners) -> Callable[[A
 
 def unwrap_adapter(listener: Any, sync_listeners: SyncListeners) -> tuple[Any, str | None]:
     """Return the function that a listener wraps, and the names of its adapters, or None if it has none."""
+    listener = unwrap_proxy(listener)
     function: Any = listener
     if type(listener) is MethodType:
         function = _find_adapter_in_class(listener) or listener

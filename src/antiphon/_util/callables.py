@@ -19,7 +19,7 @@ from inspect import (
     isawaitable,
 )
 from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 __all__ = (
     "Mismatch",
@@ -72,10 +72,23 @@ def is_generator_callable(candidate: Any) -> bool:
 
 
 def unwrap_callable(candidate: Any) -> Any:
-    """Return the callable inside nested ``functools.partial`` and ``staticmethod`` objects."""
+    """Return the callable inside nested ``functools.partial`` and ``staticmethod`` objects, and inside proxies."""
     while isinstance(candidate, (partial, staticmethod)):
-        candidate = candidate.func if isinstance(candidate, partial) else cast("Any", candidate).__func__
+        candidate = _get_called(candidate)
     return candidate
+
+
+def _get_called(candidate: Any) -> Any:
+    return candidate.__wrapped__ if _has_wrapped(candidate) else candidate.func
+
+
+def _is_partial(candidate: Any) -> bool:
+    """Return whether an object is a partial that is not a proxy of a listener, whose arguments are other attributes."""
+    return not _has_wrapped(candidate) and isinstance(candidate, partial)
+
+
+def _has_wrapped(candidate: object) -> bool:
+    return hasattr(type(candidate), "__wrapped__")
 
 
 def _get_code_flags(function: Any) -> int:
@@ -109,11 +122,11 @@ def find_mismatch(function: Any, count: int, *, given: int = 0) -> Mismatch | No
         The parameters, or None if the call can succeed, or if the signature is not cheap to find out.
     """
     keywords = dict[str, Any]()
-    while True:
+    while type(function) is not FunctionType:
         if isinstance(function, MethodType):
             given += 1
             function = function.__func__
-        elif isinstance(function, partial):
+        elif _is_partial(function):
             given += len(function.args)
             keywords.update(function.keywords)
             function = function.func

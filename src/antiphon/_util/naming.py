@@ -25,6 +25,7 @@ __all__ = (
     "safe_str",
     "short_name",
     "unwrap_listener",
+    "unwrap_proxy",
 )
 
 #: The attribute with the name that a listener gives itself.
@@ -157,6 +158,14 @@ def find_label(listener: Any) -> str | None:
 def unwrap_listener(listener: Any) -> Any:
     """Return what a listener finally calls: the function in partials, adapters and objects with ``__wrapped__``."""
     return _unwrap(listener)[-1]
+
+
+def unwrap_proxy(listener: Any) -> Any:
+    """Return the listener of a proxy. It is a partial, but the arguments that it has are those of the listener."""
+    # Not isinstance(), which reads an attribute of the listener, and may run user code that raises.
+    while issubclass(type(listener), partial) and issubclass(type(listener), Wrapper):
+        listener = listener.__wrapped__
+    return listener
 
 
 def _unwrap(listener: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from antiphon._util.columns import truncate
-from antiphon._util.naming import escape_unprintable, find_label, safe_repr, short_name
+from antiphon._util.naming import escape_unprintable, find_label, safe_repr, short_name, unwrap_proxy
 from antiphon.instruments import DispatchRecord, ListenerRecord
 
 __all__ = (
@@ -41,6 +41,7 @@ def qualified_label(record: ListenerRecord) -> str:
 
 
 def _format_listener(listener: Any) -> str:
+    listener = unwrap_proxy(listener)
     if isinstance(listener, partial) and find_label(listener) is None:
         arguments = list(map(_format_argument, listener.args))
         arguments += [f"{name}={_format_argument(value)}" for name, value in listener.keywords.items()]
