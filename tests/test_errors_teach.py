@@ -781,6 +781,13 @@ def test_a_method_of_another_library_shows_the_one_of_antiphon(kind: Any, attrib
 
 
 @foreign_names
+@pytest.mark.parametrize("attribute", ["expect", "queue", "stream", "wait_for"])
+def test_a_method_of_the_async_dispatcher_names_its_class(attribute: str) -> None:
+    with pytest.raises(AttributeError, match=r"needs an event loop, so create an AsyncEventDispatcher$"):
+        getattr(EventDispatcher(), attribute)
+
+
+@foreign_names
 def test_a_way_to_dispatch_of_another_library_shows_the_whole_call() -> None:
     awaited = "to dispatch an event, write await dispatcher.adispatch(name, event)"
     plain = "to dispatch an event, write dispatcher.dispatch(name, event)"

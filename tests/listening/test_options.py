@@ -351,6 +351,7 @@ async def test_a_timeout_is_an_error_of_its_listener(strategy: Any) -> None:
     (error,) = await get_errors(dispatcher, strategy)
 
     assert isinstance(error, TimeoutError)
+    assert str(error) == "a call of the listener may take 1.0 seconds (timeout=), and has taken longer"
     assert any("wait_forever" in note for note in error.__notes__)
 
 

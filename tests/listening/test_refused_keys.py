@@ -10,7 +10,7 @@ from enum import Enum, StrEnum
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, NewType, TypeVar
+from typing import Any, Generic, NamedTuple, NewType, TypedDict, TypeVar
 
 import pytest
 
@@ -231,7 +231,24 @@ async def test_a_name_that_cannot_be_a_key_is_refused(dispatcher: AnyDispatcher,
     with pytest.raises(TypeError, match="a dispatch takes a name") as caught:
         await dispatcher.adispatch(name, Event())
 
-    assert str(caught.value).endswith(f", {kind[0]}")
+    assert str(caught.value).endswith(f", {kind[0]}: pass a name and the event, or the event alone")
+
+
+@pytest.mark.parametrize("union", [OrderPlaced | OrderPaid, typing.Union[OrderPlaced, OrderPaid]], ids=repr)  # noqa: UP007  the alias is the subject
+async def test_a_union_is_not_a_name(listening: AnyDispatcher, union: Any) -> None:
+    with pytest.raises(TypeError, match=r", a union: pass a name and the event, or the event alone$"):
+        await listening.adispatch(union, OrderPlaced())
+    with pytest.raises(TypeError, match=", a union: "):
+        listening.prepare(union)
+    assert listening.has_listeners(union)
+
+
+def test_the_error_of_a_typed_dict_says_that_its_objects_are_dicts() -> None:
+    class Order(TypedDict):
+        number: int
+
+    with pytest.raises(TypeError, match="got Order, which does not: its objects are plain dicts, so listen to a name"):
+        AsyncEventDispatcher().listen(Order)
 
 
 # Single arguments that somebody listens to

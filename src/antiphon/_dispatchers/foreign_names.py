@@ -1,4 +1,4 @@
-"""The names that other libraries give to the methods of a dispatcher, for errors of missing attributes.
+"""The names that other libraries, and the other dispatcher, give to methods, for errors of missing attributes.
 
 Loaded on first use: most programs read only attributes that exist.
 """
@@ -27,14 +27,19 @@ _FIXES: Final = {
     "once": "@dispatcher.listen(key, once=True) above the listener",
 }
 
+#: The methods of an `AsyncEventDispatcher` that an `EventDispatcher` does not have.
+_ASYNC_METHODS: Final = frozenset(("expect", "queue", "stream", "wait_for"))
+
 
 def find_fix(attribute: str, dispatch: str) -> str | None:
-    """Return what to write instead of a method of another library. None for any other name.
+    """Return what to write instead of a method of another library or dispatcher. None for any other name.
 
     Args:
         attribute: The name of the method.
         dispatch: The name of the method of the dispatcher that dispatches.
     """
+    if dispatch == "dispatch" and attribute in _ASYNC_METHODS:
+        return f"{attribute}() needs an event loop, so create an AsyncEventDispatcher"
     fix = _FIXES.get(attribute)
     call = f"to dispatch an event, write {'await ' * (dispatch == 'adispatch')}dispatcher.{dispatch}(name, event)"
     if fix is None:

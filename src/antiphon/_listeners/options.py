@@ -98,7 +98,10 @@ def _wrap_async_once(
 
 def _wrap_timeout(seconds: float, call: Callable[[Any], Awaitable[object]]) -> Callable[[Any], Awaitable[object]]:
     async def call_with_timeout(event: Any, /) -> None:
-        with anyio.fail_after(seconds):
+        # Not `anyio.fail_after`, whose error has no text.
+        with anyio.move_on_after(seconds) as scope:
             await call(event)
+        if scope.cancelled_caught:
+            raise TimeoutError(f"a call of the listener may take {seconds} seconds (timeout=), and has taken longer")
 
     return call_with_timeout

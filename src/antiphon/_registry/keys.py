@@ -205,9 +205,14 @@ def check_key(key: object) -> None:
         try:
             issubclass(object, key)
         except TypeError:
+            is_typed_dict = hasattr(key, "__total__")
+            fix = (
+                "its objects are plain dicts, so listen to a name"
+                if is_typed_dict
+                else "decorate a protocol with @runtime_checkable, and define only methods in it"
+            )
             raise TypeError(
-                f"a class as a key must support issubclass(); got {key.__name__}, which does not; decorate a protocol "
-                f"with @runtime_checkable, and define only methods in it"
+                f"a class as a key must support issubclass(); got {key.__name__}, which does not: {fix}"
             ) from None
         return
     if split_key(key) != (key,):
@@ -243,9 +248,12 @@ def check_dispatch_name(name: object) -> None:
     # As in `check_key`.
     from antiphon._registry.refused_keys import explain_refused_key
 
-    refusal = explain_refused_key(name)
+    refusal = ("a union", "") if split_key(name) != (name,) else explain_refused_key(name)
     if refusal is not None:
-        raise TypeError(f'a dispatch takes a name, such as "order.placed"; got {safe_repr(name)}, {refusal[0]}')
+        raise TypeError(
+            f'a dispatch takes a name, such as "order.placed"; got {safe_repr(name)}, {refusal[0]}: pass a name and '
+            f"the event, or the event alone"
+        )
 
 
 def check_name(name: object) -> None:
