@@ -147,13 +147,13 @@ def make_chart(run: Run, theme: str, *, narrow: bool = False) -> str:
                 ax.barh(y, ratio - 1, 0.36, left=1, color=color, alpha=alpha)
                 end, offset = (max(ratio, 1), y), (4, 0)
                 label = format_label(one, name)
-                ax.annotate(label, end, offset, textcoords="offset points", fontsize=8, va="center")
+                ax.annotate(label, end, offset, textcoords="offset points", fontsize=9 if narrow else 8, va="center")
             names = [name for name, _ in bars[:: len(SIZES)]]
             ax.set_yticks([place + 0.2 for place in range(len(names))], names, color=text)
             ax.axvline(1, color=text, linewidth=1)
             ax.invert_yaxis()
             # Space for the labels.
-            ax.margins(x=1.1 if narrow else 0.25)
+            ax.margins(x=2.1 if narrow else 0.25)
             ax.tick_params(which="both", length=0)
             ax.tick_params(axis="x", which="both", labelbottom=False)
             ax.spines[:].set_visible(False)

@@ -1,5 +1,6 @@
 """Configuration of the docs. ``nox -s docs`` builds them without network access."""
 
+import re
 import sys
 import tomllib
 from importlib import import_module
@@ -119,6 +120,23 @@ def _read_attribute_comments(_: Any) -> None:
             public.tagorder |= private.tagorder
 
 
+_CELL = re.compile(r"<t[dh].*?</t[dh]>", re.DOTALL)
+#: A word of HTML text that does not fit a narrow cell.
+_LONG_WORD = re.compile(r"(?<![^>\s])(?:[^<>&\s]|&\S+?;){16,}(?![^<\s])")
+#: Where such a word may break: after a dot, a slash, a colon or an underscore, within brackets, and before a capital
+#: in the middle of a long name.
+_BREAK = re.compile(r"(?<=\w[./:_(=])(?=[\w&])|(?<=[a-z])(?=[A-Z]\w{9})")
+
+
+def _let_names_break(_app: Any, _name: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
+    # Otherwise the browser breaks the names in the tables of a phone anywhere.
+    if "body" in context:
+        context["body"] = _CELL.sub(
+            lambda cell: _LONG_WORD.sub(lambda word: _BREAK.sub("<wbr>", word[0]), cell[0]), context["body"]
+        )
+
+
 def setup(app: Any) -> None:
     """Register the functions of this file with Sphinx."""
     app.connect("builder-inited", _read_attribute_comments)
+    app.connect("html-page-context", _let_names_break)

@@ -173,6 +173,20 @@ TIMELINES: dict[str, Callable[[], list[DispatchRecord]]] = {
 }
 PICTURES = ("dispatch", *TIMELINES)
 
+#: The pictures of ``docs/seeing.md``, which other tools have drawn for a page of any color.
+DIAGRAMS = ("shop-dot", "shop-mermaid")
+#: The colors of lines, texts and boxes in these pictures, and in those for one theme.
+COLORS = {
+    "light": {"#7f8690": "#59636e"},
+    "dark": {
+        "#7f8690": "#9198a1",
+        "#1b1b1f": "#e6edf3",
+        "#f3f3f5": "#22262c",
+        "#dbe9ff": "#14274a",
+        "#dcf3e2": "#10301b",
+        "#fdebd3": "#3b2811",
+    },
+}
 
 #: The widths of the pictures for narrow screens, in pixels. A phone shows 360 pixels, so the text is a bit smaller.
 #: The wider pictures have longer labels.
@@ -197,6 +211,16 @@ def draw(name: str, theme: str, *, narrow: bool = False) -> str:
     return svg.replace("color-scheme: light dark", f"color-scheme: {theme}")
 
 
+def recolor(name: str, theme: str) -> str:
+    """Return a picture of another tool in the colors of one theme."""
+    svg = (FOLDER / f"{name}.svg").read_text(encoding="utf-8")
+    for color, themed in COLORS[theme].items():
+        red, green, blue = bytes.fromhex(color[1:])
+        # Mermaid writes both forms.
+        svg = svg.replace(color, themed).replace(f"rgb({red}, {green}, {blue})", themed)
+    return svg
+
+
 def update_page(page: str) -> str:
     """Return the text of the page with the current picture in characters between the markers."""
     before, _, rest = page.partition(BEGIN_MARKER)
@@ -213,9 +237,12 @@ def main() -> None:
             for narrow in (False, True):
                 path = get_path(FOLDER / name, theme, narrow=narrow)
                 path.write_text(draw(name, theme, narrow=narrow), encoding="utf-8", newline="\n")
+    for name in DIAGRAMS:
+        for theme in THEMES:
+            get_path(FOLDER / name, theme).write_text(recolor(name, theme), encoding="utf-8", newline="\n")
 
 
-def get_path(picture: Path, theme: str, *, narrow: bool) -> Path:
+def get_path(picture: Path, theme: str, *, narrow: bool = False) -> Path:
     """Return the path of the file of a picture for one theme, and for narrow or wide screens."""
     return picture.with_name(f"{picture.name}-{'narrow-' if narrow else ''}{theme}.svg")
 
@@ -231,15 +258,21 @@ def setup(app: Any) -> dict[str, Any]:
         option_spec = {"alt": unchanged_required}  # noqa: RUF012 - docutils reads it from the class
 
         def run(self) -> list[nodes.Node]:
-            return [
-                nodes.image(
-                    uri=get_path(Path(self.arguments[0]), theme, narrow=narrow).as_posix(),
-                    alt=self.options["alt"],
-                    classes=[f"only-{theme}", "narrow" if narrow else "wide"],
-                )
-                for theme in THEMES
-                for narrow in (False, True)
-            ]
+            picture = Path(self.arguments[0])
+            folder = Path(self.env.doc2path(self.env.docname)).parent
+            if (folder / get_path(picture, "light", narrow=True)).exists():
+                widths = {"wide": False, "narrow": True}
+                return [self.make_image(picture, theme, width) for theme in THEMES for width in widths.items()]
+            images = [self.make_image(picture, theme, ("", False)) for theme in THEMES]
+            return [nodes.container("", *images, classes=["scrolled"])]
+
+        def make_image(self, picture: Path, theme: str, width: tuple[str, bool]) -> nodes.image:
+            name, narrow = width
+            return nodes.image(
+                uri=get_path(picture, theme, narrow=narrow).as_posix(),
+                alt=self.options["alt"],
+                classes=[f"only-{theme}", *filter(None, [name])],
+            )
 
     app.add_directive("picture", PictureDirective)
     return {"parallel_read_safe": True}

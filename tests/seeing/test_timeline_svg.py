@@ -170,6 +170,17 @@ def test_pictures_of_the_docs_have_the_colors_of_one_theme():
     assert "prefers-color-scheme" not in light + dark
 
 
+@pytest.mark.parametrize("theme", pictures.THEMES)
+@pytest.mark.parametrize("name", pictures.DIAGRAMS)
+def test_diagrams_of_the_docs_have_the_colors_of_one_theme(name, theme):
+    path = pictures.get_path(pictures.FOLDER / name, theme)
+    colors = set(re.findall(r"#[0-9a-f]{6}", path.read_text(encoding="utf-8")))
+
+    assert path.read_text(encoding="utf-8") == pictures.recolor(name, theme)
+    assert colors.isdisjoint(pictures.COLORS[theme])
+    assert colors >= set(pictures.COLORS[theme].values())
+
+
 def test_text_of_the_docs_is_current():
     page = pictures.PAGE.read_text(encoding="utf-8")
 
