@@ -69,6 +69,8 @@ QUICK = ("-m", "not slow and not server")
 SERVERS = ("redis-server", "valkey-server")
 #: The tests that run the programs of the docs.
 PROGRAMS = "tests/test_pasted_pages.py"
+#: The test of the statements about other libraries.
+PEERS = "tests/test_peers.py"
 #: Where `build` puts the sdist and the wheel.
 DIST = Path(".nox/dist")
 #: Runs with the wheel alone.
@@ -193,11 +195,12 @@ def doctests(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def recipes(session: nox.Session) -> None:
-    """Run the examples and the programs of docs/recipes with the libraries that they use, and on real servers."""
+    """Run docs/recipes with its libraries and on real servers, and check what docs/why.md says about libraries."""
     _log_left_out(session, "the recipe of HARP; `harp` runs it")
-    session.install(".", *_group("recipes"))
+    session.install(".", *_group("recipes"), *_group("peers"))
     # One process, because pages cannot run in several.
-    session.run("python", "-m", "pytest", *(session.posargs or ["docs/recipes", *_existing(PROGRAMS, "tests/recipes")]))
+    paths = ["docs/recipes", *_existing(PROGRAMS, PEERS, "tests/recipes")]
+    session.run("python", "-m", "pytest", *(session.posargs or paths))
 
 
 @nox.session
