@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from typing import Any
 
 import anyio
@@ -9,6 +11,7 @@ import pytest
 
 import antiphon.testing
 from antiphon import AsyncEventDispatcher, Event
+from antiphon._registry.registry import Registry
 from tests.endurance import bad_input, leaks, public_calls, threads
 
 pytestmark = pytest.mark.slow
@@ -37,6 +40,53 @@ def test_a_lost_registration_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         threads.run(5)
     # The thread misses the listener when it runs, or when it removes it.
     assert raised.group_contains((threads.Fault, ValueError))
+
+
+def find_faults_of_threads(message: str) -> None:
+    with pytest.raises(BaseExceptionGroup) as raised:
+        threads.run(30)
+    assert raised.group_contains(threads.Fault, match=message)
+
+
+def test_an_outdated_plan_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the plan were made without the lock, so that another thread can add a listener meanwhile."""
+
+    def make_outside_the_lock(self: Any, name: Any, cls: Any) -> Any:
+        cached = self._make_cached_plan(name, cls, self.find_for_event(name, cls))
+        time.sleep(0)  # lets another thread run
+        with self._lock:
+            self._caches.get_plans_for_name(name, is_key=name in self._buckets)[cls] = cached
+        return cached
+
+    monkeypatch.setattr(Registry, "get_cached_plan", make_outside_the_lock)
+
+    find_faults_of_threads("did not run")
+
+
+def test_a_late_removal_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    discard, waiting = Registry.discard, deque[Any]()
+
+    def discard_later(self: Any, subscription: Any) -> bool:
+        waiting.append((self, subscription))
+        return discard(*waiting.popleft()) if len(waiting) > 20 else True
+
+    monkeypatch.setattr(Registry, "discard", discard_later)
+
+    find_faults_of_threads("had removed it")
+
+
+def test_a_removal_without_effect_on_running_dispatches_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    discard = Registry.discard
+
+    def keep_call(self: Any, subscription: Any) -> bool:
+        call = subscription.call
+        is_removed = discard(self, subscription)
+        subscription.call = call
+        return is_removed
+
+    monkeypatch.setattr(Registry, "discard", keep_call)
+
+    find_faults_of_threads("had removed it")
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

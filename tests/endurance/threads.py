@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import anyio
@@ -25,7 +26,7 @@ THREADS = 8
 #: The duration of a full run.
 SECONDS = 60
 #: How many listeners a thread keeps at most.
-_MOST = 20
+_MOST = 8
 #: Listeners that any thread may remove.
 _SHARED = 50
 #: The names of counts.
@@ -38,6 +39,15 @@ class Dispatched(Event):
     def __init__(self, number: int = 0) -> None:
         self.number = number
         self.ran: list[Listener] = []
+        #: What the first listener does.
+        self.meanwhile: Callable[[], object] | None = None
+
+    def receive(self, listener: Listener) -> None:
+        """Record a listener that runs."""
+        self.ran.append(listener)
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
 
 
 class Placed(Dispatched):
@@ -57,14 +67,14 @@ class AsyncListener(Listener):
     """A listener of the async dispatcher."""
 
     async def __call__(self, event: Dispatched) -> None:
-        event.ran.append(self)
+        event.receive(self)
 
 
 class SyncListener(Listener):
     """A listener of the synchronous dispatcher."""
 
     def __call__(self, event: Dispatched) -> None:
-        event.ran.append(self)
+        event.receive(self)
 
 
 class Fault(Exception):
@@ -168,8 +178,21 @@ class Worker:
         self.counts["descriptions"] += 1
 
     def make_event(self) -> tuple[str, Dispatched]:
-        name = self.random.choice((f"order.{self.number}", f"own.{self.number}", "order.all", "other"))
-        return name, self.random.choice((Dispatched, Placed))()
+        # The threads share most names, so that a thread often gets a plan that another one has made.
+        names = (f"order.{self.number}", f"own.{self.number}", "order.all", "other")
+        return self.random.choices(names, (1, 1, 4, 4))[0], self.random.choice((Dispatched, Placed))()
+
+    def make_events(self, dispatcher: Any) -> Iterator[tuple[str, Dispatched]]:
+        """Make events until the end. Change the listeners before some of them, and while some of them are dispatched."""
+        while not self.is_over():
+            # Not before each one: what is outdated must not be replaced at once.
+            if self.random.random() < 0.3:
+                self.change()
+            name, event = self.make_event()
+            if self.random.random() < 0.1:
+                # The first listener, which is permanent, removes another one, which then must not run.
+                event.meanwhile = partial(self.remove, dispatcher)
+            yield name, event
 
     def check(self, dispatcher: Any, name: str, event: Dispatched) -> None:
         """Check that the listeners of this thread have run once each, and none that it had removed."""
@@ -203,9 +226,7 @@ class Worker:
         """Dispatch on the synchronous dispatcher."""
         dispatcher = self.shared.synchronous
         prepared: dict[str, Callable[[Any], Any]] = {}
-        while not self.is_over():
-            self.change()
-            name, event = self.make_event()
+        for name, event in self.make_events(dispatcher):
             if self.random.random() < 0.3:
                 prepared.setdefault(name, dispatcher.prepare(name))(event)
             elif self.random.random() < 0.1:
@@ -232,9 +253,7 @@ class Worker:
             self.counts["ready"] = 1
             while not self.shared.counts[other]["ready"] and not self.is_over():
                 await anyio.sleep(0.001)
-            while not self.is_over():
-                self.change()
-                name, event = self.make_event()
+            for name, event in self.make_events(dispatcher):
                 await dispatcher.adispatch(name, event, strategy=self.random.choice(strategies))
                 self.check(dispatcher, name, event)
                 sent += 1

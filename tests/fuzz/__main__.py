@@ -129,7 +129,7 @@ def _summarize(total: Counter[str], waiting: Counter[str], differences: int, sec
         "programs": total["programs"] + waiting["programs"],
         "of them with queues, streams, expectations and scopes": waiting["programs"],
         "runs of these, with a cancellation at each checkpoint": waiting["runs"],
-        "dispatches": total["dispatches"] + waiting["dispatches"] + waiting["posts"],
+        "dispatches": total["dispatches"] + waiting["dispatches"],
         "listeners": total["listeners"] + waiting["listeners"],
         "cancellations": total["cancellations from outside"] + waiting["cancellations"],
         "unexplained differences": differences,
@@ -180,7 +180,8 @@ def _waiting_batch(batch: _Batch, deadline: float) -> tuple[Counter[str], list[s
         if time.monotonic() > deadline:
             break
         try:
-            counted += waiting.check(seed, loop)
+            # Not the same programs on each loop.
+            counted += waiting.check(seed * len(LOOPS) + LOOPS.index(loop), loop)
         except BaseException as fault:
             leaf = next(iter(leaves(fault)))
             counted["programs"] += 1
