@@ -25,7 +25,16 @@ from typing import Any
 import anyio
 
 import antiphon
-from antiphon import AsyncEventDispatcher, Concurrent, Event, EventDispatcher, Race, Sequential
+from antiphon import (
+    AsyncEventDispatcher,
+    Concurrent,
+    Event,
+    EventDispatcher,
+    QueueNotDrained,
+    Race,
+    Sequential,
+    StreamLagged,
+)
 from tests import figures
 
 #: The rounds of each case in a full run.
@@ -113,6 +122,21 @@ async def register(rounds: int) -> None:
         dispatcher.remove_listener(Event, nothing)
 
 
+async def refuse_registrations(rounds: int) -> None:
+    """Add and remove listeners in ways that are errors."""
+    dispatcher = make(None, nothing)
+    key = object()
+    for _ in range(rounds):
+        with suppress(TypeError):
+            dispatcher.add_listener("order.placed", print)  # type: ignore[call-overload]  # it is not async
+        with suppress(TypeError):
+            dispatcher.add_listener(key, nothing, priority="high")  # type: ignore[call-overload]  # it is not an int
+        with suppress(ValueError):
+            dispatcher.add_listener("order.p*", nothing)
+        with suppress(ValueError):
+            dispatcher.remove_listener("order.paid", nothing)
+
+
 def use_new_names() -> Callable[[int], Awaitable[None]]:
     """Dispatch under a name that was never used before."""
     dispatcher = make(None, nothing)
@@ -134,6 +158,15 @@ async def open_scopes(rounds: int) -> None:
             await scope.adispatch("order.placed")
 
 
+async def fail_in_scopes(rounds: int) -> None:
+    """Leave the block of a scope with the error of a listener."""
+    dispatcher = make(None, nothing)
+    for _ in range(rounds):
+        with suppress(Declined), dispatcher.scope() as scope:
+            scope.add_listener("order.*", fail)
+            await scope.adispatch("order.placed")
+
+
 async def stream(rounds: int) -> None:
     """Read each event from a stream."""
     dispatcher = AsyncEventDispatcher()
@@ -141,6 +174,23 @@ async def stream(rounds: int) -> None:
         for _ in range(rounds):
             await dispatcher.adispatch("order.placed")
             await anext(events)
+
+
+async def lag(rounds: int) -> None:
+    """Read a stream that drops events, and cancel a dispatch that waits for space in another one."""
+    dispatcher = AsyncEventDispatcher()
+    async with (
+        dispatcher.stream("order.placed", max_buffer_size=1) as events,
+        dispatcher.stream("order.paid", max_buffer_size=1, overflow="suspend"),
+    ):
+        await dispatcher.adispatch("order.paid")
+        for _ in range(rounds):
+            await dispatcher.adispatch("order.placed")
+            await dispatcher.adispatch("order.placed")
+            with suppress(StreamLagged):
+                await anext(events)
+            with anyio.move_on_after(0):
+                await dispatcher.adispatch("order.paid")
 
 
 async def open_streams(rounds: int) -> None:
@@ -170,12 +220,25 @@ async def expect_nothing(rounds: int) -> None:
             await dispatcher.wait_for("order.placed", Event)
 
 
-def posting(*listeners: Any) -> Callable[[int], Awaitable[None]]:
+async def expect_with_errors(rounds: int) -> None:
+    """Expect an event whose predicate fails, in a block that fails."""
+    dispatcher = AsyncEventDispatcher()
+
+    def decline(event: Event) -> bool:
+        raise Declined
+
+    for _ in range(rounds):
+        with suppress(Declined):
+            async with dispatcher.expect("order.placed", where=decline):
+                await dispatcher.adispatch("order.placed")
+
+
+def posting(*listeners: Any, **options: Any) -> Callable[[int], Awaitable[None]]:
     """Post events, and ignore the errors."""
 
     async def run(rounds: int) -> None:
         dispatcher = make(None, *listeners)
-        async with dispatcher.queue(max_buffer_size=64, errors=lambda *_: None) as queue:
+        async with dispatcher.queue(max_buffer_size=64, errors=lambda *_: None, **options) as queue:
             for _ in range(rounds):
                 await queue.post("order.placed")
             await queue.join()
@@ -192,6 +255,22 @@ async def open_queues(rounds: int) -> None:
                 await queue.post("order.placed")
                 await queue.join()
                 raise Declined
+
+
+async def abandon_queues(rounds: int) -> None:
+    """Leave the block of a queue with unfinished events, and let a post wait for space in it before."""
+    dispatcher = make(None, wait)
+    for _ in range(rounds):
+        with suppress(QueueNotDrained):
+            async with dispatcher.queue(max_buffer_size=1, drain_timeout=0) as queue:
+                await queue.post("order.placed")
+                with anyio.move_on_after(0):
+                    await queue.join()
+                with suppress(anyio.WouldBlock):
+                    queue.post_nowait("order.placed")
+                    queue.post_nowait("order.placed")
+                with anyio.move_on_after(0):
+                    await queue.post("order.placed")
 
 
 async def dispatch_synchronously(rounds: int) -> None:
@@ -221,17 +300,26 @@ CASES: dict[str, Callable[[int], Awaitable[None]]] = {
     "Race, a loser is cancelled": dispatching(Race(), wait, stop),
     "Sequential, cancelled": cancelling(Sequential()),
     "Concurrent, cancelled": cancelling(Concurrent()),
+    "Race, an error": dispatching(Race(), wait, fail),
+    "Race, errors collected": dispatching(Race(errors="collect"), fail, fail),
+    "Race, cancelled": cancelling(Race()),
     "EventDispatcher, errors collected": dispatch_synchronously,
     "registrations": register,
+    "registrations, errors": refuse_registrations,
     "new names": use_new_names(),
     "scopes": open_scopes,
+    "scopes, errors": fail_in_scopes,
     "streams": stream,
+    "streams, events dropped": lag,
     "streams, opened and closed": open_streams,
     "expectations": expect,
     "expectations, cancelled": expect_nothing,
+    "expectations, errors": expect_with_errors,
     "posts": posting(nothing),
     "posts, errors": posting(fail),
+    "posts, workers and keys": posting(fail, workers=4, ordered_by=lambda event: id(event) % 7),
     "queues, opened and closed": open_queues,
+    "queues, unfinished events": abandon_queues,
 }
 
 
