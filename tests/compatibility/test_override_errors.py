@@ -222,11 +222,19 @@ async def test_only_the_object_that_listens_is_named() -> None:
     assert get_notes(await dispatch_failing(dispatcher)) == []
 
 
-async def test_a_listener_whose_variables_were_deleted_is_named() -> None:
+async def test_a_listener_whose_variables_have_changed_is_named() -> None:
     class Careless:
-        async def charge(self, event: Event) -> None:
+        async def delete(self, event: Event) -> None:
             del self
             raise LookupError
+
+        async def replace(self, event: Event) -> None:
+            self = Careless()
+            raise LookupError(self)
+
+        async def replace_both(self, event: Event) -> None:
+            self, event = Careless(), Event()
+            raise LookupError(self, event)
 
     def make(price: int) -> Any:
         async def charge_price(event: Event) -> None:
@@ -236,7 +244,7 @@ async def test_a_listener_whose_variables_were_deleted_is_named() -> None:
 
         return charge_price
 
-    for listener in (Careless().charge, make(3)):
+    for listener in (Careless().delete, Careless().replace, Careless().replace_both, make(3)):
         dispatcher = make_overriding(AsyncEventDispatcher)
         dispatcher.add_listener("order.placed", listener)
 

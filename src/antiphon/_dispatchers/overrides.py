@@ -12,6 +12,7 @@ only a failed dispatch pays for the note. The proxies of other listeners call a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dis import get_instructions
 from functools import partial
 from inspect import CO_COROUTINE, CO_ITERABLE_COROUTINE
 from types import CodeType, FrameType, FunctionType, MethodType, TracebackType
@@ -275,9 +276,9 @@ def _is_call(frame: FrameType, listener: Any) -> bool:
     function, bound = (listener.__func__, True) if type(listener) is MethodType else (listener, False)
     code, variables = frame.f_code, frame.f_locals
     if bound and code.co_argcount:
-        # The method may have deleted the variable.
-        owner = listener.__self__
-        if variables.get(code.co_varnames[0], owner) is not owner:
+        # The method may have deleted the variable, or assigned another value to it.
+        owner, name = listener.__self__, code.co_varnames[0]
+        if variables.get(name, owner) is not owner and not _assigns(code, name):
             return False
     for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -288,6 +289,12 @@ def _is_call(frame: FrameType, listener: Any) -> bool:
         if variables.get(variable, content) is not content:
             return False
     return True
+
+
+def _assigns(code: CodeType, variable: str) -> bool:
+    stored = (instruction.argval for instruction in get_instructions(code) if "STORE" in instruction.opname)
+    # One instruction may store two variables.
+    return any(variable in names if isinstance(names, tuple) else variable == names for names in stored)
 
 
 def _find_codes(plan: Plan) -> dict[int, Subscription]:
