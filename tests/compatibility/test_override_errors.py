@@ -192,10 +192,23 @@ async def test_each_of_two_functions_of_a_decorator_is_named() -> None:
     assert get_notes(await dispatch_failing(dispatcher)) == [listener_name(failing)]
 
 
-async def test_a_decorator_of_a_listener_may_also_decorate_the_override() -> None:
+def counted(function: Any) -> Any:
+    attempts: int  # it has no value before the first call
+
+    @functools.wraps(function)
+    async def call(event: Event) -> None:
+        nonlocal attempts
+        attempts = 1
+        await function(event)
+
+    return call
+
+
+@pytest.mark.parametrize("decorator", [decorated, counted])
+async def test_a_decorator_of_a_listener_may_also_decorate_the_override(decorator: Any) -> None:
     class Traced(AsyncEventDispatcher):
         async def _adispatch(self, listeners: Any, event: Any) -> None:
-            @decorated
+            @decorator
             async def run(event: Event) -> None:
                 for listener in listeners:
                     await listener(event)
@@ -203,7 +216,7 @@ async def test_a_decorator_of_a_listener_may_also_decorate_the_override() -> Non
             await run(event)
 
     dispatcher = Traced()
-    dispatcher.add_listener("order.placed", decorated(ship))
+    dispatcher.add_listener("order.placed", decorator(ship), priority=1)
     dispatcher.add_listener("order.placed", charge)
 
     assert get_notes(await dispatch_failing(dispatcher)) == [listener_name(charge)]
