@@ -34,8 +34,8 @@ __all__ = ("Coverage", "Outcome", "Runner", "get_slowdown", "replace_code", "run
 
 Outcome: TypeAlias = Literal["killed", "timed out", "too slow", "survived", "not run"]
 
-#: How long the tests of a mutant may take together, on a machine that does nothing else. The time limit of a test does
-#: not end every endless loop.
+#: How long the tests of a mutant may take together, on a machine that does nothing else. A test that has started then
+#: gets the same time once more, because its own time limit does not end every endless loop.
 _LONGEST = 20.0
 #: What a child process reports before the name of a test that was ended by its time limit.
 _LATE = "late: "
@@ -177,13 +177,17 @@ class Runner:
                         yield mutant, "not run", ""
                         continue
                     reader, writer = os.pipe()
+                    longest = _LONGEST * get_slowdown()
+                    until = time.monotonic() + longest
                     if not (child := os.fork()):
                         os.close(reader)
                         _in_child(
-                            lambda mutant=mutant, tests=tests, writer=writer: self._run_one(mutant, tests, writer)
+                            lambda mutant=mutant, tests=tests, writer=writer, until=until: self._run_one(
+                                mutant, tests, writer, until
+                            )
                         )  # type: ignore[misc]
                     os.close(writer)
-                    running[reader] = (mutant, child, time.monotonic() + _LONGEST * get_slowdown())
+                    running[reader] = (mutant, child, until + longest)
                     selector.register(reader, selectors.EVENT_READ)
                 if not running:
                     return
@@ -199,13 +203,10 @@ class Runner:
                     os.close(reader)
                     _, status = os.waitpid(child, 0)
                     del running[reader]
-                    if report == "survived":
-                        yield mutant, "survived", ""
-                    elif report.startswith(_LATE):
+                    if report in ("survived", "too slow"):
+                        yield mutant, report, ""
+                    elif late or report.startswith(_LATE):
                         yield mutant, "timed out", report.removeprefix(_LATE)
-                    elif late and not report:
-                        # No test has failed yet, and none has reached its own time limit.
-                        yield mutant, "too slow", ""
                     else:
                         yield mutant, "killed", report or f"the process ended with the status {status}"
 
@@ -250,10 +251,13 @@ class Runner:
         self._has_failed |= report.failed
         self._is_late |= report.failed and "from pytest-timeout" in report.longreprtext
 
-    def _run_one(self, mutant: Mutant, tests: list[int], writer: int) -> None:
+    def _run_one(self, mutant: Mutant, tests: list[int], writer: int, until: float) -> None:
         module = self.modules[mutant.module]
         replace_code(self.functions[mutant.module], module.compile(), module.compile(mutant))
         for index, following in zip(tests, [*tests[1:], None], strict=True):
+            if time.monotonic() > until:
+                os.write(writer, b"too slow")
+                return
             if not self._passes(index, following):
                 os.write(writer, (_LATE * self._is_late + self.items[index].nodeid).encode()[:4000])
                 return
