@@ -1,4 +1,4 @@
-"""What docs/why.md states about other libraries, checked by running them."""
+"""What docs/why.md and docs/migrating.md state about other libraries, checked by running them."""
 
 from __future__ import annotations
 
@@ -585,3 +585,45 @@ def test_pyee_has_a_class_for_each_kind_of_program(name):
     module = name.removesuffix("EventEmitter").lower()
 
     assert issubclass(getattr(import_module(f"pyee.{module}"), name), pyee.EventEmitter)
+
+
+def test_blinker_calls_a_receiver_once_and_checks_it_when_it_sends():
+    signal, called = blinker.Signal(), []
+
+    def receive(sender):
+        called.append(sender)
+
+    async def receive_later(sender): ...
+
+    with signal.connected_to(receive):
+        signal.connect(receive)
+        signal.send(7)
+        assert called == [7]
+    assert not signal.receivers
+
+    with signal.connected_to(receive_later), pytest.raises(RuntimeError, match="coroutine"):
+        signal.send(7)
+
+
+async def test_send_async_of_blinker_refuses_a_plain_function():
+    def receive(sender): ...
+
+    signal = blinker.Signal()
+    with signal.connected_to(receive), pytest.raises(RuntimeError, match="non-coroutine"):
+        await signal.send_async(7)
+
+
+def test_pyee_calls_a_function_once_and_ignores_the_removal_of_an_unknown_one():
+    emitter, called = pyee.EventEmitter(), []
+
+    def listener(number):
+        called.append(number)
+
+    emitter.on(NAME, listener)
+    emitter.on(NAME, listener)
+    emitter.remove_listener(NAME, print)
+
+    assert emitter.emit(NAME, 7) is True
+    assert called == [7]
+    emitter.remove_all_listeners(NAME)
+    assert emitter.emit(NAME, 7) is False
