@@ -355,6 +355,22 @@ async def test_a_timeout_is_an_error_of_its_listener(strategy: Any) -> None:
     assert any("wait_forever" in note for note in error.__notes__)
 
 
+@every_strategy
+async def test_a_timeout_error_of_the_listener_itself_is_unchanged(strategy: Any) -> None:
+    raised = TimeoutError()
+
+    async def call_the_carrier(event: Event) -> None:
+        raise raised
+
+    dispatcher = AsyncEventDispatcher()
+    dispatcher.add_listener(PLACED, call_the_carrier, timeout=NEVER)
+
+    (error,) = await get_errors(dispatcher, strategy)
+
+    assert error is raised
+    assert error.args == ()
+
+
 @in_virtual_time
 @pytest.mark.parametrize("strategy", [Sequential(errors="collect"), Concurrent(errors="collect")], ids=repr)
 async def test_a_timeout_ends_its_listener_alone(strategy: Any) -> None:

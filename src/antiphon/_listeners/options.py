@@ -98,10 +98,14 @@ def _wrap_async_once(
 
 def _wrap_timeout(seconds: float, call: Callable[[Any], Awaitable[object]]) -> Callable[[Any], Awaitable[object]]:
     async def call_with_timeout(event: Any, /) -> None:
-        # Not `anyio.fail_after`, whose error has no text.
-        with anyio.move_on_after(seconds) as scope:
-            await call(event)
-        if scope.cancelled_caught:
-            raise TimeoutError(f"a call of the listener may take {seconds} seconds (timeout=), and has taken longer")
+        try:
+            with anyio.fail_after(seconds) as scope:
+                await call(event)
+        except TimeoutError as error:
+            # Entering the scope raises no TimeoutError.
+            if scope.cancelled_caught:  # type: ignore[possibly-undefined]  # pyright: ignore[reportPossiblyUnboundVariable]
+                # The error of `anyio.fail_after` has no text.
+                error.args = (f"a call of the listener may take {seconds} seconds (timeout=), and has taken longer",)
+            raise
 
     return call_with_timeout
