@@ -36,7 +36,7 @@ __all__ = (
     "is_cancellation",
     "is_cancelled_by_scope",
     "is_scope_message",
-    "leave_unused_task_group",
+    "leave_idle_task_group",
     "make_cancellation",
     "no_op",
     "open_task_group",
@@ -44,7 +44,7 @@ __all__ = (
     "unwrap_group",
 )
 
-_TaskFunction: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+_TaskFunction: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
 
 
 def is_cancellation(exc: BaseException) -> bool:
@@ -95,7 +95,7 @@ def make_cancellation(message: object = None) -> BaseException:
 
 def open_task_group(
     trio: Any,
-) -> tuple[AbstractAsyncContextManager[Any], Callable[[Any, _TaskFunction, str], object], Callable[[Any], bool]]:
+) -> tuple[AbstractAsyncContextManager[Any], Callable[[Any, _TaskFunction, Any, str], object], Callable[[Any], bool]]:
     """Make a new task group, which has a ``cancel_scope``.
 
     On Trio it is a nursery, because AnyIO's task group is a wrapper around one, and slower. On asyncio it is AnyIO's,
@@ -113,37 +113,34 @@ def open_task_group(
     return trio.open_nursery(strict_exception_groups=True), _start_trio_task, _is_cancelled_in_trio
 
 
-def _start_asyncio_task(group: Any, function: _TaskFunction, name: str) -> None:
+def _start_asyncio_task(group: Any, function: _TaskFunction, argument: Any, name: str) -> None:
     # AnyIO's `start_soon` would check the coroutine once more.
-    group.create_task(function(), name=name)
+    group.create_task(function(argument), name=name)
 
 
 def _is_asyncio_scope_cancelled(scope: Any) -> bool:
     while scope is not None:
-        if scope.cancel_called or (scope.deadline != _NEVER and scope.deadline <= anyio.current_time()):
+        if scope._cancel_called or (scope._deadline != _NEVER and scope._deadline <= anyio.current_time()):  # noqa: SLF001
             return True
-        scope = None if scope.shield else scope._parent_scope  # noqa: SLF001  there is no public way
+        # There is no public way to the parent, and each public property is a call.
+        scope = None if scope._shield else scope._parent_scope  # noqa: SLF001
     return False
 
 
-def _start_trio_task(nursery: Any, function: _TaskFunction, name: str) -> None:
-    nursery.start_soon(function, name=name)
+def _start_trio_task(nursery: Any, function: _TaskFunction, argument: Any, name: str) -> None:
+    nursery.start_soon(function, argument, name=name)
 
 
-def leave_unused_task_group(group: AbstractAsyncContextManager[Any]) -> bool:
-    """Leave a task group that has started no task, without waiting for a turn of the event loop.
+def leave_idle_task_group(group: Any) -> bool:
+    """Leave AnyIO's task group on asyncio without waiting for a turn of the event loop, if it is not cancelled.
 
-    The ``__aexit__`` of AnyIO's group on asyncio always waits for one. Its ``__aenter__`` only enters its cancel scope,
-    so the group can be left through that scope. A nursery of Trio cannot be left in this way.
+    The ``__aexit__`` always waits for one. The ``__aenter__`` only enters the cancel scope of the group, so the group
+    can be left through that scope. All code in its tasks must have finished.
 
-    Args:
-        group: The task group. It was entered, and it is not cancelled.
-
-    Returns:
-        Whether the group was left. If not, leave it as usual.
+    Return whether the group was left. If not, leave it as usual.
     """
-    scope = getattr(group, "cancel_scope", None)
-    if scope is None:
+    scope = group.cancel_scope
+    if scope.cancel_called:
         return False
     scope.__exit__(None, None, None)
     return True
@@ -284,18 +281,21 @@ def _is_in_scope(task: Any) -> bool:
     return states is None or getattr(states.get(task), "cancel_scope", None) is not None
 
 
-def drop_scope_requests() -> None:
+def drop_scope_requests() -> bool:
     """Drop the requests to cancel the running asyncio task that AnyIO would take back from the parent task.
 
     When a cancel scope ends within a cancelled scope on asyncio, AnyIO moves its requests to the outer scope. If
     another task has entered the outer scope, that task then loses requests of its own (docs/upstream/uncancel.md).
-    The task's own scope is the last place where they can be dropped, and there is no public way.
+    The task's own scope is the last place where they can be dropped. Return whether a request was not delivered, so
+    that a task that returns now ends with a cancellation.
     """
     task = _get_current_task()
-    if task is not None and task.cancelling():
-        scope = _get_scope(task)
-        if getattr(scope, "_host_task", None) is task:
-            scope._pending_uncancellations = 0  # noqa: SLF001
+    if task is None or not task.cancelling():
+        return False
+    scope = _get_scope(task)
+    if getattr(scope, "_host_task", None) is task:
+        scope._pending_uncancellations = 0  # noqa: SLF001  there is no public way
+    return bool(task._must_cancel)  # noqa: SLF001  see above
 
 
 def get_asyncio_task() -> Any:

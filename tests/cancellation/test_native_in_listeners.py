@@ -39,6 +39,10 @@ async def cancel_and_wait(event: Event) -> None:
     await checkpoint()
 
 
+async def checkpoint_once(event: Event) -> None:
+    await checkpoint()
+
+
 async def cancel_and_return(event: Event) -> None:
     this_task().cancel()
 
@@ -81,6 +85,31 @@ async def test_in_its_own_task_it_ends_the_dispatch_with_that_cancellation(
     assert log == ["cancelled"]
     assert this_task().cancelling() == 0, "the caller's own task was cancelled"
     watch.assert_alone()
+
+
+@every_unlimited_strategy
+async def test_in_its_own_task_the_last_listener_cancels_and_returns(make: Make) -> None:
+    async def cancel_last(event: Event) -> None:
+        await settle()
+        this_task().cancel()
+
+    left = await left_by(lambda: of(checkpoint_once, cancel_last).adispatch("order.placed", strategy=make()))
+    assert type(left) is asyncio.CancelledError
+    assert this_task().cancelling() == 0, "the caller's own task was cancelled"
+
+
+@every_unlimited_strategy
+async def test_in_its_own_task_the_last_listener_raises_no_exception_of_python(make: Make) -> None:
+    """Such an exception is neither an error nor a cancellation, and leaves the dispatch."""
+
+    class Ending(BaseException): ...
+
+    async def end_last(event: Event) -> None:
+        await settle()
+        raise Ending
+
+    left = await left_by(lambda: of(checkpoint_once, end_last).adispatch("order.placed", strategy=make()))
+    assert type(left) is Ending
 
 
 @every_unlimited_strategy

@@ -70,8 +70,6 @@ class CancellationWatch:
     has_undelivered_request = False
     #: Whether the listener made a request itself that was not delivered to the task.
     has_undelivered_own_request = False
-    #: Whether a cancel scope may be around the task.
-    is_in_scope = True
 
     # The number of delivered requests to cancel the dispatch.
     _dispatch_requests = 0
@@ -93,9 +91,6 @@ class CancellationWatch:
 
     #: The asyncio task. None on Trio, after the listeners have finished, and in a `WorkerWatch`, which tasks share.
     task: Any
-
-    #: The module `trio`, if it is known that the task is one of Trio.
-    trio: Any = None
 
     def __init__(self, task: Any, outer: CancellationWatch | None) -> None:
         self.task = task
@@ -129,14 +124,11 @@ class CancellationWatch:
         """Note that tasks of a group run other listeners. A request that is delivered to this task cancels them."""
         self._cancel_scope = cancel_scope
 
-    def on_wait_for_tasks(self) -> bool:
-        """Note that the caller's task only waits for those tasks. Return whether to observe its requests meanwhile."""
-        if self.task is None:
-            return False
+    def on_wait_for_tasks(self) -> None:
+        """Note that the caller's task only waits for those tasks."""
         # The task group now cancels its tasks itself.
         self._cancel_scope = None
         self._only_waits = True
-        return True
 
     def on_tasks_finished(self) -> None:
         """Note that those tasks have finished."""
@@ -146,7 +138,9 @@ class CancellationWatch:
     def finish(self) -> None:
         """Drop the references of the watch, because contexts that outlive the listeners keep the watch alive."""
         self.is_finished = True
-        self.task = self._own_cancellation = None
+        self.task = None
+        if self._own_cancellation is not None:
+            self._own_cancellation = None
 
     def reset(self) -> None:
         """Ignore the requests that were made so far, for the next listener."""

@@ -8,6 +8,7 @@ that was cancelled recognizes it.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import anyio
 
@@ -24,10 +25,16 @@ from antiphon._strategies.cancellation import CancellationWatch
 __all__ = ("get_requested_cancellation", "raise_if_cancelled")
 
 
-async def raise_if_cancelled(watch: CancellationWatch) -> None:
-    """Raise the cancellation of a cancel scope, of the task or of the dispatch, if one was requested."""
-    if watch.is_in_scope:
-        trio, task = watch.trio, watch.task
+async def raise_if_cancelled(watch: CancellationWatch, trio: Any = None, is_in_scope: bool = True) -> None:
+    """Raise the cancellation of a cancel scope, of the task or of the dispatch, if one was requested.
+
+    Args:
+        watch: The watch of the running task.
+        trio: The module `trio`, if it is known that the task is one of Trio.
+        is_in_scope: Whether a cancel scope may be around the task.
+    """
+    if is_in_scope:
+        task = watch.task
         if task is None and trio is None:
             trio, task = detect_backend()
         scope_checkpoint = checkpoint_if_cancelled(trio, task)

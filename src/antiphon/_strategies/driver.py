@@ -16,10 +16,10 @@ from operator import call
 from types import CoroutineType, coroutine
 from typing import Any, Final, TypeAlias, TypeVar
 
-from antiphon._strategies.cancellation import CancellationWatch, watch_future
+from antiphon._strategies.cancellation import CancellationWatch, current_watch, watch_future
 from antiphon._util.callables import to_coroutine
 
-__all__ = ("drive", "reset_context_variable", "run_first_step", "run_first_step_in")
+__all__ = ("drive", "reset_context_variable", "run_first_step", "run_first_step_in", "set_current_watch")
 
 T = TypeVar("T")
 
@@ -27,6 +27,9 @@ T = TypeVar("T")
 _Run: TypeAlias = Callable[..., Any]
 
 _FINISHED: Final = object()
+
+#: Each access to the method would create another bound method.
+set_current_watch: Final = current_watch.set
 
 
 def run_first_step(listener: Callable[[Any], Any], event: Any, watch: CancellationWatch) -> Awaitable[None] | None:

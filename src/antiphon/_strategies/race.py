@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
 from functools import partial
 from types import coroutine
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
@@ -32,6 +33,8 @@ from antiphon._strategies.tiers import TierRunner
 from antiphon._util.naming import publish
 
 __all__ = ("Race",)
+
+_EMPTY_CONTEXT: Final = Context()
 
 
 @built_in_strategy
@@ -85,20 +88,22 @@ class RaceRunner(TierRunner):
         self._running: set[_RaceEntry] = set()
         self.winner: _RaceEntry | None = None
 
-    async def run(self, listeners: tuple[Subscription, ...]) -> None:
-        """Run the listeners, and wait until the last has finished.
+    async def run(self, listeners: tuple[Subscription, ...], trio: Any) -> bool:
+        """Run the listeners as the base class does. If one has won, the dispatch is finished.
 
         Raises:
             BaseException: If it is a cancellation or an interrupt.
         """
         try:
-            await super().run(listeners)
+            may_be_cancelled = await super().run(listeners, trio)
             if self.winner is not None:
                 self._collector.is_finished = True
+            return may_be_cancelled
         finally:
             self._is_closed = True
             # Tasks that the listeners have started may keep the runner alive. Drop its references to other objects.
             self.winner = self._event = None
+            self._context = self._worker_context = _EMPTY_CONTEXT
             self._pending = iter(())
             del self._collector
 

@@ -16,7 +16,7 @@ from antiphon._registry.plan import Plan, StrategyStep
 from antiphon._strategies.base import BaseStrategy
 from antiphon._strategies.cancellation import CancellationWatch, current_watch
 from antiphon._strategies.checkpoints import get_requested_cancellation, raise_if_cancelled
-from antiphon._strategies.driver import run_first_step_in
+from antiphon._strategies.driver import run_first_step_in, set_current_watch
 from antiphon._strategies.errors import ErrorCollector, ErrorPolicy, handle_exception
 from antiphon._strategies.tiers import TierRunner
 
@@ -41,26 +41,26 @@ class TieredStrategy(BaseStrategy):
         scope_checkpoint = checkpoint_if_cancelled(trio, task)
         if scope_checkpoint is not None:
             await scope_checkpoint
+        is_in_scope = trio is not None or scope_checkpoint is not None
         watch = CancellationWatch(task, current_watch.get())
         # As in `raise_if_cancelled`.
         del task
-        watch.trio, watch.is_in_scope = trio, trio is not None or scope_checkpoint is not None
         collector = ErrorCollector(self._errors, plan, event)
         try:
             for number, listeners in enumerate(plan):
                 if number:
                     if collector.is_finished or (plan.stoppable and event.propagation_stopped):
                         break
-                    await raise_if_cancelled(watch)
+                    await raise_if_cancelled(watch, trio, is_in_scope)
                 if len(listeners) == 1:
-                    await _run_single_listener_tier(listeners[0], event, collector, watch)
+                    may_be_cancelled = await _run_single_listener_tier(listeners[0], event, collector, watch)
                 else:
                     tier = self._make_tier_runner(plan, event, collector, watch)
-                    await tier.run(listeners)
-                    if tier.may_be_cancelled:
-                        await raise_if_cancelled(watch)
+                    may_be_cancelled = await tier.run(listeners, trio)
+                if may_be_cancelled:
+                    await raise_if_cancelled(watch, trio, is_in_scope)
             if watch.is_cancelled or collector.errors:
-                await raise_if_cancelled(watch)
+                await raise_if_cancelled(watch, trio, is_in_scope)
         except BaseException as exc:  # noqa: ASYNC103  raise_with always raises
             collector.raise_with(await get_requested_cancellation(exc, watch))  # noqa: ASYNC102  it fetches the cancellation
         finally:
@@ -80,18 +80,19 @@ class TieredStrategy(BaseStrategy):
 
 async def _run_single_listener_tier(
     subscription: Subscription, event: Any, collector: ErrorCollector, watch: CancellationWatch
-) -> None:
+) -> bool:
+    """Run the only listener of a tier. Return whether it waited or raised an error."""
     try:
         context = copy_context()
-        context.run(current_watch.set, watch)
+        context.run(set_current_watch, watch)
         remainder = run_first_step_in(context, subscription.call, event, watch)
         if remainder is None:
-            return
+            return False
         await remainder
         watch.uncancel_own_requests()
     except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises all but errors
         _handle_exception(exc, subscription, collector, watch)
-    await raise_if_cancelled(watch)
+    return True
 
 
 async def _run_single_listener_plan(errors: ErrorPolicy, subscription: Subscription, plan: Plan, event: Any) -> None:
@@ -106,7 +107,7 @@ async def _run_single_listener_plan(errors: ErrorPolicy, subscription: Subscript
     try:
         try:
             context = copy_context()
-            context.run(current_watch.set, watch)
+            context.run(set_current_watch, watch)
             remainder = run_first_step_in(context, subscription.call, event, watch)
             if remainder is None:
                 return

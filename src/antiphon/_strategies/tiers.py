@@ -24,6 +24,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
+from itertools import islice
 from operator import length_hint
 from types import TracebackType
 from typing import Any, Final, cast
@@ -32,20 +33,19 @@ from antiphon._backend import (
     drop_scope_requests,
     is_cancellation,
     is_cancelled_by_scope,
-    leave_unused_task_group,
+    leave_idle_task_group,
     make_cancellation,
     no_op,
     open_task_group,
     unwrap_group,
 )
 from antiphon._listeners.subscription import Subscription
-from antiphon._strategies.cancellation import CancellationWatch, WorkerWatch, current_watch
-from antiphon._strategies.driver import drive, run_first_step_in
+from antiphon._strategies.cancellation import CancellationWatch, WorkerWatch
+from antiphon._strategies.driver import drive, run_first_step_in, set_current_watch
 from antiphon._strategies.errors import ErrorCollector, handle_exception
 
 __all__ = ("TierRunner",)
 
-_EMPTY_CONTEXT: Final = Context()
 _WORKER_NAME: Final = f"{__name__}.TierRunner._run_worker"
 
 
@@ -60,6 +60,10 @@ class TierRunner:
     """
 
     _event: Any
+    # Whether a race is closed: no further listener starts, and none can win any longer.
+    _is_closed = False
+    # A native cancellation that left a listener. A task group would mistake it for its own, and drop it.
+    _native_cancellation: BaseException | None = None
 
     def __init__(
         self, event: Any, collector: ErrorCollector, watch: CancellationWatch, limit: int | None = None
@@ -69,66 +73,73 @@ class TierRunner:
         self._watch = watch
         # How many more tasks may be started. The caller's task also runs listeners, so subtract one.
         self._available_tasks = sys.maxsize if limit is None else limit - 1
-        # How many tasks were started, but have not run yet.
-        self._starting_tasks = 0
-        self._worker_watch: CancellationWatch | None = None
-        # Whether a race is closed: no further listener starts, and none can win any longer.
-        self._is_closed = False
-        #: Whether a listener waited or raised an error. Only then can a cancellation have arrived during the tier.
-        self.may_be_cancelled = False
-        # A native cancellation that left a listener. A task group would mistake it for its own, and drop it.
-        self._native_cancellation: BaseException | None = None
+        # How many tasks were started, and have not finished.
+        self._running_tasks = 0
+        # On asyncio, the future for which the caller's task waits until they have finished.
+        self._tasks_finished: Any = None
+        self._worker_watch: Any = None
+        # Whether a listener waited or raised an error.
+        self._may_be_cancelled = False
 
-    async def run(self, listeners: tuple[Subscription, ...]) -> None:
+    async def run(self, listeners: tuple[Subscription, ...], trio: Any) -> bool:
         """Run the listeners, and wait until the last has finished.
+
+        Args:
+            listeners: The subscriptions.
+            trio: The module `trio`, or None on asyncio.
+
+        Returns:
+            Whether a listener waited or raised an error. Only then can a cancellation have arrived during the tier.
 
         Raises:
             BaseException: If it is a cancellation or an interrupt.
         """
+        watch = self._watch
         self._pending = iter(listeners)
-        # Listeners in the caller's task run in copies of `_context`. Listeners in other tasks run in copies of
-        # `_worker_context`.
-        self._context = self._worker_context = copy_context()
-        self._context.run(current_watch.set, self._watch)
+        # Listeners in the caller's task run in copies of this context.
+        self._context = context = copy_context()
+        context.run(set_current_watch, watch)
+        self._manager, self._start_task, self._is_cancelled = open_task_group(trio)
         exc: BaseException | None = None
         try:
-            async with self as self._group:
-                await self._run_listeners(self._watch, self._context)
+            async with self if trio is None else self._manager as self._group:
+                await self._run_listeners(watch, context)
+                if trio is None and self._running_tasks:
+                    await self._wait_for_tasks()
         except BaseException as group:  # noqa: ASYNC103  raised below, where it gets no context
             exc = unwrap_group(group)
-        finally:
-            if self._worker_watch is not None and self._worker_watch is not self._watch:
+        if trio is None:
+            watch.on_tasks_finished()
+            if self._worker_watch is not None:
                 self._worker_watch.finish()
-            # Stop observers keep the tier alive after the dispatch. They do not keep the values of the context alive.
-            self._context = self._worker_context = _EMPTY_CONTEXT
-        self._watch.on_tasks_finished()
-        exc, self._native_cancellation = self._choose_exception(exc), None
+        exc = self._choose_exception(exc)
         # A listener can request a cancellation of its task and return before it is delivered. Then the exit of the task
         # group has received the cancellation, and that request has not been taken back yet.
-        self._watch.uncancel_own_requests()
+        watch.uncancel_own_requests()
         if exc is not None:
             try:
                 raise exc
             finally:
                 # A frame that references an exception creates a reference cycle.
+                self._native_cancellation = None
                 del exc
+        return self._may_be_cancelled
 
     def __aenter__(self) -> Awaitable[Any]:
-        self._manager, self._start_task, self._is_cancelled = open_task_group(self._watch.trio)
         return self._manager.__aenter__()
 
     def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> Awaitable[bool | None]:
+        """Leave the task group on asyncio."""
         watch = self._watch
-        # If no listener waited or failed, no task was started.
-        is_unused = exc is None and not self.may_be_cancelled
         # A listener that has cancelled its own task is cancelled in `__aexit__`, as it would be in its own task.
-        if is_unused and not watch.has_undelivered_cancellation() and leave_unused_task_group(self._manager):
+        is_idle = exc is None and not self._running_tasks and not watch.has_undelivered_cancellation()
+        if is_idle and leave_idle_task_group(self._manager):
             return no_op()
-        coro: Any = self._manager.__aexit__(exc_type, exc, traceback)
         # Watch the requests to cancel the caller's task while that task waits for others.
-        return drive(coro, watch) if watch.on_wait_for_tasks() else coro
+        watch.on_wait_for_tasks()
+        return drive(cast("Any", self._manager.__aexit__(exc_type, exc, traceback)), watch)
 
     def _choose_exception(self, exc: BaseException | None) -> BaseException | None:
         """Choose what leaves the tier.
@@ -165,14 +176,11 @@ class TierRunner:
                     if self._is_closed:
                         break
                     continue
-                self.may_be_cancelled = has_waited = True
+                self._may_be_cancelled = has_waited = True
                 if self._worker_watch is None:
                     self._start_workers()
                 await remainder
                 watch.uncancel_own_requests()
-                # Tasks that are about to start need listeners.
-                if length_hint(self._pending) <= self._starting_tasks:
-                    break
             except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises all but errors
                 has_waited = True
                 try:
@@ -180,55 +188,72 @@ class TierRunner:
                 finally:
                     watch.uncancel_own_requests()
 
-    async def _run_worker(self) -> None:
-        self._starting_tasks -= 1
-        if self._should_stop():
-            return
-        subscription = next(self._pending, None)
-        if subscription is None:
-            return
-        if self._available_tasks and length_hint(self._pending) > self._starting_tasks:
-            self._spawn_workers()
+    def _wait_for_tasks(self) -> Awaitable[None]:
+        # The `__aexit__` of AnyIO's group opens another cancel scope, and returns an iteration of the event loop later.
+        watch = self._watch
+        watch.on_wait_for_tasks()
+        self._tasks_finished = watch.task.get_loop().create_future()
+        return drive(self._tasks_finished.__await__(), watch)
+
+    async def _run_worker(self, subscription: Subscription) -> None:
         # A new task has a copy of the context already.
-        watch = cast("CancellationWatch", self._worker_watch)
+        watch = self._worker_watch
         try:
+            if self._should_stop():
+                return
+            if length_hint(self._pending):
+                self._spawn_workers()
             try:
                 await self._get_call(subscription, watch)(self._event)
-                if length_hint(self._pending) <= self._starting_tasks:
-                    return
-                watch.uncancel_own_requests()
             except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises all but errors
                 self._handle_exception(exc, subscription, watch)
+            if length_hint(self._pending):
                 watch.uncancel_own_requests()
-            if not self._should_stop():
-                await self._run_listeners(watch, self._worker_context)
+                if not self._should_stop():
+                    await self._run_listeners(watch, self._worker_context)
         except BaseException as exc:  # noqa: ASYNC103  the caller's task raises the cancellation
             # The caller's task is cancelled as well, or finds `_native_cancellation`.
             if not is_cancellation(exc):
+                # The task group cancels the caller's task, which must not return before.
+                self._running_tasks += 1
                 raise
         finally:
             if self._watch.task is not None:
-                drop_scope_requests()
+                self._finish_asyncio_task()
+
+    def _finish_asyncio_task(self) -> None:
+        if drop_scope_requests():
+            # The task ends with a cancellation. The task group then cancels the caller's task.
+            return
+        self._running_tasks -= 1
+        if self._running_tasks:
+            return
+        finished = self._tasks_finished
+        if finished is not None and not finished.done():
+            finished.set_result(None)
 
     def _start_workers(self) -> None:
-        if length_hint(self._pending) and self._available_tasks:
-            self._watch.on_tasks_started(self._group.cancel_scope)
-            self._worker_watch = self._watch
-            # On Trio, the watch observes nothing, so all listeners can share it.
-            if self._watch.task is not None:
-                self._worker_watch = WorkerWatch(self._watch)
-                self._worker_context = self._context.copy()
-                self._worker_context.run(current_watch.set, self._worker_watch)
-            self._worker_context.run(self._spawn_workers)
+        if not (length_hint(self._pending) and self._available_tasks):
+            return
+        # On Trio, the watch observes nothing, so all listeners can share it.
+        self._worker_watch = watch = self._watch
+        # Listeners in other tasks run in copies of this context.
+        self._worker_context = context = self._context
+        if watch.task is not None:
+            watch.on_tasks_started(self._group.cancel_scope)
+            self._worker_watch = WorkerWatch(watch)
+            self._worker_context = context = context.copy()
+            context.run(set_current_watch, self._worker_watch)
+        context.run(self._spawn_workers)
 
     def _spawn_workers(self) -> None:
         # This runs in the context of the workers, which each of them copies.
         # Start two. With one, each listener that waits would delay all later ones by an iteration of the event loop.
-        count = min(2, length_hint(self._pending) - self._starting_tasks, self._available_tasks)
+        count = min(2, self._available_tasks)
         self._available_tasks -= count
-        self._starting_tasks += count
-        for _ in range(count):
-            self._start_task(self._group, self._run_worker, _WORKER_NAME)
+        for subscription in islice(self._pending, count):
+            self._running_tasks += 1
+            self._start_task(self._group, self._run_worker, subscription, _WORKER_NAME)
 
     def _should_stop(self) -> bool:
         return self._is_closed or self._watch.is_cancelled or self._is_cancelled(self._group.cancel_scope)
@@ -240,7 +265,7 @@ class TierRunner:
         try:
             if handle_exception(exc, subscription, self._collector, watch):
                 self._cancel_tier()
-            self.may_be_cancelled = True
+            self._may_be_cancelled = True
         except BaseException as raised:
             if is_cancellation(raised) and not is_cancelled_by_scope():
                 self._native_cancellation = raised
