@@ -13,6 +13,7 @@ from antiphon._introspection import description
 from antiphon.instruments import DispatchRecord
 from antiphon.instruments.coverage import Coverage, EventCoverage, ListenerCoverage, coverage
 from antiphon.testing import record
+from tests.html_pages import read_page
 from tests.instruments.recording_instrument import every_strategy
 
 
@@ -319,10 +320,26 @@ async def test_rows_of_another_process_are_added(shop):
         await shop.adispatch("order.placed")
         await shop.adispatch("order.lost")
 
-    one.merge(*pickle.loads(pickle.dumps((other.listeners, other.events))))
+    one.merge(*pickle.loads(pickle.dumps((other.listeners, other.events, other.timeline))))
 
     assert calls(one) == {("validate", "order.placed"): 2}
     assert {name: row.dispatches for name, row in events(one).items()} == {"order.placed": 2, "order.lost": 1}
+    assert len(read_page(one.html()).find(class_="bars")) == 3
+
+
+async def test_a_merged_timeline_has_the_slowest_dispatches_of_all(shop):
+    with coverage(None, shop, max_slowest=2) as one:
+        await shop.adispatch("order.placed")
+        await shop.adispatch("order.placed")
+    with coverage(None, shop) as other:
+        await shop.adispatch("order.placed")
+        await shop.adispatch("order.placed")
+    durations = [group.duration for group in (*one.timeline, *other.timeline)]
+
+    one.merge((), (), other.timeline)
+
+    assert len(durations) == 4
+    assert [group.duration for group in one.timeline] == sorted(durations, reverse=True)[:2]
 
 
 def test_dispatcher_may_dispatch_while_its_garbage_is_collected():
@@ -354,9 +371,13 @@ def test_max_slowest_is_not_negative():
 
 
 @pytest.mark.parametrize("is_iterable", [True, False])
-@pytest.mark.parametrize("wrong", ["listeners", "events"])
+@pytest.mark.parametrize("wrong", ["listeners", "events", "timeline"])
 def test_a_merge_of_other_objects_adds_nothing(wrong, is_iterable):
-    rows = {"listeners": [ListenerCoverage("shop", "parcel")], "events": [EventCoverage("shop", "parcel")]}
+    rows = {
+        "listeners": [ListenerCoverage("shop", "parcel")],
+        "events": [EventCoverage("shop", "parcel")],
+        "timeline": [],
+    }
     rows[wrong] = [*rows[wrong], "parcel"] if is_iterable else None
     covered = Coverage()
 

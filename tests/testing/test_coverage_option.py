@@ -65,6 +65,14 @@ def test_rows_of_all_workers_are_written(project):
 
 
 @pytest.mark.slow
+def test_slowest_dispatches_of_all_workers_are_on_the_page(project):
+    project.run("-p", "xdist", "-n", "2", "--antiphon-coverage=events.html")
+
+    page = read_page((project.folder / "events.html").read_text("utf-8"))
+    assert len(page.find(class_="bars")) == 8
+
+
+@pytest.mark.slow
 def test_path_that_cannot_be_written_is_refused_before_the_tests(project):
     output = project.run("--antiphon-coverage=no/events.html", code=4)
 

@@ -156,7 +156,8 @@ class _CoverageReport:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self._is_worker:
             output: dict[str, object] = cast("Any", session.config).workeroutput
-            output[_COVERAGE_OPTION] = pickle.dumps((self._coverage.listeners, self._coverage.events))
+            parts = (self._coverage.listeners, self._coverage.events, self._coverage.timeline)
+            output[_COVERAGE_OPTION] = pickle.dumps(parts)
         elif self._path is not None:
             self._coverage.write(self._path)
 

@@ -22,9 +22,11 @@ from antiphon.instruments._global import find_dispatchers
 from antiphon.instruments.coverage._html import render_html
 from antiphon.instruments.coverage._rows import EventCoverage, ListenerCoverage, make_event, make_listeners
 from antiphon.instruments.coverage._text import render_text
+from antiphon.instruments.timeline._chart import Group, make_chart
 
 __all__ = ("Coverage", "coverage")
 
+PartT = TypeVar("PartT")
 RowT = TypeVar("RowT", EventCoverage, ListenerCoverage)
 
 #: The maximum number of rows of events and of listeners. Programs may dispatch names that contain numbers.
@@ -79,6 +81,7 @@ class Coverage(BlockInstrument):
         "_listeners",
         "_lock",
         "_max_slowest",
+        "_merged_timeline",
         "_numbers",
         "_rows_by_name",
         "_rows_by_order",
@@ -106,6 +109,7 @@ class Coverage(BlockInstrument):
         self._undescribed: dict[int, Any] = {}
         #: A heap. The numbers decide between dispatches of the same duration.
         self._slowest: list[tuple[float, int, DispatchRecord]] = []
+        self._merged_timeline: tuple[Group, ...] = ()
         self._numbers = count()
         # Threads may dispatch while another thread reads the rows. The lock is reentrant, because the finalizer of an
         # object that is garbage-collected meanwhile may dispatch.
@@ -199,6 +203,11 @@ class Coverage(BlockInstrument):
         with self._lock:
             return tuple(record for _, _, record in sorted(self._slowest, key=lambda each: (-each[0], each[1])))
 
+    @property
+    def timeline(self) -> tuple[object, ...]:
+        """The slowest dispatches as the page draws them, without their events, so that they can be pickled."""
+        return self._make_timeline()
+
     def text(self) -> str:
         """Return tables in plain text: what was not called, what was not received, and what is slow.
 
@@ -213,7 +222,7 @@ class Coverage(BlockInstrument):
         Returns:
             The text of the file.
         """
-        return render_html(self.listeners, self.events, self.slowest, self._until)
+        return render_html(self.listeners, self.events, self._make_timeline())
 
     def write(self, path: str | PathLike[str], /) -> None:
         """Write plain text if the path ends in ``.txt``, and an HTML page otherwise.
@@ -232,21 +241,31 @@ class Coverage(BlockInstrument):
 
     # Other processes
 
-    def merge(self, listeners: Iterable[ListenerCoverage], events: Iterable[EventCoverage]) -> None:
+    def merge(
+        self, listeners: Iterable[ListenerCoverage], events: Iterable[EventCoverage], timeline: Iterable[object] = ()
+    ) -> None:
         """Add the rows of another process, which can be pickled.
 
         Args:
             listeners: The `listeners` of the other coverage.
             events: Its `events`.
+            timeline: Its `timeline`.
 
         Raises:
             TypeError: If one of them is not an iterable of such rows. Nothing is added then.
         """
         listeners = _check_rows(listeners, ListenerCoverage, "listeners")
         events = _check_rows(events, EventCoverage, "events")
+        groups = _check_rows(timeline, Group, "timeline")
         with self._lock:
+            self._merged_timeline += groups
             _merge(self._listeners, listeners)
             _merge(self._events, events)
+
+    def _make_timeline(self) -> tuple[Group, ...]:
+        groups = make_chart(self.slowest, "dispatch", self._until, 0).groups
+        ordered = sorted((*groups, *self._merged_timeline), key=lambda group: -group.duration)
+        return tuple(ordered[: self._max_slowest])
 
     # Rows
 
@@ -316,7 +335,7 @@ def _merge(rows: dict[Any, RowT], others: Iterable[RowT]) -> None:
             row.merge(other)
 
 
-def _check_rows(rows: Any, cls: type[RowT], what: str) -> tuple[RowT, ...]:
+def _check_rows(rows: Any, cls: type[PartT], what: str) -> tuple[PartT, ...]:
     checked: tuple[Any, ...] | None = tuple(rows) if hasattr(rows, "__iter__") else None
     if checked is None or not all(isinstance(row, cls) for row in checked):
         raise TypeError(f"merge() takes the {what} of another coverage, its {what}; got {safe_repr(rows)}")

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from antiphon._introspection.page import Markup, element, render_page
-from antiphon.instruments import DispatchRecord
 from antiphon.instruments.coverage._columns import (
     EVENT_COLUMNS,
     LISTENER_COLUMNS,
@@ -15,7 +14,7 @@ from antiphon.instruments.coverage._columns import (
     summarize,
 )
 from antiphon.instruments.coverage._rows import EventCoverage, ListenerCoverage, Row
-from antiphon.instruments.timeline._chart import Bar, Group, make_chart
+from antiphon.instruments.timeline._chart import Bar, Group
 from antiphon.instruments.timeline._chart import Row as ChartRow
 from antiphon.instruments.timeline._scale import format_duration
 
@@ -32,16 +31,14 @@ _FLAGS: Final = {
 def render_html(
     listeners: Sequence[ListenerCoverage],
     events: Sequence[EventCoverage],
-    slowest: Sequence[DispatchRecord],
-    until: float,
+    timeline: Sequence[Group],
 ) -> str:
     """Return the text of the page.
 
     Args:
         listeners: The rows of listeners.
         events: The rows of events.
-        slowest: The dispatches of the timeline.
-        until: The end of the dispatches that still run.
+        timeline: The slowest dispatches.
     """
     rows: list[Row] = [*listeners, *events]
     flags = {flag for row in rows for flag in row.flags}
@@ -49,7 +46,7 @@ def render_html(
         "Event coverage",
         _render_table("Listeners", listeners, LISTENER_COLUMNS),
         _render_table("Events", events, EVENT_COLUMNS),
-        *_render_timeline(slowest, until),
+        *_render_timeline(timeline),
         summary=summarize(listeners, events),
         flags={flag: label for flag, label in _FLAGS.items() if flag in flags},
     )
@@ -94,18 +91,17 @@ def _get_class(column: Column) -> str:
 # The timeline
 
 
-def _render_timeline(slowest: Sequence[DispatchRecord], until: float) -> Iterator[Markup]:
-    if not slowest:
+def _render_timeline(groups: Sequence[Group]) -> Iterator[Markup]:
+    if not groups:
         return
-    chart = make_chart(slowest, "dispatch", until, 0)
-    groups = sorted(chart.groups, key=lambda group: -max(bar.end for row in group.rows for bar in row.bars))
+    span = max(group.duration for group in groups)
     axis = element(
         "span",
-        f"the axis is {format_duration(chart.span)} long; times are from the start of the first of them",
+        f"the axis is {format_duration(span)} long; times are from the start of the first of them in its process",
         class_="quiet",
     )
     head = element("div", element("h2", "Slowest dispatches"), axis, class_="head")
-    yield element("section", head, *(_render_group(group, chart.span) for group in groups), class_="group")
+    yield element("section", head, *(_render_group(group, span) for group in groups), class_="group")
 
 
 def _render_group(group: Group, span: float) -> Markup:

@@ -57,6 +57,11 @@ class Group(NamedTuple):
     start: float
     rows: tuple[Row, ...]
 
+    @property
+    def duration(self) -> float:
+        """The time from the start to the end of the last bar, in seconds."""
+        return max((bar.end for row in self.rows for bar in row.bars), default=0.0)
+
 
 class Chart(NamedTuple):
     """The content of a chart, without a layout."""
@@ -98,7 +103,7 @@ def make_chart(records: Sequence[DispatchRecord], by: GroupBy | None, until: flo
     until = get_end(records) if until is None else until
     groups = _group_by_listener(records, zero, until) if by == "listener" else _group_by_dispatch(records, zero, until)
     started_count = sum(call.started is not None for record in records for call in record.listeners)
-    span = max((bar.end for group in groups for row in group.rows for bar in row.bars), default=0.0)
+    span = max((group.duration for group in groups), default=0.0)
     title = "No dispatches were recorded"
     if records:
         dispatches = _pluralize(len(records), "dispatch", "es")
