@@ -78,7 +78,7 @@ class TierRunner:
         # On asyncio, the future for which the caller's task waits until they have finished.
         self._tasks_finished: Any = None
         self._worker_watch: Any = None
-        # Whether a listener waited or raised an error.
+        # Whether a listener waited or raised an error. Only then can a cancellation have arrived during the tier.
         self._may_be_cancelled = False
 
     async def run(self, listeners: tuple[Subscription, ...], trio: Any) -> bool:
@@ -89,7 +89,7 @@ class TierRunner:
             trio: The module `trio`, or None on asyncio.
 
         Returns:
-            Whether a listener waited or raised an error. Only then can a cancellation have arrived during the tier.
+            Whether the dispatch may have been cancelled during the tier.
 
         Raises:
             BaseException: If it is a cancellation or an interrupt.
@@ -112,10 +112,11 @@ class TierRunner:
             watch.on_tasks_finished()
             if self._worker_watch is not None:
                 self._worker_watch.finish()
-        exc = self._choose_exception(exc)
-        # A listener can request a cancellation of its task and return before it is delivered. Then the exit of the task
-        # group has received the cancellation, and that request has not been taken back yet.
-        watch.uncancel_own_requests()
+        if exc is not None or trio is None:
+            exc = self._choose_exception(exc)
+            # A listener can request a cancellation of its task and return before it is delivered. Then the exit of the
+            # task group has received the cancellation, and that request has not been taken back yet.
+            watch.uncancel_own_requests()
         if exc is not None:
             try:
                 raise exc
@@ -123,7 +124,8 @@ class TierRunner:
                 # A frame that references an exception creates a reference cycle.
                 self._native_cancellation = None
                 del exc
-        return self._may_be_cancelled
+        # On Trio, only the cancel scopes around the task can be cancelled.
+        return self._may_be_cancelled and (trio is None or self._is_cancelled(self._group.parent_task))
 
     def __aenter__(self) -> Awaitable[Any]:
         return self._manager.__aenter__()
@@ -199,7 +201,8 @@ class TierRunner:
         # A new task has a copy of the context already.
         watch = self._worker_watch
         try:
-            if self._should_stop():
+            # If the dispatch is cancelled, so is the group.
+            if self._is_closed or self._is_cancelled(self._group.cancel_scope):
                 return
             if length_hint(self._pending):
                 self._spawn_workers()
