@@ -7,6 +7,7 @@ import gc
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import AsyncMock, Mock
 
@@ -567,3 +568,18 @@ def test_listens_to_without_a_key_shows_how_to_write_it() -> None:
 def test_a_wrong_mark_is_refused_where_it_is_written(key: Any, options: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         listens_to(key, **options)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A callable object that accepts no attributes."""
+
+    def __call__(self, event: Event) -> None: ...
+
+    def receive(self, event: Event) -> None: ...
+
+
+@pytest.mark.parametrize("unmarkable", [Frozen(), Frozen().receive, print, Frozen])
+def test_what_accepts_no_mark_is_refused(unmarkable: Any) -> None:
+    with pytest.raises(TypeError, match="marks methods"):
+        listens_to("order.placed")(unmarkable)

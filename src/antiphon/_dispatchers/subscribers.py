@@ -126,12 +126,15 @@ def listens_to(
     check_options(mark.options)
 
     def decorate(method: F) -> F:
-        # A property, for example, accepts no attributes.
-        if not hasattr(method, "__dict__") or isinstance(method, type):
-            raise TypeError(f"listens_to() marks methods; got {safe_repr(method)} ({type(method).__name__})")
-        marks: tuple[ListenerMark, ...] = vars(method).get(_MARKS_ATTRIBUTE, ())
-        # Decorators are applied from the lowest up. Marks are kept in the order in which they are written.
-        setattr(method, _MARKS_ATTRIBUTE, (mark, *marks))
+        try:
+            if isinstance(method, type):
+                raise AttributeError
+            marks: tuple[ListenerMark, ...] = vars(method).get(_MARKS_ATTRIBUTE, ())
+            # Decorators are applied from the lowest up. Marks are kept in the order in which they are written.
+            setattr(method, _MARKS_ATTRIBUTE, (mark, *marks))
+        except (AttributeError, TypeError):
+            # A property, a bound method or a frozen object, for example, accepts no attributes.
+            raise TypeError(f"listens_to() marks methods; got {safe_repr(method)} ({type(method).__name__})") from None
         return method
 
     return decorate
