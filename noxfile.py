@@ -259,7 +259,7 @@ def load(session: nox.Session) -> None:
 
 @nox.session
 def endurance(session: nox.Session) -> None:
-    """Use dispatchers from many threads, for long, and with wrong arguments. ``-- --short`` takes a minute."""
+    """Use dispatchers from many threads, for long, and with wrong arguments. ``-- --short`` takes two minutes."""
     session.install(".", *_group("test"))
     session.run("python", "-m", "tests.endurance", *session.posargs)
 

@@ -25,9 +25,25 @@ from antiphon import AsyncEventDispatcher, Concurrent, Event, Race, Sequential, 
 PAGE = Path(__file__).parents[1] / "docs" / "how-it-is-tested.md"
 
 
+def describe_loop() -> str:
+    """Describe the event loop that runs, so that each test shows that it uses the loop in its name."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        words = ["Trio"]
+    else:
+        # While Trio runs as a guest, both are running.
+        words = ["Trio", "guest"] if trio.lowlevel.in_trio_run() else [type(loop).__module__.partition(".")[0]]
+        words += ["debug"] if loop.get_debug() else []
+        words += ["eager"] if loop.get_task_factory() is not None else []
+    if threading.current_thread() is not threading.main_thread():
+        words.append("thread")
+    return " ".join(words)
+
+
 async def program() -> list[str]:
     """Use every part of a dispatcher that depends on the event loop, and return what happened."""
-    log: list[str] = []
+    log: list[str] = [describe_loop()]
     dispatcher = AsyncEventDispatcher()
 
     @dispatcher.listen("order.placed", priority=-1)
@@ -142,6 +158,18 @@ def run_in_a_thread() -> Any:
     return results[0]
 
 
+#: What `describe_loop` returns.
+LOOPS = {
+    "asyncio": "asyncio",
+    "asyncio, debug mode": "asyncio debug",
+    "asyncio, eager tasks": "asyncio eager",
+    "uvloop": "uvloop",
+    "Trio": "Trio",
+    "Trio, guest of asyncio": "Trio guest",
+    "AnyIO's blocking portal, asyncio": "asyncio thread",
+    "AnyIO's blocking portal, Trio": "Trio thread",
+    "asyncio in a thread": "asyncio thread",
+}
 WAYS: dict[str, Callable[[], Any]] = {
     "asyncio": lambda: asyncio.run(program()),
     "asyncio, debug mode": lambda: asyncio.run(program(), debug=True),
@@ -154,6 +182,8 @@ WAYS: dict[str, Callable[[], Any]] = {
     "asyncio in a thread": run_in_a_thread,
 }
 OPTIONS = {"python -O": ["-O"], "python -OO": ["-OO"], "python -X dev": ["-X", "dev", "-W", "error"]}
+#: `sys.flags.optimize`, and whether the development mode is on.
+FLAGS = {"python -O": (1, False), "python -OO": (2, False), "python -X dev": (0, True)}
 MISSING = {
     "asyncio, eager tasks": not hasattr(asyncio, "eager_task_factory"),
     "uvloop": find_spec("uvloop") is None,
@@ -168,7 +198,7 @@ MISSING = {
     ],
 )
 def test_the_program_runs_on_every_loop(way: str) -> None:
-    assert WAYS[way]() == EXPECTED
+    assert WAYS[way]() == [LOOPS[way], *EXPECTED]
 
 
 @pytest.mark.slow
@@ -180,7 +210,8 @@ def test_the_program_runs_under_the_options_of_python(way: str, option: str) -> 
 
     # The debug mode of asyncio also reports what takes long.
     assert "Warning" not in done.stderr and "Traceback" not in done.stderr, done.stderr
-    assert (done.returncode, done.stdout) == (0, f"{EXPECTED}\n")
+    loop = "asyncio debug" if way == "asyncio" and option == "python -X dev" else LOOPS[way]
+    assert (done.returncode, done.stdout) == (0, f"{FLAGS[option]}\n{[loop, *EXPECTED]}\n")
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason="needs the checkout")
@@ -192,4 +223,5 @@ def test_the_docs_list_every_loop() -> None:
 
 
 if __name__ == "__main__":
+    print((sys.flags.optimize, sys.flags.dev_mode))
     print(WAYS[sys.argv[1]]())

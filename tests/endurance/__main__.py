@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code is 1 if one of the runs fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.endurance", description=__doc__)
     parser.add_argument("runs", nargs="*", choices=[*RUNS, []], help="which runs; without any, all of them")
-    parser.add_argument("--short", action="store_true", help="in less than a minute, and without storing the figures")
+    parser.add_argument("--short", action="store_true", help="in two minutes, and without storing the figures")
     options = parser.parse_args(arguments)
     failed = 0
     for name in options.runs or RUNS:

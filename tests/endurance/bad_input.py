@@ -1,8 +1,8 @@
 """``python -m tests.endurance.bad_input``: every public call, with arguments of wrong types and values.
 
 A call may raise only what the section "Raises" of its docstring lists. TypeError is always allowed if the signature does
-not accept the arguments. After an error, the dispatcher has the same listeners as before, and dispatches to them. No
-call leaves an instrument on all dispatchers.
+not accept the arguments. After an error, the dispatcher has the same listeners and options as before, and dispatches to
+its listeners. No call leaves an instrument on all dispatchers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from antiphon._dispatchers.instruments import global_instruments
 from antiphon._util.naming import safe_str
 from tests import figures
 from tests.endurance.public_calls import SUBJECTS, list_calls, make
-from tests.endurance.wrong_values import Arguments, arguments_of
+from tests.endurance.wrong_values import Arguments, OrderPlaced, arguments_of, listener, sync_listener
 from tests.helpers import silent_log
 
 #: The calls of a full run.
@@ -147,12 +147,15 @@ class _Unchanged:
                 self.ran.append(event)
 
             self.dispatcher.add_listener("order.placed", record)
+            self.dispatcher.add_listener(OrderPlaced, listener)
         elif isinstance(self.dispatcher, EventDispatcher):
             self.dispatcher.add_listener("order.placed", self.ran.append)
+            self.dispatcher.add_listener(OrderPlaced, sync_listener)
         self.before = self._describe()
 
     def _describe(self) -> Any:
-        return self.dispatcher.get_listeners(), self.dispatcher.describe().listeners
+        # The handles of listeners, options such as the strategy, and the instruments.
+        return self.dispatcher.get_listeners(), self.dispatcher.describe().listeners, dict(vars(self.dispatcher))
 
     def after_an_error(self) -> None:
         if self._describe() != self.before:
@@ -241,10 +244,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.endurance.bad_input", description=__doc__)
     parser.add_argument("--calls", type=int, default=CALLS)
     parser.add_argument("--seed", type=int, default=0, help="0: the same calls in every run; otherwise random ones")
-    parser.add_argument("--short", action="store_true", help="2,000 calls")
+    parser.add_argument("--short", action="store_true", help="6,000 calls")
     parser.add_argument("--only", default="", help="only calls whose names contain this, such as Timeline.write")
     options = parser.parse_args(arguments)
-    counts = run(2_000 if options.short else options.calls, options.seed, options.only)
+    counts = run(6_000 if options.short else options.calls, options.seed, options.only)
     print(", ".join(f"{number:,} {what}" for what, number in counts.items()))
     figures.print_left_out(counts["calls"], CALLS, "calls")
     if not options.short and not options.only and options.calls >= CALLS:

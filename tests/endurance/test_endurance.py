@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from functools import wraps
 from typing import Any
 
 import anyio
 import pytest
 
 import antiphon.testing
-from antiphon import AsyncEventDispatcher, Event
+from antiphon import AsyncEventDispatcher, Event, EventDispatcher
 from antiphon._registry.registry import Registry
 from tests.endurance import bad_input, leaks, public_calls, threads
 
@@ -138,6 +139,40 @@ def test_an_undocumented_error_is_found(monkeypatch: pytest.MonkeyPatch) -> None
 
     with pytest.RaisesGroup(bad_input.UndocumentedError, bad_input.UndocumentedError):
         bad_input.run(20)
+
+
+def test_a_change_before_an_error_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        bad_input, "list_calls", lambda: [public_calls.PublicCall("EventDispatcher", "remove_listener")]
+    )
+    remove = EventDispatcher.remove_listener
+
+    def remove_first(self: Any, key: Any, listener: Any) -> None:
+        self.clear("order.placed")
+        remove(self, key, listener)
+
+    monkeypatch.setattr(EventDispatcher, "remove_listener", wraps(remove)(remove_first))
+
+    with pytest.raises(ExceptionGroup, match="undocumented effects") as raised:
+        bad_input.run(40)
+    assert raised.group_contains(AssertionError, match="the error changed the dispatcher")
+
+
+def test_a_changed_option_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here, an instrument that is added although it is refused."""
+    add = AsyncEventDispatcher.add_instrument
+
+    def add_twice(self: Any, instrument: Any, /) -> None:
+        self._instruments = (*self._instruments, instrument)
+        add(self, instrument)
+
+    monkeypatch.setattr(
+        bad_input, "list_calls", lambda: [public_calls.PublicCall("AsyncEventDispatcher", "add_instrument")]
+    )
+    monkeypatch.setattr(AsyncEventDispatcher, "add_instrument", wraps(add)(add_twice))
+
+    with pytest.raises(ExceptionGroup, match="undocumented effects"):
+        bad_input.run(40)
 
 
 def test_every_public_name_is_called_or_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

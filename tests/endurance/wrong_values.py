@@ -21,7 +21,17 @@ from antiphon.bridges import Channel, EventRegistry, MemoryBroker, Message, Retr
 from antiphon.instruments import DispatchRecord, Instrument
 from antiphon.testing import record
 
-__all__ = ("EVENTS", "ORDERS", "Arguments", "OrderPlaced", "OrderShipped", "Subscriber", "arguments_of", "listener")
+__all__ = (
+    "EVENTS",
+    "ORDERS",
+    "Arguments",
+    "OrderPlaced",
+    "OrderShipped",
+    "Subscriber",
+    "arguments_of",
+    "listener",
+    "sync_listener",
+)
 
 
 class OrderPlaced(Event): ...
@@ -51,6 +61,13 @@ class Subscriber:
 
     @antiphon.listens_to("order.placed")
     async def confirm(self, event: Event) -> None: ...
+
+
+class HalfSubscriber(Subscriber):
+    """A subscriber whose second listener no dispatcher accepts."""
+
+    @antiphon.listens_to("order.placed")
+    def pack(self) -> None: ...
 
 
 #: For bridges.
@@ -104,7 +121,7 @@ _VALUES = st.sampled_from(
         frozenset({"order.placed"}), object(), Unprintable(), Unhashable(), Event, OrderPlaced, int, type, list[int],
         int | str, OrderPlaced | Unhashable, _T, NewType("_N", int), Event(), OrderPlaced(), Color, Color.RED, listener,
         sync_listener, without_event, generator, lambda: None, lambda event: event, partial(listener), print, len, Subscriber,
-        Subscriber(), Race(), Race, "raise", "collect", "log", "suspend", "drop_oldest", re.compile("order"), NotImplemented,
+        Subscriber(), HalfSubscriber(), Race(), Race, "raise", "collect", "log", "suspend", "drop_oldest", re.compile("order"), NotImplemented,
         Ellipsis, ValueError, ValueError("declined"), range(3), iter(()), AsyncEventDispatcher(), EventDispatcher(), antiphon,
         EventDispatcher, "\0", 600, 10**6, Path("orders.svg"), "orders.txt", "no/folder.svg", "dispatch", "listener", "link",
         "asyncio", "trio", [_RECORD], (_RECORD,), [Unprintable()], _RECORD, _RECORD.listeners, Instrument(), Instrument,
@@ -129,6 +146,23 @@ _USUAL = st.sampled_from(
         OrderShipped(1),
     ]
 )
+#: Right values of parameters of these names, for calls with one wrong value.
+_RIGHT: dict[str, Any] = {
+    **dict.fromkeys(("key", "keys", "name"), "order.placed"),
+    **dict.fromkeys(("listener", "function"), listener),
+    **dict.fromkeys(("event", "error"), OrderPlaced()),
+    "subscriber": Subscriber(),
+    "instrument": Instrument(),
+    "event_class": OrderPlaced,
+    "channel": ORDERS,
+    "max_buffer_size": 2,
+}
+#: Wrong values of which a part is right, so that a call may change something before it fails.
+_HALF_RIGHT: dict[str, list[Any]] = {
+    "subscriber": [HalfSubscriber()],
+    "key": [OrderPlaced | Unregistered],
+    "keys": [OrderPlaced | Unregistered, OrderPlaced | Unhashable],
+}
 # Without slashes, so that each file is in the current folder.
 _TEXT = st.text(st.characters(exclude_characters="/\\"), max_size=5)
 _ANY = st.one_of(_USUAL, _VALUES, _TEXT, st.integers(), st.floats(), st.binary(max_size=3))
@@ -166,4 +200,35 @@ def arguments_of(function: Callable[..., Any]) -> st.SearchStrategy[Arguments]:
     needed = {one.name: _ANY for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty}
     more = st.dictionaries(st.sampled_from([*keywords, "unknown"]), _ANY, max_size=3) if keywords else st.just({})
     options = st.builds(lambda needed, more: {**needed, **more}, st.fixed_dictionaries(needed), more)
-    return st.builds(Arguments, positional, options, _ANY)
+    some = st.builds(Arguments, positional, options, _ANY)
+    return some if not parameters else st.one_of(some, _with_one_wrong_value(parameters))
+
+
+def _with_one_wrong_value(parameters: list[inspect.Parameter]) -> st.SearchStrategy[Arguments]:
+    """Return a strategy for calls that are right but for one value. Other calls often end at their first argument."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [
+        one
+        for one in parameters
+        if (one.default is one.empty and one.kind is not one.VAR_KEYWORD) or one.kind is one.VAR_POSITIONAL
+    ]
+
+    @st.composite
+    def build(draw: Any) -> Arguments:
+        wrong = draw(st.sampled_from(parameters))
+        values = {one.name: _RIGHT[one.name] if one.name in _RIGHT else draw(_USUAL) for one in needed}
+        if wrong.kind is not wrong.VAR_KEYWORD:
+            half_right = _HALF_RIGHT.get(wrong.name)
+            values[wrong.name] = draw(st.sampled_from(half_right) | _ANY if half_right else _ANY)
+        given: list[Any] = []
+        options: dict[str, Any] = {}
+        for one in parameters:
+            if one.name in values and (one.kind is one.VAR_POSITIONAL or (one.kind in kinds and not options)):
+                given.append(values[one.name])
+            elif one.name in values:
+                options[one.name] = values[one.name]
+            elif one.kind in kinds and wrong.kind is one.POSITIONAL_ONLY and one.default is not one.empty:
+                given.append(one.default)
+        return Arguments(given, options, listener)
+
+    return build()
