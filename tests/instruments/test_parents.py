@@ -306,3 +306,15 @@ async def test_event_of_an_observed_dispatch_is_in_flight_for_other_dispatchers(
     await observed.adispatch("order.placed")
 
     assert seen == [("order.placed", False)]
+
+
+def test_a_plain_dispatch_after_another_one_has_no_parent(instrument):
+    """A plain dispatch runs a listener with options by other code than its loop."""
+    dispatcher = EventDispatcher()
+    dispatcher.add_instrument(instrument)
+    dispatcher.add_listener("order.placed", lambda event: None, where=lambda event: True)
+
+    for _ in range(2):
+        dispatcher.dispatch("order.placed")
+
+    assert [record.parent for record in instrument.dispatches] == [None, None]
