@@ -93,19 +93,22 @@ nitpick_ignore_regex = [
 ]
 
 
+#: The packages from which users import the classes of private modules.
+PACKAGES = (
+    "antiphon",
+    "antiphon.bridges",
+    "antiphon.diagrams",
+    "antiphon.instruments",
+    "antiphon.instruments.coverage",
+    "antiphon.instruments.timeline",
+    "antiphon.testing",
+    "antiphon.typing",
+)
+
+
 def _read_attribute_comments(_: Any) -> None:
     # A public class has the package as its module, so that users import it from there. But autodoc looks for the
     # comments of its attributes in that module. Add the comments of the private modules to those of the packages.
-    packages = [
-        "antiphon",
-        "antiphon.bridges",
-        "antiphon.diagrams",
-        "antiphon.instruments",
-        "antiphon.instruments.coverage",
-        "antiphon.instruments.timeline",
-        "antiphon.testing",
-        "antiphon.typing",
-    ]
     root = Path(import_module("antiphon").__path__[0])
     for path in sorted(root.rglob("*.py")):
         names = path.relative_to(root.parent).with_suffix("").parts
@@ -113,11 +116,25 @@ def _read_attribute_comments(_: Any) -> None:
             continue
         private = ModuleAnalyzer.for_file(path, ".".join(names))
         private.analyze()
-        for package in packages:
+        for package in PACKAGES:
             public = ModuleAnalyzer.for_module(package)
             public.analyze()
-            public.attr_docs |= private.attr_docs
-            public.tagorder |= private.tagorder
+            items = {name: getattr(import_module(package), name) for name in import_module(package).__all__}
+            items |= {base.__name__: base for item in items.values() for base in getattr(item, "__mro__", ())}
+            # Another module can have a private class of the same name, whose attributes are others.
+            shared = {
+                name
+                for name in {tag.partition(".")[0] for tag in private.tagorder} & items.keys()
+                if getattr(import_module(private.modname), name, None) is items[name]
+            }
+            public.attr_docs |= {
+                (path, name): lines
+                for (path, name), lines in private.attr_docs.items()
+                if (path or name).partition(".")[0] in shared
+            }
+            public.tagorder |= {
+                tag: number for tag, number in private.tagorder.items() if tag.partition(".")[0] in shared
+            }
 
 
 _CELL = re.compile(r"<t[dh].*?</t[dh]>", re.DOTALL)
