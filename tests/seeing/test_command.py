@@ -118,7 +118,11 @@ def test_wrong_arguments_are_status_2(capsys, monkeypatch, arguments, file, prog
 
 @pytest.mark.parametrize(
     ("arguments", "parts"),
-    [("--help", ["listeners", "catalogue", "demo", "\n  130 "]), ("listeners --help", ["--event", "\n  130 "])],
+    [
+        ("--help", ["listeners", "catalogue", "demo", "\n  130 "]),
+        ("listeners --help", ["\n\nShow the listeners of each key", "--event", "\n  130 "]),
+        ("bridge shop:bridge dead --help", ["\n\nList the dead letters", "--group", "\n  130 "]),
+    ],
 )
 def test_help_names_commands_and_the_exit_status(capsys, monkeypatch, arguments, parts):
     monkeypatch.setenv("COLUMNS", "80")

@@ -13,7 +13,7 @@ from typing import Final, TextIO
 
 import antiphon
 from antiphon import diagrams
-from antiphon._cli.bridge import add_bridge_parser
+from antiphon._cli.bridge import add_bridge_parser, add_command
 from antiphon._cli.demo import run_demo
 from antiphon._cli.rich_output import print_with_rich
 from antiphon.diagrams import Description
@@ -94,7 +94,9 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"antiphon {antiphon.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    listeners = commands.add_parser("listeners", help="show the listeners of each key, in the order in which they run")
+    listeners = add_command(
+        commands.add_parser, "listeners", "show the listeners of each key, in the order in which they run"
+    )
     listeners.add_argument("path", metavar="PATH", help=_PATH_HELP)
     listeners.add_argument(
         "--event", metavar="KEY", help="only this name, or the keys that match this pattern: 'order.*'"
@@ -109,7 +111,7 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     listeners.set_defaults(run=_show_listeners)
 
-    catalogue = commands.add_parser("catalogue", help="write a page about the events, in Markdown")
+    catalogue = add_command(commands.add_parser, "catalogue", "write a page about the events, in Markdown")
     catalogue.add_argument("path", metavar="PATH", help=_PATH_HELP)
     catalogue.add_argument(
         "--events",
@@ -128,14 +130,18 @@ def _make_parser() -> argparse.ArgumentParser:
     catalogue.add_argument("-o", "--output", type=Path, metavar="FILE", help=_OUTPUT_HELP)
     catalogue.set_defaults(run=_write_catalogue)
 
-    view = commands.add_parser("view", help="write an HTML page about the listeners, with a filter")
+    view = add_command(commands.add_parser, "view", "write an HTML page about the listeners, with a filter")
     view.add_argument("path", metavar="PATH", help=_PATH_HELP)
     view.add_argument("-o", "--output", type=Path, metavar="FILE", help=_OUTPUT_HELP)
     view.set_defaults(run=_view)
 
-    add_bridge_parser(commands.add_parser("bridge", help="show the state of a bridge, and handle its dead letters"))
+    add_bridge_parser(
+        add_command(commands.add_parser, "bridge", "show the state of a bridge, and handle its dead letters")
+    )
 
-    demo = commands.add_parser("demo", help="dispatch an event sequentially and concurrently, and show the times")
+    demo = add_command(
+        commands.add_parser, "demo", "dispatch an event sequentially and concurrently, and show the times"
+    )
     demo.set_defaults(run=_show_demo)
     return parser
 

@@ -21,12 +21,17 @@ from antiphon.diagrams._text import escape_unprintable
 if TYPE_CHECKING:
     from antiphon.bridges import Bridge, DeadLetter
 
-__all__ = ("add_bridge_parser",)
+__all__ = ("add_bridge_parser", "add_command")
 
 #: The exit status if the broker cannot be reached.
 _EXIT_UNAVAILABLE: Final = 1
 
 _GAP: Final = "  "
+
+
+def add_command(add_parser: Callable[..., argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
+    """Add the parser of a command. The text describes it in the list of commands and in its own help."""
+    return add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
 
 
 def add_bridge_parser(parser: argparse.ArgumentParser) -> None:
@@ -36,25 +41,29 @@ def add_bridge_parser(parser: argparse.ArgumentParser) -> None:
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
-    health = actions.add_parser("health", help="show how far each group is, and dangerous settings of the broker")
+    health = add_command(
+        actions.add_parser, "health", "show the state of each group, and settings of the broker that may lose events"
+    )
     _add_format(health)
     health.set_defaults(run=partial(_run_connected, _show_health))
 
-    dead = actions.add_parser("dead", help="list the dead letters of the groups that the bridge receives")
+    dead = add_command(actions.add_parser, "dead", "list the dead letters of the groups that the bridge receives")
     _add_selection(dead)
     _add_format(dead)
     dead.set_defaults(run=partial(_run_connected, _show_dead_letters))
 
     for verb, text in (("requeue", "deliver dead letters to their group again"), ("drop", "delete dead letters")):
-        action = actions.add_parser(verb, help=text)
+        action = add_command(actions.add_parser, verb, text)
         action.add_argument(
             "letters", nargs="*", metavar="LETTER", help="a dead letter, as `dead` shows it, or the id of its event"
         )
-        action.add_argument("--all", action="store_true", help="all dead letters, instead of some")
+        action.add_argument("--all", action="store_true", help="all dead letters, instead of those that you name")
         _add_selection(action)
         action.set_defaults(run=partial(_run_connected, _settle), verb=verb)
 
-    asyncapi = actions.add_parser("asyncapi", help="describe the published and received events as AsyncAPI 3, in JSON")
+    asyncapi = add_command(
+        actions.add_parser, "asyncapi", "describe the published and received events as AsyncAPI 3, in JSON"
+    )
     asyncapi.add_argument("--title", help="the title of the document; default: the source of the bridge")
     asyncapi.add_argument(
         "--api-version",
