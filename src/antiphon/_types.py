@@ -105,7 +105,7 @@ class IEvent(Protocol):
     propagation_stopped: bool
 
     def stop_propagation(self) -> Any:
-        """Keep the running dispatch from starting further listeners."""
+        """Stop the event: the running dispatch starts no further listener."""
         ...
 
 

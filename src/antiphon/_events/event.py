@@ -54,7 +54,7 @@ class Event:
         prepare_copies(cls, Event)
 
     def stop_propagation(self) -> None:
-        """Keep the running dispatch from calling further listeners.
+        """Stop the event: the running dispatch calls no further listener.
 
         For listeners of the same priority the effect depends on the strategy; see the table of
         guarantees. Setting ``propagation_stopped = True`` has the same effect.

@@ -24,8 +24,8 @@ __all__ = (
     "check_has_run",
 )
 
-#: What an instrument wants to observe in a dispatch. ``"all"`` is everything that happens, ``"failures"`` is the end of
-#: a dispatch or a listener that failed, and ``"nothing"`` is nothing.
+#: What an instrument observes in a dispatch: everything (``"all"``), only the end of a dispatch or a listener that
+#: failed (``"failures"``), or ``"nothing"``.
 Interest: TypeAlias = Literal["all", "failures", "nothing"]
 
 _INTERESTS: Final = ("all", "failures", "nothing")

@@ -155,9 +155,9 @@ def _check_no_options(keys: tuple[Any, ...], method: str) -> None:
 
 
 def event_name(name: str, event_class: type[E], /) -> EventName[E]:
-    """Return a name, which type checkers then know as a name of events of one class.
+    """Return a name that belongs to a class of events, for type checkers.
 
-    With such a name, they report listeners and events of another class. At run time the result is a plain string, and
+    They report listeners and events of another class under the name. At run time the result is a plain string, and
     nothing checks the class: an event of another class can still be dispatched under the name.
 
     Args:

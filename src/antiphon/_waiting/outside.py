@@ -28,7 +28,7 @@ _VARIABLES: Final[tuple[tuple[ContextVar[Any], object], ...]] = (
 
 
 class outside_dispatch(PlainContext):  # noqa: N801  used like a function
-    """Start something in a listener that outlives the dispatch, such as a background task: a context manager.
+    """In the block of this context manager, start work that outlives the dispatch, such as a background task.
 
     Code in the block does not belong to the dispatch that runs the listener, and neither do the tasks that it starts::
 

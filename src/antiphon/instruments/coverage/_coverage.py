@@ -71,9 +71,9 @@ class Coverage(BlockInstrument):
     at any time. The arguments are those of `coverage`.
 
     Raises:
-        OSError: As `coverage`.
-        TypeError: As `coverage`.
-        ValueError: As `coverage`.
+        OSError: As for `coverage`.
+        TypeError: As for `coverage`.
+        ValueError: As for `coverage`.
     """
 
     __slots__ = (

@@ -55,9 +55,9 @@ class Timeline(BlockInstrument):
     ``dispatcher.add_instrument(Timeline(max_dispatches=100))``. The arguments are those of `timeline`.
 
     Raises:
-        OSError: As `timeline`.
-        TypeError: As `timeline`.
-        ValueError: As `timeline`.
+        OSError: As for `timeline`.
+        TypeError: As for `timeline`.
+        ValueError: As for `timeline`.
     """
 
     __slots__ = ("_lock", "_records", "_started_count")
@@ -109,8 +109,8 @@ class Timeline(BlockInstrument):
             Lines of text, each with a line break at its end.
 
         Raises:
-            TypeError: As `as_text`.
-            ValueError: As `as_text`.
+            TypeError: As for `as_text`.
+            ValueError: As for `as_text`.
         """
         return as_text(self.records, width=width, ascii=ascii, by=by, until=self._until, dropped=self.dropped)
 
@@ -121,8 +121,8 @@ class Timeline(BlockInstrument):
             The text of the file.
 
         Raises:
-            TypeError: As `as_svg`.
-            ValueError: As `as_svg`.
+            TypeError: As for `as_svg`.
+            ValueError: As for `as_svg`.
         """
         return as_svg(self.records, width=width, by=by, until=self._until, dropped=self.dropped)
 
