@@ -30,7 +30,7 @@ def load() -> tuple[Mistake, ...]:
 
 
 def render_section(section: str) -> str:
-    """Render the rows of one section: the wrong code, and the right code below it.
+    """Render the rows of one section: what the code needs, the wrong code, and the right code below it.
 
     Raises:
         ValueError: If there is no such section.
@@ -39,8 +39,12 @@ def render_section(section: str) -> str:
     if not rows:
         msg = f"no row of mistakes.toml is in the section {section!r}"
         raise ValueError(msg)
-    blocks = (f"```python\n{_comment(row)}\n{row.write.strip()}\n```" for row in rows)
+    blocks = (f"```python\n{_before(row)}{_comment(row)}\n{row.write.strip()}\n```" for row in rows)
     return "\n\n".join(blocks)
+
+
+def _before(row: Mistake) -> str:
+    return f"{row.before.strip()}\n\n" if row.before else ""
 
 
 def _comment(row: Mistake) -> str:
