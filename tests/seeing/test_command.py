@@ -10,6 +10,7 @@ import runpy
 import subprocess
 import sys
 from importlib.metadata import entry_points, version
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 import antiphon
 from antiphon import diagrams
 from antiphon._cli import main
-from antiphon._cli.demo import make_dispatcher
+from antiphon._cli.demo import make_dispatcher, run_demo
 from examples.shop.app import dispatcher as shop
 
 ROOT = Path(__file__).parent.parent.parent
@@ -333,6 +334,14 @@ def test_narrow_terminal_shows_a_narrow_tree(capsys, monkeypatch, arguments):
     main(arguments)
 
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 70
+
+
+def test_demo_fits_a_narrow_terminal_on_a_slow_machine(monkeypatch):
+    monkeypatch.setattr("antiphon._cli.demo.perf_counter", count().__next__)  # seconds instead of milliseconds
+
+    lines = [line for line in run_demo(width=70) if "█" in line]
+
+    assert 65 <= max(map(len, lines)) <= 70
 
 
 def plain(text):

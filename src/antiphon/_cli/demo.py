@@ -14,8 +14,12 @@ from antiphon import AsyncEventDispatcher, Concurrent, Event, Sequential, Strate
 
 __all__ = ("run_demo",)
 
-#: The number of seconds that one character of a bar represents.
+#: The number of seconds that one character of a bar represents, unless the bars would be too long.
 _SECONDS_PER_CHARACTER: Final = 0.005
+#: The number of columns beside the longest bar: the names, and one for a listener that takes no time at the end.
+_MARGIN: Final = 13
+#: The number of columns if the output is not a terminal.
+_WIDTH: Final = 80
 
 
 class OrderPlaced(Event):
@@ -88,14 +92,15 @@ def run_demo(*, width: int | None = None) -> Iterator[str]:
             continue
         for strategy in (Sequential(), Concurrent()):
             yield ""
-            yield from _dispatch(dispatcher, strategy, backend)
+            yield from _dispatch(dispatcher, strategy, backend, max((width or _WIDTH) - _MARGIN, 1))
 
 
-def _dispatch(dispatcher: AsyncEventDispatcher, strategy: Strategy, backend: str) -> Iterator[str]:
+def _dispatch(dispatcher: AsyncEventDispatcher, strategy: Strategy, backend: str, columns: int) -> Iterator[str]:
     event = OrderPlaced()
     anyio.run(partial(dispatcher.adispatch, event, strategy=strategy), backend=backend)
     zero, last = min(span.start for span in event.spans), max(span.end for span in event.spans)
     yield f"{type(strategy).__name__} on {backend}: {(last - zero) * 1000:.0f} ms"
+    scale = max(_SECONDS_PER_CHARACTER, (last - zero) / columns)
     for span in sorted(event.spans, key=lambda span: span.start):
-        start, end = (round((time - zero) / _SECONDS_PER_CHARACTER) for time in (span.start, span.end))
+        start, end = (round((time - zero) / scale) for time in (span.start, span.end))
         yield f"  {span.listener:<8}  {' ' * start}{'█' * max(end - start, 1)}"
