@@ -404,3 +404,41 @@ def test_the_page_on_plugins_runs_unchanged(project: Project, section: str, plug
 
     assert [name for name, _ in files] == ["shop.py", "pytest.ini", "conftest.py", "test_shop.py"]
     assert f"{passed} passed" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("plugin", "mark", "passes"),
+    [(("anyio", ""), "anyio", True), (ASYNCIO, "asyncio", False), (TRIO, "trio", True)],
+    ids=["AnyIO", "pytest-asyncio", "pytest-trio"],
+)
+def test_queue_in_an_async_fixture_needs_one_task(
+    project: Project, plugin: tuple[str, str], mark: str, passes: bool
+) -> None:
+    """pytest-asyncio ends a fixture in another task than that of its start, as the page says."""
+    pytest.importorskip(plugin[0])
+    if plugin[0] != "anyio":
+        project.load(*plugin)
+    project.write(
+        "test_queue.py",
+        f"""
+import pytest{"_asyncio" if mark == "asyncio" else ""}
+import pytest
+
+from antiphon import AsyncEventDispatcher
+
+pytestmark = pytest.mark.{mark}
+
+@pytest{"_asyncio" if mark == "asyncio" else ""}.fixture
+async def queue():
+    async with AsyncEventDispatcher().queue() as queue:
+        yield queue
+
+async def test_queue(queue):
+    await queue.post("order.placed")
+    await queue.join()
+""",
+    )
+    output = project.run(code=0 if passes else 1)
+
+    assert ("RuntimeError: Attempted to exit cancel scope in a different task" in output) is not passes
