@@ -405,8 +405,9 @@ class Interpreter:
 
     def _close_scope(self, number: int) -> None:
         self.dispatchers[number].__exit__(None, None, None)
-        self._closed.add(number)
-        self._mark_removed([each for each in self.history.registrations if each.on == number])
+        ended = self.history.find_scopes_within(number)
+        self._closed |= ended
+        self._mark_removed([each for each in self.history.registrations if each.on in ended])
 
     def _close_block(self, number: int) -> None:
         on, registrar, kept = self._blocks[number]

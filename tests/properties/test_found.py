@@ -10,7 +10,8 @@ import pytest
 from antiphon import AsyncEventDispatcher, Concurrent, Sequential, Strategy
 from antiphon.testing import Backend, BackendName
 from tests.properties.interpreter import interpret
-from tests.properties.scenarios import Add, Dispatch, Fail, How, Scenario, Stop, Together
+from tests.properties.rendering import all_invariants
+from tests.properties.scenarios import Add, CloseScope, Dispatch, Fail, How, OpenScope, Scenario, Stop, Together
 
 backends = pytest.mark.parametrize("name", ["asyncio", "trio"])
 
@@ -26,6 +27,20 @@ def test_a_nested_stop_does_not_win_the_outer_race(name: BackendName) -> None:
     outer, inner = interpret(scenario, Backend(name)).dispatches
 
     assert [len(outer.calls), len(inner.calls)] == [2, 1]
+
+
+def test_a_scope_within_an_ended_scope_refuses_listeners() -> None:
+    """A scope ends with the scope that created it."""
+    scenario = Scenario(
+        behaviors=((), (), ()),
+        script=(OpenScope(), OpenScope(parent=2), Add(0, on=3), CloseScope(), Add(1, on=3), Dispatch(on=3)),
+        sync=True,
+    )
+
+    history = interpret(scenario, Backend("asyncio"))
+
+    all_invariants(history)
+    assert [(each.on, each.removed is not None) for each in history.registrations] == [(3, True)]
 
 
 @pytest.mark.parametrize("strategy", [Sequential(errors="collect"), Concurrent(errors="collect")], ids=repr)

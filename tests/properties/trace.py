@@ -193,6 +193,10 @@ class History:
     def _get_chain(self, on: int | None) -> list[int]:
         return [] if on is None else [on, *self._get_chain(self.parents[on])]
 
+    def find_scopes_within(self, on: int) -> set[int]:
+        """Return a scope and the scopes that end with it."""
+        return {number for number in range(len(self.parents)) if on in self._get_chain(number)}
+
     @property
     def calls(self) -> list[Call]:
         """All calls of all dispatches."""
