@@ -26,7 +26,7 @@ _BATCH, _WAITING_BATCH = 100, 10
 _DEBUG_PART = 0.1
 
 #: The programs of a full run on each loop: those of dispatches, and those of queues, streams and the like.
-PROGRAMS, WAITING = 11_500, 1_500
+PROGRAMS, WAITING = 13_000, 1_000
 
 _Batch: TypeAlias = tuple[LoopName, int, int]
 

@@ -155,7 +155,7 @@ class _Use:
         ended_at = 0.0
         try:
             async with self.queue:
-                self.program.watched.append(self.check_busy)
+                self.program.watched.append(self.find_stall)
                 try:
                     await self.use()
                 except BaseException as error:
@@ -166,7 +166,7 @@ class _Use:
         except BaseException as error:
             raised = error
         seconds = anyio.current_time() - ended_at
-        self.program.watched.remove(self.check_busy)
+        self.program.watched.remove(self.find_stall)
         try:
             self.check_end(body, raised, seconds)
             # A queue that has failed also breaks the posts of its block.
@@ -176,12 +176,11 @@ class _Use:
         finally:
             del body, raised
 
-    def check_busy(self) -> None:
-        """Check that nothing waits that could go on, at an instant at which nothing else happens."""
+    def find_stall(self) -> str | None:
         busy = self.queue.statistics()
         can_post = busy.posts_waiting and busy.current_buffer_used < self.size
         can_dispatch = busy.current_buffer_used and busy.running < (1 if self.has_keys else self.workers)
-        self.watch(not can_post and not can_dispatch, LostError, f"the queue stands still: {busy}")
+        return f"the queue stands still: {busy}" if can_post or can_dispatch else None
 
     def check_end(self, body: BaseException | None, raised: BaseException | None, seconds: float) -> None:
         """Check what left the block, and how long its end took."""

@@ -87,8 +87,8 @@ class Waiting:
         self.numbers = 0
         self.dispatched: set[int] = set()
         self.heard: Counter[int] = Counter()
-        #: Checks for instants at which nothing else happens.
-        self.watched: list[Callable[[], None]] = []
+        #: For each queue and stream, what finds something that waits although it could go on.
+        self.watched: list[Callable[[], str | None]] = []
         #: What listeners have found, because an error of a listener may be dropped.
         self.faults: list[FaultError] = []
         #: What has ended, each with the number of its events.
@@ -120,12 +120,14 @@ class Waiting:
             require(len(numbers) == length, InventedError, "a listener received an event after its end")
 
     async def watch(self) -> None:
-        """Check the queues and streams at instants at which nothing else happens."""
+        """Look for queues and streams that stand still."""
         while True:
-            # No sum of pauses of a program.
             await anyio.sleep(0.7310585786)
-            for check_busy in self.watched:
-                check_busy()
+            stalled = [find_stall for find_stall in self.watched if find_stall()]
+            if stalled:
+                # Something may happen at this instant, so look again.
+                await anyio.sleep(0.0137)
+                self.faults += [LostError(stall) for each in stalled if each in self.watched and (stall := each())]
 
     async def guard(self, number: int, work: Callable[[Any], Awaitable[None]], chance: random.Random) -> None:
         """Run a part in its scope. Drop the errors of listeners."""
