@@ -177,9 +177,9 @@ PICTURES = ("dispatch", *TIMELINES)
 DIAGRAMS = ("shop-dot", "shop-mermaid")
 #: The colors of lines, texts and boxes in these pictures, and in those for one theme.
 COLORS = {
-    "light": {"#7f8690": "#59636e"},
+    "light": {"#70777f": "#59636e"},
     "dark": {
-        "#7f8690": "#9198a1",
+        "#70777f": "#9198a1",
         "#1b1b1f": "#e6edf3",
         "#f3f3f5": "#22262c",
         "#dbe9ff": "#14274a",

@@ -106,6 +106,17 @@ async def test_timeline_shows_the_slowest_dispatches_with_those_within_them(page
     assert "order.lost" in other.text
 
 
+async def test_links_lead_to_the_groups_below_the_listeners(page):
+    targets = {
+        each.attributes["id"]: each.find("h2")[0].text for each in page.find("section") if "id" in each.attributes
+    }
+
+    assert {link.attributes["href"]: link.text for link in page.find("header")[0].find("a")} == {
+        f"#{id_}": title for id_, title in targets.items()
+    }
+    assert list(targets.values()) == ["Events", "Slowest dispatches"]
+
+
 async def test_texts_that_look_like_html_are_texts():
     async def odd(event): ...
 
@@ -129,3 +140,4 @@ def test_page_without_dispatches():
 
     assert [title.text for title in page.find("h2")] == ["Listeners", "Events"]
     assert not page.find("table")
+    assert not page.find("a")

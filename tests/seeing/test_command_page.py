@@ -112,5 +112,15 @@ def test_page_lists_the_exit_statuses():
     assert shown == render_statuses()
 
 
+@pytest.mark.parametrize(
+    "parser", [pytest.param(parser, id=parser.prog) for parser, _ in find_commands(_make_parser())]
+)
+def test_only_commands_that_connect_list_the_status_of_the_broker(parser: argparse.ArgumentParser):
+    connects = re.search(r" bridge PATH (?!asyncapi)", parser.prog)
+
+    assert ("\n  1    the broker" in parser.format_help()) == bool(connects)
+    assert "\n  0 " in parser.format_help()
+
+
 if __name__ == "__main__":
     PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

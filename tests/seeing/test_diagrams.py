@@ -241,6 +241,20 @@ def test_dot_numbers_the_order():
     ]
 
 
+def test_lines_and_labels_of_edges_are_readable_on_white_and_on_black():
+    (edge,) = re.findall(r"^  edge \[(.*)\]$", diagrams.dot(described("order.placed")), re.MULTILINE)
+    colors = re.findall(r'color="#(\w{6})"', edge)
+
+    assert len(colors) == 2
+    for color in colors:
+        shares = [channel / 255 for channel in bytes.fromhex(color)]
+        red, green, blue = [(share + 0.055) ** 2.4 / 1.055**2.4 for share in shares]
+        # The relative luminance of WCAG, for channels that are not almost black.
+        luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05
+        assert 1.05 / luminance >= 4.5
+        assert luminance / 0.05 >= 4.5
+
+
 def test_markdown_omits_empty_columns():
     assert "| Priority | Listener | What it does |" in diagrams.markdown(described("a"))
     assert "| Priority | Listener | Options | What it does |" in diagrams.markdown(described("a", once=True))

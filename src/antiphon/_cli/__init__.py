@@ -29,10 +29,12 @@ _EXIT_USAGE: Final = 2
 #: The exit status after Ctrl-C, as in shells.
 _EXIT_INTERRUPTED: Final = 130
 
-_EXIT_STATUS_HELP: Final = """\
+#: The exit statuses of all commands. Only commands that connect to a broker have the status 1.
+_UNAVAILABLE_HELP: Final = "  1    the broker cannot be reached\n"
+_EXIT_STATUS_HELP: Final = f"""\
 exit status:
   0    the command has done what you asked for
-  1    the broker cannot be reached
+{_UNAVAILABLE_HELP}\
   2    an argument is not usable, or PATH does not lead to a dispatcher or
        a bridge
   130  you pressed Ctrl-C
@@ -150,7 +152,10 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose help ends with the exit status. The parsers of its commands have the same class."""
 
     def format_help(self) -> str:
-        return f"{super().format_help()}\n{_EXIT_STATUS_HELP}"
+        # A parser without `run` has commands, and some of them connect.
+        can_connect = self.get_default("run") is None or self.get_default("connects")
+        statuses = _EXIT_STATUS_HELP if can_connect else _EXIT_STATUS_HELP.replace(_UNAVAILABLE_HELP, "")
+        return f"{super().format_help()}\n{statuses}"
 
 
 def _show_listeners(options: argparse.Namespace) -> None:

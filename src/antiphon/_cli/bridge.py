@@ -45,12 +45,12 @@ def add_bridge_parser(parser: argparse.ArgumentParser) -> None:
         actions.add_parser, "health", "show the state of each group, and settings of the broker that may lose events"
     )
     _add_format(health)
-    health.set_defaults(run=partial(_run_connected, _show_health))
+    health.set_defaults(connects=True, run=partial(_run_connected, _show_health))
 
     dead = add_command(actions.add_parser, "dead", "list the dead letters of the groups that the bridge receives")
     _add_selection(dead)
     _add_format(dead)
-    dead.set_defaults(run=partial(_run_connected, _show_dead_letters))
+    dead.set_defaults(connects=True, run=partial(_run_connected, _show_dead_letters))
 
     for verb, text in (("requeue", "deliver dead letters to their group again"), ("drop", "delete dead letters")):
         action = add_command(actions.add_parser, verb, text)
@@ -59,7 +59,7 @@ def add_bridge_parser(parser: argparse.ArgumentParser) -> None:
         )
         action.add_argument("--all", action="store_true", help="all dead letters, instead of those that you name")
         _add_selection(action)
-        action.set_defaults(run=partial(_run_connected, _settle), verb=verb)
+        action.set_defaults(connects=True, run=partial(_run_connected, _settle), verb=verb)
 
     asyncapi = add_command(
         actions.add_parser, "asyncapi", "describe the published and received events as AsyncAPI 3, in JSON"

@@ -24,8 +24,8 @@ __all__ = (
     "check_has_run",
 )
 
-#: What an instrument observes in a dispatch: everything (``"all"``), only the end of a dispatch or a listener that
-#: failed (``"failures"``), or ``"nothing"``.
+#: What an instrument observes in a dispatch. ``"all"`` is everything, ``"failures"`` is only the end of a dispatch or a
+#: listener that failed, and ``"nothing"`` is nothing.
 Interest: TypeAlias = Literal["all", "failures", "nothing"]
 
 _INTERESTS: Final = ("all", "failures", "nothing")

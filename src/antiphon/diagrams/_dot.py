@@ -11,7 +11,7 @@ from antiphon.diagrams._text import check_description, format_dispatcher
 __all__ = ("dot",)
 
 #: A gray with enough contrast on white and on black pages.
-_LINE_COLOR: Final = "#7f8690"
+_LINE_COLOR: Final = "#70777f"
 
 _FONT: Final = 'fontname="Helvetica,Arial,sans-serif"'
 

@@ -20,6 +20,8 @@ from antiphon.instruments.timeline._scale import format_duration
 
 __all__ = ("render_html",)
 
+_SLOWEST: Final = "Slowest dispatches"
+
 _FLAGS: Final = {
     "uncalled": "never called",
     "unreceived": "not received",
@@ -42,17 +44,19 @@ def render_html(
     """
     rows: list[Row] = [*listeners, *events]
     flags = {flag for row in rows for flag in row.flags}
+    links = [("events", "Events")] if events else []
+    links += [("slowest", _SLOWEST)] if timeline else []
     return render_page(
         "Event coverage",
         _render_table("Listeners", listeners, LISTENER_COLUMNS),
-        _render_table("Events", events, EVENT_COLUMNS),
+        _render_table("Events", events, EVENT_COLUMNS, id_="events"),
         *_render_timeline(timeline),
-        summary=summarize(listeners, events),
+        summary=[*summarize(listeners, events), *(element("a", title, href=f"#{id_}") for id_, title in links)],
         flags={flag: label for flag, label in _FLAGS.items() if flag in flags},
     )
 
 
-def _render_table(title: str, rows: Sequence[Row], columns: Iterable[Column]) -> Markup:
+def _render_table(title: str, rows: Sequence[Row], columns: Iterable[Column], id_: str | None = None) -> Markup:
     head = element("div", element("h2", title), element("span", str(len(rows)), class_="quiet"), class_="head")
     if not rows:
         return element("section", head, class_="group")
@@ -68,7 +72,7 @@ def _render_table(title: str, rows: Sequence[Row], columns: Iterable[Column]) ->
         for row in ordered
     )
     table = element("table", element("thead", element("tr", *titles)), element("tbody", *body))
-    return element("section", head, table, class_="group")
+    return element("section", head, table, class_="group", id_=id_)
 
 
 def _render_cell(row: Row, column: Column) -> Markup:
@@ -100,8 +104,8 @@ def _render_timeline(groups: Sequence[Group]) -> Iterator[Markup]:
         f"the axis is {format_duration(span)} long; times are from the start of the first of them in its process",
         class_="quiet",
     )
-    head = element("div", element("h2", "Slowest dispatches"), axis, class_="head")
-    yield element("section", head, *(_render_group(group, span) for group in groups), class_="group")
+    head = element("div", element("h2", _SLOWEST), axis, class_="head")
+    yield element("section", head, *(_render_group(group, span) for group in groups), class_="group", id_="slowest")
 
 
 def _render_group(group: Group, span: float) -> Markup:
