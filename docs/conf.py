@@ -144,12 +144,23 @@ _LONG_WORD = re.compile(r"(?<![^>\s])(?:[^<>&\s]|&\S+?;){16,}(?![^<\s])")
 #: in the middle of a long name.
 _BREAK = re.compile(r"(?<=\w[./:_(=])(?=[\w&])|(?<=[a-z])(?=[A-Z]\w{9})")
 
+#: The start of a short word of code that begins with a hyphen.
+_OPTION = re.compile(r'(?<=<span class="pre)(?=">-[^<]{,30}</span>)')
+#: The usage of a command, and an optional argument in it.
+_USAGE = re.compile(r'<div class="wrapped highlight-text.*?</pre>', re.DOTALL)
+_ARGUMENT = re.compile(r"\[-[^]]+\]")
+
 
 def _let_names_break(_app: Any, _name: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
     # Otherwise the browser breaks the names in the tables of a phone anywhere.
     if "body" in context:
         context["body"] = _CELL.sub(
             lambda cell: _LONG_WORD.sub(lambda word: _BREAK.sub("<wbr>", word[0]), cell[0]), context["body"]
+        )
+        # The browser breaks after a hyphen, also after those of `--help`.
+        context["body"] = _OPTION.sub(" unbroken", context["body"])
+        context["body"] = _USAGE.sub(
+            lambda usage: _ARGUMENT.sub(r'<span class="unbroken">\g<0></span>', usage[0]), context["body"]
         )
 
 

@@ -2,12 +2,14 @@
 
 This module is a Sphinx extension with one directive: ``guarantees`` shows the rows of a section. A row whose cells are
 equal in all columns is in a first table, with one column "Always". On a narrow screen, site.css shows each row of the
-second table as a card. The cells of a card repeat the titles of their columns, which are hidden on a wide screen.
+second table as a card. The cells of a card repeat the titles of their columns, which are hidden on a wide screen. Cells
+that are equal are in a card once, below the titles of all their columns.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,6 +75,15 @@ def get_section(table: Guarantees, section: str) -> Section:
     return Section(columns, tuple(always), tuple(different))
 
 
+def get_titles(row: Row, columns: dict[str, str]) -> dict[str, str]:
+    """Return the title of each cell that a card shows. Equal cells have one title, at the first of them."""
+    titles: dict[str, list[str]] = {}
+    for column, cell in row.cells.items():
+        titles.setdefault(cell, []).append(columns[column])
+    # A title is removed with its first use.
+    return {column: ", ".join(titles.pop(cell)) for column, cell in row.cells.items() if cell in titles}
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Add the directive to Sphinx."""
     from docutils import nodes
@@ -96,23 +107,22 @@ def setup(app: Any) -> dict[str, Any]:
             table = nodes.table(classes=["guarantees", "compared"] if is_comparison else ["guarantees"])
             group = nodes.tgroup(cols=len(columns) + 1)
             group += [nodes.colspec(colwidth=1) for _ in range(len(columns) + 1)]
-            titles = [self._make_entry(title) for title in ("", *columns.values())]
-            head = nodes.row("", *titles)
+            head = nodes.row("", *(self._make_entry(title) for title in ("", *columns.values())))
             body: list[nodes.row] = []
             for row in rows:
                 cells = [self._make_entry(row.sentence)]
-                for column, title in columns.items():
-                    if column in row.cells:
-                        cells.append(self._make_entry(row.cells[column], title if is_comparison else ""))
-                    else:
-                        cells.append(self._make_entry("–", classes=["not-applicable"]))
+                titles_in_card = get_titles(row, columns) if is_comparison else dict.fromkeys(columns, "")
+                for column in columns:
+                    # Only a wide screen shows what does not apply, and repeats what is equal.
+                    classes = [] if column in titles_in_card else ["only-wide"]
+                    cells.append(self._make_entry(row.cells.get(column, "–"), titles_in_card.get(column, ""), classes))
                 body.append(nodes.row("", *cells))
             group += [nodes.thead("", head), nodes.tbody("", *body)]
             table += group
             return table
 
-        def _make_entry(self, text: str, title: str = "", classes: list[str] | None = None) -> nodes.entry:
-            entry = nodes.entry(classes=classes or [])
+        def _make_entry(self, text: str, title: str = "", classes: Sequence[str] = ()) -> nodes.entry:
+            entry = nodes.entry(classes=[*classes])
             if title:
                 heading = self.parse_text_to_nodes(title)
                 heading[0]["classes"].append("column-title")

@@ -62,7 +62,10 @@ def setup(app: Any) -> dict[str, Any]:
 
         def run(self) -> list[nodes.Node]:
             self.env.note_dependency(str(PATH))
-            return self.parse_text_to_nodes(render_section(self.arguments[0]))
+            # Each line matters, so that a phone wraps them.
+            return [
+                nodes.container("", *self.parse_text_to_nodes(render_section(self.arguments[0])), classes=["wrapped"])
+            ]
 
     app.add_directive("mistakes", MistakesDirective)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -63,3 +63,15 @@ def test_rows_that_are_equal_in_every_column_are_shown_once() -> None:
             assert by_id[row.id].cells == dict.fromkeys(section.columns, row.cells["always"])
         for row in section.different:
             assert len({row.cells.get(column) for column in section.columns}) > 1
+
+
+def test_a_card_shows_equal_cells_once_with_the_titles_of_their_columns() -> None:
+    for row in TABLE.rows:
+        titles = guarantees.get_titles(row, TABLE.columns)
+        shown = [row.cells[column] for column in titles]
+
+        assert len(shown) == len(set(shown))
+        assert set(shown) == set(row.cells.values())
+        for column, title in titles.items():
+            equal = [TABLE.columns[other] for other, cell in row.cells.items() if cell == row.cells[column]]
+            assert title == ", ".join(equal)

@@ -15,7 +15,7 @@ from antiphon._cli import _EXIT_STATUS_HELP, _make_parser
 
 PAGE = Path(__file__).parents[2] / "docs" / "command.md"
 #: The usage and the arguments of one command, below its heading.
-PART = re.compile(r"^## `(antiphon [^`]+)`\n\n(.*?\n)(?=\n(?!```|\||antiphon )|\Z)", re.MULTILINE | re.DOTALL)
+PART = re.compile(r"^## `(antiphon [^`]+)`\n\n(.*?\n)(?=\n(?!```|\{|\||antiphon )|\Z)", re.MULTILINE | re.DOTALL)
 STATUS = re.compile(r"^\| Status \|.*?\n(?=\n)", re.MULTILINE | re.DOTALL)
 
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="needs the checkout")
@@ -59,7 +59,7 @@ def render_command(parser: argparse.ArgumentParser, help: str) -> str:
         (path,) = [action.help for action in find_bridge()._actions if action.dest == "path"]
         rows.insert(0, f"| `PATH` | {mark_code(path)} |")
     table = "\n".join(["| Argument | Meaning |", "| --- | --- |", *rows])
-    lines = [f"{help[0].upper()}{help[1:]}.", "", "```text", usage, "```"]
+    lines = [f"{help[0].upper()}{help[1:]}.", "", "{.wrapped}", "```text", usage, "```"]
     return "\n".join([*lines, *(["", table] if rows else [])]) + "\n"
 
 
