@@ -56,8 +56,8 @@ def is_cancellation(exc: BaseException) -> bool:
         return False
 
 
-#: The deadline of a cancel scope that has none. The import of `math` takes longer.
-_NEVER: Final = float("inf")
+#: The effective deadline of a task in a cancelled scope. The import of `math` takes longer.
+_CANCELLED: Final = float("-inf")
 #: The beginning of the message with which AnyIO cancels a task on behalf of a cancel scope.
 _SCOPE_MESSAGE: Final = "Cancelled via cancel scope "
 
@@ -68,7 +68,10 @@ def is_scope_message(message: object) -> bool:
 
 
 def is_cancelled_by_scope() -> bool:
-    """Return whether a cancel scope around the running task has been cancelled. On asyncio, also if it is overdue."""
+    """Return whether a cancel scope around the running task has been cancelled.
+
+    A scope whose deadline has passed is cancelled only when the event loop runs its timer.
+    """
     trio, task = detect_backend()
     if trio is not None:
         return _is_cancelled_in_trio(trio.lowlevel.current_task())
@@ -82,9 +85,7 @@ def _is_cancelled_in_trio(task_or_scope: Any) -> bool:
 
 
 def _is_cancelled_in_asyncio() -> bool:
-    backend = _get_asyncio_backend()
-    deadline = backend.current_effective_deadline()
-    return bool(deadline != _NEVER and deadline <= backend.current_time())
+    return bool(_get_asyncio_backend().current_effective_deadline() == _CANCELLED)
 
 
 def make_cancellation(message: object = None) -> BaseException:
@@ -120,10 +121,9 @@ def _start_asyncio_task(group: Any, function: _TaskFunction, argument: Any, name
 
 def _is_asyncio_scope_cancelled(scope: Any) -> bool:
     while scope is not None:
-        if scope._cancel_called or (scope._deadline != _NEVER and scope._deadline <= anyio.current_time()):  # noqa: SLF001
+        if scope.cancel_called:
             return True
-        # There is no public way to the parent, and each public property is a call.
-        scope = None if scope._shield else scope._parent_scope  # noqa: SLF001
+        scope = None if scope.shield else scope._parent_scope  # noqa: SLF001  there is no public way
     return False
 
 
@@ -382,10 +382,6 @@ class _PublicBackend:
     @staticmethod
     def current_effective_deadline() -> float:
         return anyio.current_effective_deadline()
-
-    @staticmethod
-    def current_time() -> float:
-        return anyio.current_time()
 
     @staticmethod
     def create_task_group() -> AbstractAsyncContextManager[Any]:

@@ -97,6 +97,37 @@ async def test_cancelled_by_a_failing_task_only_its_error_leaves(make: Make, pol
             listeners.assert_cancelled_in_order(together=runs_together(strategy))
 
 
+async def pass_deadline(scope: CancelScope) -> None:
+    """Block the loop until the deadline of a scope has passed, so that the loop cannot cancel the scope meanwhile."""
+    await checkpoint()
+    scope.deadline = anyio.current_time() + 0.001
+    while anyio.current_time() <= scope.deadline:
+        pass
+
+
+async def test_a_listener_starts_unless_the_scope_is_cancelled(make: Make, policy: ErrorPolicy) -> None:
+    """A deadline that has passed cancels nothing before the loop runs its timer. A dispatch may return before that."""
+    for waits in (0, 1, 2):
+        started: list[str] = []
+        has_returned = False
+        with CancelScope() as scope:
+
+            async def first(event: Event, scope: CancelScope = scope, started: list[str] = started) -> None:
+                started.append("first")
+                await pass_deadline(scope)
+
+            async def wait(event: Event, waits: int = waits, started: list[str] = started) -> None:
+                started.append("second")
+                for _ in range(waits):
+                    await checkpoint()
+
+            await of(first, wait, later=wait).adispatch("order.placed", strategy=make(errors=policy))
+            has_returned = True
+
+        assert has_returned is not scope.cancelled_caught
+        assert not has_returned or len(started) == 3
+
+
 async def expire_when_blocked(scope: CancelScope) -> None:
     await settle()
     scope.deadline = -math.inf
