@@ -135,9 +135,13 @@ class TierRunner:
     ) -> Awaitable[bool | None]:
         """Leave the task group on asyncio."""
         watch = self._watch
-        # A listener that has cancelled its own task is cancelled in `__aexit__`, as it would be in its own task.
-        is_idle = exc is None and not self._running_tasks and not watch.has_undelivered_cancellation()
-        if is_idle and leave_idle_task_group(self._manager):
+        if (
+            exc is None
+            and not self._running_tasks
+            # A listener that has cancelled its own task is cancelled in `__aexit__`, as it would be in its own task.
+            and not watch.has_undelivered_cancellation()
+            and leave_idle_task_group(self._manager)
+        ):
             return no_op()
         # Watch the requests to cancel the caller's task while that task waits for others.
         watch.on_wait_for_tasks()
