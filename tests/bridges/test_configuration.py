@@ -72,6 +72,16 @@ def test_an_unregistered_class_is_refused(shop: Shop):
         shop.web.bridge.forward(Other, to=ORDERS)
 
 
+async def is_paid(event: object) -> bool:
+    return True
+
+
+@pytest.mark.parametrize("where", [5, lambda: True, is_paid], ids=["int", "no parameter", "async"])
+def test_a_predicate_of_a_forward_is_checked_before_the_first_event(shop: Shop, where: Any):
+    with pytest.raises(ConfigurationError, match="where= is a plain function of the event"):
+        shop.web.bridge.forward(OrderPlaced, to=ORDERS, where=where)
+
+
 @pytest.mark.parametrize("channel", ["orders", None, OrderPlaced])
 def test_a_channel_is_a_channel(shop: Shop, channel: Any):
     with pytest.raises(ConfigurationError, match="Channel"):

@@ -214,6 +214,11 @@ def test_a_subclass_that_is_not_registered_is_refused():
         make_registry().encode(Unregistered("7"))
 
 
+def test_a_class_in_place_of_an_event_is_refused():
+    with pytest.raises(CodecError, match="got the class OrderPlaced: create an object of it"):
+        make_registry().encode(OrderPlaced)
+
+
 @pytest.mark.parametrize("key", [7, b"7", "", ["7"]])
 def test_a_key_that_is_not_a_string_is_refused(key: Any):
     events = EventRegistry()
@@ -315,7 +320,9 @@ def test_the_schema_describes_the_newest_version():
 def test_the_schema_of_an_unknown_type_or_version_is_an_error():
     with pytest.raises(ConfigurationError, match=r"version 1 of 'shop.order-placed' is not registered"):
         make_registry().schema("shop.order-placed", 1)
-    with pytest.raises(ConfigurationError, match=r"'shop.other' is not registered"):
+    with pytest.raises(
+        ConfigurationError, match=r"the type 'shop.other' is not registered; registered are \['shop.order-paid', "
+    ):
         make_registry().schema("shop.other")
 
 

@@ -390,6 +390,16 @@ def test_a_merge_of_other_objects_adds_nothing(wrong, is_iterable):
 def test_dispatchers_are_checked():
     with pytest.raises(TypeError, match="a coverage records dispatchers; got 'shop'"):
         coverage(None, "shop")
+    with pytest.raises(
+        TypeError, match=r"path of the file, .*: pass dispatchers after it, coverage\(None, dispatcher\)"
+    ):
+        coverage(EventDispatcher())
+
+
+@pytest.mark.parametrize("path", [None, 5])
+def test_a_file_needs_a_path(path):
+    with pytest.raises(TypeError, match=rf"must be the path of the file; got {path} \("):
+        Coverage().write(path)
 
 
 # Files

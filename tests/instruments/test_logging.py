@@ -339,10 +339,11 @@ async def test_structlog_renders_lines_and_attributes(capsys):
     assert (line["event_name"], line["outcome"], line["level"]) == ("order.placed", "finished", "info")
 
 
+@pytest.mark.parametrize("name", ["dispatches", "listeners", "failures", "starts"])
 @pytest.mark.parametrize("level", ["INFO", True, 1.5])
-def test_invalid_level_is_refused(level):
-    with pytest.raises(TypeError, match=r"a level must be an int such as logging\.INFO, or None; got"):
-        LoggingInstrument(dispatches=level)
+def test_invalid_level_is_refused(level, name):
+    with pytest.raises(TypeError, match=rf"{name}= must be a level, an int such as logging\.INFO, or None; got"):
+        LoggingInstrument(**{name: level})
 
 
 def test_invalid_logger_is_refused():

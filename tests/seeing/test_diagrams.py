@@ -388,3 +388,35 @@ def test_a_dispatcher_in_place_of_its_description_is_refused_with_the_fix(name):
         f"{name}() takes a description; got <EventDispatcher 'shop'> (EventDispatcher): write "
         f"{name}(dispatcher.describe())"
     )
+
+
+@pytest.mark.parametrize("function", [diagrams.table, diagrams.tree])
+@pytest.mark.parametrize("width", ["80", 80.5, True])
+def test_a_width_is_an_int(function, width):
+    with pytest.raises(TypeError, match=rf"width= must be a number of columns, an int, or None; got {width!r} \("):
+        function(EventDispatcher().describe(), width=width)
+
+
+@pytest.mark.parametrize(("function", "most"), [(diagrams.markdown, 4), (diagrams.catalogue, 5)])
+def test_all_headings_have_a_level_of_markdown(function, most):
+    dispatcher = EventDispatcher()
+    dispatcher.add_listener("order.placed", print)
+    page = function(dispatcher.describe(), level=most)
+
+    assert re.findall(r"^#+", page, re.MULTILINE)[-1] == "######"
+    for level, error in ((0, ValueError), (most + 1, ValueError), ("2", TypeError), (True, TypeError)):
+        with pytest.raises(error, match=rf"level= must be an int from 1 to {most}, because .*; got {level!r}"):
+            function(dispatcher.describe(), level=level)
+
+
+@pytest.mark.parametrize("name", ["events", "sources"])
+@pytest.mark.parametrize(
+    "modules",
+    [re, "shop.events", ["shop.events"], [EventDispatcher], None],
+    ids=["module", "name", "names", "classes", "None"],
+)
+def test_a_catalogue_is_made_from_imported_modules(name, modules):
+    with pytest.raises(
+        TypeError, match=rf"{name}= must be a list of imported modules, such as {name}=\[shop\.events\]"
+    ):
+        diagrams.catalogue(EventDispatcher().describe(), **{name: modules})

@@ -97,6 +97,13 @@ def test_page_depends_on_the_files_of_the_catalogue(program):
     assert directive.files == ["app.py", "more.py", "app.py"]
 
 
+def test_wrong_level_is_an_error_of_the_directive(program):
+    program(app="from antiphon import EventDispatcher\ndispatcher = EventDispatcher(name='shop')")
+
+    with pytest.raises(LookupError, match="level= must be an int from 1 to 5"):
+        Directive("app:dispatcher", level=6).run()
+
+
 def test_wrong_path_is_an_error_of_the_directive(program):
     program(app="")
 

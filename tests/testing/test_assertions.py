@@ -226,6 +226,14 @@ async def test_what_is_not_a_listener_is_refused(recorded: Recording) -> None:
         recorded.assert_stopped("placed", by="validate")  # type: ignore[arg-type]
 
 
+async def test_a_listener_in_place_of_a_key_is_refused(recorded: Recording) -> None:
+    async def validate(event: Event) -> None: ...
+
+    for assertion in (recorded.assert_dispatched, recorded.assert_only_dispatched, recorded.assert_not_dispatched):
+        with pytest.raises(TypeError, match=r"got <function .*validate.*>: use assert_called\(\) for listeners"):
+            assertion(validate)
+
+
 # Stopped events
 
 

@@ -488,10 +488,11 @@ def test_imports_are_lazy(code: str) -> None:
     [
         (lambda: Backend(cast("Any", "x")).options(), LookupError, "got Backend"),
         (lambda: Backend("asyncio", cast("Any", "3")).options(), TypeError, "a seed is an int or None"),
+        (lambda: Backend("asyncio").run(cast("Any", 3)), TypeError, r"without a call: run\(main\); got 3"),
         (lambda: backends(seeds=cast("Any", 3)), TypeError, r"such as range\(20\); got 3"),
         (lambda: backends(cast("Any", ["asyncio"])), ValueError, "Pass each name on its own"),
     ],
-    ids=["backend", "seed", "seeds", "names"],
+    ids=["backend", "seed", "function", "seeds", "names"],
 )
 def test_a_wrong_backend_shows_the_right_one(make: Callable[[], object], error: Any, text: str) -> None:
     with pytest.raises(error, match=text):

@@ -103,8 +103,8 @@ class Bridge:
             where: Called with the event; it is not published if the result is false.
 
         Raises:
-            ConfigurationError: If the class is not registered, if it is forwarded to this channel already, if a group
-                of this bridge receives it from the channel, or if the bridge is entered.
+            ConfigurationError: If an argument is invalid, if the class is not registered, if it is forwarded to this
+                channel already, if a group of this bridge receives it from the channel, or if the bridge is entered.
         """
         self._check_not_entered("forward")
         self._configuration.add_forward(Forward(cls, to, where))
@@ -218,7 +218,7 @@ class Bridge:
         """
         channel = self._configuration.find_channel(message)
         if self._running is None:
-            raise PublishFailed(f"{self!r} is not entered, so the event {message.id!r} is not published", message.id)
+            raise PublishFailed(f"{self!r} is not entered: publish {message.id!r} in its `async with`", message.id)
         if self._loop != current_token():
             raise RuntimeError(f"{self!r} was entered in another event loop, and publishes only there")
         return await self._publisher.send(message, channel)

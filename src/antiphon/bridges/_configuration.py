@@ -10,7 +10,7 @@ from antiphon.bridges._channel import Channel
 from antiphon.bridges._checks import describe, show
 from antiphon.bridges._codec.registry import EventRegistry
 from antiphon.bridges._errors import ConfigurationError
-from antiphon.bridges._publishing.forwarding import Forward
+from antiphon.bridges._publishing.forwarding import Forward, check_where
 from antiphon.bridges._receiving.options import Receive
 
 __all__ = ("Configuration", "check_parts")
@@ -44,11 +44,13 @@ class Configuration:
         """Add a forward.
 
         Raises:
-            ConfigurationError: If its class is not registered, or if its events would be published or handled twice.
+            ConfigurationError: If its class is not registered, its predicate is invalid, or its events would be
+                published or handled twice.
         """
         cls, channel = added.cls, added.channel
         if self._events.find(cls) is None:
             raise ConfigurationError(f"{show(cls)} is not registered; decorate it with @events.register(...)")
+        check_where(added.where)
         self.add_channel(channel)
         for forward in self.forwards:
             if forward.channel == channel and (issubclass(cls, forward.cls) or issubclass(forward.cls, cls)):

@@ -27,7 +27,14 @@ from antiphon.diagrams._markdown import (
     render_listeners_table,
 )
 from antiphon.diagrams._source_code import Attribute, read_sources
-from antiphon.diagrams._text import check_description, escape_unprintable, format_dispatcher, quote_if_needed
+from antiphon.diagrams._text import (
+    check_description,
+    check_level,
+    check_modules,
+    escape_unprintable,
+    format_dispatcher,
+    quote_if_needed,
+)
 
 __all__ = ("catalogue",)
 
@@ -63,15 +70,18 @@ def catalogue(
         description: The description of the dispatcher.
         events: Modules that define classes of events, and names as constants in capitals or members of an ``Enum``.
         sources: Packages and modules in which to search for dispatches. Their files are read, and not imported.
-        level: The level of the first heading. The other headings are below it.
+        level: The level of the first heading, from 1 to 5. The other headings are on the next level.
 
     Returns:
         The page, without a line break at its end.
 
     Raises:
         TypeError: If an argument has a wrong type.
+        ValueError: If ``level`` is not from 1 to 5.
     """
     check_description(description, "catalogue")
+    check_level(level, below=1)
+    events, sources = check_modules(events, "events"), check_modules(sources, "sources")
     all_sources = chain.from_iterable(read_sources(module) for module in sources)
     call_sites = [call_site for source in all_sources for call_site in find_call_sites(source)]
     entries = list(make_entries(description, events, call_sites))

@@ -9,6 +9,7 @@ from typing import Final
 from antiphon._introspection.description import Definition, Description, KeyDescription, ListenerDescription
 from antiphon.diagrams._text import (
     check_description,
+    check_level,
     escape_unprintable,
     format_dispatcher,
     format_other_key,
@@ -38,12 +39,14 @@ def markdown(description: Description, *, level: int = 1) -> str:
 
     Args:
         description: The description of a dispatcher.
-        level: The level of the first heading. The other headings are below it.
+        level: The level of the first heading, from 1 to 4. The other headings are on the next two levels.
 
     Raises:
         TypeError: If an argument has a wrong type.
+        ValueError: If ``level`` is not from 1 to 4.
     """
     check_description(description, "markdown")
+    check_level(level, below=2)
     lines = [format_heading(level, escape_markdown(format_dispatcher(description)))]
     if not description.keys:
         lines += ["", "No listeners."]

@@ -11,6 +11,7 @@ from antiphon._util.columns import display_width, pad, wrap
 from antiphon.diagrams._text import (
     NO_LISTENERS,
     check_description,
+    check_width,
     escape_unprintable,
     format_key,
     format_listener,
@@ -52,6 +53,7 @@ def table(description: Description, *, width: int | None = None) -> str:
         TypeError: If an argument has a wrong type.
     """
     check_description(description, "table")
+    check_width(width)
     if not description.keys:
         return NO_LISTENERS
     (titles, *rows), widths = make_layout(description, width)

@@ -1,8 +1,9 @@
-"""Text helpers that several formats share: labels of dispatchers and keys, and escaping."""
+"""Helpers that several formats share: checks of arguments, labels of dispatchers and keys, and escaping."""
 
 from __future__ import annotations
 
-from typing import Final
+from types import ModuleType
+from typing import Any, Final
 
 from antiphon._events.capabilities import find_class_name_attribute
 from antiphon._introspection.description import Description, KeyDescription, ListenerDescription, get_key_label
@@ -11,6 +12,9 @@ from antiphon._util.naming import describe_value, escape_unprintable
 __all__ = (
     "NO_LISTENERS",
     "check_description",
+    "check_level",
+    "check_modules",
+    "check_width",
     "escape_unprintable",
     "format_dispatcher",
     "format_key",
@@ -33,6 +37,49 @@ def check_description(description: object, function: str) -> None:
             f"{function}() takes a description; got {describe_value(description)}: write "
             f"{function}(dispatcher.describe())"
         )
+
+
+def check_width(width: object) -> None:
+    """Check a number of columns, which may be None.
+
+    Raises:
+        TypeError: If it is neither an int nor None.
+    """
+    if width is not None and (not isinstance(width, int) or isinstance(width, bool)):
+        raise TypeError(f"width= must be a number of columns, an int, or None; got {describe_value(width)}")
+
+
+def check_level(level: object, *, below: int) -> None:
+    """Check the level of the first heading.
+
+    Args:
+        level: The level.
+        below: The number of levels of headings below it.
+
+    Raises:
+        TypeError: If the level is not an int.
+        ValueError: If the level or one below it is not a level of Markdown.
+    """
+    most = 6 - below
+    expected = f"level= must be an int from 1 to {most}, because Markdown has six levels of headings"
+    if not isinstance(level, int) or isinstance(level, bool):
+        raise TypeError(f"{expected}; got {describe_value(level)}")
+    if not 1 <= level <= most:
+        raise ValueError(f"{expected}; got {level}")
+
+
+def check_modules(modules: Any, name: str) -> tuple[ModuleType, ...]:
+    """Return modules as a tuple.
+
+    Raises:
+        TypeError: If the argument is not an iterable of modules, such as a single module or the name of one.
+    """
+    checked: tuple[Any, ...] | None = tuple(modules) if hasattr(modules, "__iter__") else None
+    if checked is None or not all(isinstance(module, ModuleType) for module in checked):
+        raise TypeError(
+            f"{name}= must be a list of imported modules, such as {name}=[shop.events]; got {describe_value(modules)}"
+        )
+    return checked
 
 
 def quote_if_needed(text: str) -> str:

@@ -7,7 +7,14 @@ from typing import Final
 
 from antiphon._introspection.description import Description, KeyDescription
 from antiphon._util.columns import wrap
-from antiphon.diagrams._text import NO_LISTENERS, check_description, format_dispatcher, format_key, format_listener
+from antiphon.diagrams._text import (
+    NO_LISTENERS,
+    check_description,
+    check_width,
+    format_dispatcher,
+    format_key,
+    format_listener,
+)
 
 __all__ = ("format_listeners", "tree")
 
@@ -31,6 +38,7 @@ def tree(description: Description, *, width: int | None = None) -> str:
         TypeError: If an argument has a wrong type.
     """
     check_description(description, "tree")
+    check_width(width)
     title = format_dispatcher(description)
     if not description.keys:
         return f"{title}: {NO_LISTENERS}"

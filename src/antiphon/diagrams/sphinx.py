@@ -37,11 +37,11 @@ class _CatalogueDirective:
         events, sources = self.options.get("events", "").split(), self.options.get("sources", "").split()
         try:
             source = find_catalogue_source(self.arguments[0], events=events, sources=sources)
-        except LocateError as exc:
+            page = source.render(self.options.get("level", 2))
+        except (LocateError, ValueError) as exc:
             raise self.error(str(exc)) from exc
         for file in source.find_files():
             self.env.note_dependency(str(file))
-        page = source.render(self.options.get("level", 2))
         nodes: list[Any] = self.parse_text_to_nodes(page, allow_section_headings=True)
         return nodes
 

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeAlias, cast
 
 from antiphon import AsyncEventDispatcher, EventDispatcher
 from antiphon._instrumentation.attached import Instrument
-from antiphon._util.naming import describe_value, publish, safe_repr
+from antiphon._util.naming import describe_value, publish
 from antiphon.instruments._global import everywhere
 
 __all__ = ("AnyDispatcher", "BlockInstrument", "check_path")
@@ -31,6 +31,11 @@ class BlockInstrument(Instrument):
     _name: str
 
     def __init__(self, path: str | PathLike[str] | None, dispatchers: tuple[AnyDispatcher, ...]) -> None:
+        if isinstance(path, (AsyncEventDispatcher, EventDispatcher)):
+            raise TypeError(
+                f"the first argument must be the path of the file, or None for no file; got {describe_value(path)}: "
+                f"pass dispatchers after it, {self._name}(None, dispatcher)"
+            )
         self._path = None if path is None else check_path(path)
         self._dispatchers = tuple({id(each): self._check_dispatcher(each) for each in dispatchers}.values())
         self._exit_stack = ExitStack()
@@ -92,7 +97,7 @@ def check_path(path: object) -> Path:
         TypeError: If it is not a path.
     """
     if not isinstance(path, (str, PathLike)):
-        raise TypeError(f"the first argument must be the path of the file, or None for no file; got {safe_repr(path)}")
+        raise TypeError(f"the first argument must be the path of the file; got {describe_value(path)}")
     return Path(cast("str | PathLike[str]", path))
 
 

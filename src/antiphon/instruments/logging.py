@@ -52,8 +52,9 @@ class LoggingInstrument(Instrument):
         starts: int | None = None,
         exc_info: bool = True,
     ) -> None:
-        for level in (dispatches, listeners, failures, starts):
-            _check_level(level)
+        levels = {"dispatches": dispatches, "listeners": listeners, "failures": failures, "starts": starts}
+        for name, level in levels.items():
+            _check_level(level, name)
         self._logger: Any = logging.getLogger(logger) if isinstance(logger, str) else logger
         if not callable(getattr(self._logger, "isEnabledFor", None)):
             raise TypeError(f"logger= must be a logger of the logging module, or its name; got {safe_repr(logger)}")
@@ -148,9 +149,9 @@ class LoggingInstrument(Instrument):
         self._logger.log(level, text, *arguments, extra=_make_log_fields(record), exc_info=exc_info)
 
 
-def _check_level(level: object) -> None:
+def _check_level(level: object, name: str) -> None:
     if level is not None and (not isinstance(level, int) or isinstance(level, bool)):
-        raise TypeError(f"a level must be an int such as logging.INFO, or None; got {safe_repr(level)}")
+        raise TypeError(f"{name}= must be a level, an int such as logging.INFO, or None; got {safe_repr(level)}")
 
 
 def _format_event(record: DispatchRecord) -> str:

@@ -48,8 +48,11 @@ class Backend(NamedTuple):
 
         Raises:
             LookupError: If the backend does not exist or is not installed.
+            TypeError: If the seed is neither an int nor None, or ``function`` is not callable.
             Exception: If the function raises it.
         """
+        if not callable(function):
+            raise TypeError(f"run() takes an async function, without a call: run(main); got {safe_repr(function)}")
         return anyio.run(function, *args, backend=self.name, backend_options=self.options())
 
     def options(self) -> dict[str, Any]:
@@ -78,7 +81,12 @@ class Backend(NamedTuple):
         return {"loop_factory": partial(VirtualTimeLoop, self.seed)}
 
     def as_anyio(self) -> tuple[BackendName, dict[str, Any]]:
-        """Return a value for the fixture ``anyio_backend`` of AnyIO's pytest plugin, for one run."""
+        """Return a value for the fixture ``anyio_backend`` of AnyIO's pytest plugin, for one run.
+
+        Raises:
+            LookupError: As for `options`.
+            TypeError: As for `options`.
+        """
         return self.name, self.options()
 
     def __str__(self) -> str:

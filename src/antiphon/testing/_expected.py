@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from types import FunctionType, MethodType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from antiphon import Event, EventDispatcher
@@ -58,6 +59,11 @@ def _expect_dispatch(key: Any) -> Expected[DispatchRecord]:
             return dispatch.event is key
 
         return Expected(f"this {type(key).__name__} object", has_this_event)
+
+    if isinstance(key, FunctionType | MethodType):
+        raise TypeError(
+            f"a key is a name, a pattern or a class; got {safe_repr(key)}: use assert_called() for listeners"
+        )
 
     # Use a real dispatcher to match the key, so that tests and dispatches agree on what a key means.
     probe = _Probe()

@@ -163,6 +163,8 @@ class EventRegistry:
         _check_type_name(name)
         versions = self._by_name.get(name, {})
         found = versions.get(max(versions, default=0) if version is None else check_count(version, "version="))
+        if not versions:
+            raise ConfigurationError(f"the type {name!r} is not registered; registered are {sorted(self._by_name)}")
         if found is None:
             raise ConfigurationError(f"version {version} of {name!r} is not registered; there are {sorted(versions)}")
         return msgspec.json.schema(found.cls)
@@ -189,6 +191,8 @@ class EventRegistry:
         """
         registered = self._by_class.get(type(event))
         if registered is None:
+            if isinstance(event, type):
+                raise CodecError(f"expected an event; got the class {event.__qualname__}: create an object of it")
             raise CodecError(
                 f"the class of an event that is published is registered; got {type(event).__qualname__}: decorate "
                 f"this very class with @events.register(...), because a subclass would arrive as its base"

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
-from antiphon import Registrar, named
+from antiphon import AsyncEventDispatcher, Event, Registrar, named
 from antiphon.bridges._channel import Channel
+from antiphon.bridges._errors import ConfigurationError
 from antiphon.bridges._received import ReceivedEvents
 
-__all__ = ("Forward", "register_forward")
+__all__ = ("Forward", "check_where", "register_forward")
 
 #: Forwarding is the last listener, so that a dispatch that fails or is stopped is not published.
 _LAST: Final = sys.maxsize
@@ -22,6 +23,21 @@ class Forward(NamedTuple):
     cls: type[Any]
     channel: Channel
     where: Callable[[Any], object] | None
+
+
+def check_where(where: Any) -> None:
+    """Check the predicate of a forward, as a dispatcher does.
+
+    Raises:
+        ConfigurationError: If it is neither a plain function of the event nor None.
+    """
+
+    async def listener(event: object) -> None: ...
+
+    try:
+        AsyncEventDispatcher().add_listener(Event, listener, where=where)
+    except TypeError as exc:
+        raise ConfigurationError(str(exc)) from exc
 
 
 def register_forward(

@@ -338,7 +338,7 @@ def _merge(rows: dict[Any, RowT], others: Iterable[RowT]) -> None:
 def _check_rows(rows: Any, cls: type[PartT], what: str) -> tuple[PartT, ...]:
     checked: tuple[Any, ...] | None = tuple(rows) if hasattr(rows, "__iter__") else None
     if checked is None or not all(isinstance(row, cls) for row in checked):
-        raise TypeError(f"merge() takes the {what} of another coverage, its {what}; got {safe_repr(rows)}")
+        raise TypeError(f"merge() takes the {what} of another coverage: other.{what}; got {safe_repr(rows)}")
     return checked
 
 
