@@ -188,10 +188,8 @@ COLORS = {
     },
 }
 
-#: The widths of the pictures for narrow screens, in pixels. A phone shows 360 pixels, so the text is a bit smaller.
-#: The wider pictures have longer labels.
-NARROW_WIDTH = 400
-NARROW_WIDTHS = {"race": 440, "nested": 440}
+#: The width of the timelines for narrow screens, in pixels. A phone shows as many.
+NARROW_WIDTH = 360
 
 THEMES = ("light", "dark")
 DARK_RULES = re.compile(r"@media \(prefers-color-scheme: dark\) \{\n(.*?\n)\}\n", re.DOTALL)
@@ -203,7 +201,7 @@ def draw(name: str, theme: str, *, narrow: bool = False) -> str:
     if name == "dispatch":
         svg = draw_dispatch(narrow=narrow)
     else:
-        svg = as_svg(TIMELINES[name](), width=NARROW_WIDTHS.get(name, NARROW_WIDTH) if narrow else 760)
+        svg = as_svg(TIMELINES[name](), width=NARROW_WIDTH if narrow else 760)
     svg, replaced = DARK_RULES.subn(rules, svg)
     if replaced != 1:
         msg = f"expected one block of rules for dark mode in the picture, found {replaced}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -40,7 +41,8 @@ def reach(element):
     if element.tag == f"{SVG}rect":
         return x, x + float(element.get("width"))
     width = WIDEST * len(element.text)
-    return (x - width / 2, x + width / 2) if element.get("text-anchor") == "middle" else (x, x + width)
+    left = x - {"start": 0, "middle": width / 2, "end": width}[element.get("text-anchor")]
+    return left, left + width
 
 
 def test_has_a_title_and_a_description():
@@ -131,11 +133,11 @@ def test_thousands_of_short_calls_are_merged():
 
 
 def test_narrow_width_is_refused():
-    with pytest.raises(ValueError, match=r"at least 400 pixels.* got 399"):
-        as_svg([], width=399)
+    with pytest.raises(ValueError, match=r"at least 320 pixels.* got 319"):
+        as_svg([], width=319)
 
 
-@given(timeline_records(), st.integers(400, 1600), st.sampled_from(["dispatch", "listener"]))
+@given(timeline_records(), st.integers(320, 1600), st.sampled_from(["dispatch", "listener"]))
 def test_nothing_overlaps_or_leaves_the_picture(records, width, by):
     root = drawn(records, width=width, by=by)
     height = float(root.get("height"))
@@ -150,6 +152,9 @@ def test_nothing_overlaps_or_leaves_the_picture(records, width, by):
         top, (left, right) = float(bar.get("y")), reach(bar)
         beside = [reach(label) for label in labels if 0 < float(label.get("y")) - top < 15]
         assert all(end <= left or start >= right for start, end in beside)
+    for row in root.iter(f"{SVG}g"):
+        for one, other in pairwise(row.findall(f"{SVG}text")):
+            assert reach(one)[1] <= reach(other)[0]
 
 
 @pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
@@ -192,6 +197,17 @@ def test_a_legend_that_does_not_fit_has_two_lines():
     record = builder.dispatch("order.placed", 0, None, "running")
     for outcome in OUTCOMES:
         builder.call(record, outcome, 0, None if outcome == "running" else 1, outcome)
-    heights = {width: int(drawn(builder.records, width=width).get("height")) for width in (400, 480)}
+    heights = {width: int(drawn(builder.records, width=width).get("height")) for width in (320, 479)}
 
-    assert heights[400] - heights[480] == 22
+    assert heights[320] - heights[479] == 22
+
+
+def test_labels_of_a_narrow_chart_are_whole_above_their_bars():
+    wide, narrow = (drawn(pictures.race(), width=width) for width in (760, 400))
+
+    assert set(texts(narrow)) >= {text for text in texts(wide) if not text.endswith(" ms")}
+    for outcome in ("finished", "cancelled"):
+        assert len(boxes(narrow, outcome)) == len(boxes(wide, outcome))
+    (label,) = (text for text in narrow.iter(f"{SVG}text") if text.text == "  0  query_origin")
+    (bar,) = boxes(narrow, "cancelled")
+    assert 0 < float(bar.get("y")) - float(label.get("y")) < 10

@@ -15,13 +15,17 @@ from antiphon.instruments.timeline._scale import choose_ticks, format_duration, 
 __all__ = ("as_svg",)
 
 #: The minimum width of a chart, in pixels.
-MIN_WIDTH: Final = 400
+MIN_WIDTH: Final = 320
+#: The width from which labels and notes are beside the bars. In a narrower chart, they are above the bars.
+WIDE: Final = 480
 
 # All sizes are in pixels. Labels use a monospaced font, so that their width is known. The widest of the fonts in the
 # style below has characters of 7.23 pixels at a font size of 12.
 CHARACTER: Final = 7.3
 LINE: Final = 22
 BAR: Final = 12
+#: The height that bars below their label add to a row.
+STACKED: Final = 18
 MARGIN: Final = 16
 GAP: Final = 12
 INDENT: Final = 14
@@ -84,8 +88,8 @@ class _Layout(NamedTuple):
     #: The left and the right edge of the bars.
     left: float
     right: float
-    #: The width of the notes, to the right of the bars.
-    notes: float
+    #: The width of the notes, to the right of the bars; None if labels and notes are above the bars.
+    notes: float | None
     #: The number of characters of the widest priority.
     priority: int
     #: Pixels per second.
@@ -94,6 +98,14 @@ class _Layout(NamedTuple):
     def x(self, seconds: float) -> float:
         """Return the position of a time."""
         return self.left + seconds * self.scale
+
+    def get_bar_top(self, top: float) -> float:
+        """Return the top of the line of the bars in a row. They are nearer to their own label than to the next."""
+        return top if self.notes is not None else top + STACKED - 3
+
+    def get_height(self, row: Row) -> int:
+        """Return the height of a row."""
+        return LINE + STACKED if self.notes is None and row.bars else LINE
 
 
 def as_svg(
@@ -111,7 +123,7 @@ def as_svg(
 
     Args:
         records: The dispatches.
-        width: The width in pixels, at least 400.
+        width: The width in pixels, at least 320. In a chart of less than 480 pixels, the labels are above the bars.
         by: As for `as_text`.
         until: As for `as_text`.
         dropped: As for `as_text`.
@@ -121,7 +133,7 @@ def as_svg(
 
     Raises:
         TypeError: If an argument is of a wrong type.
-        ValueError: If ``width`` is less than 400 or more than 100,000, ``by`` is not one of the listed values, or
+        ValueError: If ``width`` is less than 320 or more than 100,000, ``by`` is not one of the listed values, or
             ``until`` is not finite.
     """
     check_width(width, MIN_WIDTH, "pixels")
@@ -157,6 +169,9 @@ def as_svg(
 def _compute_layout(chart: Chart, width: int) -> _Layout:
     rows = [row for group in chart.groups for row in group.rows]
     priority = max((len(str(row.priority)) for row in rows if row.priority is not None), default=0)
+    if width < WIDE:
+        scale = (width - 2 * MARGIN) / chart.span if chart.span else 0.0
+        return _Layout(MARGIN, width - MARGIN, None, priority, scale)
     labels = min(
         max(_get_indent(row) + CHARACTER * display_width(_format_label(row, priority)) for row in rows), width * 0.34
     )
@@ -173,9 +188,8 @@ def _make_parts(chart: Chart, layout: _Layout, top: float) -> Iterator[tuple[lis
     yield [_draw_text(x, top, label, "quiet", "middle") for x, label in axis], LINE
     top += LINE
     has_several_groups = len(chart.groups) > 1
-    height = sum(LINE * (len(group.rows) + has_several_groups) for group in chart.groups) + GAP * (
-        len(chart.groups) - 1
-    )
+    heights = [sum(map(layout.get_height, group.rows)) + LINE * has_several_groups for group in chart.groups]
+    height = sum(heights) + GAP * (len(chart.groups) - 1)
     yield [f'<path class="grid" d="M{x:.1f} {top:.1f} v{height}"/>' for x, _ in axis], 0
     for number, group in enumerate(chart.groups):
         marks: list[str] = []
@@ -185,26 +199,35 @@ def _make_parts(chart: Chart, layout: _Layout, top: float) -> Iterator[tuple[lis
             top += LINE
         for row in group.rows:
             marks += _draw_row(row, top, layout)
-            top += LINE
+            top += layout.get_height(row)
         top += GAP if number < len(chart.groups) - 1 else 0
         yield marks, top - group_top
     yield [_draw_text(x, top, label, "quiet", "middle") for x, label in axis], LINE + GAP
-    legend = list(_draw_legend(chart, top + LINE + GAP, layout.right + GAP + layout.notes))
+    legend = list(
+        _draw_legend(chart, top + LINE + GAP, layout.right + (GAP + layout.notes if layout.notes is not None else 0))
+    )
     yield [mark for marks, _ in legend for mark in marks], legend[-1][1] - top - LINE - GAP if legend else -GAP
 
 
 def _draw_row(row: Row, top: float, layout: _Layout) -> Iterator[str]:
     x, label = MARGIN + _get_indent(row), _format_label(row, layout.priority)
-    space = int((layout.left - GAP - x + 0.5) / CHARACTER)
     style = "name" if row.priority is None else "" if row.bars else "quiet"
     if label:
         yield f"<g><title>{escape(row.title)}</title>"
-        yield _draw_text(x, top, truncate(label, space), style)
-        yield _draw_text(layout.right + GAP, top, truncate(row.note, int((layout.notes + 0.5) / CHARACTER)), "quiet")
+        if layout.notes is not None:
+            yield _draw_text(x, top, truncate(label, _count_characters(layout.left - GAP - x)), style)
+            yield _draw_text(layout.right + GAP, top, truncate(row.note, _count_characters(layout.notes)), "quiet")
+        else:
+            # A label has at least half of the line, and what the note does not need.
+            space = _count_characters(layout.right - x) - 2
+            note = truncate(row.note, max(space // 2, space - display_width(label)))
+            yield _draw_text(x, top, truncate(label, space - display_width(note)), style)
+            yield _draw_text(layout.right, top, note, "quiet", "end")
         yield "</g>"
+    bar_top = layout.get_bar_top(top)
     for bar in _skip_covered_bars(row.bars, layout):
         yield f"<g><title>{escape(bar.title)}</title>"
-        yield from _draw_dispatch(bar, top, layout) if row.priority is None else _draw_call(bar, top, layout)
+        yield from _draw_dispatch(bar, bar_top, layout) if row.priority is None else _draw_call(bar, bar_top, layout)
         yield "</g>"
 
 
@@ -252,6 +275,10 @@ def _draw_legend(chart: Chart, top: float, right: float) -> Iterator[tuple[list[
             text = _draw_text(x + 32, top, label, "quiet")
             yield [*_draw_bar(outcome, x, top + (LINE - BAR) / 2, 24), text], top + LINE
             x += 32 + (display_width(label) + 3) * CHARACTER
+
+
+def _count_characters(space: float) -> int:
+    return int((space + 0.5) / CHARACTER)
 
 
 def _get_indent(row: Row) -> int:
