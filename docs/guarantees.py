@@ -3,13 +3,14 @@
 This module is a Sphinx extension with one directive: ``guarantees`` shows the rows of a section. A row whose cells are
 equal in all columns is in a first table, with one column "Always". On a narrow screen, site.css shows each row of the
 second table as a card. The cells of a card repeat the titles of their columns, which are hidden on a wide screen. Cells
-that are equal are in a card once, below the titles of all their columns.
+that are equal are in a card once, below the titles of all their columns. In the table, equal neighbors are one cell.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,10 +113,14 @@ def setup(app: Any) -> dict[str, Any]:
             for row in rows:
                 cells = [self._make_entry(row.sentence)]
                 titles_in_card = get_titles(row, columns) if is_comparison else dict.fromkeys(columns, "")
-                for column in columns:
-                    # Only a wide screen shows what does not apply, and repeats what is equal.
+                for cell, neighbors in groupby(columns, key=row.cells.get):
+                    column, *others = neighbors
+                    # Only a wide screen shows what does not apply, and repeats what is equal in columns with a gap.
                     classes = [] if column in titles_in_card else ["only-wide"]
-                    cells.append(self._make_entry(row.cells.get(column, "–"), titles_in_card.get(column, ""), classes))
+                    entry = self._make_entry(cell or "–", titles_in_card.get(column, ""), classes)
+                    if others:
+                        entry["morecols"] = len(others)
+                    cells.append(entry)
                 body.append(nodes.row("", *cells))
             group += [nodes.thead("", head), nodes.tbody("", *body)]
             table += group
