@@ -88,6 +88,62 @@ async def test_a_task_cancelled_at_any_checkpoint_ends_cancelled(make: Make, pol
 
 
 @every_strategy
+@every_policy
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_requests_in_one_iteration_all_stay(make: Make, policy: ErrorPolicy, count: int) -> None:
+    """The event loop delivers them with one cancellation."""
+    task = asyncio.create_task(TieredListeners(1, forever).dispatch(make(errors=policy)))
+    await settle()
+    for _ in range(count):
+        task.cancel()
+    await end(task)
+
+    assert task.cancelled()
+    assert task.cancelling() == count
+
+
+@every_strategy
+@every_policy
+async def test_a_timeout_hides_no_request_in_its_iteration(make: Make, policy: ErrorPolicy) -> None:
+    timeout = asyncio.timeout(None)
+
+    async def body() -> None:
+        async with timeout:
+            await TieredListeners(1, forever).dispatch(make(errors=policy))
+
+    task = asyncio.create_task(body())
+    await settle()
+    # The timeout cancels the task in the next iteration, before the task continues there.
+    timeout.reschedule(-1)
+    task.cancel()
+    await end(task)
+
+    assert task.cancelled()
+    assert task.cancelling() == 1
+
+
+@every_policy
+async def test_a_listener_cancels_itself_after_another_kept_a_request(policy: ErrorPolicy) -> None:
+    async def keeps_the_cancellation(event: Event) -> None:
+        with suppress(asyncio.CancelledError):
+            await forever()
+
+    async def cancels_itself(event: Event) -> None:
+        this_task().cancel()
+        await asyncio.sleep(0)
+        pytest.fail("the cancellation was not delivered")
+
+    dispatcher = of(keeps_the_cancellation, cancels_itself)
+    task = asyncio.create_task(dispatcher.adispatch("order.placed", strategy=Sequential(errors=policy)))
+    await settle()
+    task.cancel()
+    await end(task)
+
+    assert task.cancelled()
+    assert task.cancelling() == 2
+
+
+@every_strategy
 async def test_a_task_that_keeps_its_cancellation_dispatches_again(make: Make) -> None:
     async def body() -> str:
         with pytest.raises(asyncio.CancelledError):

@@ -66,8 +66,8 @@ class CancellationWatch:
     is_finished = False
     #: Whether a request to cancel the dispatch has been delivered to the task.
     is_cancelled = False
-    #: Whether a request to cancel the dispatch was made, but not delivered to the task.
-    has_undelivered_request = False
+    #: How many requests to cancel the dispatch were made, but not delivered to the task. One cancellation delivers all.
+    undelivered_requests = 0
     #: Whether the listener made a request itself that was not delivered to the task.
     has_undelivered_own_request = False
 
@@ -100,7 +100,7 @@ class CancellationWatch:
                 self._scope_requests_before = count_scope_requests(task)
             if task._must_cancel:  # noqa: SLF001  AnyIO reads it too, because there is no public way
                 # The task was cancelled before the dispatch, and the cancellation has not been delivered.
-                self.has_undelivered_request = True
+                self.undelivered_requests = 1
                 self._requests_before -= 1
         self.outer = outer
         if outer is None:
@@ -148,6 +148,8 @@ class CancellationWatch:
         self._own_cancellation = None
         if self.task is not None:
             self._requests_before = self.task.cancelling()
+            self._scope_requests_before = count_scope_requests(self.task) if self._requests_before else 0
+            self._dispatch_requests = 0
 
     def is_requested(self, exc: BaseException) -> bool:
         """Return whether a cancellation that leaves a listener was requested. In doubt, return True."""
@@ -179,16 +181,16 @@ class CancellationWatch:
         """
         if self._own_cancellation is not None and self.has_own_request() and self._is_hidden_in(error):
             self._own_cancellation = None
-            self._cancel()
+            self._cancel(1)
 
     def _is_hidden_in(self, exc: BaseException) -> bool:
         # If the count is lower, the request has been taken back.
         count = self.task.cancelling()
         return count >= self._count_at_own_cancellation and _originates_from(exc, self._own_cancellation)
 
-    def _cancel(self) -> None:
+    def _cancel(self, requests: int) -> None:
         self.is_cancelled = True
-        self._dispatch_requests += 1
+        self._dispatch_requests += requests
         if self._cancel_scope is not None:
             self._cancel_scope.cancel()
 
@@ -217,7 +219,7 @@ class CancellationWatch:
         A failed `asyncio.TaskGroup` takes back a request that it did not make, and makes it again, because the task is
         still being cancelled. If the listener had its own task, this request would not exist. Drop it.
         """
-        if self.has_undelivered_request or self.is_cancelled:
+        if self.undelivered_requests or self.is_cancelled:
             return "deliver"
         self.has_undelivered_own_request = self.has_own_request() or is_cancelled_by_scope()
         return "deliver" if self.has_undelivered_own_request else "drop"
@@ -235,7 +237,7 @@ class CancellationWatch:
                     self.has_undelivered_own_request = True
                     return
                 watch = watch.outer
-        self.has_undelivered_request = True
+        self.undelivered_requests += 1
         self._message = message
 
     def on_resumed(self, thrown: BaseException | None) -> None:
@@ -246,13 +248,13 @@ class CancellationWatch:
                 requests.
         """
         is_own, self.has_undelivered_own_request = self.has_undelivered_own_request, False
-        has_undelivered_request, self.has_undelivered_request = self.has_undelivered_request, False
+        requests, self.undelivered_requests = self.undelivered_requests, 0
         if thrown is None or not is_cancellation(thrown):
             return
         if is_own:
             self._own_cancellation, self._count_at_own_cancellation = thrown, self.task.cancelling()
-        if has_undelivered_request:
-            self._cancel()
+        if requests:
+            self._cancel(requests)
 
 
 def _originates_from(exc: BaseException, cancellation: BaseException | None) -> bool:

@@ -111,7 +111,7 @@ def _drive_remainder(
             raise
         except BaseException as exc:  # noqa: ASYNC103  thrown into the coroutine
             value, step = exc, coro.throw
-        if watch is not None and (watch.has_undelivered_request or watch.has_undelivered_own_request):
+        if watch is not None and (watch.undelivered_requests or watch.has_undelivered_own_request):
             watch.on_resumed(value)
         try:
             yielded = run(step, value)
