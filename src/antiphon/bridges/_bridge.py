@@ -49,13 +49,13 @@ class Bridge:
         source: Where the events of this program come from, as a URI reference: ``"/shop/web"``.
         grace: The number of seconds for which deliveries may go on at the end of the block. Then they are cancelled,
             and other processes receive their events.
-        max_hops: How many bridges a chain of events may pass, each event caused by the one before.
+        max_hops: The maximum number of bridges in a chain of events, in which each event causes the next one.
 
     Raises:
         ConfigurationError: If an argument is invalid.
 
     Attributes:
-        notices: A dispatcher of what happens to the bridge: see `Notice` and its subclasses.
+        notices: A dispatcher of events about the bridge itself: the subclasses of `Notice`.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Bridge:
     def forward(self, cls: type[E], /, *, to: Channel, where: Callable[[E], object] | None = None) -> None:
         """Publish all events of a class that are dispatched locally, while the bridge is entered.
 
-        Forwarding is the last listener. An event is not published if its dispatch fails or is stopped, and if it came
+        Forwarding is the last listener. An event is not published if its dispatch fails or is stopped, or if it came
         from the broker. A failed publish is an error of this listener.
 
         Args:
@@ -136,8 +136,8 @@ class Bridge:
             concurrency: How many events of a partition are dispatched at a time.
             claim_after: The seconds after which another process takes over the event of a process that has died.
             retry: How often and when a failed event is delivered again. The default is ``Retry()``.
-            ordered: Whether events with the same key are dispatched one after another. In a group, one process at a
-                time reads a partition then.
+            ordered: Whether events with the same key are dispatched one after another. In a group, only one process
+                at a time then reads a partition.
             unknown: What becomes of events whose type is not registered: ``"skip"``, ``"bury"`` (they become dead
                 letters), or ``"wait"`` (for a process that knows them).
             strategy: The strategy of the dispatches. The default is that of the dispatcher.

@@ -45,7 +45,7 @@ class Channel:
     def get_partition(self, key: str) -> int:
         """Return the partition of a key, or of the id of an event without a key.
 
-        The result is the same in every process, so that a publish that is repeated with its id meets the first one.
+        The result is the same in every process, so that the broker recognizes an event that is published again.
 
         Raises:
             TypeError: If the key is not a string.

@@ -1,4 +1,4 @@
-"""What a listener can find out about the received event that it handles."""
+"""The delivery of a received event, which its listeners can read."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Trace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A received event, beside its data.
+    """The attributes of a received event, without its data.
 
     Attributes:
         id: Its id. A retry has the same id.
         source: Where it was published: the ``source=`` of that bridge.
         type: The registered name of its type.
-        time: When it was published, in UTC; None if the publisher did not say it.
+        time: When it was published, in UTC; None if the event does not contain the time.
         stream: The name of the channel.
         partition: The partition of the channel.
         group: The group; None in a fan-out.
@@ -91,10 +91,10 @@ current_delivery: Final[ContextVar[CurrentDelivery | None]] = ContextVar("curren
 
 
 def delivery() -> Delivery | None:
-    """Return what is known about the received event whose delivery the current code is part of.
+    """Return the delivery of the received event that the current code handles.
 
     Returns:
-        The delivery. None if the code does not run because of a received event.
+        The delivery; None if the code does not run because of a received event.
     """
     current = current_delivery.get()
     return None if current is None else current.delivery

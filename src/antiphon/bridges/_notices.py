@@ -41,7 +41,7 @@ class ConnectionLost(Notice):
     """The connection to the broker is lost. The bridge connects again.
 
     Attributes:
-        error: Why.
+        error: The reason.
     """
 
     error: Exception
@@ -73,7 +73,7 @@ class Buried(Notice):
 
     Attributes:
         delivery: The last delivery; None if the received bytes are not an event.
-        reason: Why.
+        reason: The reason as text.
         error: The error of the last delivery; None if there is none.
     """
 
@@ -87,7 +87,7 @@ class Trimmed(Notice):
     """The broker has removed events before the group has read them, because they were too old.
 
     Attributes:
-        count: How many.
+        count: The number of these events.
     """
 
     count: int

@@ -63,8 +63,8 @@ def catalogue(
 
     The page lists the names that the modules of events define, in their order. Then it lists the other names, the
     classes and the patterns that have listeners. A class belongs to a name in three cases: its ``name`` is that name,
-    the program creates an event of it where it dispatches that name, or the class and the constant are called alike,
-    such as ``OrderPlaced`` and ``ORDER_PLACED``, both with or without "event".
+    the program creates an event of it where it dispatches that name, or the class and the constant consist of the same
+    words, such as ``OrderPlaced`` and ``ORDER_PLACED``. The word "event" in either does not count.
 
     Args:
         description: The description of the dispatcher.

@@ -9,7 +9,7 @@ a page in Markdown::
 
 The options ``:events:`` and ``:sources:`` are those of ``antiphon catalogue``; separate several modules with
 spaces. The option ``:level:`` is the level of the first heading, 2 by default.
-Sphinx rebuilds the page if a file changes from which the catalogue is made.
+If a source file of the catalogue changes, Sphinx rebuilds the page.
 """
 
 from __future__ import annotations

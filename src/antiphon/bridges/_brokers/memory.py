@@ -30,10 +30,10 @@ __all__ = ("MemoryBroker",)
 
 
 class MemoryBroker:
-    """A broker that stores events in memory. Several bridges of one event loop can share it, like processes.
+    """A broker that stores events in memory. The bridges of one event loop can share it, as processes share a server.
 
     It keeps the contract of a real broker, and uses the clock of the event loop. With virtual time, a test of retries
-    and of crashes takes no time. Its events are lost when the process ends.
+    and crashes does not wait. Its events are lost when the process ends.
 
     Args:
         dedup: The number of seconds for which it remembers the ids of events.
@@ -48,7 +48,7 @@ class MemoryBroker:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """There are none."""
+        """Always empty."""
         return ()
 
     def set_available(self, available: bool, /) -> None:

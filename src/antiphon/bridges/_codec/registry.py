@@ -32,7 +32,7 @@ class TooNewError(CodecError):
 
 
 class RegisteredType(NamedTuple):
-    """A class of events that may cross, and the name and version under which it does."""
+    """A registered class of events, with its name and version."""
 
     #: The registered name.
     name: str
@@ -40,7 +40,7 @@ class RegisteredType(NamedTuple):
     version: int
     #: The class.
     cls: type[Any]
-    #: Returns the key of an event, which selects its partition; None if its id does.
+    #: The function that returns the key of an event. The key selects the partition; if this is None, the id does.
     key: Callable[[Any], str | None] | None
 
     def get_key(self, event: object) -> str | None:
@@ -123,7 +123,7 @@ class EventRegistry:
         versions[added.version] = self._by_class[added.cls] = added
 
     def upcast(self, name: str, version: int, function: Callable[[dict[str, Any]], Mapping[str, Any]], /) -> None:
-        """Register how to turn the data of one version into the next one.
+        """Register a function that converts the data of a version to the next version.
 
         Received events of an older version pass through all of these functions up to a registered version.
 

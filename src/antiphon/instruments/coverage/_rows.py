@@ -14,7 +14,7 @@ __all__ = ("CoverageRow", "EventCoverage", "ListenerCoverage", "Row", "make_even
 
 
 class CoverageRow:
-    """What the rows of events and of listeners have in common."""
+    """The numbers that the rows of events and of listeners have in common."""
 
     __slots__ = ("cancelled", "dispatcher", "failed", "finished", "longest", "total")
 
@@ -101,12 +101,12 @@ class ListenerCoverage(CoverageRow):
 
     @property
     def identity(self) -> Hashable:
-        """What makes two registrations the same row."""
+        """The values that make two registrations one row."""
         return self.dispatcher, self.key, self.listener, self.place, self.priority
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The check boxes that select the row."""
+        """The check boxes of the HTML page that select the row."""
         return _select({"uncalled": not self.calls, "failed": bool(self.failed)})
 
     def merge(self, other: ListenerCoverage) -> None:
@@ -142,12 +142,12 @@ class EventCoverage(CoverageRow):
 
     @property
     def identity(self) -> Hashable:
-        """What makes two dispatches the same row."""
+        """The values that make two dispatches one row."""
         return self.dispatcher, self.event
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The check boxes that select the row."""
+        """The check boxes of the HTML page that select the row."""
         unreceived = 0 < self.dispatches == self.unreceived
         return _select({"unreceived": unreceived, "undispatched": not self.dispatches, "failed": bool(self.failed)})
 
