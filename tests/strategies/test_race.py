@@ -267,6 +267,28 @@ async def test_a_task_that_outlives_a_race_does_not_keep_the_values_of_its_conte
         group.cancel_scope.cancel()
 
 
+async def test_a_failed_race_keeps_no_context_alive_until_the_event_loop_runs() -> None:
+    class Order: ...
+
+    variable: ContextVar[Order | None] = ContextVar("variable", default=None)
+    dispatcher = AsyncEventDispatcher(strategy=Race())
+
+    @dispatcher.listen("order.offered")
+    async def fail(event: Event) -> None:
+        raise ValueError("no such order")
+
+    dispatcher.add_listener("order.offered", returns)
+    order = Order()
+    variable.set(order)
+    with pytest.raises(ExceptionGroup):
+        await dispatcher.adispatch("order.offered")
+    variable.set(None)
+    kept = weakref.ref(order)
+    del order
+    gc.collect()
+    assert kept() is None
+
+
 # Errors
 
 

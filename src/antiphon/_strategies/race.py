@@ -134,17 +134,19 @@ class RaceRunner(TierRunner):
             coro = drive(coro, watch)
         try:
             with entry.scope:
-                self._running.add(entry)
                 try:
-                    await coro
+                    self._running.add(entry)
+                    try:
+                        await coro
+                    finally:
+                        # On asyncio, the scope would otherwise schedule a callback if the error cancels the tier.
+                        self._running.discard(entry)
                     if event.propagation_stopped:
                         # Code outside the race may have stopped the event. Then the first listener that returns wins.
                         self._declare_winner(entry)
                 except BaseException as exc:  # noqa: ASYNC103  _handle_exception raises all but errors
                     # Handle it within the scope, which shows whether the listener was cancelled.
                     self._handle_exception(exc, subscription, watch)
-                finally:
-                    self._running.discard(entry)
         except BaseException as exc:  # noqa: ASYNC103  the scope should have caught it
             if not (entry.scope.cancel_called and watch.is_of_scope(exc)):
                 raise
