@@ -55,8 +55,8 @@ async def test_a_broken_broker_breaks_the_contract():
     [
         (MemoryBroker(), 1, TypeError, "a check takes a function that makes a broker"),
         (object, 1, TypeError, r"make_broker\(\) returns a broker; it returned <object"),
-        (MemoryBroker, "1", TypeError, "claim_after= is the time unit of the check, a number"),
-        (MemoryBroker, 0, ValueError, "claim_after= is the time unit of the check, more than 0"),
+        (MemoryBroker, "1", TypeError, "claim_after= is the time unit of the check, in seconds, a number; got"),
+        (MemoryBroker, 0, ValueError, "claim_after= is the time unit of the check, in seconds, more than 0; got"),
     ],
 )
 async def test_wrong_arguments_of_a_check_are_refused(

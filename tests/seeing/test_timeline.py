@@ -327,6 +327,7 @@ WRONG_ARGUMENTS = [
     (["order"], {}, TypeError, r"takes an iterable of dispatch records, .* got 'order' \(str\)"),
     ((), {"until": "now"}, TypeError, "until= must be a time"),
     ((), {"until": float("nan")}, ValueError, "until= must be a finite number"),
+    ((), {"dropped": -1}, ValueError, "dropped= must be at least 0; got -1"),
     ((), {"dropped": None}, TypeError, "dropped= must be the number of dropped dispatches"),
 ]
 

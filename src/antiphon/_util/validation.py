@@ -64,23 +64,25 @@ def check_limit(limit: object, meaning: str, *, optional: bool = False) -> int:
     return limit
 
 
-def check_duration(seconds: object, meaning: str, *, zero: bool = False) -> float:
+def check_duration(seconds: object, meaning: str, *, zero: bool = False, optional: bool = True) -> float:
     """Check that a duration is a positive number, and return it as a float.
 
     Args:
         seconds: The duration.
         meaning: What it is for, for the message.
         zero: Whether 0 is valid.
+        optional: Whether the caller accepts None for no bound.
 
     Raises:
         TypeError: If the duration is not a number.
         ValueError: If the duration is not positive, or is too large for a float.
     """
     if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
-        raise TypeError(f"{meaning}, a number or None; got {describe_value(seconds)}")
+        raise TypeError(f"{meaning}, a number{' or None' if optional else ''}; got {describe_value(seconds)}")
     if not (seconds > 0 or (zero and seconds == 0)):
         least = "at least" if zero else "more than"
-        raise ValueError(f"{meaning}, {least} 0 (None for no bound); got {safe_repr(seconds)}")
+        no_bound = " (None for no bound)" if optional else ""
+        raise ValueError(f"{meaning}, {least} 0{no_bound}; got {safe_repr(seconds)}")
     try:
         return float(seconds)
     except OverflowError:

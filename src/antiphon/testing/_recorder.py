@@ -66,6 +66,9 @@ class _RecordingBlock(PlainContext):
         if self._is_entered:
             raise RuntimeError(f"{self!r} has been used; write a new `{self._usage}`")
         self._is_entered = True
+        for dispatcher in self._dispatchers:
+            if sum(other is dispatcher for other in self._dispatchers) > 1:
+                raise ValueError(f"record() records each dispatcher once; got {safe_repr(dispatcher)} twice")
         recorder = _Recorder()
         with ExitStack() as stack:
             for dispatcher in self._dispatchers:

@@ -59,7 +59,7 @@ class BrokerCheck:
                 f"a check takes a function that makes a broker, such as lambda: MyBroker(); got "
                 f"{describe_value(make_broker)}"
             )
-        check_duration(claim_after, "claim_after= is the time unit of the check")
+        check_duration(claim_after, "claim_after= is the time unit of the check, in seconds", optional=False)
         kit = BrokerKit(make_broker, claim_after)
         if not all(hasattr(kit.broker, name) for name in ("running", "publish", "source", "dead")):
             raise TypeError(f"make_broker() returns a broker; it returned {describe_value(kit.broker)}")

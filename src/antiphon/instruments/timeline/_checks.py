@@ -21,7 +21,7 @@ def check_records(records: Iterable[DispatchRecord], until: float | None, droppe
     Raises:
         TypeError: If ``records`` is not an iterable of `DispatchRecord`, ``until`` is not a number, or ``dropped`` is
             not an int.
-        ValueError: If ``until`` is not finite.
+        ValueError: If ``until`` is not finite, or ``dropped`` is negative.
     """
     # What is not iterable is refused as if it were the only record.
     given: Any = records
@@ -39,6 +39,8 @@ def check_records(records: Iterable[DispatchRecord], until: float | None, droppe
             raise ValueError(f"until= must be a finite number of seconds; got {until}")
     if not isinstance(dropped, int):
         raise TypeError(f"dropped= must be the number of dropped dispatches, an int; got {describe_value(dropped)}")
+    if dropped < 0:
+        raise ValueError(f"dropped= must be at least 0; got {dropped}")
     return checked
 
 

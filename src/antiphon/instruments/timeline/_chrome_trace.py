@@ -42,7 +42,7 @@ def as_chrome_trace(records: Iterable[DispatchRecord], /, *, until: float | None
 
     Raises:
         TypeError: If an argument is of a wrong type.
-        ValueError: If ``until`` is not finite.
+        ValueError: If ``until`` is not finite, or ``dropped`` is negative.
     """
     records = check_records(records, until, dropped)
     trace = {

@@ -133,8 +133,8 @@ def as_svg(
 
     Raises:
         TypeError: If an argument is of a wrong type.
-        ValueError: If ``width`` is less than 320 or more than 100,000, ``by`` is not one of the listed values, or
-            ``until`` is not finite.
+        ValueError: If ``width`` is less than 320 or more than 100,000, ``by`` is not one of the listed values,
+            ``until`` is not finite, or ``dropped`` is negative.
     """
     check_width(width, MIN_WIDTH, "pixels")
     chart = make_chart(check_records(records, until, dropped), by, until, dropped)

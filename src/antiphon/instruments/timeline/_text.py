@@ -93,8 +93,8 @@ def as_text(
 
     Raises:
         TypeError: If an argument is of a wrong type.
-        ValueError: If ``width`` is less than 40 or more than 100,000, ``by`` is not one of the listed values, or
-            ``until`` is not finite.
+        ValueError: If ``width`` is less than 40 or more than 100,000, ``by`` is not one of the listed values,
+            ``until`` is not finite, or ``dropped`` is negative.
     """
     if width is None:
         width = max(MIN_WIDTH, get_terminal_size().columns)
