@@ -8,7 +8,7 @@ from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from antiphon.instruments.timeline import as_svg
@@ -138,6 +138,7 @@ def test_narrow_width_is_refused():
 
 
 @given(timeline_records(), st.integers(320, 1600), st.sampled_from(["dispatch", "listener"]))
+@example(timeline("order.placed 0 100"), 320, "dispatch")
 def test_nothing_overlaps_or_leaves_the_picture(records, width, by):
     root = drawn(records, width=width, by=by)
     height = float(root.get("height"))

@@ -99,6 +99,11 @@ class _Layout(NamedTuple):
         """Return the position of a time."""
         return self.left + seconds * self.scale
 
+    def get_middle(self, x: float, label: str) -> float:
+        """Return the middle of a label of the axis. In a narrow chart, the last label could leave the picture."""
+        limit = self.right + MARGIN - CHARACTER * display_width(label) / 2
+        return x if self.notes is not None else min(x, limit)
+
     def get_bar_top(self, top: float) -> float:
         """Return the top of the line of the bars in a row. They are nearer to their own label than to the next."""
         return top if self.notes is not None else top + STACKED - 3
@@ -185,7 +190,8 @@ def _make_parts(chart: Chart, layout: _Layout, top: float) -> Iterator[tuple[lis
     """Yield the parts of a chart from top to bottom, each with its height."""
     times = choose_ticks(chart.span, max(3, int((layout.right - layout.left) / 60)))
     axis = list(zip(map(layout.x, times), format_ticks(times), strict=True))
-    yield [_draw_text(x, top, label, "quiet", "middle") for x, label in axis], LINE
+    labels = [(layout.get_middle(x, label), label) for x, label in axis]
+    yield [_draw_text(x, top, label, "quiet", "middle") for x, label in labels], LINE
     top += LINE
     has_several_groups = len(chart.groups) > 1
     heights = [sum(map(layout.get_height, group.rows)) + LINE * has_several_groups for group in chart.groups]
@@ -202,7 +208,7 @@ def _make_parts(chart: Chart, layout: _Layout, top: float) -> Iterator[tuple[lis
             top += layout.get_height(row)
         top += GAP if number < len(chart.groups) - 1 else 0
         yield marks, top - group_top
-    yield [_draw_text(x, top, label, "quiet", "middle") for x, label in axis], LINE + GAP
+    yield [_draw_text(x, top, label, "quiet", "middle") for x, label in labels], LINE + GAP
     legend = list(
         _draw_legend(chart, top + LINE + GAP, layout.right + (GAP + layout.notes if layout.notes is not None else 0))
     )
